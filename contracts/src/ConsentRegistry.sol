@@ -97,6 +97,8 @@ contract ConsentRegistry is IConsentRegistry, AccessControl, Pausable, SignedMes
     IDatasetRegistry public immutable DATASETS;
     /// A grant must last at least this long, so that nobody can make every cohort go stale. Seconds.
     uint40 public immutable MINIMUM_HORIZON;
+    /// Between two freezes of a shard, so that nobody can keep it frozen and its new grants resting. Seconds.
+    uint40 public immutable THAW_GAP;
     address public market;
 
     mapping(ClassId => uint16) private _shardCount;
@@ -105,9 +107,12 @@ contract ConsentRegistry is IConsentRegistry, AccessControl, Pausable, SignedMes
     mapping(DatasetId => mapping(address patient => uint256)) private _owed;
     mapping(DatasetId => mapping(address patient => Guardian)) private _guardians;
 
-    constructor(address admin, IDatasetRegistry datasets, uint40 minimumHorizon) EIP712("Usufruct ConsentRegistry", "1") {
+    constructor(address admin, IDatasetRegistry datasets, uint40 minimumHorizon, uint40 thawGap)
+        EIP712("Usufruct ConsentRegistry", "1")
+    {
         DATASETS = datasets;
         MINIMUM_HORIZON = minimumHorizon;
+        THAW_GAP = thawGap;
         _grantRole(DEFAULT_ADMIN_ROLE, admin);
     }
 
@@ -152,7 +157,7 @@ contract ConsentRegistry is IConsentRegistry, AccessControl, Pausable, SignedMes
         _requireInTime(g.deadline);
         if (c.state == ConsentState.Moved) revert AddressMoved(g.patient);
         if (g.sequence != c.sequence + 1) revert WrongSequence(c.sequence + 1, g.sequence);
-        if (g.class.datasetOf() != g.dataset) revert ClassOutsideDataset(g.class, g.dataset);
+        if (g.class.datasetOf() != g.dataset || g.class.indexOf() == 0) revert ClassOutsideDataset(g.class, g.dataset);
         uint40 earliest = uint40(block.timestamp) + MINIMUM_HORIZON;
         if (g.expiry < earliest) revert ExpiryTooSoon(g.expiry, earliest);
         if (g.cap > LARGEST_CAP) revert CapTooLarge(g.cap, LARGEST_CAP);
@@ -451,7 +456,7 @@ contract ConsentRegistry is IConsentRegistry, AccessControl, Pausable, SignedMes
         Consent memory c = _consents[r.dataset][r.from];
         if (c.state == ConsentState.Moved) revert AddressMoved(r.from);
         Consent storage target = _consents[r.dataset][r.to];
-        if (target.state != ConsentState.None || target.sequence != 0 || target.class != 0) revert AddressInUse(r.to);
+        if (r.from == r.to || target.state != ConsentState.None || target.sequence != 0 || target.class != 0) revert AddressInUse(r.to);
         // Effect
         if (c.class != 0) _moveSeat(classOf(r.dataset, c.class), c.seat, r.to);
         _consents[r.dataset][r.to] = c;
@@ -484,7 +489,9 @@ contract ConsentRegistry is IConsentRegistry, AccessControl, Pausable, SignedMes
     {
         if (shardIndex >= _shardCount[class]) revert UnknownShard(class, shardIndex);
         Shard storage shard = _shards[class][shardIndex];
-        if (_isFrozen(shard)) revert ShardIsFrozen(class, shardIndex, shard.frozenUntil);
+        if (shard.frozenUntil != 0 && block.timestamp <= shard.frozenUntil + THAW_GAP) {
+            revert ShardIsFrozen(class, shardIndex, shard.frozenUntil + THAW_GAP);
+        }
         shard.frozenUntil = until;
         shard.frozenFor = request;
         live = shard.live;
@@ -496,7 +503,7 @@ contract ConsentRegistry is IConsentRegistry, AccessControl, Pausable, SignedMes
         Shard storage shard = _shards[class][shardIndex];
         if (RequestId.unwrap(shard.frozenFor) != RequestId.unwrap(request)) return;
         shard.frozenFor = NO_REQUEST;
-        shard.frozenUntil = 0;
+        if (shard.frozenUntil > block.timestamp) shard.frozenUntil = uint40(block.timestamp);
         emit ShardThawed(request, class, shardIndex);
     }
 

@@ -52,6 +52,8 @@ contract ResearchMarket is
     uint256 public constant MOST_SHARDS = 64;
     /// The patients' meters count whole token units in 56 bits; a finer token would overflow them.
     uint8 public constant MOST_DECIMALS = 6;
+    /// No deadline further off than this, so that money cannot be locked for years. Seconds.
+    uint40 public constant LONGEST_WAIT = 30 days;
 
     bytes32 private constant GATE_KEY = keccak256("GateKey(bytes32 request,bytes32 root,bytes32 key)");
     bytes32 private constant TURN_CERTIFICATE = keccak256("TurnCertificate(bytes32 request,bytes32 root,uint32 epoch)");
@@ -94,6 +96,7 @@ contract ResearchMarket is
         if (token.decimals() > MOST_DECIMALS) revert TokenHasTooManyDecimals(token.decimals());
         if (rules.minimumCohort < 2) revert PolicyInvalid("minimumCohort");
         if (rules.freezeWindow == 0) revert PolicyInvalid("freezeWindow");
+        if (rules.gateWindow == 0) revert PolicyInvalid("gateWindow");
         if (rules.turnWindow == 0) revert PolicyInvalid("turnWindow");
         if (rules.certificateWindow == 0) revert PolicyInvalid("certificateWindow");
         if (rules.unusedFreezeBps > 10_000) revert PolicyInvalid("unusedFreezeBps");
@@ -179,7 +182,9 @@ contract ResearchMarket is
         if (terms.deliveryKey == 0) revert TermsInvalid("deliveryKey");
         if (terms.maxPatients < _policy.minimumCohort) revert TermsInvalid("maxPatients");
         if (terms.sealDeadline <= block.timestamp + _policy.noticeWindow) revert TermsInvalid("sealDeadline");
-        if (terms.settleDeadline < uint256(terms.sealDeadline) + _policy.turnWindow) {
+        if (terms.sealDeadline > block.timestamp + LONGEST_WAIT) revert TermsInvalid("sealDeadline");
+        uint256 turns = uint256(terms.sealDeadline) + _policy.turnWindow;
+        if (terms.settleDeadline < turns || terms.settleDeadline > turns + LONGEST_WAIT) {
             revert TermsInvalid("settleDeadline");
         }
     }
@@ -191,14 +196,23 @@ contract ResearchMarket is
     {
         if (classes.length != terms.classes.length) revert ClassesMismatch(terms.classes.length, classes.length);
         Credential memory credential = RESEARCHERS.requireCredential(researcher);
-        uint256 previous;
+        uint16 previous;
         for (uint256 i = 0; i < classes.length; ++i) {
-            if (terms.classes[i] <= previous) revert TermsInvalid("classes");
-            previous = terms.classes[i];
-            ClassId class = classOf(terms.dataset, terms.classes[i]);
-            DATASETS.requirePermitted(class, classes[i], terms.purpose, credential);
-            _requireOffer(class, classes[i], terms);
+            uint16 index = terms.classes[i];
+            if (index <= previous) revert TermsInvalid("classes");
+            previous = index;
+            _requireClassPermits(classOf(terms.dataset, index), terms, classes[i], credential);
         }
+    }
+
+    function _requireClassPermits(
+        ClassId class,
+        RequestTerms calldata terms,
+        ClassTerms calldata offered,
+        Credential memory credential
+    ) private view {
+        DATASETS.requirePermitted(class, offered, terms.purpose, credential);
+        _requireOffer(class, offered, terms);
     }
 
     function _requireOffer(ClassId class, ClassTerms calldata offered, RequestTerms calldata terms) private pure {
@@ -310,12 +324,28 @@ contract ResearchMarket is
 
     /// Before the first shard is sealed, and so before anything is paid: is the cohort still large enough?
     function _requireEnoughLive(RequestId request, RequestView storage r) private view {
-        uint256 live;
+        uint256 live = _liveNow(request, r);
+        if (live < _policy.minimumCohort) revert CohortTooSmall(live, _policy.minimumCohort);
+    }
+
+    function _liveNow(RequestId request, RequestView storage r) private view returns (uint256 live) {
         for (uint256 i = 0; i < r.shards; ++i) {
             ShardRef memory s = _requestShards[request][i];
             live += CONSENTS.shardOf(classOf(r.dataset, s.class), s.shard).live;
         }
-        if (live < _policy.minimumCohort) revert CohortTooSmall(live, _policy.minimumCohort);
+    }
+
+    /// @inheritdoc IResearchMarket
+    function dissolve(RequestId request) external {
+        RequestView storage r = _requireStage(request, Stage.Frozen);
+        if (r.sealedShards != 0) revert WrongStage(request, Stage.Frozen, Stage.Sealed);
+        uint256 live = _liveNow(request, r);
+        if (live >= _policy.minimumCohort) revert CohortStillLarge(live, _policy.minimumCohort);
+        r.stage = Stage.Reclaimed;
+        _endBond(r, 0);
+        _thaw(request, r);
+        _releaseEscrow(r, r.researcher, r.escrow);
+        emit RequestReclaimed(request, Stage.Frozen);
     }
 
     function _firstRoot(RequestId request, uint16 shards) private view returns (bytes32) {
@@ -328,15 +358,26 @@ contract ResearchMarket is
         r.sealBlock = uint64(block.number);
         _releaseEscrow(r, r.researcher, r.escrow - r.fee);
         emit RequestSealed(request, r.root, r.members);
-        // A block's randomness is known to its proposer, who gains nothing by it: every gate is a registered
-        // identity that is never the operator's.
-        r.gateDraw = uint16(uint256(keccak256(abi.encode(r.root, block.prevrandao, blockhash(block.number - 1)))));
-        _drawGate(request, r);
+        r.drawBlock = uint64(block.number) + 1;
     }
 
     // --- the gate
 
-    function _drawGate(RequestId request, RequestView storage r) private {
+    /// @inheritdoc IResearchMarket
+    function drawGate(RequestId request) external {
+        RequestView storage r = _requireStage(request, Stage.Sealed);
+        if (r.gate != address(0)) revert GateAlreadyDrawn(request);
+        if (block.number <= r.drawBlock) revert DrawTooEarly(r.drawBlock);
+        bytes32 hash = blockhash(r.drawBlock);
+        if (hash == 0) {
+            r.drawBlock = uint64(block.number) + 1;
+            return;
+        }
+        r.gateDraw = uint16(uint256(keccak256(abi.encode(r.root, hash))));
+        _nameGate(request, r);
+    }
+
+    function _nameGate(RequestId request, RequestView storage r) private {
         r.gate = COMMITTEE.gateAt(r.epoch, r.gateDraw);
         r.gateDrawnAt = uint40(block.timestamp);
         emit GateDrawn(request, r.gate, r.gateDraw);
@@ -345,6 +386,7 @@ contract ResearchMarket is
     /// @inheritdoc IResearchMarket
     function recordGateKey(RequestId request, bytes32 key, bytes calldata signature) external {
         RequestView storage r = _requireStage(request, Stage.Sealed);
+        if (r.gate == address(0)) revert GateNotDrawn(request);
         if (r.gateKey != 0) revert GateKeyAlreadyRecorded(request);
         if (key == 0) revert GateKeyEmpty();
         _requireSigned(r.gate, keccak256(abi.encode(GATE_KEY, request, r.root, key)), signature);
@@ -355,13 +397,14 @@ contract ResearchMarket is
     /// @inheritdoc IResearchMarket
     function redrawGate(RequestId request) external {
         RequestView storage r = _requireStage(request, Stage.Sealed);
+        if (r.gate == address(0)) revert GateNotDrawn(request);
         if (r.gateKey != 0) revert GateKeyAlreadyRecorded(request);
         uint40 until = r.gateDrawnAt + _policy.gateWindow;
         if (block.timestamp <= until) revert GateWindowRunning(until);
         unchecked {
             ++r.gateDraw; // the next one in the epoch's list
         }
-        _drawGate(request, r);
+        _nameGate(request, r);
     }
 
     // --- settle, default, reclaim
@@ -444,6 +487,10 @@ contract ResearchMarket is
         uint256 paid = uint256(r.members) * r.price;
         if (paid > penalty) penalty = paid;
         _endBond(r, penalty);
+        _thaw(request, r);
+    }
+
+    function _thaw(RequestId request, RequestView storage r) private {
         for (uint256 i = r.sealedShards; i < r.shards; ++i) {
             ShardRef memory s = _requestShards[request][i];
             CONSENTS.thawShard(request, classOf(r.dataset, s.class), s.shard);

@@ -24,7 +24,8 @@ struct Grant {
     uint40 deadline; // unix seconds; by when this must be on chain
 }
 
-/// No order, no deadline: it ends whatever was granted up to `sequence`, also what is not on chain yet.
+/// No order, no deadline: it ends whatever was granted up to `sequence`, also what is not on chain yet. Name one
+/// well above the current one (clients add 256), so that no grant that somebody holds back can outrun it.
 /// EIP-712: Revocation(address patient,bytes32 dataset,uint32 sequence)
 struct Revocation {
     address patient;
@@ -202,6 +203,6 @@ interface IConsentRegistry {
         view
         returns (uint256[] memory);
     /// The patients of these places, 0 where a place was never assigned. A sealed shard's places cannot change
-    /// hands between its freeze and the end of the block of its seal.
+    /// hands between its freeze and the end of the block of its own ShardSealed event: read them at that block.
     function patientsAt(ClassId class, uint16 shard, uint24[] calldata places) external view returns (address[] memory);
 }

@@ -31,6 +31,7 @@ interface ICustodianCommittee {
     error InvalidMember(uint256 place);
     error DuplicateMember(address signer);
     error NoGates();
+    error TooManyGates(uint256 gates);
     error InvalidGate(address gate);
     error QuorumMissing(uint8 quorum, uint256 given);
     error SignaturesOutOfOrder(uint8 place);

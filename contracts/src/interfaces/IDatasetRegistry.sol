@@ -73,6 +73,10 @@ interface IDatasetRegistry {
     error WrongRecordVersion(DatasetId dataset, address patient, uint32 expected, uint32 given);
     error PersonHasRecord(DatasetId dataset, bytes32 person, address patient);
     error EmptyCommitment();
+    error EmptyDictionary();
+    error EmptyPerson();
+    error ZeroAddress();
+    error DiseaseTableInvalid(uint256 entry); // no counterpart, a zero, or a disease under itself
     error NothingPending(DatasetId dataset, address patient);
     error StaleStorageReceipt(uint32 epoch, uint32 current);
     error ReceiptMismatch(bytes32 expected, bytes32 given);

@@ -107,12 +107,13 @@ struct RequestView {
     uint32 members; // sealed so far
     uint96 escrow; // still held for this request, token units
     uint96 bond; // the operator's, still held for this request
-    uint64 sealBlock;
+    uint64 sealBlock; // of the last shard
     bytes32 root; // cohort root once Sealed
-    address gate;
+    address gate; // 0 until drawn
     uint16 gateDraw; // modulo the number of gates
     uint40 gateDrawnAt;
     uint40 frozenUntil;
+    uint64 drawBlock; // whose hash draws the gate
     bytes32 gateKey; // X25519, 0 until recorded
     bytes32 resultHash;
 }
@@ -164,6 +165,10 @@ interface IResearchMarket {
     error AllShardsSealed(RequestId request);
     error GateKeyAlreadyRecorded(RequestId request);
     error GateKeyEmpty();
+    error GateNotDrawn(RequestId request);
+    error GateAlreadyDrawn(RequestId request);
+    error DrawTooEarly(uint256 drawBlock);
+    error CohortStillLarge(uint256 members, uint256 minimum);
     error NoGateKey(RequestId request);
     error GateWindowRunning(uint40 until);
     error SettleDeadlinePassed(uint40 deadline);
@@ -185,8 +190,16 @@ interface IResearchMarket {
     function freeze(address researcher, RequestTerms calldata terms, ClassTerms[] calldata classes) external;
     /// Anyone, while frozen: removes expired consents and rests those that cannot afford the cost.
     function tidy(RequestId request, uint16 shard, uint256[] calldata words) external;
-    /// Seals the next shard; the last one seals the request and draws its gate. The seal is the cut-off.
+    /// Seals the next shard; the last one seals the request. The seal is the cut-off. Shards that fit one
+    /// transaction belong in one (`batch`): then nobody can leave between them.
     function seal(RequestId request) external;
+    /// Anyone, while frozen and before the first seal: ends a request whose cohort fell under the minimum, at
+    /// nobody's cost. (Were it left to lapse, a patient and a researcher together could farm the bond.)
+    function dissolve(RequestId request) external;
+
+    /// Anyone: draws the gate, by the hash of a block that came after the seal, so that whoever seals cannot
+    /// choose it. Where that hash is no longer to be had (256 blocks), a later block is named.
+    function drawGate(RequestId request) external;
 
     /// Records the drawn gate's per-request key, signed by the gate.
     /// EIP-712: GateKey(bytes32 request,bytes32 root,bytes32 key)

@@ -1,0 +1,1 @@
+"""What turns `contracts/src` into `contracts/artifacts`."""

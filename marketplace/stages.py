@@ -1,0 +1,113 @@
+"""The life of a request as the operator sees it: one transition table, and one type per stage.
+
+Transitions are data: `pipeline` moves a request only along `NEXT`, the README's diagram is generated from
+it, and the kill test walks it. The stage types are how the code keeps its promise: what is not `Cleared`
+cannot be settled, and what is not `Settled` cannot be serialised to a researcher.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+__all__ = [
+    "NEXT",
+    "TERMINAL",
+    "Cleared",
+    "Computed",
+    "Sealed",
+    "Settled",
+    "Stage",
+    "diagram",
+]
+
+
+class Stage(StrEnum):
+    """Where a request stands. The name is what pages and the API show."""
+
+    SUBMITTED = "submitted"  # parameters known to the operator; nothing on chain yet
+    FUNDED = "funded"  # opened on chain, escrow held
+    FROZEN = "frozen"  # its shards' words only lose members
+    SEALED = "sealed"  # cohort root on chain: the cut-off
+    KEYED = "keyed"  # the drawn gate's key is on chain
+    COMPUTED = "computed"  # the gate's noised answer is persisted here
+    CLEARED = "cleared"  # release checks passed and a quorum signed
+    SETTLED = "settled"
+    REFUSED = "refused"  # not on chain, or still cancellable there
+    CANCELLED = "cancelled"
+    RECLAIMED = "reclaimed"
+    DEFAULTED = "defaulted"
+
+
+NEXT: Final[dict[Stage, frozenset[Stage]]] = {
+    Stage.SUBMITTED: frozenset({Stage.FUNDED, Stage.REFUSED}),
+    Stage.FUNDED: frozenset({Stage.FROZEN, Stage.REFUSED, Stage.CANCELLED, Stage.RECLAIMED}),
+    Stage.FROZEN: frozenset({Stage.SEALED, Stage.RECLAIMED}),
+    Stage.SEALED: frozenset({Stage.KEYED, Stage.DEFAULTED}),
+    Stage.KEYED: frozenset({Stage.COMPUTED, Stage.DEFAULTED}),
+    Stage.COMPUTED: frozenset({Stage.CLEARED, Stage.DEFAULTED}),
+    Stage.CLEARED: frozenset({Stage.SETTLED, Stage.DEFAULTED}),
+    Stage.REFUSED: frozenset({Stage.CANCELLED, Stage.RECLAIMED}),
+    Stage.SETTLED: frozenset(),
+    Stage.CANCELLED: frozenset(),
+    Stage.RECLAIMED: frozenset(),
+    Stage.DEFAULTED: frozenset(),
+}
+
+TERMINAL: Final[frozenset[Stage]] = frozenset(
+    {Stage.SETTLED, Stage.CANCELLED, Stage.RECLAIMED, Stage.DEFAULTED, Stage.REFUSED}
+)
+"""Nothing is done for a request in one of these, except to notice that a refused one got its money back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A request whose cohort the chain fixed, in a final block."""
+
+    request: bytes
+    root: bytes
+    members: int
+    epoch: int
+    gate: str
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """What a gate answered for a sealed request: noised, sealed to the researcher, signed.
+
+    Holds nothing that could be opened here: `sealed_result` opens with the researcher's key only.
+    """
+
+    sealed: Sealed
+    settlement: dict[str, object]
+    sealed_result: bytes = field(repr=False)
+    gate_signature: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """A computed answer that `release.clear` let through: the only type that settlement takes."""
+
+    computed: Computed
+    signatures: tuple[tuple[int, bytes], ...]  # (custodian's place, signature), places ascending
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A settled request: the only type that serialises to a researcher."""
+
+    request: bytes
+    block: int
+    sealed_result: bytes = field(repr=False)
+    receipt: dict[str, object] = field(repr=False)
+
+
+def diagram() -> str:
+    """The transition table as a Mermaid state diagram, for the README."""
+    lines = ["stateDiagram-v2", "    [*] --> submitted"]
+    for stage, following in NEXT.items():
+        lines += [f"    {stage} --> {after}" for after in sorted(following)]
+        if not following:
+            lines.append(f"    {stage} --> [*]")
+    return "\n".join(lines)

@@ -1,0 +1,256 @@
+"""Opening the database, and its only writers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Engine, create_engine, event, select
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.orm import Session
+
+from marketplace.errors import Refusal
+from marketplace.stages import NEXT, TERMINAL, Stage
+from marketplace.store.models import ApiNonceRow, ComputedRow, ReceiptRow, RecordRow, RequestRow, StageLogRow
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+BUSY_MILLISECONDS = 30_000
+
+
+def storage_refusal(error: OperationalError) -> Refusal:
+    """A write that the database refused, in words (never the statement: it could carry what it stores)."""
+    full = "full" in str(error.orig).lower()
+    return Refusal(
+        code="storage-full" if full else "storage-unavailable",
+        message="The operator's database is full." if full else "The operator's database did not answer.",
+        remedy="Free disk space, then run `usufruct resume`; nothing was changed.",
+    )
+
+
+@dataclass(frozen=True)
+class Database:
+    """The operator's store. Every change of stage goes through `move`, which writes the log with it."""
+
+    engine: Engine
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """One transaction. Raises `Refusal` (storage-full, storage-unavailable) where it cannot be kept."""
+        try:
+            with Session(self.engine) as session, session.begin():
+                yield session
+        except OperationalError as error:
+            raise storage_refusal(error) from None
+
+    # --- requests
+
+    def submit(self, row: RequestRow, because: str) -> bool:
+        """Adds a request, with its first log row. Returns False if it was there already."""
+        try:
+            with self.session() as session:
+                session.add(row)
+                session.flush()
+                session.add(_log(row.id, None, Stage(row.stage), because))
+        except IntegrityError:
+            return False
+        return True
+
+    def move(
+        self, request: str, after: Stage, because: str, reason: dict[str, Any] | None = None
+    ) -> None:
+        """Moves a request along the transition table and logs why, in one transaction.
+
+        Moving to where it already is does nothing, so that every step can be repeated.
+
+        Raises:
+            Refusal: `wrong-stage`, if the table does not lead there.
+        """
+        with self.session() as session:
+            row = self._locked(session, request)
+            before = Stage(row.stage)
+            if before == after:
+                return
+            if after not in NEXT[before]:
+                raise Refusal(
+                    code="wrong-stage",
+                    message=f"A request that is {before} cannot become {after}.",
+                    remedy="Look at its stage log; run `usufruct resume` to finish what was left.",
+                )
+            row.stage = after
+            row.reason = reason
+            session.add(_log(request, before, after, because))
+
+    def _locked(self, session: Session, request: str) -> RequestRow:
+        row = session.get(RequestRow, request, with_for_update=True)
+        if row is None:
+            raise unknown_request(request)
+        return row
+
+    def request(self, request: str) -> RequestRow:
+        """The request. Raises `Refusal` (unknown-request)."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            row = session.get(RequestRow, request)
+        if row is None:
+            raise unknown_request(request)
+        return row
+
+    def requests(self, limit: int = 200) -> list[RequestRow]:
+        """The latest requests, newest first."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            query = select(RequestRow).order_by(RequestRow.submitted_at.desc()).limit(limit)
+            return list(session.scalars(query))
+
+    def unfinished(self) -> list[str]:
+        """Ids of the requests for which there is something left to do, oldest first."""
+        open_stages = [stage for stage in Stage if stage not in TERMINAL]
+        with Session(self.engine) as session:
+            query = (
+                select(RequestRow.id)
+                .where(RequestRow.stage.in_(open_stages))
+                .order_by(RequestRow.submitted_at)
+            )
+            return list(session.scalars(query))
+
+    def refused(self) -> list[str]:
+        """Ids of the requests that were refused; their escrow may still be on chain."""
+        with Session(self.engine) as session:
+            return list(session.scalars(select(RequestRow.id).where(RequestRow.stage == Stage.REFUSED)))
+
+    def log(self, request: str) -> list[StageLogRow]:
+        """The request's transitions, in order."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            query = select(StageLogRow).where(StageLogRow.request == request).order_by(StageLogRow.id)
+            return list(session.scalars(query))
+
+    # --- records
+
+    def keep_record(self, row: RecordRow) -> bool:
+        """Adds a sealed record. Returns False if it was there already."""
+        try:
+            with self.session() as session:
+                session.add(row)
+        except IntegrityError:
+            return False
+        return True
+
+    def set_record_state(self, commitment: str, state: str) -> None:
+        """Notes how far a record came (received, attested, stored, erased)."""
+        with self.session() as session:
+            row = session.get(RecordRow, commitment)
+            if row is not None:
+                row.state = state
+
+    def records(self, commitments: list[str]) -> dict[str, RecordRow]:
+        """The records of these commitments; a missing one is left out."""
+        found: dict[str, RecordRow] = {}
+        with Session(self.engine, expire_on_commit=False) as session:
+            for start in range(0, len(commitments), 500):
+                part = commitments[start : start + 500]
+                query = select(RecordRow).where(RecordRow.commitment.in_(part))
+                found |= {row.commitment: row for row in session.scalars(query)}
+        return found
+
+    # --- answers
+
+    def keep_computed(self, row: ComputedRow) -> ComputedRow:
+        """Keeps the first answer for a request, and returns whichever was first."""
+        try:
+            with self.session() as session:
+                session.add(row)
+        except IntegrityError:
+            pass
+        kept = self.computed(row.request)
+        if kept is None:
+            raise unknown_request(row.request)
+        return kept
+
+    def computed(self, request: str) -> ComputedRow | None:
+        """The noised answer kept for a request."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            return session.get(ComputedRow, request)
+
+    def keep_signatures(self, request: str, signatures: list[dict[str, Any]]) -> None:
+        """Keeps the custodians' signatures under the settlement."""
+        with self.session() as session:
+            row = session.get(ComputedRow, request)
+            if row is None:
+                raise unknown_request(request)
+            row.signatures = signatures
+
+    def keep_receipt(self, row: ReceiptRow) -> None:
+        """Keeps the receipt of a settled request; the first one stays."""
+        try:
+            with self.session() as session:
+                session.add(row)
+        except IntegrityError:
+            return
+
+    def receipt(self, request: str) -> ReceiptRow | None:
+        """The receipt of a request, once settled."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            return session.get(ReceiptRow, request)
+
+    # --- signed API requests
+
+    def use_nonce(self, address: str, nonce: str, deadline: int) -> bool:
+        """Notes that a signed API request was used. Returns False if it had been."""
+        try:
+            with self.session() as session:
+                session.add(ApiNonceRow(address=address, nonce=nonce, deadline=deadline))
+        except IntegrityError:
+            return False
+        return True
+
+
+def unknown_request(request: str) -> Refusal:
+    return Refusal(
+        code="unknown-request",
+        message=f"There is no request {request} here.",
+        remedy="Check the id; submit the request first (POST /api/v1/requests).",
+        field="request",
+    )
+
+
+def _log(request: str, before: Stage | None, after: Stage, because: str) -> StageLogRow:
+    return StageLogRow(
+        request=request, before=before, after=after, because=because, at=datetime.now(UTC)
+    )
+
+
+def open_database(url: str, *, max_pages: int | None = None) -> Database:
+    """Opens the database and brings its schema up to date.
+
+    Args:
+        url: an SQLAlchemy URL; `sqlite:///path` or `postgresql+psycopg://...`.
+        max_pages: SQLite's `max_page_count`, to bound the file's size.
+    """
+    sqlite = url.startswith("sqlite")
+    engine = create_engine(url, pool_pre_ping=not sqlite)
+    if sqlite:
+        event.listen(engine, "connect", _sqlite_pragmas(max_pages))
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    return Database(engine)
+
+
+def _sqlite_pragmas(max_pages: int | None) -> Any:
+    def prepare(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
+        if max_pages is not None:
+            cursor.execute(f"PRAGMA max_page_count={int(max_pages)}")
+        cursor.close()
+
+    return prepare

@@ -1,0 +1,91 @@
+"""Tables. Ids, hashes and addresses are lower-case hex text, so that a row reads as the chain does."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Index, Integer, LargeBinary, String, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Base(DeclarativeBase):
+    """All tables of the operator."""
+
+
+class RequestRow(Base):
+    """One request, where it stands, and what its researcher asked for."""
+
+    __tablename__ = "requests"
+
+    id: Mapped[str] = mapped_column(String(66), primary_key=True)
+    researcher: Mapped[str] = mapped_column(String(42), index=True)
+    stage: Mapped[str] = mapped_column(String(16), index=True)
+    terms: Mapped[dict[str, Any]] = mapped_column(JSON)
+    analysis: Mapped[str] = mapped_column(String(40))
+    parameters: Mapped[dict[str, Any]] = mapped_column(JSON)
+    reason: Mapped[dict[str, Any] | None] = mapped_column(JSON, default=None)
+    submitted_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+class StageLogRow(Base):
+    """Every transition, with what caused it. Written in the transaction that changes the stage."""
+
+    __tablename__ = "stage_log"
+    __table_args__ = (Index("ix_stage_log_request", "request", "id"),)
+
+    id: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
+    )
+    request: Mapped[str] = mapped_column(ForeignKey("requests.id"))
+    before: Mapped[str | None] = mapped_column(String(16))
+    after: Mapped[str] = mapped_column(String(16))
+    because: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+class RecordRow(Base):
+    """One sealed record: where its ciphertext lies and what opens it once k custodians turn."""
+
+    __tablename__ = "records"
+
+    commitment: Mapped[str] = mapped_column(String(66), primary_key=True)
+    dataset: Mapped[str] = mapped_column(String(66))
+    patient: Mapped[str] = mapped_column(String(42))
+    version: Mapped[int] = mapped_column(Integer)
+    header: Mapped[dict[str, Any]] = mapped_column(JSON)  # everything of the sealed record but box and shares
+    attestation: Mapped[dict[str, Any]] = mapped_column(JSON)
+    state: Mapped[str] = mapped_column(String(16))  # received, attested, stored, erased
+    received_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+class ComputedRow(Base):
+    """The noised answer of a gate, persisted before it goes anywhere: a retry finds it here."""
+
+    __tablename__ = "computed"
+
+    request: Mapped[str] = mapped_column(ForeignKey("requests.id"), primary_key=True)
+    settlement: Mapped[dict[str, Any]] = mapped_column(JSON)
+    sealed_result: Mapped[bytes] = mapped_column(LargeBinary)
+    gate_signature: Mapped[bytes] = mapped_column(LargeBinary)
+    signatures: Mapped[list[Any] | None] = mapped_column(JSON, default=None)
+
+
+class ReceiptRow(Base):
+    """The receipt of a settled request."""
+
+    __tablename__ = "receipts"
+
+    request: Mapped[str] = mapped_column(ForeignKey("requests.id"), primary_key=True)
+    block: Mapped[int] = mapped_column(BigInteger)
+    receipt: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class ApiNonceRow(Base):
+    """A nonce of a signed API request, kept until its deadline has passed."""
+
+    __tablename__ = "api_nonces"
+
+    address: Mapped[str] = mapped_column(String(42), primary_key=True)
+    nonce: Mapped[str] = mapped_column(String(66), primary_key=True)
+    deadline: Mapped[int] = mapped_column(BigInteger, index=True)

@@ -50,6 +50,7 @@ class OperatorConfig(_Strict):
     max_head_age: Annotated[int, Field(gt=0)] = 120
     poll_interval: Annotated[float, Field(gt=0)] = 0.5
     database_max_pages: int | None = None
+    fee: Annotated[int, Field(ge=0)] = 5_000_000  # token units a request
 
     @property
     def database(self) -> str:
@@ -66,7 +67,7 @@ def load_config(path: Path) -> OperatorConfig:
     """Reads an operator's configuration.
 
     Raises:
-        Refusal: `bad-configuration`, naming the field.
+        Refusal: `bad_configuration`, naming the field.
     """
     try:
         raw = json.loads(path.read_text())
@@ -86,7 +87,7 @@ def load_config(path: Path) -> OperatorConfig:
 
 def _bad(field: str, why: str) -> Refusal:
     return Refusal(
-        code="bad-configuration",
+        code="bad_configuration",
         message=f"The operator's configuration is wrong at {field}: {why}.",
         remedy="Correct the file; `usufruct up` writes a working one.",
         field=field,

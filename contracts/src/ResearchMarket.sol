@@ -303,10 +303,22 @@ contract ResearchMarket is
 
     /// @inheritdoc IResearchMarket
     function seal(RequestId request) external onlyRole(OPERATOR) {
-        // Check
-        RequestView storage r = _requireStage(request, Stage.Frozen);
+        _sealNext(request, _requireSealable(request));
+    }
+
+    /// @inheritdoc IResearchMarket
+    function sealAll(RequestId request) external onlyRole(OPERATOR) {
+        RequestView storage r = _requireSealable(request);
+        while (r.sealedShards != r.shards) _sealNext(request, r);
+    }
+
+    function _requireSealable(RequestId request) private view returns (RequestView storage r) {
+        r = _requireStage(request, Stage.Frozen);
         if (msg.sender != r.operator) revert NotRequestOperator(msg.sender);
         if (r.sealedShards == 0) _requireEnoughLive(request, r);
+    }
+
+    function _sealNext(RequestId request, RequestView storage r) private {
         ShardRef memory s = _requestShards[request][r.sealedShards];
         // Interaction: our own registry, which never calls back.
         (bytes32 shardRoot, uint32 members) =

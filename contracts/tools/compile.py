@@ -3,7 +3,7 @@
     python -m contracts.tools.compile            write the artifacts
     python -m contracts.tools.compile --check    compile anew, write nothing, list what differs
 
-The product runs from the committed artifacts and needs no compiler; only who changes a contract does.
+The product runs from the committed artifacts; only who changes a contract needs a compiler.
 """
 
 import argparse
@@ -75,7 +75,7 @@ def compile_contracts(root: Path = CONTRACTS, *, cached: bool = True) -> Artifac
 
 
 def standard_input(root: Path) -> dict[str, Any]:
-    """The compiler's standard JSON input: every source inline, so that no path reaches the output."""
+    """The compiler's standard JSON input, sources inline, so that no path reaches the output."""
     sources = {name: {"content": text} for name, text in sorted(_closure(root).items())}
     settings = SETTINGS | {"outputSelection": {"*": {"*": _OUTPUTS}}}
     return {"language": "Solidity", "settings": settings, "sources": sources}
@@ -185,7 +185,7 @@ def _artifact(name: str, source: str, contract: dict[str, Any]) -> dict[str, Any
 
 
 def _without_ast_ids(references: dict[str, Any]) -> list[list[dict[str, int]]]:
-    """Where each immutable lies, in declaration order; its syntax tree number says nothing to anyone."""
+    """Where each immutable lies, in declaration order, without syntax tree numbers."""
     return [references[key] for key in sorted(references, key=int)]
 
 

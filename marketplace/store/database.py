@@ -17,7 +17,14 @@ from sqlalchemy.orm import Session
 
 from marketplace.errors import Refusal
 from marketplace.stages import NEXT, TERMINAL, Stage
-from marketplace.store.models import ApiNonceRow, ComputedRow, ReceiptRow, RecordRow, RequestRow, StageLogRow
+from marketplace.store.models import (
+    ApiNonceRow,
+    ComputedRow,
+    ReceiptRow,
+    RecordRow,
+    RequestRow,
+    StageLogRow,
+)
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_MILLISECONDS = 30_000
@@ -27,8 +34,10 @@ def storage_refusal(error: OperationalError) -> Refusal:
     """A write that the database refused, in words (never the statement: it could carry what it stores)."""
     full = "full" in str(error.orig).lower()
     return Refusal(
-        code="storage-full" if full else "storage-unavailable",
-        message="The operator's database is full." if full else "The operator's database did not answer.",
+        code="storage_full" if full else "storage_unavailable",
+        message="The operator's database is full."
+        if full
+        else "The operator's database did not answer.",
         remedy="Free disk space, then run `usufruct resume`; nothing was changed.",
     )
 
@@ -41,7 +50,7 @@ class Database:
 
     @contextmanager
     def session(self) -> Iterator[Session]:
-        """One transaction. Raises `Refusal` (storage-full, storage-unavailable) where it cannot be kept."""
+        """One transaction. Raises `Refusal` (storage_full, storage_unavailable) where it cannot be kept."""
         try:
             with Session(self.engine) as session, session.begin():
                 yield session
@@ -69,7 +78,7 @@ class Database:
         Moving to where it already is does nothing, so that every step can be repeated.
 
         Raises:
-            Refusal: `wrong-stage`, if the table does not lead there.
+            Refusal: `wrong_stage`, if the table does not lead there.
         """
         with self.session() as session:
             row = self._locked(session, request)
@@ -78,7 +87,7 @@ class Database:
                 return
             if after not in NEXT[before]:
                 raise Refusal(
-                    code="wrong-stage",
+                    code="wrong_stage",
                     message=f"A request that is {before} cannot become {after}.",
                     remedy="Look at its stage log; run `usufruct resume` to finish what was left.",
                 )
@@ -93,7 +102,7 @@ class Database:
         return row
 
     def request(self, request: str) -> RequestRow:
-        """The request. Raises `Refusal` (unknown-request)."""
+        """The request. Raises `Refusal` (unknown_request)."""
         with Session(self.engine, expire_on_commit=False) as session:
             row = session.get(RequestRow, request)
         if row is None:
@@ -120,12 +129,16 @@ class Database:
     def refused(self) -> list[str]:
         """Ids of the requests that were refused; their escrow may still be on chain."""
         with Session(self.engine) as session:
-            return list(session.scalars(select(RequestRow.id).where(RequestRow.stage == Stage.REFUSED)))
+            return list(
+                session.scalars(select(RequestRow.id).where(RequestRow.stage == Stage.REFUSED))
+            )
 
     def log(self, request: str) -> list[StageLogRow]:
         """The request's transitions, in order."""
         with Session(self.engine, expire_on_commit=False) as session:
-            query = select(StageLogRow).where(StageLogRow.request == request).order_by(StageLogRow.id)
+            query = (
+                select(StageLogRow).where(StageLogRow.request == request).order_by(StageLogRow.id)
+            )
             return list(session.scalars(query))
 
     # --- records
@@ -210,7 +223,7 @@ class Database:
 
 def unknown_request(request: str) -> Refusal:
     return Refusal(
-        code="unknown-request",
+        code="unknown_request",
         message=f"There is no request {request} here.",
         remedy="Check the id; submit the request first (POST /api/v1/requests).",
         field="request",

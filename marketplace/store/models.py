@@ -5,7 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Index, Integer, LargeBinary, String, Text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -53,7 +63,9 @@ class RecordRow(Base):
     dataset: Mapped[str] = mapped_column(String(66))
     patient: Mapped[str] = mapped_column(String(42))
     version: Mapped[int] = mapped_column(Integer)
-    header: Mapped[dict[str, Any]] = mapped_column(JSON)  # everything of the sealed record but box and shares
+    header: Mapped[dict[str, Any]] = mapped_column(
+        JSON
+    )  # everything of the sealed record but box and shares
     attestation: Mapped[dict[str, Any]] = mapped_column(JSON)
     state: Mapped[str] = mapped_column(String(16))  # received, attested, stored, erased
     received_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))

@@ -162,7 +162,6 @@ interface IResearchMarket {
     error TooManyShards(uint256 shards, uint256 most);
     error BondTooSmall(uint256 needed, uint256 posted);
     error UnknownShard(uint16 shard);
-    error AllShardsSealed(RequestId request);
     error GateKeyAlreadyRecorded(RequestId request);
     error GateKeyEmpty();
     error GateNotDrawn(RequestId request);
@@ -190,9 +189,10 @@ interface IResearchMarket {
     function freeze(address researcher, RequestTerms calldata terms, ClassTerms[] calldata classes) external;
     /// Anyone, while frozen: removes expired consents and rests those that cannot afford the cost.
     function tidy(RequestId request, uint16 shard, uint256[] calldata words) external;
-    /// Seals the next shard; the last one seals the request. The seal is the cut-off. Shards that fit one
-    /// transaction belong in one (`batch`): then nobody can leave between them.
+    /// Seals the next shard; the last one seals the request. The seal is the cut-off.
     function seal(RequestId request) external;
+    /// Seals every shard that is left, or none: nobody can leave between them. For shards that fit one transaction.
+    function sealAll(RequestId request) external;
     /// Anyone, while frozen and before the first seal: ends a request whose cohort fell under the minimum, at
     /// nobody's cost. (Were it left to lapse, a patient and a researcher together could farm the bond.)
     function dissolve(RequestId request) external;

@@ -1,0 +1,108 @@
+# The commands of this repository; CONTRIBUTING.md explains them. Each does the set-up that it needs.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SLITHER := .venv-slither
+NODE_BIN := contracts/node_modules/.bin
+PIP := -m pip --disable-pip-version-check --quiet
+
+PYTHON_SOURCES := marketplace ml tests tools contracts/tools
+
+.PHONY: help setup setup-demo demo test test-long check bench format artifacts check-artifacts \
+        gas check-gas check-format lint types imports solidity slither
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+# --- set-up: each stamp is newer than the lock file that it was made from -----------------------
+
+setup: $(VENV)/.dev contracts/node_modules/.stamp postgresql ## everything that tests and checks need
+
+setup-demo: $(VENV)/.runtime ## only what the product runs on (no Node)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# dev.txt contains runtime.txt: a venv set up for the tests also serves the demo.
+$(VENV)/.runtime: requirements/runtime.txt pyproject.toml | $(BIN)/python
+	$(BIN)/python $(PIP) install --require-hashes -r requirements/runtime.txt
+	$(BIN)/python $(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
+	$(BIN)/python $(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(SLITHER)/.stamp: requirements/slither.txt
+	$(PYTHON) -m venv $(SLITHER)
+	$(SLITHER)/bin/python $(PIP) install --require-hashes -r requirements/slither.txt
+	@touch $@
+
+contracts/node_modules/.stamp: contracts/package-lock.json contracts/package.json contracts/.npmrc
+	@command -v npm >/dev/null || { echo "Node 20 or newer with npm is needed for tests and checks" >&2; exit 1; }
+	@# Not `npm ci`: it refuses a lock that lacks optional builds for other platforms (forge, anvil), which
+	@# not every registry carries. A test holds package.json equal to the lock; hashes are checked here.
+	cd contracts && npm install --no-save --no-update-notifier
+	@touch $@
+
+.PHONY: postgresql
+postgresql:
+	@tools/require-postgresql
+
+# --- run -----------------------------------------------------------------------------------------
+
+demo: setup-demo ## the main job, from nothing; ONCE=1 ends after the story, JSON=path writes it down
+	$(BIN)/python -m marketplace.cli demo $(if $(ONCE),--once) $(if $(JSON),--json "$(JSON)")
+
+test: setup ## every suite, each with its time
+	$(BIN)/python -m pytest
+
+test-long: setup ## the same, with the long campaigns
+	$(BIN)/python -m pytest --long
+
+check: check-format lint types imports solidity check-artifacts check-gas slither ## all that CI checks beside the tests
+
+check-format: setup
+	$(BIN)/ruff format --check .
+	cd contracts && node_modules/.bin/forge fmt --check
+
+lint: setup
+	$(BIN)/ruff check .
+
+types: setup
+	$(BIN)/mypy
+
+imports: setup
+	PYTHONPATH=. $(BIN)/lint-imports --no-logo
+
+solidity: setup
+	cd contracts && node_modules/.bin/solhint --disc --noPoster --max-warnings 0 'src/**/*.sol'
+
+slither: setup $(SLITHER)/.stamp ## static analysis of the contracts; fails on a high or medium finding
+	cd contracts && PATH="$$PWD/node_modules/.bin:$$PATH" ../$(SLITHER)/bin/slither . --config-file slither.config.json
+
+format: setup ## format Python and Solidity
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	cd contracts && node_modules/.bin/forge fmt
+
+artifacts: setup ## compile the contracts into contracts/artifacts
+	$(BIN)/python -m contracts.tools.compile
+
+check-artifacts: setup
+	$(BIN)/python -m contracts.tools.compile --check
+
+gas: setup ## measure gas and write contracts/gas.snapshot
+	$(BIN)/python -m tests.contracts.gas
+
+check-gas: setup
+	$(BIN)/python -m tests.contracts.gas --check
+
+bench: setup ## measured times of the expensive parts
+	$(BIN)/python -m tests.bench

@@ -1,0 +1,67 @@
+"""The catalogue: everything that a researcher can ask, and nothing else can be run.
+
+Numbers only come out noised; see the docstring of each analysis for its sensitivity and cost.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from marketplace.analyses.analysis import Analysis, Forecast, Parameters, ReleaseKind
+from marketplace.analyses.count import COUNT
+from marketplace.analyses.cross_table import CROSS_TABLE
+from marketplace.analyses.fields import Dictionary
+from marketplace.analyses.histogram import HISTOGRAM
+from marketplace.analyses.mean import MEAN
+from marketplace.analyses.quantile import QUANTILE
+from marketplace.analyses.sum import SUM
+from marketplace.analyses.variance import VARIANCE
+from marketplace.errors import BadParameter
+
+__all__ = [
+    "CATALOGUE",
+    "Analysis",
+    "Dictionary",
+    "Forecast",
+    "Parameters",
+    "ReleaseKind",
+    "analysis_by_hash",
+    "analysis_by_id",
+]
+
+_ALL: tuple[Analysis[Any], ...] = (
+    COUNT,
+    SUM,
+    MEAN,
+    VARIANCE,
+    HISTOGRAM,
+    QUANTILE,
+    CROSS_TABLE,
+)
+
+CATALOGUE: Mapping[str, Analysis[Any]] = MappingProxyType({a.id: a for a in _ALL})
+
+_BY_HASH = {analysis.analysis_hash(): analysis for analysis in _ALL}
+
+
+def analysis_by_id(name: object) -> Analysis[Any]:
+    """The analysis of that id. Raises BadParameter for any other name."""
+    if not isinstance(name, str) or name not in CATALOGUE:
+        raise _unknown()
+    return CATALOGUE[name]
+
+
+def analysis_by_hash(digest: bytes) -> Analysis[Any]:
+    """The analysis that a request on chain names. Raises BadParameter for any other hash."""
+    if digest not in _BY_HASH:
+        raise _unknown()
+    return _BY_HASH[digest]
+
+
+def _unknown() -> BadParameter:
+    return BadParameter(
+        message="This analysis is not in the catalogue.",
+        remedy=f"Use one of: {', '.join(CATALOGUE)}.",
+        field="analysis",
+        facts={"known": list(CATALOGUE)},
+    )

@@ -1,0 +1,174 @@
+"""What every analysis of the catalogue can do; accuracy and privacy cost, each from the other."""
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import IntEnum
+from fractions import Fraction
+from typing import Any, Generic, Literal, TypeVar
+
+from marketplace.analyses.fields import Dictionary, Fields, exact_number
+from marketplace.errors import BadParameter
+from ml.dp.accounting import MAX_COST, MIN_COST, CostRefused
+from ml.dp.domain import Table
+from ml.dp.noise import NotRepresentable
+from ml.dp.noised import ExpectedError, Noised, decimal_text
+
+MAX_MEMBERS = 2**31
+_ERROR_DIGITS = 4
+
+ErrorMeasure = Literal["half_width", "standard_error"]
+
+
+class ReleaseKind(IntEnum):
+    """What kind of thing leaves: the bit of a consent class's `releaseKinds`. Never renumbered."""
+
+    NUMBER = 0
+    TABLE = 1
+
+
+class Parameters(ABC):
+    """Checked parameters of one analysis."""
+
+    @abstractmethod
+    def document(self) -> dict[str, Any]:
+        """The parameters as JSON values, lists and objects of text only, in canonical order.
+
+        What `parse` makes of it equals these parameters.
+        """
+
+
+P = TypeVar("P", bound=Parameters)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The error to expect, before payment: `error` in `unit`, and for which data it holds."""
+
+    error: ExpectedError
+    unit: str
+    holds: str
+
+    def texts(self) -> dict[str, str]:
+        """For pages and APIs: decimal strings, rounded up."""
+        return {
+            "half_width": decimal_text(self.error.half_width, _ERROR_DIGITS, "up"),
+            "holds": self.holds,
+            "standard_error": decimal_text(self.error.standard_error, _ERROR_DIGITS, "up"),
+            "unit": self.unit,
+        }
+
+
+@dataclass(frozen=True)
+class Analysis(Generic[P]):
+    """One entry of the catalogue. A changed meaning is a new id, since receipts are for ever."""
+
+    id: str
+    title: str
+    release_kind: ReleaseKind
+    keys: frozenset[str]
+    read: Callable[[Fields], P]
+    foretell: Callable[[P, int, int], Forecast]
+    answer: Callable[[P, Table, int], Noised]
+
+    def parse(self, parameters: Mapping[str, object], dictionary: Dictionary) -> P:
+        """Checked parameters. Raises BadParameter, naming the field and the remedy."""
+        return self.read(Fields(parameters, dictionary, self.keys))
+
+    def canonical(self, parameters: P) -> bytes:
+        """Canonical JSON: sorted keys, no spaces, ASCII, text only; parses back to equal ones."""
+        document = parameters.document()
+        return json.dumps(document, sort_keys=True, separators=(",", ":")).encode("ascii")
+
+    def analysis_hash(self) -> bytes:
+        """32 bytes that name this analysis on chain: SHA-256 of its id."""
+        return hashlib.sha256(self.id.encode("ascii")).digest()
+
+    def expected_error(self, parameters: P, n: int, cost: int) -> Forecast:
+        """The error to expect if n members are counted, at `cost` nano-rho. Raises BadParameter."""
+        _require_members(n)
+        with _refusals():
+            return self.foretell(parameters, n, cost)
+
+    def cost_for_error(
+        self,
+        parameters: P,
+        n: int,
+        target: str | int | Fraction,
+        measure: ErrorMeasure = "half_width",
+    ) -> int:
+        """The least nano-rho at which `expected_error` is at most `target`, in the same unit.
+
+        Raises BadParameter when no allowed cost reaches it.
+        """
+        _require_members(n)
+        wanted = target if isinstance(target, Fraction) else exact_number(target, "target")
+        if not self._reaches(parameters, n, MAX_COST, wanted, measure):
+            raise _out_of_reach()
+        low, high = MIN_COST, MAX_COST
+        while low < high:
+            middle = (low + high) // 2
+            if self._reaches(parameters, n, middle, wanted, measure):
+                high = middle
+            else:
+                low = middle + 1
+        return low
+
+    def _reaches(
+        self, parameters: P, n: int, cost: int, wanted: Fraction, measure: ErrorMeasure
+    ) -> bool:
+        try:
+            forecast = self.foretell(parameters, n, cost)
+        except (CostRefused, NotRepresentable):
+            return False
+        return bool(getattr(forecast.error, measure) <= wanted)
+
+    def run(self, parameters: P, table: Table, cost: int) -> Noised:
+        """The noised answer, having spent at most `cost` nano-rho. Raises BadParameter.
+
+        Whether it refuses depends on parameters, cost and the public size of the cohort, never on
+        a record.
+        """
+        _require_members(table.n)
+        with _refusals():
+            return self.answer(parameters, table, cost)
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except CostRefused as refused:
+        raise BadParameter(
+            message=f"The privacy cost cannot be used: {refused}.",
+            remedy=f"Choose a cost from {MIN_COST} to {MAX_COST} nano-rho.",
+            field="cost",
+            facts={"lowest": MIN_COST, "highest": MAX_COST},
+        ) from None
+    except NotRepresentable:
+        raise BadParameter(
+            message="The numbers of this analysis, or its noise, do not fit into 64 bits.",
+            remedy="Narrow the clipping range, or pay a higher privacy cost.",
+            field="clip",
+        ) from None
+
+
+def _require_members(n: int) -> None:
+    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MAX_MEMBERS:
+        raise BadParameter(
+            message="The number of members is out of range.",
+            remedy=f"Give a whole number from 1 to {MAX_MEMBERS}.",
+            field="n",
+        )
+
+
+def _out_of_reach() -> BadParameter:
+    return BadParameter(
+        message="No allowed privacy cost makes the error that small.",
+        remedy="Accept a larger error, ask for more participants, or narrow the clipping range.",
+        field="target",
+        facts={"highest_cost": MAX_COST},
+    )

@@ -1,0 +1,38 @@
+"""Patients' signed messages: grants, revocations, rests, wakes, guardians, moves, withdrawals, erasures."""
+
+from __future__ import annotations
+
+import flask
+
+from marketplace.api.context import body, operator
+from marketplace.api.problems import outcome
+from marketplace.errors import BadParameter
+from marketplace.relay import MOST_MESSAGES, parse_message, relay
+from marketplace.vocabulary import patient_address
+from marketplace.wire.http import answer, hash_field
+
+routes = flask.Blueprint("consents", __name__)
+
+
+@routes.post("/messages")
+def relay_messages() -> flask.Response:
+    """Carries signed messages to the chain; each proves its own signer, none sinks another."""
+    raw = body("messages")["messages"]
+    if not isinstance(raw, list) or not 1 <= len(raw) <= MOST_MESSAGES:
+        raise BadParameter(
+            message=f"messages must be a list of 1 to {MOST_MESSAGES} signed messages.",
+            remedy="Send more in several requests.",
+            field="messages",
+        )
+    messages = [parse_message(each, f"messages[{i}]") for i, each in enumerate(raw)]
+    outcomes = relay(operator().sender, messages)
+    return answer(
+        {"outcomes": [{"kind": each.kind, **outcome("relayed", each.refusal)} for each in outcomes]}
+    )
+
+
+@routes.get("/datasets/<dataset>/consents/<patient>")
+def show_consent(dataset: str, patient: str) -> flask.Response:
+    """One pseudonymous patient's consent, budget and earnings, as the chain shows them to anyone."""
+    found = operator().reads.consent(hash_field(dataset, "dataset"), patient_address(patient))
+    return answer(found)

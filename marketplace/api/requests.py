@@ -1,0 +1,42 @@
+"""Requests of researchers."""
+
+from __future__ import annotations
+
+import flask
+
+from marketplace.api.auth import require_signer
+from marketplace.api.context import body, context, operator
+from marketplace.wire.http import answer, hash_field, to_hex
+from marketplace.wire.terms import RequestTerms
+
+routes = flask.Blueprint("requests", __name__)
+
+
+@routes.post("/requests")
+def submit() -> flask.Response:
+    """Takes terms and parameters, signed by their researcher, before they are opened on chain."""
+    here = operator()
+    researcher = require_signer(flask.request, here.chain.manifest.api_domain, here.database)
+    sent = body("terms", "parameters")
+    terms = RequestTerms.from_json(sent["terms"], "terms.")
+    request = here.pipeline.submit(researcher, terms, sent["parameters"])
+    context().worker.nudge()
+    return answer({"request": request})
+
+
+@routes.get("/requests")
+def list_requests() -> flask.Response:
+    """The latest requests: public."""
+    return answer({"requests": operator().reads.requests()})
+
+
+@routes.get("/requests/<request_id>")
+def show_request(request_id: str) -> flask.Response:
+    """One request and its stages: public."""
+    return answer(operator().reads.request(to_hex(hash_field(request_id, "request"))))
+
+
+@routes.get("/requests/<request_id>/receipt")
+def show_receipt(request_id: str) -> flask.Response:
+    """The receipt, once settled. Public: the result in it is sealed to its researcher."""
+    return answer(operator().reads.receipt(to_hex(hash_field(request_id, "request"))))

@@ -1,0 +1,89 @@
+"""`Chain`: the one door to the deployed contracts. Nothing else of ours reads them.
+
+chain = Chain(url, Manifest.load(path), max_head_age=120, finality=Finality(use_tag=True))
+chain.require_healthy()
+cohort = chain.sealed_cohort(request)
+chain.require_final(cohort.seal_block)
+"""
+
+from __future__ import annotations
+
+from marketplace.chain import cohort
+from marketplace.chain.cohort import NotSealed
+from marketplace.chain.core import ForgedLogs, PartialLogs
+from marketplace.chain.finality import Finality, NotYetFinal, Reorganised
+from marketplace.chain.health import StaleHead
+from marketplace.chain.manifest import Manifest, WrongChain, WrongCode
+from marketplace.chain.reads import Reads
+from marketplace.chain.reverts import ContractRefusal
+from marketplace.chain.rpc import Header, NodeFault, NodeUnreachable, UnknownBlock
+from marketplace.chain.views import (
+    Cohort,
+    CommitteeMember,
+    CommitteeView,
+    ConsentState,
+    ConsentView,
+    DatasetView,
+    Event,
+    Liabilities,
+    MarketPolicy,
+    Member,
+    Record,
+    RequestStage,
+    RequestView,
+    ShardRef,
+    ShardView,
+    Stored,
+)
+from marketplace.wire.roots import SealedShard
+
+__all__ = [
+    "Chain",
+    "Cohort",
+    "CommitteeMember",
+    "CommitteeView",
+    "ConsentState",
+    "ConsentView",
+    "ContractRefusal",
+    "DatasetView",
+    "Event",
+    "Finality",
+    "ForgedLogs",
+    "Header",
+    "Liabilities",
+    "Manifest",
+    "MarketPolicy",
+    "Member",
+    "NodeFault",
+    "NodeUnreachable",
+    "NotSealed",
+    "NotYetFinal",
+    "PartialLogs",
+    "Record",
+    "Reorganised",
+    "RequestStage",
+    "RequestView",
+    "ShardRef",
+    "ShardView",
+    "StaleHead",
+    "Stored",
+    "UnknownBlock",
+    "WrongChain",
+    "WrongCode",
+]
+
+
+class Chain(Reads):
+    """Typed, checked reads of one deployment through one node; arguments as in `ChainCore`."""
+
+    def sealed_cohort(self, request: bytes) -> Cohort:
+        """The cohort of a sealed request, in cohort order, proved against the root on chain.
+
+        Raises:
+            NotSealed, PartialLogs, ForgedLogs, Reorganised; NodeUnreachable, NodeFault.
+        """
+        return cohort.sealed_cohort(self, request)
+
+    def sealed_shards(self, request: bytes) -> tuple[SealedShard, ...]:
+        """The bitmaps behind that root: what `wire.roots.prove_inclusion` takes."""
+        return cohort.sealed_shards(self, request)

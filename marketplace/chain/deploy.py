@@ -1,0 +1,182 @@
+"""Deploys a market: token, registries, committee, market, their bindings and roles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from eth_utils.crypto import keccak
+
+from marketplace.chain import artifacts
+from marketplace.chain.artifacts import CONTRACTS, abi_arguments
+from marketplace.chain.manifest import TOKEN, Deployed, Manifest, WrongCode
+from marketplace.chain.reads import Reads
+from marketplace.chain.rpc import Node
+from marketplace.chain.sender import Sender, Transactor
+from marketplace.chain.views import MarketPolicy
+from marketplace.errors import Refusal
+from marketplace.vocabulary import Address, address
+from marketplace.wire.eip712 import SigningKey
+
+MINIMUM_HORIZON = 7 * 24 * 3600
+"""Seconds that a grant must last at least: a cohort must not go stale while it is being counted."""
+THAW_GAP = 60
+"""Seconds between two freezes of a shard, in which new grants go live."""
+
+ROLE_CONTRACTS = {
+    "OPERATOR": ("ResearchMarket",),
+    "PAUSER": ("ResearchMarket", "ConsentRegistry", "DatasetRegistry", "ResearcherRegistry"),
+    "STEWARD": ("DatasetRegistry",),
+    "AUTHORITY": ("ResearcherRegistry",),
+    "ADMIN": ("CustodianCommittee",),
+    "MINTER": (TOKEN,),
+}
+"""Which contracts know a role."""
+
+
+@dataclass(frozen=True)
+class DeploySettings:
+    """What a deployment is told. Roles name their holders; the deployer administers all of it.
+
+    `token` is an existing ERC-20 with at most 6 decimals; None deploys the test euro.
+    """
+
+    policy: MarketPolicy = field(default_factory=MarketPolicy)
+    minimum_horizon: int = MINIMUM_HORIZON
+    thaw_gap: int = THAW_GAP
+    token: str | None = None
+    operators: Sequence[str] = ()
+    pausers: Sequence[str] = ()
+    stewards: Sequence[str] = ()
+    authorities: Sequence[str] = ()
+    admins: Sequence[str] = ()
+    minters: Sequence[str] = ()
+
+    def roles(self) -> dict[str, Sequence[str]]:
+        """Holders by role. A foreign token's minters are its own business."""
+        return {
+            "OPERATOR": self.operators,
+            "PAUSER": self.pausers,
+            "STEWARD": self.stewards,
+            "AUTHORITY": self.authorities,
+            "ADMIN": self.admins,
+            "MINTER": self.minters if self.token is None else (),
+        }
+
+
+@dataclass(frozen=True)
+class CommitteeSeat:
+    """One custodian for `open_epoch`: its signing address and its X25519 public key (32 bytes)."""
+
+    signer: str
+    hpke_key: bytes
+
+
+def deploy(url: str, deployer_key: SigningKey, settings: DeploySettings) -> Manifest:
+    """Deploys everything and checks what it deployed.
+
+    Returns the manifest, which is yet to be saved. Not resumable: after a failure, deploy anew.
+
+    Raises:
+        ContractRefusal (policy_invalid, token_has_too_many_decimals, ...), WrongCode,
+        NodeUnreachable, NodeFault; Refusal (artifact_missing, insufficient_funds, no_token).
+    """
+    node = Node(url)
+    site = _Site(node, Transactor(node, node.chain_id(), deployer_key))
+    first_block = node.header("latest").number
+    deployed = site.create_all(settings)
+    manifest = Manifest(
+        chain_id=site.transactor.chain_id,
+        genesis_hash=node.header(0).hash,
+        deployed_block=first_block,
+        contracts={
+            name: Deployed(at, bytes(keccak(node.code(at)))) for name, at in deployed.items()
+        },
+        policy=settings.policy,
+    )
+    chain = Reads(url, manifest)
+    _bind_and_appoint(Sender(chain, deployer_key), manifest, settings)
+    manifest.check(node)
+    return manifest
+
+
+def open_epoch(
+    sender: Sender, seats: Sequence[CommitteeSeat], quorum: int, gates: Sequence[str]
+) -> int:
+    """Opens the next committee epoch (role ADMIN). Returns its number."""
+    members = [(seat.signer, [(1, seat.hpke_key)]) for seat in seats]
+    receipt = sender.send("CustodianCommittee", "openEpoch", members, quorum, list(gates))
+    return int(receipt.event("EpochOpened").args["epoch"])
+
+
+@dataclass(frozen=True)
+class _Site:
+    node: Node
+    transactor: Transactor
+
+    def create_all(self, settings: DeploySettings) -> dict[str, Address]:
+        """Addresses by name, in the order of deployment."""
+        admin = self.transactor.address
+        at: dict[str, Address] = {}
+        at[TOKEN] = self._token(settings.token, admin)
+        at["ResearcherRegistry"] = self._create("ResearcherRegistry", admin)
+        at["CustodianCommittee"] = self._create("CustodianCommittee", admin)
+        at["DatasetRegistry"] = self._create("DatasetRegistry", at["CustodianCommittee"], admin)
+        at["ConsentRegistry"] = self._create(
+            "ConsentRegistry",
+            admin,
+            at["DatasetRegistry"],
+            settings.minimum_horizon,
+            settings.thaw_gap,
+        )
+        registries = ("DatasetRegistry", "ResearcherRegistry", "ConsentRegistry")
+        at["ResearchMarket"] = self._create(
+            "ResearchMarket",
+            admin,
+            at[TOKEN],
+            *(at[name] for name in registries),
+            at["CustodianCommittee"],
+            settings.policy,
+        )
+        return {name: at[name] for name in CONTRACTS}
+
+    def _token(self, given: str | None, admin: str) -> Address:
+        if given is None:
+            return self._create(TOKEN, admin)
+        token = address(given, "token")
+        if not self.node.code(token):
+            raise Refusal(
+                code="no_token",
+                message=f"There is no contract at {token}.",
+                remedy="Give the address of an ERC-20 on this chain, or none for a test euro.",
+                field="token",
+            )
+        return token
+
+    def _create(self, name: str, *arguments: Any) -> Address:
+        artifact = artifacts.load(name)
+        data = artifact.creation_data(abi_arguments(arguments))
+        receipt = self.transactor.transact(None, data, None)
+        created = address(str(receipt.created), name)
+        if not artifact.is_code(self.node.code(created)):
+            raise WrongCode(
+                message=f"The code at {created} is not that of the artifact {name}.",
+                remedy="Use another node, and deploy anew.",
+                facts={"contract": name, "address": created},
+            )
+        return created
+
+
+def _bind_and_appoint(sender: Sender, manifest: Manifest, settings: DeploySettings) -> None:
+    sender.send("DatasetRegistry", "bindConsents", manifest.address("ConsentRegistry"))
+    sender.send("ConsentRegistry", "bindMarket", manifest.market)
+    for role, holders in settings.roles().items():
+        for contract in ROLE_CONTRACTS[role]:
+            for holder in holders:
+                grant_role(sender, contract, role, holder)
+
+
+def grant_role(sender: Sender, contract: str, role: str, holder: str) -> None:
+    """Gives a role (of ROLE_CONTRACTS) to an account. Raises: see `Sender.send`."""
+    sender.send(contract, "grantRole", bytes(keccak(text=role)), address(holder, role.lower()))

@@ -1,0 +1,345 @@
+"""Every view of the deployed contracts, typed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+from marketplace.chain.core import ChainCore, ForgedLogs, PartialLogs
+from marketplace.chain.rpc import BlockName
+from marketplace.chain.views import (
+    CommitteeMember,
+    CommitteeView,
+    ConsentView,
+    DatasetView,
+    Event,
+    Liabilities,
+    MarketPolicy,
+    Record,
+    RequestStage,
+    RequestView,
+    ShardRef,
+    ShardView,
+    Stored,
+)
+from marketplace.errors import Refusal
+from marketplace.vocabulary import Epoch
+from marketplace.wire.solidity import ZERO_ADDRESS
+from marketplace.wire.terms import ClassTerms, Credential, Purpose, RequestTerms, class_id
+
+X25519 = 1
+"""Scheme of a committee key (ICustodianCommittee.CommitteeKey)."""
+PAGE = 200
+"""Patients or places of one call: about 2M gas, well below what nodes allow a call."""
+WORDS_PAGE = 512
+
+T = TypeVar("T")
+
+
+class MarketReads(ChainCore):
+    """ResearchMarket, its token, and ResearcherRegistry."""
+
+    def request(self, request: bytes, block: BlockName = "latest") -> RequestView:
+        """A request as stored; `stage` is NONE for one that was never opened."""
+        found = self.call("ResearchMarket", "requestOf", request, block=block)
+        return RequestView.from_abi(found)
+
+    def request_shards(self, request: bytes, block: BlockName = "latest") -> tuple[ShardRef, ...]:
+        """The shards frozen for a request, in cohort order."""
+        found = self.call("ResearchMarket", "shardsOf", request, block=block)
+        return tuple(ShardRef.from_abi(each) for each in found)
+
+    def request_terms(self, request: bytes) -> RequestTerms:
+        """What was asked for: from the event, proved by hashing it to the request's id.
+
+        Raises:
+            Refusal: `unknown_request`. PartialLogs, ForgedLogs.
+        """
+        view = self.request(request)
+        if view.stage is RequestStage.NONE:
+            raise _unknown("request", request)
+        last = self.head().number
+        deployed = self.manifest.deployed_block
+        topics = [request]
+        for event in self.events_backwards(
+            deployed, last, "ResearchMarket", "RequestOpened", topics
+        ):
+            return self._verified_terms(request, view, event)
+        raise _partial("RequestOpened", request)
+
+    def _verified_terms(self, request: bytes, view: RequestView, event: Event) -> RequestTerms:
+        terms = RequestTerms.from_abi(event.args["terms"])
+        if terms.request_id(self.chain_id, self.market, view.researcher) != request:
+            raise _forged("RequestOpened", request)
+        return terms
+
+    def policy(self) -> MarketPolicy:
+        return MarketPolicy.from_abi(self.call("ResearchMarket", "policy"))
+
+    def liabilities(self, block: BlockName = "latest") -> Liabilities:
+        return Liabilities.from_abi(self.call("ResearchMarket", "liabilities", block=block))
+
+    def credit_of(self, account: str, block: BlockName = "latest") -> int:
+        """Token units that an account can withdraw."""
+        return int(self.call("ResearchMarket", "creditOf", account, block=block))
+
+    def bond_of(self, operator: str, block: BlockName = "latest") -> int:
+        """Token units of free bond."""
+        return int(self.call("ResearchMarket", "bondOf", operator, block=block))
+
+    def balance_of(self, account: str, block: BlockName = "latest") -> int:
+        """Token units in an account."""
+        return int(self.call("TestEuro", "balanceOf", account, block=block))
+
+    def allowance(self, owner: str, spender: str) -> int:
+        return int(self.call("TestEuro", "allowance", owner, spender))
+
+    def is_nonce_used(self, contract: str, signer: str, nonce: int) -> bool:
+        """Of the unordered nonces of ConsentRegistry or ResearchMarket."""
+        return bool(self.call(contract, "isNonceUsed", signer, nonce))
+
+    def credential_of(self, researcher: str) -> Credential:
+        """As given; `kind` is 0 for one who has none. Says nothing of expiry."""
+        return Credential.from_abi(self.call("ResearcherRegistry", "credentialOf", researcher))
+
+    def require_credential(self, researcher: str) -> Credential:
+        """Raises `ContractRefusal` (credential_missing, _expired, _is_withdrawn)."""
+        found = self.call("ResearcherRegistry", "requireCredential", researcher)
+        return Credential.from_abi(found)
+
+
+class ConsentReads(ChainCore):
+    """ConsentRegistry."""
+
+    def consent_of(self, dataset: bytes, patient: str, block: BlockName = "latest") -> ConsentView:
+        found = self.call("ConsentRegistry", "consentOf", dataset, patient, block=block)
+        return ConsentView.from_abi(found)
+
+    def guardian_of(self, dataset: bytes, patient: str) -> tuple[str, int, bool]:
+        """Guardian (zero address if none), expiry, and whether it may grant."""
+        guardian, expiry, may_grant = self.call("ConsentRegistry", "guardianOf", dataset, patient)
+        return guardian, expiry, may_grant
+
+    def shard_count(self, class_id: bytes, block: BlockName = "latest") -> int:
+        return int(self.call("ConsentRegistry", "shardsOf", class_id, block=block))
+
+    def shard(self, class_id: bytes, shard: int, block: BlockName = "latest") -> ShardView:
+        found = self.call("ConsentRegistry", "shardOf", class_id, shard, block=block)
+        return ShardView.from_abi(found)
+
+    def shards(self, class_id: bytes, block: BlockName = "latest") -> tuple[ShardView, ...]:
+        """Every shard of a class; their `live` add up to the class's live consents."""
+        number = self.shard_count(class_id, block)
+        return tuple(self.shard(class_id, index, block) for index in range(number))
+
+    def words(
+        self, class_id: bytes, shard: int, number: int, block: BlockName = "latest"
+    ) -> tuple[int, ...]:
+        """The first `number` consent words: bits 0..159 live seats, see ConsentWord.sol."""
+        return self._word_pages("wordsOf", class_id, shard, number, block)
+
+    def waiting(
+        self, class_id: bytes, shard: int, number: int, block: BlockName = "latest"
+    ) -> tuple[int, ...]:
+        """By word, the resting seats that `wakeWords` would look at."""
+        return self._word_pages("waitingOf", class_id, shard, number, block)
+
+    def _word_pages(
+        self, function: str, class_id: bytes, shard: int, number: int, block: BlockName
+    ) -> tuple[int, ...]:
+        pages = (
+            self.call(
+                "ConsentRegistry",
+                function,
+                class_id,
+                shard,
+                first,
+                min(WORDS_PAGE, number - first),
+                block=block,
+            )
+            for first in range(0, number, WORDS_PAGE)
+        )
+        return tuple(word for page in pages for word in page)
+
+    def patients_at(
+        self, class_id: bytes, shard: int, places: Sequence[int], block: BlockName = "latest"
+    ) -> tuple[str, ...]:
+        """The patients of these places, in their order; the zero address where never assigned."""
+        return tuple(
+            patient
+            for page in pages_of(places)
+            for patient in self.call(
+                "ConsentRegistry", "patientsAt", class_id, shard, page, block=block
+            )
+        )
+
+
+class DatasetReads(ChainCore):
+    """DatasetRegistry."""
+
+    def record_of(self, dataset: bytes, patient: str, block: BlockName = "latest") -> Record:
+        found = self.call("DatasetRegistry", "recordOf", dataset, patient, block=block)
+        return Record.from_abi(found)
+
+    def commitments_of(
+        self, dataset: bytes, patients: Sequence[str], block: BlockName = "latest"
+    ) -> tuple[Stored, ...]:
+        """What is stored and usable of each patient, in their order."""
+        found: list[Stored] = []
+        for page in pages_of(patients):
+            commitments, bound, versions = self.call(
+                "DatasetRegistry", "commitmentsOf", dataset, page, block=block
+            )
+            rows = zip(page, commitments, bound, versions, strict=True)
+            found += [Stored(*row) for row in rows]
+        return tuple(found)
+
+    def is_issuer(self, dataset: bytes, issuer: str) -> bool:
+        return bool(self.call("DatasetRegistry", "isIssuer", dataset, issuer))
+
+    def dictionary_of(self, dataset: bytes, block: BlockName = "latest") -> bytes:
+        """keccak256 of the data dictionary; zero for an unknown dataset."""
+        return bytes(self.call("DatasetRegistry", "dictionaryOf", dataset, block=block))
+
+    def dataset(self, dataset: bytes) -> DatasetView:
+        """A dataset as published.
+
+        Raises:
+            Refusal: `unknown_dataset`. PartialLogs, ForgedLogs.
+        """
+        steward = self.call("DatasetRegistry", "stewardOf", dataset)
+        if steward == ZERO_ADDRESS:
+            raise _unknown("dataset", dataset)
+        dictionary = self.dictionary_of(dataset)
+        published = self._first_event("DatasetPublished", dataset)
+        if published.args["dictionary"] != dictionary:
+            raise _forged("DatasetPublished", dataset)
+        return DatasetView(
+            dataset=dataset,
+            steward=steward,
+            dictionary=dictionary,
+            uri=published.args["uri"],
+            retired=self.call("DatasetRegistry", "isRetired", dataset),
+            classes=self.call("DatasetRegistry", "classesOf", dataset),
+        )
+
+    def datasets(self) -> tuple[bytes, ...]:
+        """The ids of all datasets, by age."""
+        events = self.events(
+            self.manifest.deployed_block, contracts=["DatasetRegistry"], names=["DatasetPublished"]
+        )
+        return tuple(event.args["dataset"] for event in events)
+
+    def class_ids(self, dataset: bytes) -> tuple[bytes, ...]:
+        """The ids of a dataset's classes, in order."""
+        number = self.call("DatasetRegistry", "classesOf", dataset)
+        return tuple(class_id(dataset, index) for index in range(1, number + 1))
+
+    def class_terms(self, class_id: bytes) -> ClassTerms:
+        """A class's published terms, proved by their hash in storage.
+
+        Raises:
+            ContractRefusal or Refusal: unknown class. PartialLogs, ForgedLogs.
+        """
+        definition = self.call("DatasetRegistry", "definitionOf", class_id)
+        if definition == bytes(32):
+            raise _unknown("class", class_id)
+        terms = ClassTerms.from_abi(self._first_event("ClassPublished", class_id).args["terms"])
+        if terms.definition_hash(class_id) != definition:
+            raise _forged("ClassPublished", class_id)
+        return terms
+
+    def require_permitted(
+        self, class_id: bytes, terms: ClassTerms, purpose: Purpose, credential: Credential
+    ) -> None:
+        """Raises `ContractRefusal` (purpose_not_permitted, with every reason, ...)."""
+        self.call(
+            "DatasetRegistry",
+            "requirePermitted",
+            class_id,
+            terms,
+            purpose,
+            credential,
+        )
+
+    def _first_event(self, name: str, topic: bytes) -> Event:
+        events = self.events(
+            self.manifest.deployed_block,
+            contracts=["DatasetRegistry"],
+            names=[name],
+            topics=[topic],
+        )
+        event = next(events, None)
+        if event is None:
+            raise _partial(name, topic)
+        return event
+
+
+class CommitteeReads(ChainCore):
+    """CustodianCommittee."""
+
+    def current_epoch(self) -> Epoch:
+        """Raises `ContractRefusal` (no_epoch)."""
+        return Epoch(self.call("CustodianCommittee", "currentEpoch"))
+
+    def committee(self, epoch: int | None = None, block: BlockName = "latest") -> CommitteeView:
+        """One epoch's members, keys, quorum and gates; the current one, if None.
+
+        Raises:
+            ContractRefusal: no_epoch, unknown_epoch.
+        """
+        number = self.current_epoch() if epoch is None else Epoch(epoch)
+        name = "CustodianCommittee"
+        quorum, size = self.call(name, "quorumOf", number, block=block)
+        return CommitteeView(
+            epoch=number,
+            quorum=quorum,
+            members=tuple(self._member(number, place, block) for place in range(size)),
+            gates=self.call(name, "gatesOf", number, block=block),
+        )
+
+    def _member(self, epoch: int, place: int, block: BlockName) -> CommitteeMember:
+        name = "CustodianCommittee"
+        signer = self.call(name, "signerOf", epoch, place, block=block)
+        key = self.call(name, "keyOf", epoch, place, X25519, block=block)
+        return CommitteeMember(place, signer, {X25519: key})
+
+    def journal_of(self, signer: str) -> tuple[int, bytes]:
+        """Height and head that a custodian anchored; (0, zeros) if it never did."""
+        height, head = self.call("CustodianCommittee", "journalOf", signer)
+        return height, head
+
+
+class Reads(MarketReads, ConsentReads, DatasetReads, CommitteeReads):
+    """All of them."""
+
+
+def pages_of(items: Sequence[T], size: int = PAGE) -> Iterator[list[T]]:
+    """At most `size` at a time, in order."""
+    for start in range(0, len(items), size):
+        yield list(items[start : start + size])
+
+
+def _unknown(kind: str, identity: bytes) -> Refusal:
+    return Refusal(
+        code=f"unknown_{kind}",
+        message=f"There is no {kind} 0x{identity.hex()} on chain.",
+        remedy="Check the id, and that manifest and node are those of this market.",
+        field=kind,
+    )
+
+
+def _partial(event: str, identity: bytes) -> PartialLogs:
+    return PartialLogs(
+        message=f"The node does not give the {event} event of 0x{identity.hex()}.",
+        remedy="Use a node that keeps the logs since the deployment.",
+        facts={"event": event},
+    )
+
+
+def _forged(event: str, identity: bytes) -> ForgedLogs:
+    return ForgedLogs(
+        message=f"The {event} event of 0x{identity.hex()} contradicts what the chain stores.",
+        remedy="Use another node; nothing was decided on this one.",
+        facts={"event": event},
+    )

@@ -1,0 +1,197 @@
+"""One table of every error that any of the contracts can raise, and how each becomes a refusal.
+
+An error raised in a called contract is not in the caller's ABI, so the table merges them all.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from eth_abi.abi import decode
+from eth_abi.exceptions import DecodingError
+from eth_utils.crypto import keccak
+from web3.exceptions import ContractLogicError, Web3RPCError
+
+from marketplace.chain import artifacts
+from marketplace.chain.artifacts import Entry
+from marketplace.chain.sentences import DATA_USE_REASONS, PANICS, SENTENCES
+from marketplace.chain.views import RequestStage
+from marketplace.errors import Refusal
+
+ERROR_STRING = bytes.fromhex("08c379a0")  # Error(string)
+PANIC = bytes.fromhex("4e487b71")  # Panic(uint256)
+ROLES = {
+    bytes(32): "DEFAULT_ADMIN",
+    **{
+        bytes(keccak(text=name)): name
+        for name in ("OPERATOR", "PAUSER", "STEWARD", "AUTHORITY", "ADMIN", "MINTER")
+    },
+}
+_BYTES_LITERAL = re.compile(r"""b(['"]).*\1""", re.DOTALL)
+_HEX_DATA = re.compile(r"0x(?:[0-9a-fA-F]{2})+")
+
+
+class ContractRefusal(Refusal):
+    """A contract said no. `code` is its error's name in snake case, `facts` its arguments."""
+
+    CODE = "reverted_without_reason"
+
+
+@cache
+def table() -> dict[bytes, Entry]:
+    """Every custom error of every artifact, by selector."""
+    return {
+        error.selector: error
+        for name in artifacts.CONTRACTS
+        for error in artifacts.load(name).errors
+    }
+
+
+def refusal_of(data: bytes) -> ContractRefusal:
+    """What the revert data of a call means. Data that nobody knows is a refusal too."""
+    entry = table().get(data[:4])
+    try:
+        if entry is not None:
+            return _custom(entry, data[4:])
+        if data[:4] == ERROR_STRING:
+            return _text(decode(["string"], data[4:])[0])
+        if data[:4] == PANIC:
+            return _panic(decode(["uint256"], data[4:])[0])
+    except DecodingError:
+        return _unknown(data)
+    return _unknown(data)
+
+
+def refusal_from(fault: BaseException) -> ContractRefusal | None:
+    """The refusal behind an exception of web3 or eth-tester; None if it is not about a revert."""
+    data = revert_data(fault)
+    return None if data is None else refusal_of(data)
+
+
+def revert_data(fault: BaseException) -> bytes | None:
+    """The bytes that a contract reverted with, as nodes carry them; None if none did."""
+    if isinstance(fault, ContractLogicError):
+        return _from_data(fault.data) or b""
+    if isinstance(fault, Web3RPCError):
+        return _from_response(fault)
+    if type(fault).__name__ == "TransactionFailed":  # eth-tester's, which need not be installed
+        return _from_tester(fault)
+    return None
+
+
+def _from_response(fault: Web3RPCError) -> bytes | None:
+    """Code 3 is a revert (geth, anvil, our node); others say so in their message."""
+    error = (fault.rpc_response or {}).get("error")
+    if not isinstance(error, dict):
+        return None
+    if error.get("code") != 3 and "revert" not in str(error.get("message", "")).lower():
+        return None
+    return _from_data(error.get("data")) or b""
+
+
+def _from_data(data: Any) -> bytes | None:
+    """Hex, hex behind a word ("Reverted 0x.."), or the nested objects of some nodes."""
+    if isinstance(data, bytes):
+        return data
+    if isinstance(data, dict):
+        return _from_data(data.get("data"))
+    if isinstance(data, str) and (found := _HEX_DATA.search(data)):
+        return bytes.fromhex(found.group()[2:])
+    return None
+
+
+def _from_tester(fault: BaseException) -> bytes | None:
+    """eth-tester passes the bytes themselves, or their Python literal inside a sentence."""
+    for argument in fault.args:
+        if isinstance(argument, bytes):
+            return argument
+        if isinstance(argument, str) and (found := _BYTES_LITERAL.search(argument)):
+            value = ast.literal_eval(found.group())
+            return value if isinstance(value, bytes) else b""
+        if isinstance(argument, str) and argument.startswith("0x"):
+            return _from_data(argument)
+    return b""
+
+
+def _custom(entry: Entry, data: bytes) -> ContractRefusal:
+    facts = {
+        name: _word(entry.name, name)(value) for name, value in entry.decode_arguments(data).items()
+    }
+    sentence, remedy = sentence_of(entry)
+    return ContractRefusal(
+        code=snake_case(entry.name),
+        message=_fill(sentence, facts),
+        remedy=_fill(remedy, facts),
+        field=str(facts["field"]) if "field" in facts else None,
+        facts=facts,
+    )
+
+
+def sentence_of(entry: Entry) -> tuple[str, str]:
+    """Sentence and remedy, by signature or by name. Raises KeyError for an error that has none."""
+    return SENTENCES.get(entry.signature) or SENTENCES[entry.name]
+
+
+def _fill(template: str, facts: dict[str, Any]) -> str:
+    shown = {
+        name: ", ".join(value) if isinstance(value, tuple) else value
+        for name, value in facts.items()
+    }
+    return template.format_map(shown)
+
+
+def snake_case(name: str) -> str:
+    """`BudgetTooSmall` -> `budget_too_small`, `ERC20InvalidSender` -> `erc20_invalid_sender`."""
+    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
+    return parted.lower()
+
+
+def _word(error: str, fact: str) -> Callable[[Any], Any]:
+    """How one argument is shown: some numbers stand for words."""
+    if error == "WrongStage" and fact in ("expected", "actual"):
+        return lambda number: RequestStage(number).name.lower()
+    if error == "PurposeNotPermitted" and fact == "reasons":
+        return reasons_of
+    if fact == "neededRole":
+        return lambda role: ROLES.get(role, "0x" + role.hex())
+    return lambda value: "0x" + value.hex() if isinstance(value, bytes) else value
+
+
+def reasons_of(mask: int) -> tuple[str, ...]:
+    """The words of a DataUse reason mask, one for each bit."""
+    return tuple(
+        DATA_USE_REASONS.get(bit, f"unknown reason {bit}")
+        for bit in range(mask.bit_length())
+        if mask >> bit & 1
+    )
+
+
+def _text(reason: str) -> ContractRefusal:
+    return ContractRefusal(
+        code="reverted",
+        message=f"A contract refused: {reason[:200]}.",
+        remedy="Check the token and the call: the market's own contracts do not refuse like this.",
+        facts={"reason": reason[:200]},
+    )
+
+
+def _panic(code: int) -> ContractRefusal:
+    return ContractRefusal(
+        code="panic",
+        message=f"A contract stopped at a fault: {PANICS.get(code, hex(code))}.",
+        remedy="Check the arguments; if they are right, report this as a fault of the contract.",
+        facts={"panic": code},
+    )
+
+
+def _unknown(data: bytes) -> ContractRefusal:
+    return ContractRefusal(
+        code="reverted_without_reason" if not data else "unknown_contract_error",
+        message="A contract refused and gave no reason that is known here.",
+        remedy="Check that manifest and artifacts belong to the deployed contracts, and the gas.",
+        facts={"selector": "0x" + data[:4].hex()} if data else {},
+    )

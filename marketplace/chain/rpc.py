@@ -1,0 +1,322 @@
+"""One node, spoken to through web3: every call has a time limit, every failure is a refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import requests
+from eth_abi.exceptions import DecodingError
+from web3 import HTTPProvider, Web3
+from web3.exceptions import BlockNotFound, TransactionNotFound, Web3Exception, Web3RPCError
+from web3.middleware import ExtraDataToPOAMiddleware
+from web3.types import FilterParams
+
+from marketplace.chain.reverts import refusal_from
+from marketplace.errors import Refusal
+
+CONNECT_SECONDS = 5.0
+EMBEDDED_CLIENT = "usufruct-chain/"
+"""How the embedded node's web3_clientVersion begins."""
+
+DEFAULT_TIP = 10**9
+"""Wei a gas, where the node names none."""
+NONCE_WORDS = (
+    "nonce too low",
+    "nonce too high",
+    "already known",
+    "already imported",
+    "underpriced",
+)
+
+_UNREADABLE = (DecodingError, ValueError, TypeError, LookupError, AttributeError, OverflowError)
+"""What web3 and our own reading raise on an answer of the wrong shape."""
+
+T = TypeVar("T")
+BlockName = int | str
+"""A block number, or a tag: latest, finalized, earliest."""
+
+
+class NodeUnreachable(Refusal):
+    """The node does not answer, or not in time. Waiting may help."""
+
+    CODE = "node_unreachable"
+
+
+class NodeFault(Refusal):
+    """The node answers, but with an error or with what cannot be read."""
+
+    CODE = "node_fault"
+
+
+class NonceTaken(Refusal):
+    """Another sender of the same account was faster."""
+
+    CODE = "nonce_taken"
+
+
+class UnknownBlock(Refusal):
+    """The node has no such block."""
+
+    CODE = "unknown_block"
+
+
+@dataclass(frozen=True)
+class Header:
+    """A block's header, as far as needed. `base_fee` in wei a gas, None before EIP-1559."""
+
+    number: int
+    hash: bytes
+    timestamp: int
+    base_fee: int | None
+
+
+@dataclass(frozen=True)
+class Log:
+    """One log, not decoded."""
+
+    address: str
+    topics: tuple[bytes, ...]
+    data: bytes
+    block: int
+    block_hash: bytes
+    transaction: bytes
+    index: int
+
+
+class Node:
+    """JSON-RPC to one URL. Safe for threads."""
+
+    def __init__(self, url: str, *, timeout: float = 20.0) -> None:
+        provider = HTTPProvider(
+            url,
+            request_kwargs={"timeout": (min(CONNECT_SECONDS, timeout), timeout)},
+            # Retrying is the caller's decision: a hidden one multiplies the time limit.
+            exception_retry_configuration=None,
+        )
+        # EIP-3668 would have this process fetch whatever URL a contract names.
+        provider.global_ccip_read_enabled = False
+        self.url = url
+        self.web3 = Web3(provider)
+        self.web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
+
+    def ask(self, what: str, call: Callable[[], T]) -> T:
+        """Runs one web3 call.
+
+        Raises:
+            NodeUnreachable, UnknownBlock, NodeFault; ContractRefusal where a contract refused.
+        """
+        try:
+            return call()
+        except (requests.RequestException, ConnectionError, TimeoutError) as fault:
+            raise _unreachable(what) from fault
+        except BlockNotFound as fault:
+            raise UnknownBlock(
+                message="The node does not have this block.",
+                remedy="Wait until it has caught up, or use another node.",
+                facts={"asked": what},
+            ) from fault
+        except (Web3Exception, *_UNREADABLE) as fault:
+            raise refusal_from(fault) or _fault(what, fault) from fault
+
+    def request(self, method: str, parameters: Sequence[Any]) -> Any:
+        """Any other method, as JSON-RPC has it."""
+        manager = self.web3.manager
+        return self.ask(method, lambda: manager.request_blocking(method, list(parameters)))  # type: ignore[arg-type]
+
+    def chain_id(self) -> int:
+        return self.ask("eth_chainId", lambda: self.web3.eth.chain_id)
+
+    def client(self) -> str:
+        """What the node calls itself."""
+        return str(self.ask("web3_clientVersion", lambda: self.web3.client_version))
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether this is our own node, which mines when asked to."""
+        return self.client().startswith(EMBEDDED_CLIENT)
+
+    def mine(self) -> None:
+        """Has an embedded node make an empty block, so that chain time follows the wall."""
+        self.request("evm_mine", [])
+
+    def header(self, block: BlockName = "latest") -> Header:
+        """Raises `UnknownBlock` for one that the node does not have."""
+        found = self.ask(f"block {block}", lambda: self.web3.eth.get_block(block))  # type: ignore[arg-type]
+        return self.ask(
+            f"block {block}",
+            lambda: Header(
+                number=int(found["number"]),
+                hash=bytes(found["hash"]),
+                timestamp=int(found["timestamp"]),
+                base_fee=found.get("baseFeePerGas"),
+            ),
+        )
+
+    def call(self, to: str, data: bytes, block: BlockName, sender: str | None = None) -> bytes:
+        """The output of a call. Raises `ContractRefusal` where it reverts."""
+        message: dict[str, Any] = {"to": to, "data": data}
+        if sender is not None:
+            message["from"] = sender
+        return bytes(
+            self.ask("eth_call", lambda: self.web3.eth.call(message, block))  # type: ignore[arg-type]
+        )
+
+    def code(self, address: str, block: BlockName = "latest") -> bytes:
+        return bytes(
+            self.ask("eth_getCode", lambda: self.web3.eth.get_code(address, block))  # type: ignore[arg-type]
+        )
+
+    def logs(
+        self,
+        addresses: Sequence[str],
+        topics: Sequence[bytes | Sequence[bytes] | None],
+        first: int,
+        last: int,
+    ) -> list[Log]:
+        """The logs of blocks `first` to `last`, in chain order."""
+        wanted: dict[str, Any] = {
+            "fromBlock": first,
+            "toBlock": last,
+            "address": list(addresses),
+            "topics": [_topic(each) for each in topics],
+        }
+        found = self.ask("eth_getLogs", lambda: self.web3.eth.get_logs(FilterParams(**wanted)))  # type: ignore[typeddict-item]
+        logs = self.ask("eth_getLogs", lambda: [_log(each) for each in found])
+        return sorted(logs, key=lambda log: (log.block, log.index))
+
+    def transaction_count(self, account: str) -> int:
+        """The next nonce of an account, what waits in the node's pool included."""
+        return self.ask(
+            "eth_getTransactionCount",
+            lambda: self.web3.eth.get_transaction_count(account, "pending"),  # type: ignore[arg-type]
+        )
+
+    def fees(self) -> dict[str, int]:
+        """Fee fields of a transaction: EIP-1559 where the chain has it, else a gas price. Wei."""
+        base = self.header("latest").base_fee
+        if base is None:
+            return {"gasPrice": self.ask("eth_gasPrice", lambda: int(self.web3.eth.gas_price))}
+        try:
+            tip = self._suggested_tip()
+        except NodeFault:
+            tip = DEFAULT_TIP
+        # Twice the base fee outlasts five full blocks in a row (it rises by an eighth at most).
+        return {"maxPriorityFeePerGas": tip, "maxFeePerGas": 2 * base + tip}
+
+    def _suggested_tip(self) -> int:
+        given = self.request("eth_maxPriorityFeePerGas", [])
+        return self.ask("eth_maxPriorityFeePerGas", lambda: int(given, 16))
+
+    def estimate_gas(self, sender: str, to: str | None, data: bytes) -> int:
+        """Gas that a transaction needs. Raises `ContractRefusal` where it would revert."""
+        message: dict[str, Any] = {"from": sender, "data": data}
+        if to is not None:
+            message["to"] = to
+        return self.ask(
+            "eth_estimateGas",
+            lambda: self.web3.eth.estimate_gas(message),  # type: ignore[arg-type]
+        )
+
+    def send_raw_transaction(self, raw: bytes) -> None:
+        """Hands a signed transaction over.
+
+        Raises:
+            NonceTaken; Refusal (insufficient_funds); NodeUnreachable, NodeFault.
+        """
+
+        def send() -> None:
+            try:
+                self.web3.eth.send_raw_transaction(raw)
+            except Web3RPCError as fault:
+                refusal = _submission_refusal(fault)
+                if refusal is None:
+                    raise
+                raise refusal from fault
+
+        self.ask("eth_sendRawTransaction", send)
+
+    def receipt(self, transaction: bytes) -> dict[str, Any] | None:
+        """A transaction's receipt, or None while it is in no block."""
+
+        def read() -> dict[str, Any] | None:
+            try:
+                return dict(self.web3.eth.get_transaction_receipt(transaction))  # type: ignore[arg-type]
+            except TransactionNotFound:
+                return None
+
+        return self.ask("eth_getTransactionReceipt", read)
+
+    def transaction_input(self, transaction: bytes) -> bytes | None:
+        """The call data of a transaction, or None where the node does not have it (any more)."""
+
+        def read() -> bytes | None:
+            try:
+                return bytes(self.web3.eth.get_transaction(transaction)["input"])  # type: ignore[arg-type]
+            except TransactionNotFound:
+                return None
+
+        return self.ask("eth_getTransactionByHash", read)
+
+
+def _submission_refusal(fault: Web3RPCError) -> Refusal | None:
+    """Nodes have no codes for these, only words that geth made customary."""
+    text = str(fault.message).lower()
+    if any(words in text for words in NONCE_WORDS):
+        return NonceTaken(
+            message="Another transaction of this account was faster.", remedy="Try again."
+        )
+    if "insufficient funds" in text:
+        return Refusal(
+            code="insufficient_funds",
+            message="The sending account cannot pay for the transaction's gas.",
+            remedy="Fund the account with the chain's own currency.",
+        )
+    return None
+
+
+def _topic(topic: bytes | Sequence[bytes] | None) -> Any:
+    if topic is None:
+        return None
+    if isinstance(topic, bytes):
+        return "0x" + topic.hex()
+    return ["0x" + each.hex() for each in topic]
+
+
+def _log(found: Any) -> Log:
+    return Log(
+        address=str(found["address"]),
+        topics=tuple(bytes(topic) for topic in found["topics"]),
+        data=bytes(found["data"]),
+        block=int(found["blockNumber"]),
+        block_hash=bytes(found["blockHash"]),
+        transaction=bytes(found["transactionHash"]),
+        index=int(found["logIndex"]),
+    )
+
+
+def read_log(found: Any) -> Log:
+    """A log as a receipt of web3 has it."""
+    return _log(found)
+
+
+def _unreachable(what: str) -> NodeUnreachable:
+    return NodeUnreachable(
+        message="The chain node did not answer in time.",
+        remedy="Start it, or check its URL and the network; nothing was released or changed.",
+        facts={"asked": what},
+    )
+
+
+def _fault(what: str, fault: Exception) -> NodeFault:
+    # The node's text may echo what it was sent, so only its kind and code are kept.
+    code = None
+    if isinstance(fault, Web3RPCError) and fault.rpc_response is not None:
+        error = fault.rpc_response.get("error")
+        code = error.get("code") if isinstance(error, dict) else None
+    return NodeFault(
+        message="The chain node answered with an error, or with what cannot be read.",
+        remedy="Check that the URL is that of an Ethereum JSON-RPC node in good health.",
+        facts={"asked": what, "kind": type(fault).__name__, "rpc_code": code},
+    )

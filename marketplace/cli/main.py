@@ -1,0 +1,48 @@
+"""One command for every role; heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Final
+
+import click
+
+COMMANDS: Final = {
+    "up": "marketplace.cli.market:up",
+    "demo": "marketplace.cli.market:demo",
+    "serve": "marketplace.cli.market:serve",
+    "deploy": "marketplace.cli.market:deploy",
+    "resume": "marketplace.cli.market:resume",
+    "chain": "marketplace.chain.node.__main__:main",
+    "custodian": "marketplace.custodian.main:main",
+    "gate": "marketplace.gate.main:main",
+    "seal": "marketplace.cli.patient:seal",
+    "upload": "marketplace.cli.patient:upload",
+    "grant": "marketplace.cli.patient:grant",
+    "revoke": "marketplace.cli.patient:revoke",
+    "withdraw": "marketplace.cli.patient:withdraw",
+    "key": "marketplace.cli.patient:key",
+    "request": "marketplace.cli.researcher:request",
+    "verify-receipt": "marketplace.cli.researcher:verify_receipt",
+}
+
+
+class Lazy(click.Group):
+    """Imports a command's module when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        place = COMMANDS.get(cmd_name)
+        if place is None:
+            return None
+        module, _, name = place.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+
+@click.group(cls=Lazy)
+@click.version_option(package_name="usufruct")
+def main() -> None:
+    """Usufruct: a marketplace for health data in which consent is enforced, not promised."""

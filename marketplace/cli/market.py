@@ -1,0 +1,138 @@
+"""Commands that run a market: everything at once, or one process of it."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from marketplace.chain.adapter import MarketPolicy
+from marketplace.chain.deploy import DeploySettings
+from marketplace.chain.deploy import deploy as deploy_contracts
+from marketplace.cli.say import FILE, FOLDER, refusals_as_words, say
+from marketplace.config import load_config
+from marketplace.demo import StoryFailed, run_story
+from marketplace.local import Local, Ports, await_health
+from marketplace.operator import build_operator
+from marketplace.serve import run_operator
+from marketplace.wire import keyfiles
+
+VAR = Path("var")
+
+
+@click.command()
+@click.option("--data", type=FOLDER, default=VAR / "market", show_default=True)
+@click.option("--port", default=8000, show_default=True, help="Of the operator.")
+@refusals_as_words
+def up(data: Path, port: int) -> None:
+    """Start a whole local market and keep it running until Ctrl-C."""
+    local = Local(data.absolute(), Ports(operator=port))
+    _stop_on_signals()
+    try:
+        local.start()
+        await_health([local.url])
+        say({"ready": True, "url": local.url, "node": local.node_url, "data": str(data)})
+        threading.Event().wait()
+    except (KeyboardInterrupt, SystemExit):
+        click.echo("stopping", err=True)
+    finally:
+        local.stop()
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="End after the story.")
+@click.option("--json", "json_path", type=FILE, help="Write the steps here.")
+@click.option("--data", type=FOLDER, default=VAR / "demo", show_default=True)
+@click.option("--port", default=8000, show_default=True, help="Of the operator.")
+@refusals_as_words
+def demo(once: bool, json_path: Path | None, data: Path, port: int) -> None:
+    """Tell one complete story on a fresh local market, and leave it running."""
+    shutil.rmtree(data, ignore_errors=True)
+    console = Console(highlight=False)
+    local = Local(data.absolute(), Ports(operator=port))
+    _stop_on_signals()
+    try:
+        local.start()
+        await_health([local.url])
+        run_story(local, console, json_path)
+        console.print("The story held.")
+        if not once:
+            console.print(f"Everything runs on: {local.url} (Ctrl-C ends it)")
+            threading.Event().wait()
+    except StoryFailed as failed:
+        raise click.ClickException(f"the story failed: {failed}") from None
+    except (KeyboardInterrupt, SystemExit):
+        click.echo("stopping", err=True)
+    finally:
+        local.stop()
+
+
+def _stop_on_signals() -> None:
+    def stop(_signal: int, _frame: object) -> None:
+        sys.exit(0)
+
+    signal.signal(signal.SIGTERM, stop)
+
+
+@click.command()
+@click.option("--config", type=FILE, required=True)
+@refusals_as_words
+def serve(config: Path) -> None:
+    """Run the operator's server."""
+    run_operator(config)
+
+
+@click.command()
+@click.option("--config", type=FILE, required=True)
+@refusals_as_words
+def resume(config: Path) -> None:
+    """Finish whatever a crash left, from the stage log and the chain."""
+    done = build_operator(load_config(config)).pipeline.resume()
+    say({request: str(stage) for request, stage in done.items()})
+
+
+@click.command()
+@click.option("--node", required=True, help="JSON-RPC URL of any Ethereum node.")
+@click.option("--key-file", type=FILE, required=True, help="The deployer's key (0600).")
+@click.option("--manifest", type=FILE, required=True, help="Where to write the manifest.")
+@click.option("--token", help="An ERC-20 with at most 6 decimals; without it, a test euro.")
+@click.option("--operator", "operators", multiple=True, help="Address with role OPERATOR.")
+@click.option("--steward", "stewards", multiple=True, help="Address with role STEWARD.")
+@click.option("--authority", "authorities", multiple=True, help="Address with role AUTHORITY.")
+@click.option("--pauser", "pausers", multiple=True, help="Address with role PAUSER.")
+@click.option("--admin", "admins", multiple=True, help="Address that opens committee epochs.")
+@click.option("--notice-window", default=86_400, show_default=True, help="Seconds.")
+@click.option("--minimum-cohort", default=20, show_default=True)
+@refusals_as_words
+def deploy(
+    node: str,
+    key_file: Path,
+    manifest: Path,
+    token: str | None,
+    operators: tuple[str, ...],
+    stewards: tuple[str, ...],
+    authorities: tuple[str, ...],
+    pausers: tuple[str, ...],
+    admins: tuple[str, ...],
+    notice_window: int,
+    minimum_cohort: int,
+) -> None:
+    """Deploy the contracts to any node and write the manifest that every process checks."""
+    policy = MarketPolicy(notice_window=notice_window, minimum_cohort=minimum_cohort)
+    settings = DeploySettings(
+        policy=policy,
+        token=token,
+        operators=operators,
+        pausers=pausers,
+        stewards=stewards,
+        authorities=authorities,
+        admins=admins,
+    )
+    deployed = deploy_contracts(node, keyfiles.read(key_file), settings)
+    deployed.save(manifest)
+    say(deployed.to_json())

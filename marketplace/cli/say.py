@@ -1,0 +1,60 @@
+"""How commands speak: JSON on standard output, refusals as sentences with a remedy."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import click
+
+from marketplace.errors import Refusal
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+class Hex32(click.ParamType[bytes]):
+    """0x and 64 hexadecimal digits."""
+
+    name = "0x.."
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> bytes:
+        if isinstance(value, bytes):
+            return value
+        try:
+            raw = bytes.fromhex(str(value).removeprefix("0x"))
+        except ValueError:
+            raw = b""
+        if len(raw) != 32:
+            self.fail("must be 0x and 64 hexadecimal digits", param, ctx)
+        return raw
+
+
+HEX32 = Hex32()
+
+
+def refusals_as_words(command: Callable[P, R]) -> Callable[P, R]:
+    """A refusal ends the command with exit code 1, its sentence, its remedy and its code."""
+
+    @functools.wraps(command)
+    def spoken(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except Refusal as refusal:
+            field = f" (field {refusal.field})" if refusal.field else ""
+            raise click.ClickException(f"{refusal} [{refusal.code}]{field}") from None
+
+    return spoken
+
+
+def say(document: Any) -> None:
+    """Prints JSON."""
+    click.echo(json.dumps(document, indent=2, sort_keys=True))

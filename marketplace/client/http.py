@@ -1,0 +1,88 @@
+"""Speaking to an operator's API: JSON in, JSON out, problem+json back into refusals."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+from marketplace.errors import Refusal
+from marketplace.wire.canonical import canonical
+from marketplace.wire.eip712 import Domain, SigningKey, sign
+from marketplace.wire.http import to_hex
+from marketplace.wire.structs import ApiRequest
+
+TIMEOUT_SECONDS = 300.0
+"""An upload of hundreds of records waits for chain and custodians."""
+SIGNATURE_LIFE = 120
+"""Seconds that a signed request stays usable."""
+
+
+class OperatorUnreachable(Refusal):
+    """The operator did not answer. Revocations also go through any custodian, or the chain itself."""
+
+    CODE = "operator_unreachable"
+
+
+class Api:
+    """One operator's API."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self._http = httpx.Client(base_url=self.url, timeout=TIMEOUT_SECONDS)
+
+    def get(self, path: str) -> dict[str, Any]:
+        """The JSON answer. Raises Refusal with the operator's code, OperatorUnreachable."""
+        return self._send("GET", path, b"", {})
+
+    def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The JSON answer. Raises as `get`."""
+        return self._send("POST", path, canonical(dict(body)), {})
+
+    def post_signed(
+        self, path: str, body: Mapping[str, Any], domain: Domain, key: SigningKey, signer: str
+    ) -> dict[str, Any]:
+        """As `post`, signed by an account."""
+        content = canonical(dict(body))
+        nonce, deadline = secrets.token_bytes(32), int(time.time()) + SIGNATURE_LIFE
+        signature = sign(ApiRequest.of("POST", path, content, nonce, deadline), domain, key)
+        parts = {
+            "address": signer,
+            "nonce": to_hex(nonce),
+            "deadline": str(deadline),
+            "signature": to_hex(signature),
+        }
+        header = "; ".join(f"{name}={value}" for name, value in parts.items())
+        return self._send("POST", path, content, {"Usufruct-Auth": header})
+
+    def _send(
+        self, method: str, path: str, content: bytes, headers: Mapping[str, str]
+    ) -> dict[str, Any]:
+        try:
+            response = self._http.request(
+                method,
+                path,
+                content=content,
+                headers={"Content-Type": "application/json", **headers},
+            )
+            document = response.json()
+        except (httpx.HTTPError, ValueError):
+            raise OperatorUnreachable(
+                message=f"The operator at {self.url} did not answer.",
+                remedy="Try again later. To revoke now, use a custodian's relay or the chain.",
+            ) from None
+        if response.status_code != httpx.codes.OK:
+            raise _refusal(document)
+        return dict(document)
+
+
+def _refusal(problem: Mapping[str, Any]) -> Refusal:
+    return Refusal(
+        code=str(problem.get("code", "unknown")),
+        message=str(problem.get("detail", "The operator refused.")),
+        remedy=str(problem.get("remedy", "Ask the operator.")),
+        field=problem.get("field"),
+    )

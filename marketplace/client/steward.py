@@ -1,0 +1,63 @@
+"""What stewards, credential authorities and operators put on chain themselves, from their own accounts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from marketplace.chain.adapter import Chain
+from marketplace.chain.sender import Sender
+from marketplace.client.http import Api
+from marketplace.wire.dictionary import Dictionary
+from marketplace.wire.eip712 import SigningKey
+from marketplace.wire.terms import ClassTerms, Credential
+
+
+def publish_dataset(
+    chain: Chain, steward: SigningKey, dictionary: Dictionary, salt: bytes, uri: str = ""
+) -> bytes:
+    """Publishes a dataset; the caller becomes its steward (role STEWARD). Returns its id."""
+    sender = Sender(chain, steward)
+    receipt = sender.send("DatasetRegistry", "publishDataset", dictionary.hash(), salt, uri)
+    return bytes(receipt.event("DatasetPublished").args["dataset"])
+
+
+def hand_over_dictionary(api: Api, dictionary: Dictionary) -> None:
+    """Gives the operator the dictionary whose hash the dataset names."""
+    api.post("/api/v1/dictionaries", {"dictionary": json.loads(dictionary.to_bytes())})
+
+
+def publish_class(chain: Chain, steward: SigningKey, dataset: bytes, terms: ClassTerms) -> bytes:
+    """Publishes a consent class for ever. Returns its id."""
+    receipt = Sender(chain, steward).send("DatasetRegistry", "publishClass", dataset, terms)
+    return bytes(receipt.event("ClassPublished").args["class"])
+
+
+def add_issuer(chain: Chain, steward: SigningKey, dataset: bytes, issuer: str) -> None:
+    """Trusts an issuer to attest records of a dataset."""
+    Sender(chain, steward).send("DatasetRegistry", "addIssuer", dataset, issuer)
+
+
+def give_credential(
+    chain: Chain, authority: SigningKey, researcher: str, credential: Credential
+) -> None:
+    """Gives a researcher a credential (role AUTHORITY)."""
+    Sender(chain, authority).send("ResearcherRegistry", "give", researcher, credential)
+
+
+def mint(chain: Chain, minter: SigningKey, to: str, amount: int) -> None:
+    """Makes test euro (embedded chain only)."""
+    Sender(chain, minter).send("TestEuro", "mint", to, amount)
+
+
+def post_bond(chain: Chain, operator: SigningKey, amount: int) -> None:
+    """Posts an operator's bond, token units."""
+    sender = Sender(chain, operator)
+    sender.send("TestEuro", "approve", chain.market, amount)
+    sender.send("ResearchMarket", "postBond", amount)
+
+
+def refusals(outcomes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those entries of a batch that were refused."""
+    return [each for each in outcomes if each["outcome"] == "refused"]

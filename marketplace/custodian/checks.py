@@ -1,0 +1,154 @@
+"""When a custodian turns its key: every rule of it, decided on the custodian's own node.
+
+Nothing here reads what the operator says except the request's id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from marketplace.chain.adapter import Chain, Cohort, RequestStage, RequestView, Stored
+from marketplace.chain.views import CommitteeView
+from marketplace.errors import Refusal
+from marketplace.vocabulary import Commitment
+from marketplace.wire.delivery import ciphertext_root
+from marketplace.wire.structs import VAULT
+
+
+class TurnRefused(Refusal):
+    """A turn that the chain does not permit, seen from this custodian's node."""
+
+    CODE = "turn-refused"
+
+
+@dataclass(frozen=True)
+class SealedRequest:
+    """A request that this custodian may turn for, as its own node shows it."""
+
+    view: RequestView
+    cohort: Cohort
+    committee: CommitteeView
+    stored: tuple[Stored, ...]  # of the cohort, in its order, in the block of the seal
+
+    @property
+    def commitments(self) -> tuple[Commitment, ...]:
+        """32 zero bytes where a member had no usable record at the seal."""
+        return tuple(Commitment(each.commitment) for each in self.stored)
+
+    @property
+    def ciphertext_root(self) -> bytes:
+        return ciphertext_root(self.commitments)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """A custodian's own: its seat, its floor, and the analyses that it knows (hashes)."""
+
+    place: int
+    signer: str
+    minimum_cohort: int
+    analyses: Collection[bytes]
+
+
+def sealed_request(chain: Chain, request: bytes, rules: Rules) -> SealedRequest:
+    """The sealed request, if every rule of a turn holds.
+
+    Raises:
+        NotSealed, NotYetFinal: no seal, or one that could still be reorganised away.
+        TurnRefused: with the code of the rule that does not hold.
+        WrongChain, WrongCode, StaleHead, PartialLogs, ForgedLogs, Reorganised, NodeUnreachable,
+        NodeFault: the node cannot be relied on.
+    """
+    chain.require_healthy()
+    cohort = chain.sealed_cohort(request)
+    chain.require_final(cohort.seal_block)
+    view = chain.request(request)
+    _require_open(view, chain.now())
+    _require_gate_key(view, chain.request(request, chain.finalized()))
+    committee = _require_seat(chain, view.epoch, rules)
+    _require_cohort(
+        view, len(cohort.members), max(rules.minimum_cohort, chain.policy().minimum_cohort)
+    )
+    _require_known(chain.request_terms(request).analysis, rules.analyses)
+    stored = chain.commitments_of(cohort.dataset, cohort.patients, cohort.seal_block)
+    chain.require_same_block(cohort.seal_block, cohort.seal_block_hash)
+    return SealedRequest(view, cohort, committee, stored)
+
+
+def still_usable(
+    chain: Chain, dataset: bytes, stored: Sequence[Stored], holders: Sequence[str]
+) -> tuple[bool, ...]:
+    """For each member, whether the record may be opened now: neither erased nor suspended since.
+
+    A record that a newer version replaced was sealed and stays.
+
+    Args:
+        holders: the patients' addresses of today, which `RecordMoved` may have changed.
+    """
+    now = chain.commitments_of(dataset, holders)
+    return tuple(before.usable and after.usable for before, after in zip(stored, now, strict=True))
+
+
+def _require_open(view: RequestView, now: int) -> None:
+    if view.stage is not RequestStage.SEALED:
+        raise _refused(
+            "request-ended",
+            f"The request is {view.stage.name.lower()}.",
+            "Nothing is left to turn.",
+        )
+    if now > view.settle_deadline:
+        raise _refused(
+            "deadline-passed",
+            f"The settle deadline {view.settle_deadline} has passed.",
+            "Default the request; the researcher is repaid.",
+        )
+    if view.lane != VAULT:
+        raise _refused("wrong-lane", "The request is not of the vault lane.", "Use its own lane.")
+
+
+def _require_gate_key(view: RequestView, final: RequestView) -> None:
+    if view.gate_key == bytes(32):
+        raise _refused(
+            "gate-key-missing",
+            "The chain has no key of the drawn gate.",
+            "Record it, then ask again.",
+        )
+    if (final.gate, final.gate_key) != (view.gate, view.gate_key):
+        raise _refused(
+            "not_yet_final", "The gate's key is not in a final block yet.", "Wait, then ask again."
+        )
+
+
+def _require_seat(chain: Chain, epoch: int, rules: Rules) -> CommitteeView:
+    committee = chain.committee(epoch)
+    seats = {member.place: member.signer for member in committee.members}
+    if seats.get(rules.place) != rules.signer:
+        raise _refused(
+            "wrong-epoch",
+            f"This custodian does not hold place {rules.place} in epoch {epoch}.",
+            "Ask the custodian that does.",
+        )
+    return committee
+
+
+def _require_cohort(view: RequestView, members: int, least: int) -> None:
+    if members != view.members or members < least:
+        raise _refused(
+            "cohort-too-small",
+            f"The cohort has {members} members; this custodian turns for at least {least}.",
+            "Ask with a larger cohort.",
+        )
+
+
+def _require_known(analysis: bytes, known: Collection[bytes]) -> None:
+    if analysis not in known:
+        raise _refused(
+            "unknown-analysis",
+            "This custodian does not know the analysis of this request.",
+            "Use a catalogued analysis, or have the custodian add it to its configuration.",
+        )
+
+
+def _refused(code: str, message: str, remedy: str) -> TurnRefused:
+    return TurnRefused(code=code, message=message, remedy=remedy)

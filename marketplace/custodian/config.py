@@ -1,0 +1,77 @@
+"""What a custodian is told at start: one JSON file, every unknown key refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from marketplace.errors import Refusal
+
+KNOWN_ANALYSES = (
+    "count.v1",
+    "cross_table.v1",
+    "histogram.v1",
+    "mean.v1",
+    "quantile.v1",
+    "sum.v1",
+    "variance.v1",
+)
+"""Ids of the analyses that custodians turn for; a test holds them against the catalogue."""
+
+MINIMUM_COHORT = 20
+"""The custodian's own floor, whatever the market's policy says (design, section 3)."""
+
+
+class CustodianConfig(BaseModel):
+    """Paths are relative to the file's folder. Times in seconds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    place: Annotated[int, Field(ge=0, lt=16)]
+    node_url: str
+    manifest: Path
+    data: Path
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+    confirmations: Annotated[int, Field(ge=0)] = 0
+    use_finalized_tag: bool = True
+    max_head_age: Annotated[int, Field(gt=0)] = 120
+    node_timeout: Annotated[float, Field(gt=0)] = 20.0
+    minimum_cohort: Annotated[int, Field(ge=2)] = MINIMUM_COHORT
+    known_analyses: tuple[str, ...] = KNOWN_ANALYSES
+    watch_interval: Annotated[float, Field(gt=0)] = 2.0
+    anchor: bool = False  # send journal heads from the relay account, besides the operator
+    max_pages: Annotated[int, Field(gt=0)] | None = None
+
+
+def load_config(path: Path) -> CustodianConfig:
+    """Reads a custodian's configuration.
+
+    Raises:
+        Refusal: `bad-configuration`, naming the field.
+    """
+    try:
+        config = CustodianConfig.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except OSError:
+        raise _bad(path.name, "the file cannot be read") from None
+    except json.JSONDecodeError as error:
+        raise _bad(path.name, f"not JSON at line {error.lineno}") from None
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        raise _bad(".".join(map(str, first["loc"])), first["msg"]) from None
+    base = path.parent
+    return config.model_copy(
+        update={"manifest": base / config.manifest, "data": base / config.data}
+    )
+
+
+def _bad(field: str, why: str) -> Refusal:
+    return Refusal(
+        code="bad-configuration",
+        message=f"The custodian's configuration is wrong at {field}: {why}.",
+        remedy="Correct the file and start again.",
+        field=field,
+    )

@@ -1,0 +1,138 @@
+"""A record without its ciphertext: all that a custodian needs to check its share.
+
+The header is the SealedRecord JSON with `box_hash` (keccak256 of the box) instead of `box` and
+without `shares`. It leads to the very commitment that the issuer attested.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from eth_hash.auto import keccak
+
+from marketplace.errors import RecordUnreadable, Refusal
+from marketplace.vocabulary import (
+    Commitment,
+    DatasetId,
+    DictionaryHash,
+    Epoch,
+    Lane,
+    address,
+    patient_address,
+    unsigned,
+)
+from marketplace.wire import feldman
+from marketplace.wire.canonical import tagged_hash
+from marketplace.wire.http import hash_field, hex_field, require_keys, to_hex
+from marketplace.wire.record import (
+    SCHEMA,
+    RecordContext,
+    SealedRecord,
+    record_commitment,
+)
+
+KEYS = {
+    *("schema", "chain_id", "registry", "dataset", "patient", "record_version", "lane"),
+    *("dictionary_hash", "epoch", "box_hash", "key_commitments", "commitment"),
+}
+
+
+@dataclass(frozen=True)
+class RecordHeader:
+    """Public parts of one sealed record; `commitment` has been recomputed from the others."""
+
+    context: RecordContext
+    epoch: Epoch
+    box_hash: bytes
+    key_commitments: tuple[bytes, ...]
+
+    @property
+    def commitment(self) -> Commitment:
+        """What the issuer attests and the chain keeps."""
+        c = self.context
+        points = keccak(b"".join(self.key_commitments))
+        leaf = tagged_hash(
+            "usufruct/leaf/1",
+            ["uint8", "bytes32", "bytes32", "bytes32"],
+            [c.lane, c.dictionary_hash, self.box_hash, points],
+        )
+        return record_commitment(c.record_version, [leaf])
+
+    @classmethod
+    def of(cls, record: SealedRecord) -> RecordHeader:
+        """The header of a whole record."""
+        return cls(record.context, record.epoch, keccak(record.box), record.key_commitments)
+
+    def to_json(self) -> dict[str, Any]:
+        c = self.context
+        return {
+            "schema": SCHEMA,
+            "chain_id": c.chain_id,
+            "registry": c.registry,
+            "dataset": to_hex(c.dataset),
+            "patient": c.patient,
+            "record_version": c.record_version,
+            "lane": int(c.lane),
+            "dictionary_hash": to_hex(c.dictionary_hash),
+            "epoch": int(self.epoch),
+            "box_hash": to_hex(self.box_hash),
+            "key_commitments": [to_hex(point) for point in self.key_commitments],
+            "commitment": to_hex(self.commitment),
+        }
+
+
+def read_header(document: object) -> RecordHeader:
+    """A header from hostile JSON.
+
+    Raises:
+        RecordUnreadable: naming the field that is wrong, or a commitment that does not match.
+    """
+    require_keys(document, KEYS, at="record")
+    try:
+        header = _read(dict(document))  # type: ignore[call-overload]  # require_keys saw a dict
+        feldman.require_points(header.key_commitments)
+    except RecordUnreadable:
+        raise
+    except Refusal as refusal:
+        raise _unreadable(refusal.field or "record", refusal.message) from None
+    if document["commitment"] != to_hex(header.commitment):  # type: ignore[index]
+        raise _unreadable("commitment", "The commitment does not match the record's parts.")
+    return header
+
+
+def _read(document: dict[str, Any]) -> RecordHeader:
+    if document["schema"] != SCHEMA:
+        raise _unreadable("schema", f"The schema is not {SCHEMA}.")
+    points = document["key_commitments"]
+    if not isinstance(points, list) or not 1 <= len(points) <= feldman.MOST_CUSTODIANS:
+        raise _unreadable("key_commitments", "key_commitments is not a list of 1 to 16.")
+    return RecordHeader(
+        context=_context(document),
+        epoch=Epoch(unsigned(document["epoch"], 32, "epoch")),
+        box_hash=hash_field(document["box_hash"], "box_hash"),
+        key_commitments=tuple(
+            hex_field(point, f"key_commitments[{i}]", feldman.POINT_BYTES)
+            for i, point in enumerate(points)
+        ),
+    )
+
+
+def _context(document: dict[str, Any]) -> RecordContext:
+    if document["lane"] is True or document["lane"] != Lane.VAULT:
+        raise _unreadable("lane", "The lane is unknown.")
+    return RecordContext(
+        chain_id=unsigned(document["chain_id"], 53, "chain_id"),
+        registry=address(document["registry"], "registry"),
+        dataset=DatasetId(hash_field(document["dataset"], "dataset")),
+        patient=patient_address(document["patient"]),
+        dictionary_hash=DictionaryHash(hash_field(document["dictionary_hash"], "dictionary_hash")),
+        record_version=unsigned(document["record_version"], 32, "record_version"),
+        lane=Lane.VAULT,
+    )
+
+
+def _unreadable(field: str, message: str) -> RecordUnreadable:
+    return RecordUnreadable(
+        message=message, remedy="Seal the record again and send it unchanged.", field=field
+    )

@@ -1,0 +1,214 @@
+"""The custodian's own memory: a hash chain of what it did, written before anything is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eth_hash.auto import keccak
+from sqlalchemy import Engine, delete, func, select, update
+from sqlalchemy.orm import Session
+
+from marketplace.custodian.models import (
+    CursorRow,
+    EntryRow,
+    ErasedRow,
+    SettlementRow,
+    ShareRow,
+    TurnRow,
+)
+from marketplace.errors import Refusal
+from marketplace.wire.canonical import canonical, tagged_hash
+from marketplace.wire.sqlite import destroy_remains, open_journal, transaction
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+FILE_NAME = "custodian.sqlite"
+GENESIS = bytes(32)
+EVENTS = "events"
+PART = 500  # of SQLite's limit on parameters of one statement
+
+
+class JournalBehind(Refusal):
+    """This journal is older than what its custodian anchored on chain: a restored backup."""
+
+    CODE = "journal-behind"
+
+
+@dataclass(frozen=True)
+class Head:
+    """Height (number of entries) and hash of the last one."""
+
+    height: int
+    hash: bytes
+
+
+def entry_hash(height: int, kind: str, body: bytes, prev: bytes) -> bytes:
+    """The head after an entry, 32 bytes."""
+    types = ["uint64", "string", "bytes32", "bytes32"]
+    return tagged_hash("usufruct/journal/1", types, [height, kind, keccak(body), prev])
+
+
+class Journal:
+    """The journal file of one custodian. Safe for threads and for SIGKILL."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @classmethod
+    def open(cls, data: Path, max_pages: int | None = None) -> Journal:
+        """Opens or makes it. Raises `Refusal` (storage-full, storage-unavailable)."""
+        return cls(open_journal(data / FILE_NAME, MIGRATIONS, max_pages))
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """One transaction. Raises `Refusal` where it cannot be kept; nothing is written then."""
+        with transaction(self.engine) as session:
+            yield session
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A consistent look. Raises `Refusal` (storage-unavailable)."""
+        with transaction(self.engine) as session:
+            yield session
+
+    def append(self, session: Session, kind: str, body: Mapping[str, Any]) -> Head:
+        """Adds an entry within the caller's transaction, so that no act is without its entry."""
+        last = head_of(session)
+        raw = canonical(dict(body))
+        head = entry_hash(last.height + 1, kind, raw, last.hash)
+        session.add(
+            EntryRow(height=last.height + 1, kind=kind, body=raw, prev=last.hash, head=head)
+        )
+        session.flush()
+        return Head(last.height + 1, head)
+
+    def append_once(self, session: Session, kind: str, body: Mapping[str, Any]) -> None:
+        """As `append`, unless this very entry is there already."""
+        same = (EntryRow.kind == kind) & (EntryRow.body == canonical(dict(body)))
+        if session.scalar(select(EntryRow.height).where(same)) is None:
+            self.append(session, kind, body)
+
+    def head(self) -> Head:
+        with self.reading() as session:
+            return head_of(session)
+
+    def require_reaches(self, height: int, head: bytes) -> None:
+        """Raises JournalBehind unless this journal contains what was anchored on chain."""
+        if height == 0:
+            return
+        with self.reading() as session:
+            entry = session.get(EntryRow, height)
+            own = head_of(session).height
+        if entry is None or entry.head != head:
+            raise JournalBehind(
+                message=f"This journal ends at {own}, or differs from what was anchored at {height}.",
+                remedy="Restore the newest copy of the journal; an older one must not turn keys.",
+                facts={"own": own, "anchored": height},
+            )
+
+    def require_intact(self) -> None:
+        """Recomputes the whole hash chain. Raises `Refusal` (journal-damaged)."""
+        prev = GENESIS
+        with self.reading() as session:
+            for entry in session.scalars(select(EntryRow).order_by(EntryRow.height)):
+                expected = entry_hash(entry.height, entry.kind, entry.body, prev)
+                if entry.prev != prev or entry.head != expected:
+                    raise Refusal(
+                        code="journal-damaged",
+                        message=f"Journal entry {entry.height} does not hash to its head.",
+                        remedy="Restore the newest good copy of the journal.",
+                        facts={"height": entry.height},
+                    )
+                prev = entry.head
+
+    # --- shares
+
+    def share(self, commitment: bytes) -> ShareRow | None:
+        with self.reading() as session:
+            return session.get(ShareRow, commitment)
+
+    def shares(self, commitments: Sequence[bytes]) -> dict[bytes, ShareRow]:
+        """The shares held of these commitments."""
+        found: dict[bytes, ShareRow] = {}
+        with self.reading() as session:
+            for start in range(0, len(commitments), PART):
+                part = commitments[start : start + PART]
+                query = select(ShareRow).where(ShareRow.commitment.in_(part))
+                found |= {row.commitment: row for row in session.scalars(query)}
+        return found
+
+    def all_shares(self) -> list[ShareRow]:
+        with self.reading() as session:
+            return list(session.scalars(select(ShareRow).order_by(ShareRow.commitment)))
+
+    def is_erased(self, commitment: bytes) -> bool:
+        with self.reading() as session:
+            return session.get(ErasedRow, commitment) is not None
+
+    def destroy(self, session: Session, dataset: bytes, holder: str) -> int:
+        """Deletes every share of this patient's record, for ever. Returns how many."""
+        held = (ShareRow.dataset == dataset) & (ShareRow.holder == holder)
+        gone = list(session.scalars(select(ShareRow.commitment).where(held)))
+        if gone:
+            session.execute(delete(ShareRow).where(held))
+            session.add_all(ErasedRow(commitment=each) for each in gone)
+            body = {
+                "dataset": "0x" + dataset.hex(),
+                "holder": holder,
+                "commitments": ["0x" + each.hex() for each in gone],
+            }
+            self.append(session, "share-destroyed", body)
+        return len(gone)
+
+    def move(self, session: Session, dataset: bytes, before: str, after: str) -> None:
+        """The patient has a new address; the shares follow."""
+        held = (ShareRow.dataset == dataset) & (ShareRow.holder == before)
+        session.execute(update(ShareRow).where(held).values(holder=after))
+
+    def wipe(self) -> None:
+        """After deletions: no page of the file or its log keeps what was deleted."""
+        destroy_remains(self.engine)
+
+    # --- turns and settlements
+
+    def turn(self, request: bytes) -> TurnRow | None:
+        with self.reading() as session:
+            return session.get(TurnRow, request)
+
+    def open_turns(self) -> list[bytes]:
+        """Requests whose envelopes are still kept."""
+        with self.reading() as session:
+            query = select(TurnRow.request).where(TurnRow.envelope.is_not(None))
+            return list(session.scalars(query))
+
+    def drop_envelope(self, request: bytes) -> None:
+        """The request has ended: nobody may need the envelope, and erased shares may be in it."""
+        with self.writing() as session:
+            session.execute(update(TurnRow).where(TurnRow.request == request).values(envelope=None))
+
+    def settlement(self, request: bytes) -> SettlementRow | None:
+        with self.reading() as session:
+            return session.get(SettlementRow, request)
+
+    # --- events
+
+    def followed(self) -> int | None:
+        """The last final block whose events were taken in; None at the beginning."""
+        with self.reading() as session:
+            row = session.get(CursorRow, EVENTS)
+            return None if row is None else row.block
+
+    def set_followed(self, session: Session, block: int) -> None:
+        session.merge(CursorRow(name=EVENTS, block=block))
+
+
+def head_of(session: Session) -> Head:
+    """Height and head within a transaction."""
+    height = session.scalar(select(func.max(EntryRow.height)))
+    if height is None:
+        return Head(0, GENESIS)
+    row = session.get_one(EntryRow, height)
+    return Head(height, row.head)

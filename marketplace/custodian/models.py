@@ -1,0 +1,77 @@
+"""What a custodian keeps. Share values only under its storage key; everything else is public."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Integer, LargeBinary, String, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+HASH = LargeBinary(32)
+
+
+class Base(DeclarativeBase):
+    """Metadata of the custodian's journal file."""
+
+
+class EntryRow(Base):
+    """One journal entry; `head` hashes everything up to it."""
+
+    __tablename__ = "journal"
+    height: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(String(32))
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    prev: Mapped[bytes] = mapped_column(HASH)
+    head: Mapped[bytes] = mapped_column(HASH)
+
+
+class ShareRow(Base):
+    """The share of one record version. `holder` is the patient's current address."""
+
+    __tablename__ = "shares"
+    commitment: Mapped[bytes] = mapped_column(HASH, primary_key=True)
+    dataset: Mapped[bytes] = mapped_column(HASH)
+    holder: Mapped[str] = mapped_column(String(42), index=True)
+    version: Mapped[int] = mapped_column(BigInteger)
+    epoch: Mapped[int] = mapped_column(BigInteger)
+    share_index: Mapped[int] = mapped_column(Integer)
+    header: Mapped[str] = mapped_column(Text)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    signature: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class ErasedRow(Base):
+    """A record that may never be stored or turned again."""
+
+    __tablename__ = "erased"
+    commitment: Mapped[bytes] = mapped_column(HASH, primary_key=True)
+
+
+class TurnRow(Base):
+    """One turn, as it was answered. `envelope` is dropped once the request has ended."""
+
+    __tablename__ = "turns"
+    request: Mapped[bytes] = mapped_column(HASH, primary_key=True)
+    root: Mapped[bytes] = mapped_column(HASH)
+    epoch: Mapped[int] = mapped_column(BigInteger)
+    gate_key: Mapped[bytes] = mapped_column(HASH)
+    envelope: Mapped[bytes | None] = mapped_column(LargeBinary)
+    signature: Mapped[bytes] = mapped_column(LargeBinary)
+    journal_height: Mapped[int] = mapped_column(BigInteger)
+    journal_head: Mapped[bytes] = mapped_column(HASH)
+    journal_signature: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class SettlementRow(Base):
+    """The one settlement that this custodian ever signs for a request."""
+
+    __tablename__ = "settlements"
+    request: Mapped[bytes] = mapped_column(HASH, primary_key=True)
+    digest: Mapped[bytes] = mapped_column(HASH)
+    signature: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class CursorRow(Base):
+    """Up to which final block the chain's events were followed."""
+
+    __tablename__ = "cursor"
+    name: Mapped[str] = mapped_column(String(16), primary_key=True)
+    block: Mapped[int] = mapped_column(BigInteger)

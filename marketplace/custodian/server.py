@@ -1,0 +1,83 @@
+"""The custodian's routes. Thin: read the body, ask the service, answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flask
+
+from marketplace.custodian.header import RecordHeader, read_header
+from marketplace.custodian.service import Custodian
+from marketplace.custodian.vault import Deposit
+from marketplace.vocabulary import address, unsigned
+from marketplace.wire import http
+from marketplace.wire.http import answer, binary_field, hash_field, hex_field, read_body
+from marketplace.wire.record import ENVELOPE_BYTES
+from marketplace.wire.structs import Erasure, Revocation, Settlement
+
+MOST_RESULT = 128 * 1024
+"""Bytes of a sealed result: the market's transaction has to carry it."""
+MOST_SIGNATURE = 4 * 1024
+"""Bytes; an ERC-1271 wallet's may be longer than 65."""
+
+
+def create_app(custodian: Custodian) -> flask.Flask:
+    """The WSGI application of one custodian."""
+    app = http.create_app("custodian", custodian.reasons)
+
+    @app.post("/shares")
+    def take_share() -> flask.Response:
+        body = read_body({"record", "share"}, frozenset({"holder"}))
+        http.require_keys(body["share"], {"index", "envelope"}, at="share")
+        header = read_header(body["record"])
+        return answer(custodian.take_share(_deposit(body, header)))
+
+    @app.post("/turns")
+    def turn() -> flask.Response:
+        body = read_body({"request"})
+        return answer(custodian.turn(hash_field(body["request"], "request")))
+
+    @app.post("/settlements")
+    def settle() -> flask.Response:
+        body = read_body({"settlement", "sealed_result", "gate_signature"})
+        return answer(
+            custodian.settle(
+                Settlement.from_json(body["settlement"], "settlement."),
+                binary_field(body["sealed_result"], "sealed_result", MOST_RESULT),
+                hex_field(body["gate_signature"], "gate_signature", MOST_SIGNATURE),
+            )
+        )
+
+    @app.post("/revocations")
+    def revoke() -> flask.Response:
+        body = read_body({"revocation", "signer", "signature"})
+        return answer(
+            custodian.relay_revocation(
+                Revocation.from_json(body["revocation"], "revocation."),
+                address(body["signer"], "signer"),
+                hex_field(body["signature"], "signature", MOST_SIGNATURE),
+            )
+        )
+
+    @app.post("/erasures")
+    def erase() -> flask.Response:
+        body = read_body({"erasure", "signature"})
+        return answer(
+            custodian.relay_erasure(
+                Erasure.from_json(body["erasure"], "erasure."),
+                hex_field(body["signature"], "signature", MOST_SIGNATURE),
+            )
+        )
+
+    return app
+
+
+def _deposit(body: dict[str, Any], header: RecordHeader) -> Deposit:
+    share = body["share"]
+    holder = body.get("holder", header.context.patient)
+    return Deposit(
+        header=header,
+        index=unsigned(share["index"], 8, "share.index"),
+        envelope=binary_field(share["envelope"], "share.envelope", ENVELOPE_BYTES),
+        holder=address(str(holder), "holder"),
+    )

@@ -1,0 +1,188 @@
+"""Shares at rest: taken in against the chain and the dealer's commitments, kept under the storage key."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from marketplace.chain.adapter import Chain
+from marketplace.custodian.header import RecordHeader
+from marketplace.custodian.journal import Journal
+from marketplace.custodian.keys import Keys
+from marketplace.custodian.models import ErasedRow, ShareRow
+from marketplace.errors import EnvelopeUnreadable, Refusal
+from marketplace.wire import feldman, hpke
+from marketplace.wire.canonical import canonical
+from marketplace.wire.feldman import Share
+from marketplace.wire.http import to_hex
+from marketplace.wire.record import share_info
+from marketplace.wire.structs import StorageReceipt, sign
+
+NONCE_BYTES = 12
+X25519 = 1
+
+
+class RecordRefused(Refusal):
+    """A share whose record the chain does not know, or not any more."""
+
+    CODE = "record-refused"
+
+
+@dataclass(frozen=True)
+class Deposit:
+    """A share as it is offered: `holder` is the patient's address of today."""
+
+    header: RecordHeader
+    index: int
+    envelope: bytes
+    holder: str
+
+
+class Vault:
+    """The shares of one custodian, at one place."""
+
+    def __init__(self, chain: Chain, journal: Journal, keys: Keys, place: int) -> None:
+        self._chain = chain
+        self._journal = journal
+        self._keys = keys
+        self.place = place
+
+    @property
+    def index(self) -> int:
+        """Of this custodian's shares: places count from 0, shares from 1 (f(0) is the secret)."""
+        return self.place + 1
+
+    def deposit(self, offered: Deposit) -> bytes:
+        """Checks, keeps and acknowledges a share; the signature of its StorageReceipt.
+
+        The share is on disk before the receipt exists. Asked again, the answer is the same.
+
+        Raises:
+            RecordRefused, EnvelopeUnreadable, WrongShare, Refusal (storage-full): nothing was kept.
+        """
+        self._require_ours(offered)
+        self._require_on_chain(offered)
+        kept = self._journal.share(offered.header.commitment)
+        if kept is not None and (kept.epoch, kept.holder) == (offered.header.epoch, offered.holder):
+            return kept.signature
+        share = self._open(offered)
+        return self._keep(offered, share)
+
+    def _require_ours(self, offered: Deposit) -> None:
+        context = offered.header.context
+        registry = self._chain.manifest.address("DatasetRegistry")
+        if (context.chain_id, context.registry) != (self._chain.chain_id, registry):
+            raise _refused("wrong-market", "The record is sealed for another chain or registry.")
+        if offered.index != self.index:
+            raise _refused("wrong-place", f"This custodian holds the shares of index {self.index}.")
+        if self._journal.is_erased(offered.header.commitment):
+            raise _refused("record-erased", "This record was erased; its share never comes back.")
+
+    def _require_on_chain(self, offered: Deposit) -> None:
+        """The chain's record has this commitment, pending or in use, for the bound address."""
+        context, commitment = offered.header.context, offered.header.commitment
+        record = self._chain.record_of(context.dataset, offered.holder)
+        if record.erased and record.pending != commitment:
+            raise _refused("record-erased", "The chain has this record as erased.")
+        if record.suspended and record.pending != commitment:
+            raise _refused("record-suspended", "The chain has this record as suspended.")
+        bound = {
+            record.pending: (record.pending_bound_to, record.pending_version),
+            record.commitment: (record.bound_to, record.version),
+        }.get(commitment)
+        if bound is None:
+            raise _refused(
+                "not-attested", "No attested record of this patient has this commitment."
+            )
+        if bound != (context.patient, context.record_version):
+            raise _refused("wrong-binding", "The record is bound to another address or version.")
+
+    def _open(self, offered: Deposit) -> Share:
+        header = offered.header
+        committee = self._chain.committee(self._chain.current_epoch())
+        if header.epoch != committee.epoch or len(header.key_commitments) != committee.quorum:
+            raise _refused(
+                "wrong-epoch", f"Seal shares for epoch {committee.epoch}, k {committee.quorum}."
+            )
+        member = next((m for m in committee.members if m.place == self.place), None)
+        if member is None or member.signer != self._keys.signer.address:
+            raise _refused("wrong-epoch", f"This custodian has no seat in epoch {committee.epoch}.")
+        secret = self._keys.for_public(member.keys[X25519])
+        if secret is None:
+            raise _refused("key-missing", "This custodian lacks the key that the committee lists.")
+        return open_share(header, offered, secret)
+
+    def _keep(self, offered: Deposit, share: Share) -> bytes:
+        header = offered.header
+        domain = self._chain.domain("DatasetRegistry")
+        signature = sign(receipt_of(offered), domain, self._keys.signer.secret)
+        row = ShareRow(
+            commitment=header.commitment,
+            dataset=header.context.dataset,
+            holder=offered.holder,
+            version=header.context.record_version,
+            epoch=header.epoch,
+            share_index=share.index,
+            header=canonical(header.to_json()).decode(),
+            sealed=self._lock(share, header.commitment),
+            signature=signature,
+        )
+        with self._journal.writing() as session:
+            if session.get(ErasedRow, header.commitment) is not None:
+                raise _refused("record-erased", "This record was erased meanwhile.")
+            session.merge(row)
+            body = {"commitment": to_hex(header.commitment), "epoch": int(header.epoch)}
+            self._journal.append(session, "share-stored", body)
+        return signature
+
+    def _lock(self, share: Share, commitment: bytes) -> bytes:
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        return nonce + AESGCM(self._keys.storage).encrypt(nonce, share.to_bytes(), commitment)
+
+    def unlock(self, row: ShareRow) -> Share:
+        """A share from its row, bound to its commitment. Raises InvalidTag for a tampered file."""
+        nonce, sealed = row.sealed[:NONCE_BYTES], row.sealed[NONCE_BYTES:]
+        raw = AESGCM(self._keys.storage).decrypt(nonce, sealed, row.commitment)
+        return Share(row.share_index, int.from_bytes(raw, "big"))
+
+
+def open_share(header: RecordHeader, offered: Deposit, secret: hpke.SecretKey) -> Share:
+    """The share in an envelope, held against the dealer's commitments.
+
+    Raises:
+        EnvelopeUnreadable, WrongShare.
+    """
+    info = share_info(header.context, header.commitment, header.epoch, offered.index)
+    raw = hpke.open_envelope(offered.envelope, secret, info)
+    if len(raw) != feldman.SCALAR_BYTES:
+        raise EnvelopeUnreadable(
+            message="The envelope does not hold a share.",
+            remedy="Seal the record again.",
+            field="share.envelope",
+        )
+    share = Share(offered.index, int.from_bytes(raw, "big"))
+    feldman.verify_share(share, header.key_commitments)
+    return share
+
+
+def receipt_of(deposit: Deposit) -> StorageReceipt:
+    """What the answer to a deposit is a signature of."""
+    header = deposit.header
+    return StorageReceipt(
+        dataset=header.context.dataset,
+        patient=deposit.holder,
+        commitment=header.commitment,
+        version=header.context.record_version,
+        epoch=header.epoch,
+    )
+
+
+def _refused(code: str, message: str) -> RecordRefused:
+    return RecordRefused(
+        code=code,
+        message=message,
+        remedy="Attest the record on chain for the current committee, then send its share again.",
+        field="record",
+    )

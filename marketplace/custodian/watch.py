@@ -1,0 +1,86 @@
+"""Following the chain: erasures destroy shares, moves rename holders, ended requests drop envelopes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from marketplace.chain.adapter import Chain, Event, RequestStage
+from marketplace.custodian.journal import Journal
+from marketplace.errors import Refusal
+
+logger = logging.getLogger(__name__)
+
+
+class Watch:
+    """Takes in RecordErased and RecordMoved of final blocks, in order, exactly once."""
+
+    def __init__(self, chain: Chain, journal: Journal) -> None:
+        self._chain = chain
+        self._journal = journal
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+
+    def catch_up(self) -> None:
+        """Up to the newest final block, so that nothing is answered before an erasure it should know.
+
+        A destroyed share cannot come back, hence final blocks only; what is erased but not final is
+        not turned either, because a turn reads the records of the head.
+
+        Raises:
+            NodeUnreachable, ...: nothing was skipped; the next call goes on from where this was.
+        """
+        with self._lock:
+            followed = self._journal.followed()
+            first = self._chain.manifest.deployed_block if followed is None else followed + 1
+            final = self._chain.finalized()
+            if final >= first:
+                self._take(first, final)
+
+    def _take(self, first: int, last: int) -> None:
+        names = ["RecordErased", "RecordMoved"]
+        events = list(self._chain.events(first, last, contracts=["DatasetRegistry"], names=names))
+        destroyed = 0
+        with self._journal.writing() as session:
+            for event in events:
+                if event.name == "RecordMoved":
+                    self._journal.move(session, *_moved(event))
+                else:
+                    args = event.args
+                    destroyed += self._journal.destroy(session, args["dataset"], args["patient"])
+            self._journal.set_followed(session, last)
+        if destroyed:
+            self._journal.wipe()
+
+    def drop_ended(self) -> None:
+        """Forgets the envelopes of requests that ended, since shares erased later may be in them."""
+        for request in self._journal.open_turns():
+            view = self._chain.request(request)
+            over = view.stage is not RequestStage.SEALED or self._chain.now() > view.settle_deadline
+            if over and self._is_final(request):
+                self._journal.drop_envelope(request)
+
+    def _is_final(self, request: bytes) -> bool:
+        view = self._chain.request(request, self._chain.finalized())
+        return view.stage is not RequestStage.SEALED or self._chain.now() > view.settle_deadline
+
+    def run(self, interval: float) -> threading.Thread:
+        """Catches up every `interval` seconds, in a thread, until `stop`."""
+        thread = threading.Thread(target=self._loop, args=(interval,), daemon=True)
+        thread.start()
+        return thread
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def _loop(self, interval: float) -> None:
+        while not self._stop.wait(interval):
+            try:
+                self.catch_up()
+                self.drop_ended()
+            except Refusal as refusal:
+                logger.warning("the chain cannot be followed: %s", refusal.code)
+
+
+def _moved(event: Event) -> tuple[bytes, str, str]:
+    return event.args["dataset"], event.args["from"], event.args["to"]

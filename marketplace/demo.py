@@ -1,0 +1,457 @@
+"""The story that `make demo` tells: consent, payment, private answers, refusals, revocation, restart.
+
+It is a client like any other: it uses the operator's HTTP API, the chain, and the command line, and
+knows no more than they tell. It fails if any outcome differs from what the story says.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+from eth_utils.crypto import keccak
+from rich.console import Console
+from rich.progress import track
+
+from marketplace.client import Ask, Marketplace
+from marketplace.client import steward as stewarding
+from marketplace.client.marketplace import account_of
+from marketplace.client.researcher import ENDED
+from marketplace.errors import Refusal
+from marketplace.fhir.demo import demo_bundles, demo_dictionary
+from marketplace.fhir.extract import extract
+from marketplace.local import EUR, Local, await_health
+from marketplace.sealing.row import Value
+from marketplace.wire import hpke, keyfiles
+from marketplace.wire.terms import ClassTerms, Credential, Purpose
+
+PATIENTS: Final = 200
+SEED: Final = 20_260_121
+CAREFUL: Final = 40
+"""Patients whose lifetime cap allows two of the story's requests and not the third."""
+BATCH: Final = 100
+
+CLASS_COST: Final = 60_000_000  # nano-rho: highest cost of one request of the class
+COST: Final = 30_000_000  # nano-rho of each request of the story
+CAP: Final = 300_000_000
+CAREFUL_CAP: Final = 2 * COST + COST // 2 + 5_000_000  # 80,000,000
+YEAR: Final = 365 * 86_400
+
+HMB, NCU, PUB = 3, 1 << 5, 1 << 14  # DataUse: health or biomedical; non-commercial; must publish
+BIOMEDICAL, ANCESTRY = 1 << 6, 1 << 2  # DUO:0000037, DUO:0000033
+MEAN: Final = {"variable": "systolic", "clip": {"lower": "80", "upper": "200"}}
+
+
+class StoryFailed(Exception):
+    """An outcome that differs from what the story says."""
+
+
+@dataclass
+class Person:
+    """One patient: a key that only this process holds, and values that only it ever sees."""
+
+    key: bytes = field(repr=False)
+    values: Mapping[str, Value] = field(repr=False)
+    cap: int = CAP
+
+    @property
+    def address(self) -> str:
+        """The pseudonymous address."""
+        return account_of(self.key)
+
+
+@dataclass
+class Story:
+    """The story so far."""
+
+    local: Local
+    console: Console = field(default_factory=Console)
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    people: list[Person] = field(default_factory=list)
+    dataset: bytes = b""
+    started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.market = Marketplace(self.local.url, self.local.node_url)
+        self.ask = Ask(self.market, self.local.key("researcher"), hpke.generate())
+        self.destination = account_of(keyfiles.new_signing_key())
+
+    # --- telling
+
+    def tell(self, name: str, outcome: str, **facts: Any) -> dict[str, Any]:
+        """Adds a step and prints it."""
+        step = {"name": name, "outcome": outcome, **facts}
+        self.steps.append(step)
+        shown = ", ".join(
+            f"{key} {value}"
+            for key, value in facts.items()
+            if key in ("reason", "cohort_size", "cost_nano_rho", "result", "interval", "truth")
+        )
+        seconds = time.monotonic() - self.started
+        self.console.print(f"[dim]{seconds:6.1f} s[/] [bold]{name}[/]: {outcome}  {shown}")
+        return step
+
+    def expect(self, claim: bool, what: str) -> None:
+        """The story says so; if not, it failed."""
+        if not claim:
+            raise StoryFailed(what)
+
+    def balances(self) -> dict[str, str]:
+        """Token units of every account and contract of the story, and what is owed within."""
+        chain = self.market.chain
+        accounts = {
+            role: self.local.account(role)
+            for role in ("operator", "steward", "issuer", "authority", "researcher", "stranger")
+        }
+        accounts["patient_destination"] = self.destination
+        accounts |= {name: each.address for name, each in self.market.manifest.contracts.items()}
+        found = {name: str(chain.balance_of(at)) for name, at in accounts.items()}
+        owed = chain.liabilities()
+        for kind in ("escrows", "locked_bonds", "free_bonds", "credits", "earnings"):
+            found[f"owed:{kind}"] = str(getattr(owed, kind))
+        return found
+
+    def refused(self, name: str, reason: str, act: Callable[[], object]) -> None:
+        """Something that must be refused, for this reason, changing no balance."""
+        before = self.balances()
+        try:
+            act()
+        except Refusal as refusal:
+            self.expect(refusal.code == reason, f"{name}: {refusal.code}, not {reason}: {refusal}")
+            after = self.balances()
+            self.expect(before == after, f"{name}: a refusal changed balances")
+            facts = {"reason": reason, "message": str(refusal)}
+            self.tell(name, "refused", **facts, balances_before=before, balances_after=after)
+            return
+        raise StoryFailed(f"{name}: was not refused")
+
+    # --- chapter 1: a dataset, its patients, their consent
+
+    def publish(self) -> None:
+        """Steward, authority and operator set the market up."""
+        chain, local = self.market.chain, self.local
+        dictionary = demo_dictionary()
+        self.dataset = stewarding.publish_dataset(
+            chain, local.key("steward"), dictionary, bytes(keccak(text="demo"))
+        )
+        stewarding.publish_class(chain, local.key("steward"), self.dataset, class_terms())
+        stewarding.add_issuer(chain, local.key("steward"), self.dataset, local.account("issuer"))
+        stewarding.hand_over_dictionary(self.market.api, dictionary)
+        credential = researcher_credential(chain.now())
+        stewarding.give_credential(
+            chain, local.key("authority"), local.account("researcher"), credential
+        )
+        for role in ("operator", "researcher", "stranger"):
+            stewarding.mint(chain, local.key("deployer"), local.account(role), 100_000 * EUR)
+        stewarding.post_bond(chain, local.key("operator"), 10_000 * EUR)
+        self.tell("dataset published", "published", dataset="0x" + self.dataset.hex())
+
+    def bring_patients(self) -> None:
+        """200 patients' FHIR records are sealed where they are, attested, stored by custodians."""
+        dictionary = demo_dictionary()
+        bundles = demo_bundles(PATIENTS, SEED)
+        self.people = [
+            Person(keyfiles.new_signing_key(), extract(bundle, dictionary)) for bundle in bundles
+        ]
+        for person in self.people[:CAREFUL]:
+            person.cap = CAREFUL_CAP
+        sealer, issuer = self.market.sealer(self.dataset), self.local.key("issuer")
+        entries = [
+            self.market.attest(sealer(p.address, p.values, 1), keccak(text=f"person {i}"), issuer)
+            for i, p in enumerate(self._progress(self.people, "sealing"))
+        ]
+        for part in self._progress(_parts(entries), "storing"):
+            outcomes = self.market.upload(part)
+            self.expect(all(each["outcome"] == "stored" for each in outcomes), str(outcomes[:2]))
+        self.tell("records sealed, attested and stored", "stored", records=PATIENTS)
+
+    def grant_all(self) -> None:
+        """Patients consent by signed message; the operator relays them in batches."""
+        class_ = self.market.dataset(self.dataset)["classes"][0]
+        expiry = self.market.chain.now() + YEAR
+        messages = [self.market.grant_message(p.key, class_, p.cap, expiry, 1) for p in self.people]
+        for part in self._progress(_parts(messages), "granting"):
+            self.expect(not stewarding.refusals(self.market.relay(part)), "a grant was refused")
+        live = self.market.dataset(self.dataset)["classes"][0]["live"]
+        self.expect(live == PATIENTS, f"{live} consents are live, not {PATIENTS}")
+        self.tell("patients consent", "granted", live=live)
+
+    # --- chapter 2: requests
+
+    def request_mean(self, name: str, members: list[Person], **asked: Any) -> dict[str, Any]:
+        """A mean of systolic blood pressure, from quote to opened answer."""
+        before = self.balances()
+        quote = self.ask.quote(self.dataset, [1], "mean.v1", MEAN, **asked)
+        terms = self.ask.terms(self.dataset, [1], quote, purpose())
+        request = self.ask.submit(terms, MEAN)
+        self.expect(self.ask.open(terms) == request, "the request's id is not its terms' hash")
+        ended = self.ask.wait(
+            request, seen=lambda stage: self.console.print(f"[dim]    {stage}[/]")
+        )
+        self.expect(ended["stage"] == "settled", f"{name}: {ended['stage']} {ended['reason']}")
+        answer = self.ask.answer(request)
+        noised = answer.result["noised"]
+        estimate = noised["estimates"][0]
+        truth = mean_of(members)
+        interval = [estimate["low"], estimate["high"]]
+        size = answer.result["cohort_size"]
+        self.expect(size == len(members), f"{name}: {size} members, not {len(members)}")
+        receipt = self.local.folder / "receipts" / f"{request}.json"
+        receipt.parent.mkdir(exist_ok=True)
+        receipt.write_text(json.dumps(answer.receipt))
+        return self.tell(
+            name,
+            "settled",
+            request=request,
+            cohort_size=size,
+            blocks=answer.receipt["blocks"],
+            cost_nano_rho=quote["cost_nano_rho"],
+            quoted_half_width=quote["expected_error"]["half_width"],
+            result=estimate["value"],
+            interval=interval,
+            truth=truth,
+            balances_before=before,
+            balances_after=self.balances(),
+            receipt=str(receipt),
+        )
+
+    def first_request(self) -> None:
+        """A credentialed researcher sees price, privacy cost and error, pays, and is answered."""
+        step = self.request_mean("mean systolic blood pressure", self.people, cost=COST)
+        earned = int(self.market.consent(self.dataset, self.people[0].address)["owed"])
+        self.expect(earned > 0, "patients earned nothing")
+        paid = int(step["balances_after"]["owed:earnings"])
+        self.expect(paid == earned * PATIENTS, "earnings do not add up")
+
+    def withdraw(self) -> None:
+        """One patient has the earnings paid to another address, without gas."""
+        patient = self.people[-1]
+        before = self.balances()
+        owed = int(self.market.consent(self.dataset, patient.address)["owed"])
+        message = self.market.withdrawal_message(patient.key, self.dataset, self.destination)
+        self.expect(not stewarding.refusals(self.market.relay([message])), "withdrawal refused")
+        after = self.balances()
+        self.expect(int(after["patient_destination"]) == owed, "the destination was not paid")
+        self.tell(
+            "a patient withdraws",
+            "paid",
+            amount=str(owed),
+            balances_before=before,
+            balances_after=after,
+        )
+
+    def revoke(self) -> None:
+        """A patient revokes through the command line; the next cohort is smaller by exactly one."""
+        patient = self.people[-1]
+        key_file = self.local.folder / "keys" / "patient.key"
+        keyfiles.create(key_file, patient.key)
+        self.usufruct(
+            "revoke",
+            "--url",
+            self.local.url,
+            "--key-file",
+            str(key_file),
+            "--dataset",
+            "0x" + self.dataset.hex(),
+        )
+        state = self.market.consent(self.dataset, patient.address)["state"]
+        self.expect(state == "none", f"the consent is {state} after revocation")
+        self.tell("a patient revokes", "revoked", patient=patient.address)
+        others = self.people[:-1]
+        self.request_mean("the same question after the revocation", others, cost=COST)
+
+    def grant_again(self) -> None:
+        """The patient grants again; the lifetime budget is not reset."""
+        patient = self.people[-1]
+        before = self.market.consent(self.dataset, patient.address)
+        class_ = self.market.dataset(self.dataset)["classes"][0]
+        expiry = self.market.chain.now() + YEAR
+        message = self.market.grant_message(
+            patient.key, class_, patient.cap, expiry, before["sequence"] + 1
+        )
+        self.expect(not stewarding.refusals(self.market.relay([message])), "the grant was refused")
+        after = self.market.consent(self.dataset, patient.address)
+        self.expect(after["state"] == "live", f"the consent is {after['state']}")
+        self.expect(after["spent"] == before["spent"] == COST, "the lifetime budget was reset")
+        self.tell("the patient grants again", "granted", lifetime_spent=after["spent"])
+
+    def refusals(self) -> None:
+        """What consent, budget and credentials do not cover is refused, with the reason."""
+        quote = self.ask.quote(self.dataset, [1], "mean.v1", MEAN, cost=COST)
+        ancestry = self.ask.terms(self.dataset, [1], quote, purpose(uses=ANCESTRY))
+        self.refused(
+            "a purpose that consent does not cover",
+            "purpose_not_permitted",
+            lambda: self.ask.open(ancestry),
+        )
+        stranger = Ask(self.market, self.local.key("stranger"), hpke.generate())
+        terms = stranger.terms(self.dataset, [1], quote, purpose())
+        self.refused(
+            "a researcher without a credential", "credential_missing", lambda: stranger.open(terms)
+        )
+        dear = self.ask.quote(self.dataset, [1], "mean.v1", MEAN, cost=2 * CLASS_COST)
+        beyond = self.ask.terms(self.dataset, [1], dear, purpose())
+        self.refused(
+            "a request beyond what the class allows",
+            "cost_above_class",
+            lambda: self.ask.open(beyond),
+        )
+
+    def beyond_budget(self) -> None:
+        """Patients whose budget is used up are left out; their cap holds for life."""
+        able = self.people[CAREFUL:]
+        self.request_mean("a request beyond some patients' budget", able, cost=COST)
+        left_out = self.market.consent(self.dataset, self.people[0].address)
+        self.expect(left_out["state"] == "resting", f"{left_out['state']}, not resting")
+        self.expect(left_out["spent"] == 2 * COST <= CAREFUL_CAP, "a cap was passed")
+
+    # --- chapter 3: restart, and verification with the operator down
+
+    def restart(self) -> None:
+        """Everything is stopped and started again; nothing is lost."""
+        before = self._state()
+        self.local.stop()
+        self.local.start()
+        await_health([self.local.url])
+        self.market = Marketplace(self.local.url, self.local.node_url)
+        self.ask = Ask(self.market, self.local.key("researcher"), self.ask.delivery)
+        after = self._state()
+        self.expect(before == after, "the restart changed something")
+        self.tell(
+            "everything stopped and started again", "unchanged", balances_after=self.balances()
+        )
+
+    def _state(self) -> dict[str, Any]:
+        consents = [self.market.consent(self.dataset, p.address) for p in self.people[::20]]
+        requests = self.market.api.get("/api/v1/requests")["requests"]
+        results = [
+            self.ask.answer(r["request"]).result for r in requests if r["stage"] in ENDED[:1]
+        ]
+        return {
+            "consents": consents,
+            "balances": self.balances(),
+            "requests": requests,
+            "results": results,
+        }
+
+    def verify(self) -> None:
+        """A receipt verifies with the operator down."""
+        receipt = next(step["receipt"] for step in self.steps if "receipt" in step)
+        self.local.end("operator")
+        self.usufruct(
+            "verify-receipt",
+            receipt,
+            "--node",
+            self.local.node_url,
+            "--manifest",
+            str(self.local.manifest_path),
+        )
+        self.tell("a receipt verified with the operator down", "verified", receipt=receipt)
+        self.local.start_operator()
+
+    def usufruct(self, *arguments: str) -> str:
+        """Runs the command line as anybody would."""
+        command = [sys.executable, "-m", "marketplace.cli", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise StoryFailed(f"usufruct {arguments[0]}: {done.stderr.strip()[-500:]}")
+        return done.stdout
+
+    def _progress(self, items: list[Any], what: str) -> Any:
+        return track(items, f"  {what}", console=self.console, transient=True)
+
+
+def run_story(local: Local, console: Console, json_path: Path | None) -> None:
+    """Tells the whole story on a fresh local market.
+
+    Raises:
+        StoryFailed: some outcome was not what the story says.
+    """
+    story = Story(local, console)
+    try:
+        for chapter in (
+            story.publish,
+            story.bring_patients,
+            story.grant_all,
+            story.first_request,
+            story.withdraw,
+            story.revoke,
+            story.grant_again,
+            story.refusals,
+            story.beyond_budget,
+            story.restart,
+            story.verify,
+        ):
+            chapter()
+    finally:
+        if json_path is not None:
+            json_path.write_text(json.dumps({"steps": story.steps}, indent=2))
+
+
+def class_terms() -> ClassTerms:
+    """The demo's consent class: non-commercial biomedical research, results to be published."""
+    return ClassTerms(
+        permission=HMB,
+        disease=0,
+        modifiers=NCU | PUB,
+        research_types=0,
+        countries=(),
+        months=0,
+        users=(),
+        projects=(),
+        institutions=(),
+        release_kinds=0b11,
+        max_cost=CLASS_COST,
+        floor_per_record=EUR // 2,
+        floor_per_milli_rho=20_000,
+        terms_hash=bytes(keccak(text="Usufruct demonstration terms, version 1")),
+    )
+
+
+def researcher_credential(now: int) -> Credential:
+    """A university researcher, for a year."""
+    return Credential(
+        kind=1,
+        country=b"NL",
+        expiry=now + YEAR,
+        withdrawn=False,
+        user=bytes(keccak(text="researcher@example.org")),
+        institution=bytes(keccak(text="Example University")),
+        evidence=bytes(keccak(text="letter of appointment")),
+    )
+
+
+def purpose(uses: int = BIOMEDICAL) -> Purpose:
+    """Non-commercial biomedical research that accepts the duty to publish."""
+    return Purpose(
+        uses=uses,
+        diseases=(),
+        commercial=False,
+        clinical_care=False,
+        months=0,
+        project=bytes(keccak(text="blood pressure in adults")),
+        ethics_approval=bytes(32),
+        duties=PUB,
+    )
+
+
+def mean_of(people: list[Person]) -> str:
+    """The true clipped mean, from the plaintext source: only a demonstration can know it."""
+    values = [
+        min(max(Decimal(str(p.values["systolic"])), Decimal(80)), Decimal(200))
+        for p in people
+        if p.values["systolic"] is not None
+    ]
+    return f"{math.fsum(map(float, values)) / len(values):.3f}"
+
+
+def _parts(items: list[Any]) -> list[list[Any]]:
+    return [items[start : start + BATCH] for start in range(0, len(items), BATCH)]

@@ -1,0 +1,92 @@
+"""When a gate opens a cohort: what its own node must show first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from marketplace.chain.adapter import Chain, Cohort, RequestStage, RequestView, Stored
+from marketplace.chain.views import CommitteeView
+from marketplace.errors import Refusal
+from marketplace.vocabulary import Commitment
+from marketplace.wire.delivery import ciphertext_root
+from marketplace.wire.structs import VAULT, RequestTerms
+
+
+class GateRefused(Refusal):
+    """A request that this gate does not serve, or not yet."""
+
+    CODE = "gate-refused"
+
+
+@dataclass(frozen=True)
+class OpenRequest:
+    """A sealed request that this gate was drawn for, as its own node shows it."""
+
+    view: RequestView
+    cohort: Cohort
+    terms: RequestTerms
+    committee: CommitteeView
+    dictionary_hash: bytes
+    stored: tuple[Stored, ...]  # of the cohort, in its order, in the block of the seal
+
+    @property
+    def ciphertext_root(self) -> bytes:
+        return ciphertext_root([Commitment(each.commitment) for each in self.stored])
+
+
+def drawn_request(chain: Chain, request: bytes, gate: str) -> tuple[RequestView, Cohort]:
+    """The sealed request and its cohort, if the seal is final and this gate was drawn.
+
+    Raises:
+        NotSealed, NotYetFinal, GateRefused (not-drawn, request-ended, wrong-lane), and whatever
+        says that the node cannot be relied on.
+    """
+    chain.require_healthy()
+    cohort = chain.sealed_cohort(request)
+    chain.require_final(cohort.seal_block)
+    view = chain.request(request)
+    if view.gate != gate:
+        raise _refused("not-drawn", "Another gate was drawn for this request.", "Ask that gate.")
+    if view.stage is not RequestStage.SEALED or chain.now() > view.settle_deadline:
+        raise _refused("request-ended", "The request has ended.", "Nothing is left to compute.")
+    if view.lane != VAULT:
+        raise _refused("wrong-lane", "The request is not of the vault lane.", "Use its own lane.")
+    return view, cohort
+
+
+def open_request(chain: Chain, request: bytes, gate: str, key: bytes, least: int) -> OpenRequest:
+    """As `drawn_request`, with this gate's key on chain in a final block and a large enough cohort.
+
+    Raises:
+        As `drawn_request`; GateRefused (gate-key-missing, cohort-too-small).
+    """
+    view, cohort = drawn_request(chain, request, gate)
+    final = chain.request(request, chain.finalized())
+    if (view.gate_key, final.gate_key) != (key, key):
+        raise _refused(
+            "gate-key-missing",
+            "This gate's key is in no final block.",
+            "Record it, then ask again.",
+        )
+    _require_cohort(len(cohort.members), max(least, chain.policy().minimum_cohort))
+    return OpenRequest(
+        view=view,
+        cohort=cohort,
+        terms=chain.request_terms(request),
+        committee=chain.committee(view.epoch),
+        dictionary_hash=chain.dictionary_of(cohort.dataset),
+        stored=chain.commitments_of(cohort.dataset, cohort.patients, cohort.seal_block),
+    )
+
+
+def _require_cohort(members: int, least: int) -> None:
+    if members < least:
+        raise _refused(
+            "cohort-too-small",
+            f"The cohort has {members} members; this gate opens at least {least}.",
+            "Ask with a larger cohort.",
+        )
+
+
+def _refused(code: str, message: str, remedy: str) -> GateRefused:
+    return GateRefused(code=code, message=message, remedy=remedy)

@@ -1,0 +1,42 @@
+"""The gate's own memory: the first answer to a request is the only one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from marketplace.gate.models import ComputationRow
+from marketplace.wire.sqlite import open_journal, transaction
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+FILE_NAME = "gate.sqlite"
+
+
+class Journal:
+    """Answers by request. Safe for threads, processes and SIGKILL."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @classmethod
+    def open(cls, data: Path, max_pages: int | None = None) -> Journal:
+        """Opens or makes it. Raises `Refusal` (storage-full, storage-unavailable)."""
+        return cls(open_journal(data / FILE_NAME, MIGRATIONS, max_pages))
+
+    def find(self, request: bytes) -> ComputationRow | None:
+        with transaction(self.engine) as session:
+            return session.get(ComputationRow, request)
+
+    def keep_first(self, row: ComputationRow) -> ComputationRow:
+        """Keeps this answer unless there is one, and returns the one that is kept.
+
+        Raises:
+            Refusal: storage-full, storage-unavailable. The answer must not be sent then.
+        """
+        with transaction(self.engine) as session:
+            kept = session.get(ComputationRow, row.request)
+            if kept is None:
+                session.add(row)
+                kept = row
+        return kept

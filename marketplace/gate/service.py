@@ -1,0 +1,286 @@
+"""What a gate does when asked: give its key for a request, and compute the one answer to it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from marketplace.analyses import CATALOGUE, Analysis
+from marketplace.chain.adapter import Chain
+from marketplace.errors import Refusal
+from marketplace.gate.checks import GateRefused, OpenRequest, drawn_request, open_request
+from marketplace.gate.config import Endpoint
+from marketplace.gate.journal import Journal
+from marketplace.gate.keys import Keys
+from marketplace.gate.models import ComputationRow
+from marketplace.gate.opening import Ciphertext, Opened, Opener, table_of, variables_of
+from marketplace.gate.quorum import Fault, Question, Turn, ask_all, missing
+from marketplace.gate.staging import Staging
+from marketplace.vocabulary import CustodianIndex, DatasetId, RequestId
+from marketplace.wire import dictionary as wire
+from marketplace.wire.analysis import analysis_hash, parameters_hash
+from marketplace.wire.canonical import JSON_LIMIT, canonical, parse
+from marketplace.wire.delivery import (
+    DeliveryContext,
+    delivery_hash,
+    encode_result,
+    new_salt,
+    result_hash,
+    seal_result,
+)
+from marketplace.wire.http import to_base64, to_hex
+from marketplace.wire.structs import SETTLEMENT_SCHEMA, VAULT, GateKey, Settlement, sign
+from marketplace.wire.turn import TurnContext
+from ml.dp.noised import Noised
+
+ANALYSES: Mapping[bytes, Analysis[Any]] = {analysis_hash(name): a for name, a in CATALOGUE.items()}
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long custodians are waited for, seconds, and the gate's own smallest cohort."""
+
+    turn_timeout: float
+    turn_grace: float
+    minimum_cohort: int
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A computation, checked against what the researcher paid for."""
+
+    analysis: Analysis[Any]
+    parameters: Any
+    document: Mapping[str, Any]
+    dictionary: wire.Dictionary
+
+
+class Gate:
+    """One gate over its own chain view, journal and keys. Safe for threads."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        journal: Journal,
+        keys: Keys,
+        custodians: tuple[Endpoint, ...],
+        patience: Patience,
+    ) -> None:
+        self.chain = chain
+        self.journal = journal
+        self.keys = keys
+        self.custodians = custodians
+        self.patience = patience
+        self.staging = Staging()
+        self._computing: defaultdict[bytes, threading.Lock] = defaultdict(threading.Lock)
+
+    def reasons(self) -> list[str]:
+        """Codes of what keeps this gate from working; empty when ready."""
+        try:
+            self.chain.require_healthy()
+            self.journal.find(bytes(32))
+        except Refusal as refusal:
+            return [refusal.code]
+        return []
+
+    def key(self, request: bytes) -> dict[str, Any]:
+        """This gate's X25519 key for a sealed request, and its signature for the chain.
+
+        Raises:
+            NotSealed, NotYetFinal, GateRefused, ...: see `drawn_request`.
+        """
+        view, _ = drawn_request(self.chain, request, self.keys.signer.address)
+        public = self.keys.for_request(request, view.root).public
+        struct = GateKey(request, view.root, public)
+        market = self.chain.domain("ResearchMarket")
+        signature = sign(struct, market, self.keys.signer.secret)
+        return {"key": to_hex(public), "signature": to_hex(signature)}
+
+    def compute(
+        self,
+        request: bytes,
+        parameters: Mapping[str, Any],
+        dictionary: Mapping[str, Any],
+        records: Mapping[str, Ciphertext],
+    ) -> dict[str, Any]:
+        """The answer to a request: noised, sealed to the researcher, signed; for ever the same.
+
+        On disk before it is answered. Noise that was drawn and not kept was seen by nobody.
+
+        Raises:
+            GateRefused, QuorumMissing, Refusal (storage-full) and what `open_request` raises.
+        """
+        with self._computing[request]:
+            kept = self.journal.find(request)
+            if kept is None:
+                kept = self.journal.keep_first(
+                    self._compute_first(request, parameters, dictionary, records)
+                )
+            self.staging.drop(request)
+            return _answer(kept)
+
+    def _compute_first(
+        self,
+        request: bytes,
+        parameters: Mapping[str, Any],
+        dictionary: Mapping[str, Any],
+        records: Mapping[str, Ciphertext],
+    ) -> ComputationRow:
+        view, _ = drawn_request(self.chain, request, self.keys.signer.address)
+        secret = self.keys.for_request(request, view.root)
+        opened = open_request(
+            self.chain,
+            request,
+            self.keys.signer.address,
+            secret.public,
+            self.patience.minimum_cohort,
+        )
+        asked = _require_asked(opened, parameters, dictionary)
+        ciphertexts = {**self.staging.get(request), **records}
+        turns, faults = self._turns(request, opened)
+        table, turns, faults = self._open(opened, asked, ciphertexts, turns, faults)
+        noised = asked.analysis.run(asked.parameters, table, opened.terms.cost)
+        return self._settlement(request, opened, asked, noised, turns, faults)
+
+    def _turns(self, request: bytes, opened: OpenRequest) -> tuple[list[Turn], list[Fault]]:
+        view, committee = opened.view, opened.committee
+        contexts = {
+            member.place: TurnContext(
+                chain_id=self.chain.chain_id,
+                market=self.chain.manifest.market,
+                request=RequestId(request),
+                root=opened.cohort.root,
+                epoch=opened.cohort.epoch,
+                index=CustodianIndex(member.place + 1),
+                gate_key=view.gate_key,
+            )
+            for member in committee.members
+        }
+        question = Question(
+            contexts=contexts,
+            signers={member.place: member.signer for member in committee.members},
+            market=self.chain.domain("ResearchMarket"),
+            secret=self.keys.for_request(request, view.root),
+            members=len(opened.cohort.members),
+        )
+        turns, faults = ask_all(
+            question,
+            self.custodians,
+            committee.quorum,
+            timeout=self.patience.turn_timeout,
+            grace=self.patience.turn_grace,
+        )
+        if len(turns) < committee.quorum:
+            raise missing(committee.quorum, len(turns), faults)
+        return turns, faults
+
+    def _open(
+        self,
+        opened: OpenRequest,
+        asked: Asked,
+        ciphertexts: Mapping[str, Ciphertext],
+        turns: list[Turn],
+        faults: list[Fault],
+    ) -> tuple[Any, list[Turn], list[Fault]]:
+        quorum = opened.committee.quorum
+        opener = Opener(
+            chain_id=self.chain.chain_id,
+            registry=self.chain.manifest.address("DatasetRegistry"),
+            dataset=DatasetId(opened.cohort.dataset),
+            dictionary=asked.dictionary,
+            quorum=quorum,
+        )
+        result: Opened = opener.open_all(opened.stored, ciphertexts, turns)
+        good = [turn for turn in turns if turn.place not in result.wrong]
+        faults = [*faults, *(Fault(place, "wrong-share") for place in sorted(result.wrong))]
+        if len(good) < quorum:
+            raise missing(quorum, len(good), faults)
+        return table_of(asked.dictionary, result.rows), good, faults
+
+    def _settlement(
+        self,
+        request: bytes,
+        opened: OpenRequest,
+        asked: Asked,
+        noised: Noised,
+        turns: list[Turn],
+        faults: list[Fault],
+    ) -> ComputationRow:
+        context = DeliveryContext(
+            self.chain.chain_id, self.chain.manifest.market, RequestId(request)
+        )
+        size = len(opened.cohort.members)
+        answer = json.loads(noised.to_json())
+        result = encode_result(RequestId(request), asked.analysis.id, asked.document, size, answer)
+        salt = new_salt()
+        sealed = seal_result(salt, result, opened.terms.delivery_key, context)
+        settlement = Settlement(
+            request=request,
+            root=opened.view.root,
+            epoch=opened.view.epoch,
+            lane=VAULT,
+            schema=SETTLEMENT_SCHEMA,
+            ciphertext_root=opened.ciphertext_root,
+            noise=bytes(32),
+            result_hash=result_hash(salt, result),
+            delivery_hash=delivery_hash(sealed),
+            gate=self.keys.signer.address,
+        )
+        market = self.chain.domain("ResearchMarket")
+        notes = {
+            "turns": [turn.public for turn in turns],
+            "faults": [{"place": fault.place, "code": fault.code} for fault in faults],
+        }
+        return ComputationRow(
+            request=request,
+            settlement=canonical(settlement.to_json()).decode(),
+            sealed_result=sealed,
+            gate_signature=sign(settlement, market, self.keys.signer.secret),
+            turns=canonical(notes).decode(),
+        )
+
+
+def _require_asked(
+    opened: OpenRequest, parameters: Mapping[str, Any], document: Mapping[str, Any]
+) -> Asked:
+    """What is computed is what was paid for, on the dictionary that the dataset was published with.
+
+    Raises:
+        GateRefused (wrong-dictionary, unknown-analysis, wrong-parameters), BadDictionary,
+        BadParameter.
+    """
+    dictionary = wire.from_json(document)
+    if dictionary.hash() != opened.dictionary_hash:
+        raise _mismatch("dictionary", "The data dictionary is not the published one.")
+    analysis = ANALYSES.get(opened.terms.analysis)
+    if analysis is None:
+        raise _mismatch("analysis", "The request's analysis is not in this gate's catalogue.")
+    checked = analysis.parse(parameters, variables_of(dictionary))
+    written = analysis.canonical(checked)
+    if parameters_hash(written) != opened.terms.parameters:
+        raise _mismatch("parameters", "The parameters are not those that the request names.")
+    return Asked(analysis, checked, json.loads(written), dictionary)
+
+
+def _mismatch(field: str, message: str) -> GateRefused:
+    return GateRefused(
+        code=f"wrong-{field}",
+        message=message,
+        remedy=f"Send the {field} of this very request, unchanged.",
+        field=field,
+    )
+
+
+def _answer(row: ComputationRow) -> dict[str, Any]:
+    notes = parse(row.turns.encode(), limit=JSON_LIMIT)
+    return {
+        "settlement": parse(row.settlement.encode(), limit=JSON_LIMIT),
+        "sealed_result": to_base64(row.sealed_result),
+        "gate_signature": to_hex(row.gate_signature),
+        "turns": notes["turns"],
+        "faults": notes["faults"],
+    }

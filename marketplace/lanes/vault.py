@@ -1,0 +1,107 @@
+"""The vault lane: the drawn gate opens the cohort's records in memory and answers with noise.
+
+The operator only carries: ciphertexts to the gate, and the gate's sealed, signed answer back. It cannot
+open either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from marketplace.chain.adapter import Chain
+from marketplace.errors import Refusal
+from marketplace.peers import Peer
+from marketplace.records import RecordStore
+from marketplace.stages import Computed, Sealed
+from marketplace.wire.http import binary_field, hash_field, hex_field, to_base64, to_hex
+
+MOST_RESULT = 100_000
+"""Bytes of a sealed result: it travels in a transaction, which nodes bound at 128 KB."""
+MOST_SIGNATURE = 4_096
+RECORDS_PER_PAGE = 500
+"""Ciphertexts sent to the gate at once: a few hundred kilobytes."""
+
+
+class GateUnknown(Refusal):
+    """The chain drew a gate whose address this operator has no URL for."""
+
+    CODE = "gate_unknown"
+
+
+@dataclass(frozen=True)
+class Vault:
+    """Where the gates answer, and where the ciphertexts lie."""
+
+    chain: Chain
+    gates: Mapping[str, Peer]
+    records: RecordStore
+
+    def gate(self, address: str) -> Peer:
+        """The peer of a gate's address. Raises GateUnknown."""
+        peer = self.gates.get(address.lower())
+        if peer is None:
+            raise GateUnknown(
+                message=f"Gate {address} was drawn, and no URL is configured for it.",
+                remedy="Add it under `gates` in the operator's configuration and start again, or wait "
+                "for the gate window to pass, after which another one is drawn.",
+                facts={"gate": address},
+            )
+        return peer
+
+    def key(self, sealed: Sealed) -> tuple[bytes, bytes]:
+        """The gate's X25519 key for this request, and its signature over it."""
+        answer = self.gate(sealed.gate).post("/keys", {"request": to_hex(sealed.request)})
+        return hash_field(answer.get("key"), "key"), hex_field(
+            answer.get("signature"), "signature", MOST_SIGNATURE
+        )
+
+    def compute(self, sealed: Sealed, parameters: Mapping[str, Any]) -> tuple[Computed, list[Any]]:
+        """Has the gate compute the request. Repeating it brings the same bytes.
+
+        Returns:
+            The gate's answer, and the custodians' signed journal heads to anchor.
+        """
+        gate = self.gate(sealed.gate)
+        request = to_hex(sealed.request)
+        for page in self._pages(sealed):
+            gate.post(f"/computations/{request}/records", {"records": page})
+        answer = gate.post("/computations", {"request": request, "parameters": dict(parameters)})
+        settlement = answer.get("settlement")
+        if not isinstance(settlement, dict):
+            raise _unreadable("settlement")
+        computed = Computed(
+            sealed,
+            settlement,
+            binary_field(answer.get("sealed_result"), "sealed_result", MOST_RESULT),
+            hex_field(answer.get("gate_signature"), "gate_signature", MOST_SIGNATURE),
+        )
+        heads = answer.get("journals", [])
+        return computed, heads if isinstance(heads, list) else []
+
+    def _pages(self, sealed: Sealed) -> Sequence[list[dict[str, Any]]]:
+        """The cohort's ciphertexts in cohort order. One that is missing here counts as null there."""
+        cohort = self.chain.sealed_cohort(sealed.request)
+        patients = [member.patient for member in cohort.members]
+        stored = self.chain.commitments_of(cohort.dataset, patients, cohort.seal_block)
+        found = self.records.fetch([each.commitment for each in stored if each.usable])
+        entries = [
+            {"patient": each.patient, "box": to_base64(box), "key_commitments": list(commitments)}
+            for each in stored
+            if (kept := found.get(each.commitment)) is not None
+            for box, commitments in [kept]
+        ]
+        return [
+            entries[start : start + RECORDS_PER_PAGE]
+            for start in range(0, len(entries), RECORDS_PER_PAGE)
+        ]
+
+
+def _unreadable(field: str) -> Refusal:
+    return Refusal(
+        code="gate_answer_unreadable",
+        message=f"The gate's answer has no readable {field}.",
+        remedy="Check that the gate runs this version; the step is tried again.",
+        field=field,
+    )

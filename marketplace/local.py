@@ -1,0 +1,313 @@
+"""A whole market on one machine: chain, contracts, custodians with gates, operator. Nothing shared but HTTP.
+
+Everything lies in one folder; a second start finds it and goes on from there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from marketplace.chain.adapter import Chain, Manifest, MarketPolicy
+from marketplace.chain.deploy import CommitteeSeat, DeploySettings, deploy, open_epoch
+from marketplace.chain.funding import fund
+from marketplace.chain.rpc import Node
+from marketplace.chain.sender import Sender
+from marketplace.errors import Refusal
+from marketplace.wire import keyfiles
+
+CUSTODIANS: Final = 3
+QUORUM: Final = 2
+ETHER: Final = 10**18
+START_SECONDS: Final = 90.0
+EUR: Final = 10**6
+"""Token units."""
+
+POLICY: Final = MarketPolicy(
+    minimum_cohort=20,
+    notice_window=1,  # seconds: nobody here has to be given time to rest
+    freeze_window=600,
+    turn_window=3_600,
+    gate_window=300,
+    certificate_window=86_400,
+    unused_freeze_bps=1_000,
+    minimum_bond=10 * EUR,
+)
+MINIMUM_HORIZON: Final = 86_400
+THAW_GAP: Final = 0
+ROLES: Final = ("deployer", "operator", "steward", "issuer", "authority", "researcher", "stranger")
+"""Accounts that the demonstration plays; in production each belongs to somebody else."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """First port of each kind."""
+
+    chain: int = 8545
+    operator: int = 8000
+    custodian: int = 8101
+    gate: int = 8201
+
+
+@dataclass
+class Local:
+    """One local market. `start` it, use it over HTTP, `stop` it."""
+
+    folder: Path
+    ports: Ports = field(default_factory=Ports)
+    processes: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
+
+    @property
+    def node_url(self) -> str:
+        """The chain's JSON-RPC."""
+        return f"http://127.0.0.1:{self.ports.chain}"
+
+    @property
+    def url(self) -> str:
+        """The operator."""
+        return f"http://127.0.0.1:{self.ports.operator}"
+
+    @property
+    def manifest_path(self) -> Path:
+        """The deployment manifest."""
+        return self.folder / "manifest.json"
+
+    def key_path(self, role: str) -> Path:
+        """Key file of a role."""
+        return self.folder / "keys" / f"{role}.key"
+
+    def key(self, role: str) -> bytes:
+        """Private key of a role."""
+        return keyfiles.read(self.key_path(role))
+
+    def account(self, role: str) -> str:
+        """Address of a role."""
+        return keyfiles.Signer.of(self.key(role)).address
+
+    # --- start and stop
+
+    def start(self) -> None:
+        """Starts every process, deploying first where nothing is deployed yet.
+
+        Raises:
+            Refusal: `not_started`, naming the process that did not come up and its log.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for role in ROLES:
+            keyfiles.create(self.key_path(role), keyfiles.new_signing_key())
+        self._spawn(
+            "chain",
+            "marketplace.chain.node",
+            "--data",
+            str(self.folder / "chain"),
+            "--port",
+            str(self.ports.chain),
+        )
+        self._await_ready("chain")
+        if not self.manifest_path.exists():
+            self._deploy()
+        self._start_hosts()
+        self._start_operator()
+
+    def stop(self) -> None:
+        """Ends every process, the chain last, and waits for each."""
+        for name in reversed(list(self.processes)):
+            self.end(name)
+
+    def end(self, name: str, how: int = signal.SIGTERM) -> None:
+        """Ends one process (by SIGTERM, unless told otherwise) and waits for it."""
+        process = self.processes.pop(name)
+        if process.poll() is None:
+            process.send_signal(how)
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(timeout=10)
+        if process.stdout is not None:
+            process.stdout.close()
+
+    def _spawn(self, name: str, module: str, *arguments: str) -> None:
+        logs = self.folder / "logs"
+        logs.mkdir(exist_ok=True)
+        with (logs / f"{name}.log").open("a") as log:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, "-m", module, *arguments],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+
+    def _await_ready(self, name: str) -> dict[str, Any]:
+        """The JSON line that a process prints once it listens."""
+        process = self.processes[name]
+        line = process.stdout.readline() if process.stdout is not None else ""
+        try:
+            return dict(json.loads(line))
+        except ValueError:
+            process.wait(timeout=30)
+            raise Refusal(
+                code="not_started",
+                message=f"The {name} did not start.",
+                remedy=f"Read {self.folder / 'logs' / (name + '.log')}; is its port taken?",
+                field=name,
+            ) from None
+
+    # --- the first start
+
+    def _deploy(self) -> None:
+        chain_folder = self.folder / "chain"
+        custodians = [self._identity("custodian", i) for i in range(CUSTODIANS)]
+        gates = [self._identity("gate", i) for i in range(CUSTODIANS)]
+        accounts = [self.account(role) for role in ROLES]
+        accounts += [each["relay"] for each in custodians]
+        faucet = keyfiles.read(chain_folder / "faucet.key")
+        fund(Node(self.node_url), faucet, accounts, 1_000 * ETHER)
+        settings = DeploySettings(
+            policy=POLICY,
+            minimum_horizon=MINIMUM_HORIZON,
+            thaw_gap=THAW_GAP,
+            operators=[self.account("operator")],
+            pausers=[self.account("deployer")],
+            stewards=[self.account("steward")],
+            authorities=[self.account("authority")],
+            admins=[self.account("deployer")],
+            minters=[self.account("deployer")],
+        )
+        manifest = deploy(self.node_url, self.key("deployer"), settings)
+        sender = Sender(Chain(self.node_url, manifest), self.key("deployer"))
+        seats = [
+            CommitteeSeat(each["signer"], bytes.fromhex(each["x25519"][2:])) for each in custodians
+        ]
+        open_epoch(sender, seats, QUORUM, [each["signer"] for each in gates])
+        manifest.save(self.manifest_path)
+
+    def _identity(self, kind: str, number: int) -> dict[str, str]:
+        """Has a custodian or gate make its own keys; only the public part comes back."""
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                f"marketplace.{kind}",
+                "init",
+                "--data",
+                str(self._host(kind, number)),
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        identity = dict(json.loads(done.stdout))
+        self._host(kind, number).joinpath("identity.json").write_text(json.dumps(identity))
+        return identity
+
+    def _host(self, kind: str, number: int) -> Path:
+        return self.folder / f"{kind}-{number}"
+
+    # --- custodians, gates, operator
+
+    def _start_hosts(self) -> None:
+        for number in range(CUSTODIANS):
+            self.start_custodian(number)
+            self.start_gate(number)
+        for number in range(CUSTODIANS):
+            self._await_ready(f"custodian-{number}")
+            self._await_ready(f"gate-{number}")
+
+    def start_custodian(self, number: int) -> None:
+        """Starts one custodian (again)."""
+        config = {
+            "place": number,
+            "node_url": self.node_url,
+            "manifest": "../manifest.json",
+            "data": ".",
+            "port": self.ports.custodian + number,
+        }
+        self._spawn_host("custodian", number, config)
+
+    def start_gate(self, number: int) -> None:
+        """Starts one gate (again)."""
+        config = {
+            "node_url": self.node_url,
+            "manifest": "../manifest.json",
+            "data": ".",
+            "port": self.ports.gate + number,
+            "custodians": self.custodian_urls,
+        }
+        self._spawn_host("gate", number, config)
+
+    @property
+    def custodian_urls(self) -> list[str]:
+        """Where the custodians answer, by place."""
+        return [f"http://127.0.0.1:{self.ports.custodian + i}" for i in range(CUSTODIANS)]
+
+    def _spawn_host(self, kind: str, number: int, config: dict[str, Any]) -> None:
+        path = self._host(kind, number) / "config.json"
+        path.write_text(json.dumps(config, indent=2))
+        self._spawn(f"{kind}-{number}", f"marketplace.{kind}", "--config", str(path))
+
+    def _start_operator(self) -> None:
+        gates = [
+            json.loads((self._host("gate", i) / "identity.json").read_text())["signer"]
+            for i in range(CUSTODIANS)
+        ]
+        config = {
+            "port": self.ports.operator,
+            "data": "operator",
+            "manifest": "manifest.json",
+            "node_url": self.node_url,
+            "key_file": "keys/operator.key",
+            "custodians": [{"place": i, "url": url} for i, url in enumerate(self.custodian_urls)],
+            "gates": [
+                {"address": gate, "url": f"http://127.0.0.1:{self.ports.gate + i}"}
+                for i, gate in enumerate(gates)
+            ],
+        }
+        self.config_path.write_text(json.dumps(config, indent=2))
+        self.start_operator()
+
+    @property
+    def config_path(self) -> Path:
+        """The operator's configuration."""
+        return self.folder / "operator.json"
+
+    def start_operator(self) -> None:
+        """Starts the operator (again)."""
+        self._spawn("operator", "marketplace.cli", "serve", "--config", str(self.config_path))
+        self._await_ready("operator")
+
+    def manifest(self) -> Manifest:
+        """The deployment."""
+        return Manifest.load(self.manifest_path)
+
+
+def await_health(urls: Sequence[str]) -> None:
+    """Waits until every process says it is ready. Raises Refusal (not_ready)."""
+    until = time.monotonic() + START_SECONDS
+    for url in urls:
+        while not _is_ready(url):
+            if time.monotonic() > until:
+                raise Refusal(
+                    code="not_ready",
+                    message=f"{url} is not ready after {START_SECONDS:.0f} seconds.",
+                    remedy=f"Ask it why: GET {url}/health.",
+                )
+            time.sleep(0.2)
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return bool(httpx.get(f"{url}/health", timeout=5.0).json()["ready"])
+    except (httpx.HTTPError, ValueError, KeyError):
+        return False

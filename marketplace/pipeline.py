@@ -1,0 +1,334 @@
+"""One analysis request, one way through the code.
+
+    submit -> fund -> freeze, tidy, seal -> key -> compute -> clear -> settle
+
+Each step is idempotent by request id: it looks at the chain first, does what is missing, and moves the
+stage in the log. Whatever a crash left, `advance` (and so `usufruct resume`) finishes. A refusal is
+terminal and explained; a fault of the world (a node, a custodian, a disk) leaves the request where it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import structlog
+from eth_utils.crypto import keccak
+
+from marketplace import consent, settlement
+from marketplace.analyses import analysis_by_hash, analysis_by_id
+from marketplace.chain.adapter import Chain, ContractRefusal, RequestStage, RequestView
+from marketplace.chain.sender import Sender
+from marketplace.dictionaries import Dictionaries
+from marketplace.errors import Refusal
+from marketplace.lanes.vault import Vault
+from marketplace.peers import Peer
+from marketplace.receipts.build import build_receipt
+from marketplace.stages import NEXT, Cleared, Computed, Sealed, Stage
+from marketplace.store import ComputedRow, Database, ReceiptRow, RequestRow
+from marketplace.wire import hpke
+from marketplace.wire.terms import RequestTerms
+
+log = structlog.get_logger()
+
+RETRY: Final = frozenset(
+    {
+        "node_unreachable",
+        "node_fault",
+        "stale_head",
+        "wrong_chain",
+        "wrong_code",
+        "reorganised",
+        "partial_logs",
+        "forged_logs",
+        "not_yet_final",
+        "peer-unreachable",
+        "quorum_missing",
+        "storage_full",
+        "storage_unavailable",
+        "notice_still_running",
+        "shard_is_frozen",
+        "draw_too_early",
+        "gate_unknown",
+        "transaction_lost",
+        "bond_too_small",
+    }
+)
+"""Codes that time, or somebody's repair, may cure: the request stays where it is. All others refuse."""
+
+CHAIN_ENDS: Final = {
+    RequestStage.CANCELLED: Stage.CANCELLED,
+    RequestStage.RECLAIMED: Stage.RECLAIMED,
+    RequestStage.DEFAULTED: Stage.DEFAULTED,
+}
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The operator's work on requests."""
+
+    chain: Chain
+    sender: Sender
+    database: Database
+    vault: Vault
+    custodians: tuple[Peer, ...]
+    dictionaries: Dictionaries
+
+    # --- submit
+
+    def submit(self, researcher: str, terms: RequestTerms, parameters: Mapping[str, Any]) -> str:
+        """Takes a request's terms and parameters before it is opened and paid; returns its id (hex).
+
+        Raises:
+            Refusal: unknown analysis, a parameter out of range, terms that name other parameters than
+                these, a delivery key that nothing can be sealed to. Nothing is stored then.
+        """
+        analysis = analysis_by_hash(terms.analysis)
+        variables = self.dictionaries.variables(terms.dataset)
+        if keccak(analysis.canonical(analysis.parse(parameters, variables))) != terms.parameters:
+            raise Refusal(
+                code="parameters_mismatch",
+                message="The terms name other parameters than the ones sent.",
+                remedy="Set terms.parameters to the hash that POST /api/v1/quotes returns.",
+                field="terms.parameters",
+            )
+        hpke.seal(b"", terms.delivery_key, b"")  # refuses a key that nothing can be sealed to
+        request = "0x" + terms.request_id(self.chain.chain_id, self.chain.market, researcher).hex()
+        row = RequestRow(
+            id=request,
+            researcher=researcher,
+            stage=Stage.SUBMITTED,
+            terms=terms.to_json(),
+            analysis=analysis.id,
+            parameters=dict(parameters),
+            submitted_at=datetime.now(UTC),
+        )
+        self.database.submit(row, "submitted by its researcher")
+        return request
+
+    # --- advance
+
+    def advance(self, request: str) -> Stage:
+        """Does whatever can be done for a request now; returns where it then stands.
+
+        Faults are logged, not raised: the request is looked at again later.
+        """
+        while True:
+            before = Stage(self.database.request(request).stage)
+            step = STEPS.get(before)
+            if step is None:
+                return before
+            try:
+                step(self, request)
+            except Refusal as refusal:
+                if not self._refused(request, before, refusal):
+                    return before
+            after = Stage(self.database.request(request).stage)
+            if after == before:
+                return after
+
+    def resume(self) -> dict[str, Stage]:
+        """Advances every unfinished request; returns where each then stands."""
+        return {request: self.advance(request) for request in self.database.unfinished()}
+
+    def _refused(self, request: str, stage: Stage, refusal: Refusal) -> bool:
+        """Ends a request that cannot go on; returns False if it is only to be tried again."""
+        facts = {"request": request, "stage": stage, "code": refusal.code}
+        if refusal.code in RETRY or Stage.REFUSED not in NEXT[stage]:
+            log.warning("step_waits", **facts, message=refusal.message)
+            return False
+        log.info("request_refused", **facts)
+        reason = {
+            "code": refusal.code,
+            "message": refusal.message,
+            "remedy": refusal.remedy,
+            "field": refusal.field,
+        }
+        self.database.move(request, Stage.REFUSED, refusal.message, reason)
+        return True
+
+    def _view(self, request: str) -> RequestView:
+        """The request as the chain has it now; an early end there is taken over."""
+        self.chain.require_healthy()
+        view = self.chain.request(_id(request))
+        end = CHAIN_ENDS.get(view.stage)
+        if end is not None:
+            self.database.move(request, end, f"{end} on chain")
+        return view
+
+    # --- the steps, one per stage
+
+    def _fund(self, request: str) -> None:
+        view = self._view(request)
+        if view.stage is not RequestStage.NONE:
+            self.database.move(request, Stage.FUNDED, "escrow held by the market")
+
+    def _freeze(self, request: str) -> None:
+        view = self._view(request)
+        if view.stage is RequestStage.OPENED:
+            terms = RequestTerms.from_json(self.database.request(request).terms)
+            consent.freeze(self.chain, self.sender, view.researcher, terms)
+            view = self._view(request)
+        if view.stage in (RequestStage.FROZEN, RequestStage.SEALED, RequestStage.SETTLED):
+            self.database.move(request, Stage.FROZEN, "every shard frozen")
+
+    def _seal(self, request: str) -> None:
+        view = self._view(request)
+        if view.stage is RequestStage.FROZEN:
+            self._seal_now(request, view)
+            view = self._view(request)
+        if view.stage in (RequestStage.SEALED, RequestStage.SETTLED):
+            self.chain.require_final(view.seal_block)
+            because = f"cohort of {view.members} sealed, root 0x{view.root.hex()}"
+            self.database.move(request, Stage.SEALED, because)
+
+    def _seal_now(self, request: str, view: RequestView) -> None:
+        """Tidies and seals. A cohort that fell under the minimum is dissolved; a lapsed freeze reclaimed."""
+        if self.chain.now() > view.frozen_until:
+            self.sender.send("ResearchMarket", "reclaim", _id(request))
+            return
+        consent.tidy(self.chain, self.sender, _id(request), view)
+        try:
+            consent.seal(self.chain, self.sender, _id(request), view)
+        except ContractRefusal as refusal:
+            if refusal.code != "cohort_too_small":
+                raise
+            self.sender.send("ResearchMarket", "dissolve", _id(request))
+
+    def _key(self, request: str) -> None:
+        view = self._view(request)
+        if view.stage is RequestStage.SEALED and not any(view.gate_key):
+            view = self._drawn(request, view)
+            sealed = _sealed(request, view)
+            key, signature = self.vault.key(sealed)
+            self.sender.send("ResearchMarket", "recordGateKey", sealed.request, key, signature)
+            view = self._view(request)
+            self._wake(view, sealed.request)
+        if any(view.gate_key):
+            self.database.move(request, Stage.KEYED, f"gate {view.gate} recorded its key")
+
+    def _drawn(self, request: str, view: RequestView) -> RequestView:
+        """The request with a gate: drawn once the block that draws is there, redrawn if it stays silent."""
+        if int(view.gate, 16) == 0:
+            if self.chain.head().number <= view.draw_block:
+                self.chain.nudge()
+            self.sender.send("ResearchMarket", "drawGate", _id(request))
+        elif self.chain.now() > view.gate_drawn_at + self.chain.policy().gate_window:
+            self.sender.send("ResearchMarket", "redrawGate", _id(request))
+        else:
+            return view
+        view = self._view(request)
+        self.chain.require_final(self.chain.head().number)
+        return view
+
+    def _wake(self, view: RequestView, request: bytes) -> None:
+        """Whoever granted while the cohort was counted takes part from now on."""
+        shards = self.chain.request_shards(request)
+        try:
+            consent.wake(self.chain, self.sender, view.dataset, shards)
+        except ContractRefusal as refusal:
+            log.info("wake_waits", code=refusal.code)
+
+    def _compute(self, request: str) -> None:
+        view = self._view(request)
+        if view.stage is not RequestStage.SEALED:
+            return
+        row = self.database.request(request)
+        if self.database.computed(request) is None:
+            computed, heads = self.vault.compute(_sealed(request, view), row.parameters)
+            kept = ComputedRow(
+                request=request,
+                settlement=computed.settlement,
+                sealed_result=computed.sealed_result,
+                gate_signature=computed.gate_signature,
+            )
+            self.database.keep_computed(kept)
+            self._anchor(heads)
+        self.database.move(request, Stage.COMPUTED, "noised answer persisted")
+
+    def _anchor(self, heads: list[Any]) -> None:
+        """Puts the custodians' journal heads on chain, so that a restored backup is noticed."""
+        calls = [
+            (
+                "anchorJournal",
+                (
+                    head["epoch"],
+                    head["place"],
+                    int(head["height"]),
+                    bytes.fromhex(head["head"][2:]),
+                    bytes.fromhex(head["signature"][2:]),
+                ),
+            )
+            for head in heads
+        ]
+        if not calls:
+            return
+        for refusal in self.sender.batch("CustodianCommittee", calls).refused.values():
+            log.warning("journal_not_anchored", code=refusal.code)
+
+    def _clear(self, request: str) -> None:
+        view = self._view(request)
+        if view.stage is not RequestStage.SEALED:
+            return
+        cleared = settlement.clear(self.chain, self._computed(request, view), view, self.custodians)
+        signed = [{"place": place, "signature": "0x" + s.hex()} for place, s in cleared.signatures]
+        self.database.keep_signatures(request, signed)
+        self.database.move(request, Stage.CLEARED, f"{len(signed)} custodians signed")
+
+    def _settle(self, request: str) -> None:
+        view = self._view(request)
+        if view.stage is RequestStage.SEALED:
+            settlement.settle(self.sender, self._cleared(request, view))
+            view = self._view(request)
+        if view.stage is RequestStage.SETTLED:
+            row = self.database.request(request)
+            analysis = analysis_by_id(row.analysis)
+            variables = self.dictionaries.variables(view.dataset)
+            canonical = analysis.canonical(analysis.parse(row.parameters, variables))
+            receipt = build_receipt(self.chain, _id(request), row.analysis, canonical)
+            block = int(receipt["blocks"]["settled"])
+            self.chain.require_final(block)
+            self.database.keep_receipt(ReceiptRow(request=request, block=block, receipt=receipt))
+            self.database.move(request, Stage.SETTLED, f"settled in block {block}")
+
+    def _computed(self, request: str, view: RequestView) -> Computed:
+        row = self.database.computed(request)
+        if row is None:
+            raise Refusal(
+                code="storage_unavailable",
+                message="The persisted answer is not in the database.",
+                remedy="Restore the operator's database, or let the request default.",
+            )
+        return Computed(
+            _sealed(request, view), row.settlement, row.sealed_result, row.gate_signature
+        )
+
+    def _cleared(self, request: str, view: RequestView) -> Cleared:
+        row = self.database.computed(request)
+        signatures = (row.signatures if row is not None else None) or []
+        return Cleared(
+            self._computed(request, view),
+            tuple((each["place"], bytes.fromhex(each["signature"][2:])) for each in signatures),
+        )
+
+
+def _id(request: str) -> bytes:
+    return bytes.fromhex(request[2:])
+
+
+def _sealed(request: str, view: RequestView) -> Sealed:
+    return Sealed(_id(request), view.root, view.members, view.epoch, view.gate)
+
+
+STEPS: Final[dict[Stage, Callable[[Pipeline, str], None]]] = {
+    Stage.SUBMITTED: Pipeline._fund,
+    Stage.FUNDED: Pipeline._freeze,
+    Stage.FROZEN: Pipeline._seal,
+    Stage.SEALED: Pipeline._key,
+    Stage.KEYED: Pipeline._compute,
+    Stage.COMPUTED: Pipeline._clear,
+    Stage.CLEARED: Pipeline._settle,
+}
+"""One step per stage that has something left to do."""

@@ -1,0 +1,1 @@
+"""Receipts: the record of one settled request, which anyone verifies without its operator."""

@@ -1,0 +1,187 @@
+"""Builds a receipt from the chain alone: events, storage, and the call that settled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from marketplace.chain.adapter import Chain, Cohort, Event, PartialLogs, RequestStage, RequestView
+from marketplace.errors import Refusal
+from marketplace.receipts.calls import SettleCall, settle_call
+from marketplace.receipts.format import (
+    STEPS,
+    CohortPart,
+    CommitteePart,
+    Contract,
+    Deployment,
+    Receipt,
+    Shard,
+    Step,
+)
+from marketplace.vocabulary import Address, Epoch
+from marketplace.wire.roots import SealedShard
+
+EVENTS = {name: f"Request{name.capitalize()}" for name in STEPS}
+"""The market's event of each step."""
+
+
+class NotSettled(Refusal):
+    """A request that has no receipt (yet)."""
+
+    CODE = "not_settled"
+
+
+def build_receipt(
+    chain: Chain, request: bytes, analysis: str, canonical_parameters: bytes
+) -> dict[str, Any]:
+    """The receipt of a settled request, as a document that `canonical` turns into its bytes.
+
+    Args:
+        analysis: the catalogue id; the chain has only its hash.
+        canonical_parameters: what `terms.parameters` is the keccak256 of.
+
+    Raises:
+        NotSettled: not settled, or not any more after a reorganisation.
+        StateUnavailable: the node lacks the settling transaction.
+        PartialLogs, ForgedLogs, Reorganised, NodeUnreachable, NodeFault.
+    """
+    view = chain.request(request)
+    if view.stage is not RequestStage.SETTLED:
+        raise _not_settled(request, view.stage)
+    events = life_of(chain, request, view)
+    with chain.pinned(events["settled"].block):
+        call = settle_call(chain, events["settled"].transaction, request)
+        if call is None:
+            raise _no_call(request)
+        receipt = _assemble(chain, view, events, call, analysis, canonical_parameters)
+    return receipt.to_json()
+
+
+def life_of(chain: Chain, request: bytes, view: RequestView) -> dict[str, Event]:
+    """The event of every step of a settled request.
+
+    Raises:
+        PartialLogs: the node gives not exactly one of each.
+    """
+    found: dict[str, Event] = {}
+    for event in _events_of(chain, request, view):
+        if event.name in found:
+            raise _partial(request, event.name)
+        found[event.name] = event
+    for name in EVENTS.values():
+        if name not in found:
+            raise _partial(request, name)
+    return {step: found[name] for step, name in EVENTS.items()}
+
+
+def _events_of(chain: Chain, request: bytes, view: RequestView) -> Iterator[Event]:
+    """Looks back from the seal, and forward from it to the settlement, not further than needed."""
+    market, first = "ResearchMarket", chain.manifest.deployed_block
+    for step in ("sealed", "frozen", "opened"):
+        name = EVENTS[step]
+        yield from _first_page(
+            chain.events_backwards(first, view.seal_block, market, name, [request])
+        )
+    names = [EVENTS["settled"]]
+    yield from _first_page(
+        chain.events(view.seal_block, contracts=[market], names=names, topics=[request])
+    )
+
+
+def _first_page(events: Iterator[Event]) -> Iterator[Event]:
+    """One event: a request is opened, frozen, sealed and settled once, as the market enforces."""
+    for event in events:
+        yield event
+        return
+
+
+def _assemble(
+    chain: Chain,
+    view: RequestView,
+    events: dict[str, Event],
+    call: SettleCall,
+    analysis: str,
+    parameters: bytes,
+) -> Receipt:
+    cohort = chain.sealed_cohort(call.settlement.request)
+    committee = chain.committee(view.epoch)
+    return Receipt(
+        deployment=deployment_of(chain),
+        request=call.settlement.request,
+        researcher=Address(view.researcher),
+        terms=chain.request_terms(call.settlement.request),
+        analysis=analysis,
+        parameters=parameters.decode("utf-8"),
+        epoch=Epoch(view.epoch),
+        committee=CommitteePart(
+            tuple(Address(each.signer) for each in committee.members), committee.quorum
+        ),
+        gate=Address(view.gate),
+        gate_key=view.gate_key,
+        cohort=_cohort(chain, cohort),
+        settlement=call.settlement,
+        signatures=call.signatures,
+        sealed_result=call.sealed_result,
+        steps={name: step_of(event) for name, event in events.items()},
+        cost=view.cost,
+        price=view.price,
+        fee=view.fee,
+    )
+
+
+def step_of(event: Event) -> Step:
+    """Where an event lies."""
+    return Step(event.block, event.block_hash, event.transaction)
+
+
+def deployment_of(chain: Chain) -> Deployment:
+    """The deployment that a chain was opened with."""
+    manifest = chain.manifest
+    return Deployment(
+        chain_id=manifest.chain_id,
+        genesis_hash=manifest.genesis_hash,
+        deployed_block=manifest.deployed_block,
+        contracts={
+            name: Contract(each.address, each.code_hash)
+            for name, each in manifest.contracts.items()
+        },
+    )
+
+
+def _cohort(chain: Chain, cohort: Cohort) -> CohortPart:
+    return CohortPart(
+        members=len(cohort.members),
+        seal_block=cohort.seal_block,
+        seal_block_hash=cohort.seal_block_hash,
+        root=cohort.root,
+        shards=tuple(_shard(each) for each in chain.sealed_shards(cohort.request)),
+    )
+
+
+def _shard(sealed: SealedShard) -> Shard:
+    return Shard(sealed, sealed.members, sealed.root())
+
+
+def _not_settled(request: bytes, stage: RequestStage) -> NotSettled:
+    return NotSettled(
+        message=f"The request is {stage.name.lower()} and has no receipt.",
+        remedy="Wait until it is settled; a request that ended otherwise never has one.",
+        facts={"request": "0x" + request.hex(), "stage": stage.name.lower()},
+    )
+
+
+def _partial(request: bytes, event: str) -> PartialLogs:
+    return PartialLogs(
+        message=f"The node does not give the {event} event of this request.",
+        remedy="Use a node that keeps the logs since the deployment.",
+        facts={"request": "0x" + request.hex(), "event": event},
+    )
+
+
+def _no_call(request: bytes) -> Refusal:
+    return Refusal(
+        code="settle_call_unreadable",
+        message="The transaction that settled the request is no call to the market's settle.",
+        remedy="Settle from an account that calls the market itself, alone or in its batch.",
+        facts={"request": "0x" + request.hex()},
+    )

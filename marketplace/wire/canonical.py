@@ -1,0 +1,117 @@
+"""Canonical JSON and tagged hashes.
+
+Canonical JSON here: keys sorted by code point, no white space, UTF-8, whole numbers within 2^53
+(so that JavaScript reads the same number), no floating point. One value, one byte string.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any, NoReturn
+
+from eth_abi.abi import encode
+from eth_hash.auto import keccak
+
+from marketplace.errors import MalformedJson, Refusal
+
+LARGEST_INTEGER = 2**53
+JSON_LIMIT = 1 << 20  # bytes; every format of this package is far smaller
+
+
+def canonical(value: object) -> bytes:
+    """The one byte string for `value` (dicts with text keys, lists, text, integers, bool, None).
+
+    Raises MalformedJson for floats, large integers, other keys and types, and lone surrogates.
+    """
+    _require_plain(value, "$")
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError:
+        _refuse("A text holds half of a surrogate pair.", "Give valid Unicode text.", "$")
+
+
+def parse_canonical(data: bytes, *, limit: int = JSON_LIMIT) -> Any:
+    """The value whose canonical form is exactly `data`. Raises MalformedJson otherwise."""
+    value = parse(data, limit=limit)
+    if canonical(value) != data:
+        _refuse("The JSON is not in canonical form.", "Sort keys and drop white space.", "$")
+    return value
+
+
+def parse(
+    data: bytes, *, limit: int, refusal: type[Refusal] = MalformedJson, decimals: bool = False
+) -> Any:
+    """JSON from hostile bytes: bounded size, no duplicate keys, no NaN, no floating point.
+
+    `decimals` reads fractions as Decimal; otherwise they are refused. Raises `refusal`.
+    """
+    if len(data) > limit:
+        raise refusal(
+            message=f"The JSON has {len(data)} bytes; the limit is {limit}.",
+            remedy="Send a smaller document.",
+            field="$",
+            facts={"bytes": len(data), "limit": limit},
+        )
+    try:
+        return json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=_object_reader(refusal),
+            parse_float=Decimal if decimals else _no_fraction,
+            parse_constant=_no_fraction,
+        )
+    except (ValueError, RecursionError):
+        raise refusal(
+            message="The bytes are not JSON that this format allows.",
+            remedy="Send UTF-8 JSON without NaN, Infinity or excessive nesting.",
+            field="$",
+        ) from None
+
+
+def tagged_hash(tag: str, types: Sequence[str], values: Sequence[object]) -> bytes:
+    """keccak256(abi.encode(tag, values...)): 32 bytes, domain-separated by the text tag."""
+    return keccak(encode(["string", *types], [tag, *values]))
+
+
+def _object_reader(refusal: type[Refusal]) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
+    def read(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result = dict(pairs)
+        if len(result) != len(pairs):
+            raise refusal(
+                message="A JSON object names the same key twice.",
+                remedy="Name every key once: readers disagree about which value wins.",
+                field="$",
+            )
+        return result
+
+    return read
+
+
+def _no_fraction(_text: str) -> NoReturn:
+    raise ValueError("a number that is not whole")
+
+
+def _require_plain(value: object, path: str) -> None:
+    if isinstance(value, dict):
+        _require_plain_object(value, path)
+    elif isinstance(value, list | tuple):
+        for position, item in enumerate(value):
+            _require_plain(item, f"{path}[{position}]")
+    elif isinstance(value, int):
+        if abs(value) > LARGEST_INTEGER:
+            _refuse("A whole number exceeds 2^53.", "Write it as text.", path)
+    elif value is not None and not isinstance(value, str):
+        _refuse(f"A {type(value).__name__} has no canonical form.", "Use integers or text.", path)
+
+
+def _require_plain_object(value: dict[Any, Any], path: str) -> None:
+    for key, item in value.items():
+        if not isinstance(key, str):
+            _refuse("A key is not text.", "Use text keys.", path)
+        _require_plain(item, f"{path}.{key}")
+
+
+def _refuse(message: str, remedy: str, path: str) -> NoReturn:
+    raise MalformedJson(message=f"{message} (at {path})", remedy=remedy, field=path)

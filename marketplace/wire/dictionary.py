@@ -1,0 +1,267 @@
+"""Data dictionaries (usufruct-dictionary/1) and the fixed-length row that a record seals.
+
+A row is one format byte, then 9 bytes a variable in dictionary order: presence, and the fixed-point
+value or category index as a big-endian int64. Its length says nothing about the patient.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, NoReturn
+
+from eth_hash.auto import keccak
+
+from marketplace.errors import BadDictionary, RecordUnreadable
+from marketplace.vocabulary import DictionaryHash
+from marketplace.wire.canonical import JSON_LIMIT, canonical, parse
+
+SCHEMA = "usufruct-dictionary/1"
+MOST_VARIABLES = 64
+LARGEST_SCALED = (
+    2**40
+)  # 64 variables over 10,000 patients keep every sum of squares far from overflow
+MOST_DECIMALS = 9
+CATEGORY_COUNT = range(2, 65)
+ROW_FORMAT = b"\x01"
+CELL_BYTES = 9
+NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,9})?")
+SHARED_KEYS = {"name", "kind", "label", "code"}
+NUMBER_KEYS = SHARED_KEYS | {"unit", "lower", "upper", "decimals"}
+CATEGORY_KEYS = SHARED_KEYS | {"categories"}
+
+Row = tuple[int | None, ...]
+
+
+class Kind(StrEnum):
+    """What a variable holds."""
+
+    NUMBER = "number"
+    CATEGORY = "category"
+
+
+@dataclass(frozen=True)
+class Code:
+    """A term of a coding system (LOINC, SNOMED CT)."""
+
+    system: str
+    code: str
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One bounded variable. Numbers have unit (UCUM), bounds, decimals; the others categories."""
+
+    name: str
+    kind: Kind
+    label: str
+    code: Code
+    unit: str = ""
+    lower: Decimal = Decimal(0)
+    upper: Decimal = Decimal(0)
+    decimals: int = 0
+    categories: tuple[str, ...] = ()
+
+    @property
+    def domain(self) -> range:
+        """Every scaled value (or category index) that this variable allows."""
+        if self.kind is Kind.CATEGORY:
+            return range(len(self.categories))
+        return range(self._scaled(self.lower), self._scaled(self.upper) + 1)
+
+    def _scaled(self, bound: Decimal) -> int:
+        return int(bound.scaleb(self.decimals))
+
+    def as_json(self) -> dict[str, object]:
+        """The variable as it stands in the dictionary."""
+        shared = {
+            "name": self.name,
+            "kind": self.kind.value,
+            "label": self.label,
+            "code": {"system": self.code.system, "code": self.code.code},
+        }
+        if self.kind is Kind.CATEGORY:
+            return {**shared, "categories": list(self.categories)}
+        bounds = {"lower": str(self.lower), "upper": str(self.upper), "decimals": self.decimals}
+        return {**shared, "unit": self.unit, **bounds}
+
+
+@dataclass(frozen=True)
+class Dictionary:
+    """A named, versioned list of variables. Build one with `from_json` or `load`."""
+
+    name: str
+    version: int
+    variables: tuple[Variable, ...]
+
+    @property
+    def row_bytes(self) -> int:
+        """The length of every row."""
+        return 1 + CELL_BYTES * len(self.variables)
+
+    def hash(self) -> DictionaryHash:
+        """keccak256 of the canonical bytes: what the chain keeps."""
+        return DictionaryHash(keccak(self.to_bytes()))
+
+    def variable(self, name: str) -> Variable:
+        """The variable of that name. Raises BadDictionary."""
+        for variable in self.variables:
+            if variable.name == name:
+                return variable
+        return _refuse("name", f"{self.name} has no variable of that name.", "Use one it lists.")
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON."""
+        variables = [v.as_json() for v in self.variables]
+        head = {"schema": SCHEMA, "name": self.name, "version": self.version}
+        return canonical({**head, "variables": variables})
+
+
+def load(data: bytes) -> Dictionary:
+    """A dictionary from JSON bytes. Raises MalformedJson or BadDictionary."""
+    return from_json(parse(data, limit=JSON_LIMIT))
+
+
+def from_json(document: Any) -> Dictionary:
+    """A checked dictionary. Raises BadDictionary naming the field and the remedy."""
+    _require_keys(document, {"schema", "name", "version", "variables"}, "dictionary")
+    _require(document["schema"] == SCHEMA, "schema", "is another", f"Set it to {SCHEMA}.")
+    _require_name(document["name"], "name")
+    version = document["version"]
+    _require(_is_int(version) and version >= 1, "version", "is not a positive integer", "Count up.")
+    listed = document["variables"]
+    sized = isinstance(listed, list) and 1 <= len(listed) <= MOST_VARIABLES
+    _require(sized, "variables", "has a wrong length", f"List 1 to {MOST_VARIABLES} variables.")
+    variables = tuple(_variable(v, f"variables[{i}]") for i, v in enumerate(listed))
+    names = {v.name for v in variables}
+    _require(len(names) == len(variables), "variables", "repeats a name", "Name each once.")
+    return Dictionary(document["name"], version, variables)
+
+
+def encode_row(dictionary: Dictionary, row: Sequence[int | None]) -> bytes:
+    """Scaled values and category indices (None = absent) as bytes. Raises RecordUnreadable."""
+    if len(row) != len(dictionary.variables):
+        raise _unreadable("row", "The row has another number of values than the dictionary.")
+    cells = [_cell(variable, v) for variable, v in zip(dictionary.variables, row, strict=True)]
+    return ROW_FORMAT + b"".join(cells)
+
+
+def decode_row(dictionary: Dictionary, plaintext: bytes) -> Row:
+    """Strict inverse of `encode_row`. Raises RecordUnreadable: such a record counts as null."""
+    if len(plaintext) != dictionary.row_bytes or plaintext[:1] != ROW_FORMAT:
+        raise _unreadable("row", "The row has a wrong length or format.")
+    starts = range(1, len(plaintext), CELL_BYTES)
+    cells = zip(dictionary.variables, starts, strict=True)
+    return tuple(_value(variable, plaintext[at : at + CELL_BYTES]) for variable, at in cells)
+
+
+def _cell(variable: Variable, value: int | None) -> bytes:
+    if value is None:
+        return bytes(CELL_BYTES)
+    if value not in variable.domain:
+        raise _unreadable(variable.name, f"{variable.name} is outside its domain.")
+    return b"\x01" + value.to_bytes(8, "big", signed=True)
+
+
+def _value(variable: Variable, cell: bytes) -> int | None:
+    if cell == bytes(CELL_BYTES):
+        return None
+    value = int.from_bytes(cell[1:], "big", signed=True)
+    if cell[0] != 1 or value not in variable.domain:
+        raise _unreadable(variable.name, f"{variable.name} is malformed or outside its domain.")
+    return value
+
+
+def _variable(entry: Any, path: str) -> Variable:
+    _require(isinstance(entry, dict), path, "is not an object", "Describe one variable.")
+    kinds = list(Kind)
+    _require(entry.get("kind") in kinds, f"{path}.kind", "is unknown", "Use number or category.")
+    number = entry["kind"] == Kind.NUMBER
+    _require_keys(entry, NUMBER_KEYS if number else CATEGORY_KEYS, path)
+    _require_name(entry["name"], f"{path}.name")
+    _require_text(entry["label"], f"{path}.label")
+    shared = {
+        "name": entry["name"],
+        "kind": Kind(entry["kind"]),
+        "label": entry["label"],
+        "code": _code(entry["code"], f"{path}.code"),
+    }
+    return Variable(**shared, **(_bounds(entry, path) if number else _categories(entry, path)))
+
+
+def _code(entry: Any, path: str) -> Code:
+    _require_keys(entry, {"system", "code"}, path)
+    _require_text(entry["system"], f"{path}.system")
+    _require_text(entry["code"], f"{path}.code")
+    return Code(entry["system"], entry["code"])
+
+
+def _bounds(entry: Mapping[str, Any], path: str) -> dict[str, Any]:
+    decimals = entry["decimals"]
+    fits = _is_int(decimals) and 0 <= decimals <= MOST_DECIMALS
+    _require(fits, f"{path}.decimals", "is out of range", f"Use 0 to {MOST_DECIMALS}.")
+    _require_text(entry["unit"], f"{path}.unit")
+    lower = _bound(entry["lower"], decimals, f"{path}.lower")
+    upper = _bound(entry["upper"], decimals, f"{path}.upper")
+    _require(lower < upper, f"{path}.lower", "is not below upper", "Swap or widen the bounds.")
+    return {"unit": entry["unit"], "lower": lower, "upper": upper, "decimals": decimals}
+
+
+def _bound(text: Any, decimals: int, path: str) -> Decimal:
+    matches = isinstance(text, str) and DECIMAL.fullmatch(text) is not None
+    _require(matches, path, "is not a decimal in text", 'Write it like "72.5".')
+    value = Decimal(text)
+    scaled = value.scaleb(decimals)
+    whole = scaled == scaled.to_integral_value()
+    _require(whole, path, "has more decimals than the variable", "Round it, or raise decimals.")
+    _require(abs(scaled) <= LARGEST_SCALED, path, "is too large", "Keep it within 2^40 units.")
+    return value
+
+
+def _categories(entry: Mapping[str, Any], path: str) -> dict[str, Any]:
+    path = f"{path}.categories"
+    listed = entry["categories"]
+    sized = isinstance(listed, list) and len(listed) in CATEGORY_COUNT
+    _require(sized, path, "has a wrong length", "List 2 to 64 categories.")
+    for i, category in enumerate(listed):
+        _require_text(category, f"{path}[{i}]")
+    _require(len(set(listed)) == len(listed), path, "repeats a category", "List each once.")
+    return {"categories": tuple(listed)}
+
+
+def _require_keys(entry: Any, keys: set[str], path: str) -> None:
+    exact = isinstance(entry, dict) and set(entry) == keys
+    _require(exact, path, "has missing or unknown keys", f"Give exactly {', '.join(sorted(keys))}.")
+
+
+def _require_name(value: Any, path: str) -> None:
+    matches = isinstance(value, str) and NAME.fullmatch(value) is not None
+    _require(matches, path, "is not a name", "Use a-z, 0-9 and _, a letter first, at most 40.")
+
+
+def _require_text(value: Any, path: str) -> None:
+    fits = isinstance(value, str) and 1 <= len(value) <= 200
+    _require(fits, path, "is not text of 1 to 200 characters", "Give a short text.")
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _require(holds: bool, path: str, problem: str, remedy: str) -> None:
+    if not holds:
+        _refuse(path, f"{path} {problem}.", remedy)
+
+
+def _refuse(path: str, message: str, remedy: str) -> NoReturn:
+    raise BadDictionary(message=message, remedy=remedy, field=path)
+
+
+def _unreadable(field: str, message: str) -> RecordUnreadable:
+    return RecordUnreadable(
+        message=message, remedy="Seal the record again with this dictionary.", field=field
+    )

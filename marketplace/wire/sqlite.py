@@ -1,0 +1,97 @@
+"""The SQLite file of a custodian's or gate's journal: durable, migrated, wiped on delete."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.orm import Session
+
+from marketplace.errors import Refusal
+
+BUSY_MILLISECONDS = 30_000
+
+
+def open_journal(path: Path, migrations: Path, max_pages: int | None = None) -> Engine:
+    """Opens the file, made if absent, and brings its schema up to date.
+
+    WAL with synchronous=FULL: what was committed survives SIGKILL and power loss. secure_delete:
+    deleted rows are overwritten with zeros, which is what destroying a share means.
+
+    Args:
+        max_pages: SQLite's `max_page_count`, to bound the file's size.
+
+    Raises:
+        Refusal: `storage-full`, `storage-unavailable`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    engine = create_engine(f"sqlite:///{path}")
+    event.listen(engine, "connect", _pragmas(max_pages))
+    event.listen(engine, "begin", _begin)
+    config = Config()
+    config.set_main_option("script_location", str(migrations))
+    with refusing(), engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    path.chmod(0o600)
+    return engine
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Session]:
+    """One transaction, all or nothing; writers wait for each other.
+
+    Raises:
+        Refusal: `storage-full`, `storage-unavailable`; nothing was written then.
+    """
+    with refusing(), Session(engine, expire_on_commit=False) as session, session.begin():
+        yield session
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Turns a failing disk into a refusal that carries nothing of the statement."""
+    try:
+        yield
+    except DatabaseError as error:
+        full = "full" in str(error.orig).lower()
+        raise Refusal(
+            code="storage-full" if full else "storage-unavailable",
+            message="This process's journal is full." if full else "The journal cannot be written.",
+            remedy="Free disk space and try again; nothing was written and nothing released.",
+        ) from None
+
+
+def destroy_remains(engine: Engine) -> None:
+    """Rewrites the file and empties its log, so that no deleted page is left in either."""
+    with refusing(), engine.connect() as connection:
+        raw = connection.connection.driver_connection
+        if raw is None:
+            return
+        connection.rollback()
+        raw.execute("VACUUM")
+        raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _pragmas(max_pages: int | None) -> Any:
+    def prepare(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # transactions are begun by `_begin`, not by the driver
+        connection.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA secure_delete=ON")
+        if max_pages is not None:
+            connection.execute(f"PRAGMA max_page_count={int(max_pages)}")
+
+    return prepare
+
+
+def _begin(connection: Any) -> None:
+    # IMMEDIATE: a journal entry is computed from the one before it, so no writer may come between.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

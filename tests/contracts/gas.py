@@ -1,0 +1,84 @@
+"""Gas of every act against the committed snapshot and the ceilings.
+
+    python -m tests.contracts.gas            measure and write contracts/gas.snapshot
+    python -m tests.contracts.gas --check    measure and compare; exit 1 on any difference
+
+Both fail when a ceiling is passed: figures may fall, and a snapshot must then be written anew.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from tests.contracts.gas_scenarios import Figures, measure
+
+SNAPSHOT = Path(__file__).resolve().parents[2] / "contracts" / "gas.snapshot"
+# What the design promises. `seal_per_patient` bounds a class of 655,360 patients to one transaction.
+CEILINGS: Figures = {
+    "grant_first": 120_000,
+    "grant_first_in_word": 120_000,
+    "grant_first_in_shard": 120_000,
+    "grant_again_after_revoke": 70_000,
+    "grant_cap_change": 70_000,
+    "grant_signed_above_direct": 30_000,
+    "revoke": 60_000,
+    "revoke_with_first_earnings": 60_000,
+    "freeze_4_shards_per_shard": 150_000,
+    "seal_per_patient": 17.5,
+    "settle_3_signatures_without_payload": 200_000,
+    "withdraw_earnings_to_fresh_address": 70_000,
+    "withdraw_earnings_to_existing_address": 70_000,
+    "withdraw_earnings_after_revoke_to_fresh_address": 70_000,
+}
+
+
+def render(figures: Figures) -> str:
+    """The snapshot's text: a line `name gas` for each figure, sorted by name."""
+    return "".join(f"{name} {gas}\n" for name, gas in sorted(figures.items()))
+
+
+def parse(text: str) -> dict[str, str]:
+    return dict(line.split(" ", 1) for line in text.splitlines())
+
+
+def over_ceiling(figures: Figures) -> list[str]:
+    """A line for each figure above its ceiling; a ceiling without a figure is one, too."""
+    return [
+        f"{name}: {figures.get(name, 'not measured')}, ceiling {ceiling}"
+        for name, ceiling in CEILINGS.items()
+        if name not in figures or figures[name] > ceiling
+    ]
+
+
+def differences(old: str, new: str) -> list[str]:
+    """A line for each figure that changed, came or went."""
+    before, after = parse(old), parse(new)
+    return [
+        f"{name}: {before.get(name, 'absent')} -> {after.get(name, 'absent')}"
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    ]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, then write or compare; returns the exit status."""
+    parser = argparse.ArgumentParser(description="Measure gas on anvil.")
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--check", action="store_true", help="compare only; exit 1 on a difference")
+    choice.add_argument("--write", action="store_true", help="write the snapshot (the default)")
+    options = parser.parse_args(arguments)
+    figures = measure()
+    text = render(figures)
+    if not options.check:
+        SNAPSHOT.write_text(text)
+        print(text, end="")
+    problems = over_ceiling(figures)
+    if options.check:
+        problems += differences(SNAPSHOT.read_text() if SNAPSHOT.exists() else "", text)
+    for line in problems:
+        sys.stderr.write(f"gas: {line}\n")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,174 @@
+"""Each law of the accounting with a fault planted in the contracts, which the campaign must catch.
+
+A fault is one replaced line of source. It must still be there to replace (a test fails if the line has
+changed), it must compile, and some schedule must tell the contracts from the model. The unplanted
+sources, compiled the same way, pass the same schedules.
+"""
+
+import json
+import random
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import solcx
+
+from contracts.tools.compile import CONTRACTS, find_compiler, standard_input
+from tests.contracts.accounting_campaign import random_schedule, run
+from tests.contracts.accounting_setting import make_setting
+from tests.contracts.pyrevm_chain import ARTIFACTS, Artifacts, ChainRefused
+
+SCHEDULES = 400
+REGISTRY, MARKET, WORD = "ConsentRegistry.sol", "ResearchMarket.sol", "types/ConsentWord.sol"
+# Without the optimizing pipeline a mutant compiles in a fraction of the time; its size is no matter.
+FAST = {"viaIR": False}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`rule` is the law that it breaks; `line` of `file` becomes `planted`."""
+
+    rule: str
+    file: str
+    line: str
+    planted: str = ""
+
+
+QUICK = [
+    Fault("a seal debits every member", REGISTRY, "shard.spent += cost;"),
+    Fault(
+        "a revocation clears the live bit",
+        REGISTRY,
+        "shard.words[word] = shard.words[word].withoutMember(place % WORD_SEATS);",
+    ),
+    Fault(
+        "a grant never resets what was spent",
+        REGISTRY,
+        "c.sequence = g.sequence;",
+        "c.sequence = g.sequence; c.spent = 0;",
+    ),
+    Fault("what is owed is paid once", REGISTRY, "c.earned = meter;"),
+]
+SLOW = [
+    Fault("who was woken waits no longer", REGISTRY, "shard.waiting[words[i]] = 0;"),
+    Fault("a seal refuses who cannot pay", REGISTRY, "|| word.earliestExhaustion() < needed"),
+    Fault(
+        "a seal refuses who has expired",
+        REGISTRY,
+        "word.earliestExpiry() <= block.timestamp ||",
+    ),
+    Fault(
+        "what was credited is paid once",
+        REGISTRY,
+        "if (amount != 0) delete _owed[dataset][patient];",
+    ),
+    Fault(
+        "a revocation raises the sequence",
+        REGISTRY,
+        "c.sequence = sequence == type(uint32).max ? sequence : sequence + 1;",
+        "c.sequence = sequence;",
+    ),
+    Fault(
+        "nothing stops a revocation, not even a freeze",
+        REGISTRY,
+        "uint256 place = _placeOfSeat(c.seat);\n        if (c.state == ConsentState.Live) {",
+        "uint256 place = _placeOfSeat(c.seat);\n        if (_isFrozen(shard)) revert();\n"
+        "        if (c.state == ConsentState.Live) {",
+    ),
+    Fault(
+        "while frozen, words only lose members",
+        REGISTRY,
+        "live = !_isFrozen(shard);",
+        "live = true;",
+    ),
+    Fault(
+        "while frozen, no place changes hands",
+        REGISTRY,
+        "if (last.free != 0 && !_isFrozen(last))",
+        "if (last.free != 0)",
+    ),
+    Fault(
+        "earnings move with their patient, once",
+        REGISTRY,
+        "delete _owed[r.dataset][r.from];",
+    ),
+    Fault("a tidy counts whom it takes out", REGISTRY, "shard.live -= uint32(left);"),
+    Fault(
+        "earliest values err only low",
+        WORD,
+        "if (earliestExhaustion(word) < exhaustion) exhaustion = earliestExhaustion(word);",
+    ),
+    Fault(
+        "a forfeited bond is nobody's twice",
+        MARKET,
+        "_freeBonds += bond - forfeit;",
+        "_freeBonds += bond;",
+    ),
+    Fault(
+        "a smaller cohort's escrow returns",
+        MARKET,
+        "_releaseEscrow(r, r.researcher, r.escrow - r.fee);",
+    ),
+    Fault(
+        "a half-used freeze repays what patients got", MARKET, "if (paid > penalty) penalty = paid;"
+    ),
+]
+
+
+def planted(fault: Fault | None, folder: Path) -> Path:
+    """Compiles the sources with the fault into `folder`; the other contracts are the committed ones."""
+    for artifact in ARTIFACTS.glob("*.json"):
+        shutil.copy(artifact, folder)
+    request = standard_input(CONTRACTS)
+    if fault is not None:
+        source = request["sources"][f"src/{fault.file}"]
+        assert source["content"].count(fault.line) == 1, (
+            f"the line of this fault has changed: {fault}"
+        )
+        source["content"] = source["content"].replace(fault.line, fault.planted)
+    names = ["ConsentRegistry"] if fault and fault.file != MARKET else ["ResearchMarket"]
+    wanted = ["abi", "evm.bytecode.object", "storageLayout"]
+    request["settings"] |= FAST
+    request["settings"]["outputSelection"] = {f"src/{n}.sol": {n: wanted} for n in names}
+    output = solcx.compile_standard(request, solc_binary=find_compiler())
+    for name in names:
+        contract = output["contracts"][f"src/{name}.sol"][name]
+        _replace_code(folder / f"{name}.json", contract["evm"]["bytecode"]["object"])
+    return folder
+
+
+def _replace_code(artifact: Path, code: str) -> None:
+    content = json.loads(artifact.read_text(encoding="utf-8"))
+    artifact.write_text(json.dumps(content | {"bytecode": f"0x{code}"}), encoding="utf-8")
+
+
+def first_difference(artifacts: Artifacts) -> str | None:
+    """What the first schedule that tells contracts and model apart shows; None if none does."""
+    setting = make_setting(artifacts)
+    for seed in range(SCHEDULES):
+        try:
+            run(setting, random_schedule(random.Random(seed)))
+        except (AssertionError, ChainRefused) as difference:
+            return f"schedule {seed}: {difference}"
+    return None
+
+
+def assert_caught(fault: Fault, folder: Path) -> None:
+    assert first_difference(Artifacts(planted(fault, folder))), f"nobody noticed: {fault.rule}"
+
+
+@pytest.mark.parametrize("fault", QUICK, ids=lambda fault: fault.rule.replace(" ", "_"))
+def test_a_planted_fault_is_caught(fault: Fault, tmp_path: Path) -> None:
+    assert_caught(fault, tmp_path)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("fault", SLOW, ids=lambda fault: fault.rule.replace(" ", "_"))
+def test_a_rarer_planted_fault_is_caught(fault: Fault, tmp_path: Path) -> None:
+    assert_caught(fault, tmp_path)
+
+
+@pytest.mark.long
+def test_without_a_fault_the_same_schedules_show_no_difference(tmp_path: Path) -> None:
+    assert first_difference(Artifacts(planted(None, tmp_path))) is None

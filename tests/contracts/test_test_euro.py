@@ -1,0 +1,78 @@
+"""The test euro: six decimals, minted by role, spendable by permit."""
+
+import pytest
+from eth_account.messages import encode_typed_data
+from web3.contract import Contract
+
+from tests.contracts.support import DAY, Chain, account, address, refusing, role
+
+
+@pytest.fixture
+def euro(chain: Chain) -> Contract:
+    made = chain.deploy("TestEuro", address("admin"))
+    chain.send(made.functions.grantRole(role("MINTER"), address("admin")), "admin")
+    return made
+
+
+def permit(chain: Chain, euro: Contract, amount: int, deadline: int) -> tuple[int, bytes, bytes]:
+    domain = {
+        "name": "Usufruct Test Euro",
+        "version": "1",
+        "chainId": chain.id,
+        "verifyingContract": euro.address,
+    }
+    fields = ["owner address", "spender address", "value uint256", "nonce uint256"]
+    types = [dict(zip(("name", "type"), field.split(), strict=True)) for field in fields]
+    types.append({"name": "deadline", "type": "uint256"})
+    message = {
+        "owner": address("patient"),
+        "spender": address("stranger"),
+        "value": amount,
+        "nonce": 0,
+        "deadline": deadline,
+    }
+    signed = account("patient").sign_message(encode_typed_data(domain, {"Permit": types}, message))
+    return signed.v, signed.r.to_bytes(32, "big"), signed.s.to_bytes(32, "big")
+
+
+def test_it_has_six_decimals_a_name_and_a_symbol(chain: Chain, euro: Contract) -> None:
+    assert chain.read(euro.functions.decimals()) == 6
+    assert chain.read(euro.functions.name()) == "Usufruct Test Euro"
+    assert chain.read(euro.functions.symbol()) == "tEUR"
+
+
+def test_a_minter_makes_money(chain: Chain, euro: Contract) -> None:
+    chain.send(euro.functions.mint(address("patient"), 5_000_000), "admin")
+    assert chain.read(euro.functions.balanceOf(address("patient"))) == 5_000_000
+    assert chain.read(euro.functions.totalSupply()) == 5_000_000
+
+
+@pytest.mark.parametrize("who", ["stranger", "deployer"])
+def test_nobody_else_makes_money(chain: Chain, euro: Contract, who: str) -> None:
+    with refusing("AccessControlUnauthorizedAccount", address(who), role("MINTER")):
+        chain.send(euro.functions.mint(address(who), 1), who)
+
+
+def test_a_permit_lets_a_stranger_spend_what_was_signed_once(chain: Chain, euro: Contract) -> None:
+    chain.send(euro.functions.mint(address("patient"), 100), "admin")
+    deadline = chain.now + DAY
+    signature = permit(chain, euro, 60, deadline)
+    call = euro.functions.permit(address("patient"), address("stranger"), 60, deadline, *signature)
+    chain.send(call, "stranger")
+    move = euro.functions.transferFrom
+    chain.send(move(address("patient"), address("stranger"), 60), "stranger")
+    assert chain.read(euro.functions.balanceOf(address("stranger"))) == 60
+    with refusing("ERC2612InvalidSigner"):
+        chain.send(call, "stranger")
+
+
+def test_a_late_permit_is_refused(chain: Chain, euro: Contract) -> None:
+    deadline = chain.now - 1
+    signature = permit(chain, euro, 60, deadline)
+    with refusing("ERC2612ExpiredSignature", deadline):
+        chain.send(
+            euro.functions.permit(
+                address("patient"), address("stranger"), 60, deadline, *signature
+            ),
+            "stranger",
+        )

@@ -1,0 +1,117 @@
+"""Nodes for tests: our embedded one and anvil, each its own process on a free port; and a liar."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import requests
+
+ROOT = Path(__file__).resolve().parents[2]
+ANVIL = ROOT / "contracts" / "node_modules" / ".bin" / "anvil"
+ANVIL_KEY = bytes.fromhex("ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80")
+"""The first account of anvil's public mnemonic: no secret."""
+EMBEDDED_KEY = bytes.fromhex("01" * 32)
+
+
+@dataclass(frozen=True)
+class RunningNode:
+    url: str
+    funded_key: bytes
+
+
+@contextmanager
+def embedded_node(folder: Path) -> Iterator[RunningNode]:
+    """Our node, with a clock that tests may move."""
+    key_file = folder / "faucet.key"
+    key_file.write_text("0x" + EMBEDDED_KEY.hex())
+    key_file.chmod(0o600)
+    command = [sys.executable, "-m", "marketplace.chain.node", "--data", str(folder / "chain")]
+    command += ["--port", "0", "--faucet-key-file", str(key_file), "--test-clock"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        try:
+            assert process.stdout is not None
+            yield RunningNode(json.loads(process.stdout.readline())["url"], EMBEDDED_KEY)
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def anvil_node(*options: str) -> Iterator[RunningNode]:
+    command = [str(ANVIL), "--port", "0", "--enable-tx-gas-limit", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            line = next(each for each in process.stdout if each.startswith("Listening on"))
+            # Read on, or a full pipe would stop anvil.
+            threading.Thread(target=process.stdout.read, daemon=True).start()
+            yield RunningNode("http://" + line.split()[-1], ANVIL_KEY)
+        finally:
+            process.terminate()
+            process.wait()
+
+
+Lie = Callable[[str, list[Any], Any], Any]
+"""(method, parameters, true result) -> result."""
+
+
+class LyingProxy:
+    """Passes JSON-RPC on to a node, and answers with what `lie` makes of the truth."""
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+        self.lie: Lie = honest
+        self.methods: list[str] = []
+        self.hang_seconds = 0.0
+        self.raw: bytes | None = None
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def answer(self, body: bytes) -> bytes:
+        call = json.loads(body)
+        self.methods.append(call["method"])
+        time.sleep(self.hang_seconds)
+        if self.raw is not None:
+            return self.raw
+        answer = requests.post(self.target, json=call, timeout=30).json()
+        if "result" in answer:
+            answer["result"] = self.lie(call["method"], call.get("params", []), answer["result"])
+        return json.dumps(answer).encode()
+
+    def _handler(proxy) -> type[BaseHTTPRequestHandler]:  # noqa: N805
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                answer = proxy.answer(body)
+                try:
+                    self.send_response(200)
+                    self.send_header("Content-Type", "application/json")
+                    self.send_header("Content-Length", str(len(answer)))
+                    self.end_headers()
+                    self.wfile.write(answer)
+                except OSError:
+                    self.close_connection = True
+
+            def log_message(self, *_: object) -> None:
+                """Quiet."""
+
+        return Handler
+
+
+def honest(_method: str, _parameters: list[Any], result: Any) -> Any:
+    return result

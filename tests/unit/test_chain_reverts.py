@@ -1,0 +1,175 @@
+"""Every error of every contract becomes a refusal that says what and what to do."""
+
+import re
+import string
+from typing import Any
+
+import pytest
+from eth_abi.abi import encode
+from eth_tester import EthereumTester
+from eth_tester.exceptions import TransactionFailed
+from eth_utils.crypto import keccak
+from hypothesis import given
+from hypothesis import strategies as st
+from web3 import EthereumTesterProvider, Web3
+from web3.exceptions import ContractCustomError, ContractLogicError, Web3Exception, Web3RPCError
+
+from marketplace.chain import artifacts
+from marketplace.chain.artifacts import Entry
+from marketplace.chain.reverts import (
+    ROLES,
+    ContractRefusal,
+    reasons_of,
+    refusal_from,
+    refusal_of,
+    revert_data,
+    sentence_of,
+    snake_case,
+    table,
+)
+from marketplace.chain.sentences import SENTENCES
+
+ERRORS = sorted(table().values(), key=lambda each: each.signature)
+BUDGET = keccak(text="BudgetTooSmall(uint56,uint56)")[:4] + encode(["uint56", "uint56"], [3, 7])
+SAMPLES: dict[str, Any] = {"address": "0x" + "ab" * 20, "string": "cost", "bytes32": b"\x11" * 32}
+
+
+def sample(kind: str) -> Any:
+    return SAMPLES.get(kind, 3)
+
+
+@pytest.mark.parametrize("entry", ERRORS, ids=lambda each: each.signature)
+def test_every_error_has_a_sentence_and_a_remedy_that_use_only_its_own_facts(entry: Entry) -> None:
+    names = {each["name"] for each in entry.inputs}
+    for text in sentence_of(entry):
+        used = {name for _, name, _, _ in string.Formatter().parse(text) if name}
+        assert used <= names
+        assert text.endswith(".")
+    refusal = refusal_of(entry.selector + encode(entry.types, [sample(t) for t in entry.types]))
+    assert refusal.code == snake_case(entry.name)
+    assert refusal.message
+    assert refusal.remedy
+    assert set(refusal.facts) == names
+    assert "{" not in str(refusal)
+
+
+def test_no_sentence_is_left_over() -> None:
+    known = {entry.name for entry in ERRORS} | {entry.signature for entry in ERRORS}
+    planned = {"ECDSAInvalidSignature", "ECDSAInvalidSignatureLength", "ECDSAInvalidSignatureS"}
+    assert set(SENTENCES) - known <= planned
+
+
+def test_no_two_errors_share_a_selector() -> None:
+    signatures = {
+        error.signature for name in artifacts.CONTRACTS for error in artifacts.load(name).errors
+    }
+    assert len(table()) == len(signatures)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        ContractCustomError("0x" + BUDGET.hex(), data="0x" + BUDGET.hex()),
+        ContractLogicError("execution reverted", data={"data": "0x" + BUDGET.hex()}),
+        ContractLogicError("execution reverted", data="Reverted 0x" + BUDGET.hex()),
+        Web3RPCError("x", {"error": {"code": 3, "message": "m", "data": "0x" + BUDGET.hex()}}),
+        Web3RPCError(
+            "x",
+            {
+                "error": {
+                    "code": -32000,
+                    "message": "VM Exception: revert",
+                    "data": "0x" + BUDGET.hex(),
+                }
+            },
+        ),
+        TransactionFailed(BUDGET),
+        TransactionFailed(f"execution reverted: {BUDGET!r}"),
+    ],
+)
+def test_a_revert_is_understood_however_it_is_carried(fault: Exception) -> None:
+    refusal = refusal_from(fault)
+    assert refusal is not None
+    assert refusal.code == "budget_too_small"
+    assert refusal.facts == {"left": 3, "needed": 7}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        ValueError("no"),
+        Web3Exception("no"),
+        Web3RPCError("x"),
+        Web3RPCError("x", {"error": {"code": -32000, "message": "nonce too low"}}),
+        Web3RPCError("x", {"error": "text"}),
+    ],
+)
+def test_what_is_no_revert_is_left_alone(fault: Exception) -> None:
+    assert revert_data(fault) is None
+    assert refusal_from(fault) is None
+
+
+def test_a_real_in_process_eth_tester_refusal_is_understood() -> None:
+    web3 = Web3(EthereumTesterProvider(EthereumTester()))
+    artifact = artifacts.load("ResearcherRegistry")
+    sender = web3.eth.accounts[0]
+    creation = {"from": sender, "data": artifact.creation_data([sender]), "gas": 3_000_000}
+    receipt = web3.eth.wait_for_transaction_receipt(web3.eth.send_transaction(creation))
+    data = artifact.functions["requireCredential"].encode_call([sender])
+    with pytest.raises((TransactionFailed, Web3Exception)) as caught:
+        web3.eth.call({"to": receipt["contractAddress"], "data": data})
+    refusal = refusal_from(caught.value)
+    assert refusal is not None
+    assert refusal.code == "credential_missing"
+    assert refusal.facts == {"researcher": sender}
+
+
+@given(st.binary(max_size=100))
+def test_any_bytes_at_all_become_a_refusal(data: bytes) -> None:
+    assert isinstance(refusal_of(data), ContractRefusal)
+
+
+def test_a_known_selector_with_a_cut_off_argument_is_unknown_not_a_crash() -> None:
+    assert refusal_of(BUDGET[:20]).code == "unknown_contract_error"
+
+
+def test_texts_and_panics_are_told_apart() -> None:
+    text = bytes.fromhex("08c379a0") + encode(["string"], ["too late"])
+    assert "too late" in refusal_of(text).message
+    panic = bytes.fromhex("4e487b71") + encode(["uint256"], [0x11])
+    assert refusal_of(panic).facts == {"panic": 0x11}
+    assert refusal_of(b"").code == "reverted_without_reason"
+
+
+def test_stages_roles_and_reasons_are_said_in_words() -> None:
+    stage = keccak(text="WrongStage(bytes32,uint8,uint8)")[:4]
+    stage += encode(["bytes32", "uint8", "uint8"], [bytes(32), 3, 4])
+    assert refusal_of(stage).facts["actual"] == "settled"
+    role = keccak(text="AccessControlUnauthorizedAccount(address,bytes32)")[:4]
+    role += encode(["address", "bytes32"], [SAMPLES["address"], keccak(text="OPERATOR")])
+    assert refusal_of(role).facts["neededRole"] == "OPERATOR"
+    purpose = keccak(text="PurposeNotPermitted(bytes32,uint256)")[:4]
+    purpose += encode(["bytes32", "uint256"], [bytes(32), 1 << 1 | 1 << 37])
+    refusal = refusal_of(purpose)
+    assert "methods development excluded (NMDS), biomedical research only (HMB)" in refusal.message
+    assert reasons_of(1 << 50) == ("unknown reason 50",)
+
+
+def test_every_role_of_the_contracts_has_its_name() -> None:
+    sources = (artifacts.FOLDER.parent / "src").rglob("*.sol")
+    pattern = re.compile(r'bytes32 public constant \w+ = keccak256\("(\w+)"\)')
+    named = {name for path in sources for name in pattern.findall(path.read_text())}
+    assert named
+    assert named <= set(ROLES.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("BudgetTooSmall", "budget_too_small"),
+        ("ERC20InvalidSender", "erc20_invalid_sender"),
+        ("ECDSAInvalidSignatureS", "ecdsa_invalid_signature_s"),
+    ],
+)
+def test_codes_are_snake_case(name: str, code: str) -> None:
+    assert snake_case(name) == code

@@ -1,0 +1,1 @@
+"""What the bench needs and the product does not."""

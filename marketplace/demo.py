@@ -47,7 +47,7 @@ YEAR: Final = 365 * 86_400
 
 HMB, NCU, PUB = 3, 1 << 5, 1 << 14  # DataUse: health or biomedical; non-commercial; must publish
 BIOMEDICAL, ANCESTRY = 1 << 6, 1 << 2  # DUO:0000037, DUO:0000033
-MEAN: Final = {"variable": "systolic", "clip": {"lower": "80", "upper": "200"}}
+MEAN: Final = {"variable": "systolic", "clip": ["80", "200"]}
 
 
 class StoryFailed(Exception):

@@ -28,7 +28,6 @@ from marketplace.wire.structs import RecordAttestation, StorageReceipt, require_
 
 MOST_RECORDS = 500
 """In one upload."""
-FORWARDING_THREADS = 4
 MOST_SIGNATURE = 4_096
 """Bytes; wallet contracts have longer ones than keys."""
 
@@ -144,35 +143,61 @@ class Intake:
     # --- custodians
 
     def _forward(self, entries: Sequence[Entry]) -> None:
+        """Sends each custodian its own envelopes, all custodians at once."""
         committee = self.chain.committee()
         waiting = [
             entry for entry in entries if entry.refusal is None and entry.state == "attested"
         ]
-        with ThreadPoolExecutor(FORWARDING_THREADS) as pool:
-            list(pool.map(lambda entry: self._forward_one(entry, committee), waiting))
+        if not waiting:
+            return
+        with ThreadPoolExecutor(len(self.custodians)) as pool:
+            places = range(len(self.custodians))
+            said = list(pool.map(lambda place: self._deposit(waiting, committee, place), places))
+        for entry, answers in zip(waiting, zip(*said, strict=True), strict=True):
+            self._take_receipts(entry, answers, committee.quorum)
 
-    def _forward_one(self, entry: Entry, committee: CommitteeView) -> None:
-        refusals: list[str] = []
-        for place, peer in enumerate(self.custodians):
-            try:
-                entry.receipts.append((place, self._deposit(entry, committee, place, peer)))
-            except Refusal as refusal:
-                refusals.append(f"{peer.name}: {refusal.message}")
-        if len(entry.receipts) < committee.quorum:
-            entry.refusal = Refusal(
-                code="custodians_missing",
-                message=f"{len(entry.receipts)} of {committee.quorum} custodians needed hold their part. "
-                + " ".join(refusals),
-                remedy="Send the same record again once they answer; nothing is lost.",
-            )
+    def _take_receipts(self, entry: Entry, answers: Sequence[bytes | Refusal], quorum: int) -> None:
+        entry.receipts = [(i, each) for i, each in enumerate(answers) if isinstance(each, bytes)]
+        if len(entry.receipts) >= quorum:
+            return
+        refusals = [
+            f"{self.custodians[i].name}: {each.message}"
+            for i, each in enumerate(answers)
+            if isinstance(each, Refusal)
+        ]
+        entry.refusal = Refusal(
+            code="custodians_missing",
+            message=f"{len(entry.receipts)} of {quorum} custodians needed hold their part. "
+            + " ".join(refusals),
+            remedy="Send the same record again once they answer; nothing is lost.",
+        )
 
-    def _deposit(self, entry: Entry, committee: CommitteeView, place: int, peer: Peer) -> bytes:
-        record, attestation = _rec(entry), _att(entry)
-        answer = peer.post("/shares", deposit(record, place))
-        signature = hex_field(answer.get("signature"), "signature", MOST_SIGNATURE)
-        receipt = _receipt(attestation, committee.epoch)
+    def _deposit(
+        self, entries: Sequence[Entry], committee: CommitteeView, place: int
+    ) -> list[bytes | Refusal]:
+        """One custodian's receipt signatures for these records, or why there is none."""
+        body = {"deposits": [deposit(_rec(entry), place) for entry in entries]}
+        try:
+            outcomes = self.custodians[place].post("/deposits", body).get("outcomes")
+        except Refusal as refusal:
+            return [refusal] * len(entries)
+        if not isinstance(outcomes, list) or len(outcomes) != len(entries):
+            return [_unreadable(self.custodians[place])] * len(entries)
         signer = committee.members[place].signer
-        require_signed(receipt, self.chain.domain("DatasetRegistry"), signature, signer)
+        return [
+            self._receipt(entry, outcome, committee.epoch, signer)
+            for entry, outcome in zip(entries, outcomes, strict=True)
+        ]
+
+    def _receipt(self, entry: Entry, outcome: Any, epoch: int, signer: str) -> bytes | Refusal:
+        try:
+            if "signature" not in outcome:
+                return _declined(outcome)
+            signature = hex_field(outcome["signature"], "signature", MOST_SIGNATURE)
+            domain = self.chain.domain("DatasetRegistry")
+            require_signed(_receipt(_att(entry), epoch), domain, signature, signer)
+        except Refusal as refusal:
+            return refusal
         return signature
 
     def _confirm(self, entries: Sequence[Entry]) -> None:
@@ -221,6 +246,23 @@ def _receipt(attestation: RecordAttestation, epoch: int) -> StorageReceipt:
     )
 
 
+def _declined(outcome: Any) -> Refusal:
+    document = outcome if isinstance(outcome, dict) else {}
+    return Refusal(
+        code=str(document.get("code", "unknown"))[:60],
+        message=str(document.get("detail", "it gave no reason"))[:400],
+        remedy=str(document.get("remedy", "Ask its host."))[:400],
+    )
+
+
+def _unreadable(peer: Peer) -> Refusal:
+    return Refusal(
+        code="peer_unreadable",
+        message=f"{peer.name} did not answer for every deposit.",
+        remedy="Check that it runs this version, then send the records again.",
+    )
+
+
 def _row(record: SealedRecord, attestation: RecordAttestation) -> RecordRow:
     return RecordRow(
         commitment="0x" + record.commitment.hex(),
@@ -236,7 +278,7 @@ def _row(record: SealedRecord, attestation: RecordAttestation) -> RecordRow:
 
 def header(record: SealedRecord) -> dict[str, Any]:
     """The sealed record without ciphertext and shares, with the hash of its box instead."""
-    document = json.loads(dump(record))
+    document: dict[str, Any] = json.loads(dump(record))
     del document["box"], document["shares"]
     return document | {"box_hash": "0x" + keccak(record.box).hex()}
 

@@ -243,7 +243,9 @@ class Local:
             "manifest": "../manifest.json",
             "data": ".",
             "port": self.ports.gate + number,
-            "custodians": self.custodian_urls,
+            "custodians": [
+                {"place": place, "url": url} for place, url in enumerate(self.custodian_urls)
+            ],
         }
         self._spawn_host("gate", number, config)
 

@@ -58,6 +58,9 @@ RETRY: Final = frozenset(
 )
 """Codes that time, or somebody's repair, may cure: the request stays where it is. All others refuse."""
 
+DRAW_BLOCKS: Final = 2
+"""The gate is drawn by the block after the seal, once that has a successor."""
+
 CHAIN_ENDS: Final = {
     RequestStage.CANCELLED: Stage.CANCELLED,
     RequestStage.RECLAIMED: Stage.RECLAIMED,
@@ -212,8 +215,7 @@ class Pipeline:
     def _drawn(self, request: str, view: RequestView) -> RequestView:
         """The request with a gate: drawn once the block that draws is there, redrawn if it stays silent."""
         if int(view.gate, 16) == 0:
-            if self.chain.head().number <= view.draw_block:
-                self.chain.nudge()
+            self._pass(view.draw_block)
             self.sender.send("ResearchMarket", "drawGate", _id(request))
         elif self.chain.now() > view.gate_drawn_at + self.chain.policy().gate_window:
             self.sender.send("ResearchMarket", "redrawGate", _id(request))
@@ -222,6 +224,13 @@ class Pipeline:
         view = self._view(request)
         self.chain.require_final(self.chain.head().number)
         return view
+
+    def _pass(self, block: int) -> None:
+        """Waits for the block that draws; an embedded chain has to be asked for it."""
+        for _ in range(DRAW_BLOCKS):
+            if self.chain.head().number > block:
+                return
+            self.chain.nudge()
 
     def _wake(self, view: RequestView, request: bytes) -> None:
         """Whoever granted while the cohort was counted takes part from now on."""
@@ -237,7 +246,10 @@ class Pipeline:
             return
         row = self.database.request(request)
         if self.database.computed(request) is None:
-            computed, heads = self.vault.compute(_sealed(request, view), row.parameters)
+            dictionary = self.dictionaries.of(view.dataset)
+            computed, heads = self.vault.compute(
+                _sealed(request, view), row.parameters, dictionary
+            )
             kept = ComputedRow(
                 request=request,
                 settlement=computed.settlement,

@@ -4,7 +4,7 @@ pragma solidity ^0.8.24;
 import {DataUse} from "../src/DataUse.sol";
 import {IDatasetRegistry} from "../src/interfaces/IDatasetRegistry.sol";
 import {ClassTerms, Credential, Purpose} from "../src/types/DataUseTypes.sol";
-import {ClassId, DatasetId, classOf} from "../src/types/Ids.sol";
+import {DatasetId, classOf} from "../src/types/Ids.sol";
 import {Test} from "./Vm.sol";
 
 /// Disease 2 descends from 1; nothing else does.

@@ -1,16 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.24;
 
-/// The few forge cheatcodes that the tests of the registries use.
+/// The few forge cheatcodes that these tests use.
 interface Vm {
+    struct Log {
+        bytes32[] topics;
+        bytes data;
+        address emitter;
+    }
+
     function addr(uint256 privateKey) external pure returns (address);
     function sign(uint256 privateKey, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);
     function prank(address sender) external;
+    function startPrank(address sender) external;
+    function stopPrank() external;
     function warp(uint256 timestamp) external;
+    function roll(uint256 number) external;
+    function chainId(uint256 id) external;
+    function setBlockhash(uint256 number, bytes32 hash) external;
+    function getBlockTimestamp() external view returns (uint256);
+    function getBlockNumber() external view returns (uint256);
+    function load(address target, bytes32 slot) external view returns (bytes32);
     function store(address target, bytes32 slot, bytes32 value) external;
+    function record() external;
+    function accesses(address target) external returns (bytes32[] memory reads, bytes32[] memory writes);
     function expectRevert(bytes calldata reason) external;
     function expectRevert(bytes4 selector) external;
+    function expectPartialRevert(bytes4 selector) external;
+    function expectEmit(address emitter) external;
+    function recordLogs() external;
+    function getRecordedLogs() external returns (Log[] memory);
+    function mockCall(address target, bytes calldata data, bytes calldata answer) external;
     function assume(bool condition) external pure;
+    function snapshotState() external returns (uint256);
+    function revertToState(uint256 snapshot) external returns (bool);
 }
 
 /// A test contract: cheatcodes, and assertions that name what they compared.
@@ -34,6 +57,20 @@ abstract contract Test {
 
     function assertTrue(bool holds, string memory what) internal pure {
         if (!holds) revert NotTrue(what);
+    }
+
+    /// `x` folded into [low, high].
+    function within(uint256 x, uint256 low, uint256 high) internal pure returns (uint256) {
+        return low + x % (high - low + 1);
+    }
+
+    /// Not `block.timestamp`, which a compiler may read once and keep across a warp.
+    function clock() internal view returns (uint40) {
+        return uint40(vm.getBlockTimestamp());
+    }
+
+    function skip(uint256 seconds_) internal {
+        vm.warp(vm.getBlockTimestamp() + seconds_);
     }
 
     function signature(uint256 privateKey, bytes32 digest) internal pure returns (bytes memory) {

@@ -1,6 +1,5 @@
 """What every analysis of the catalogue can do; accuracy and privacy cost, each from the other."""
 
-import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +11,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from marketplace.analyses.fields import Dictionary, Fields, exact_number
 from marketplace.errors import BadParameter
+from marketplace.wire.analysis import analysis_hash
 from ml.dp.accounting import MAX_COST, MIN_COST, CostRefused
 from ml.dp.domain import Table
 from ml.dp.noise import NotRepresentable
@@ -84,8 +84,8 @@ class Analysis(Generic[P]):
         return json.dumps(document, sort_keys=True, separators=(",", ":")).encode("ascii")
 
     def analysis_hash(self) -> bytes:
-        """32 bytes that name this analysis on chain: SHA-256 of its id."""
-        return hashlib.sha256(self.id.encode("ascii")).digest()
+        """32 bytes that name this analysis on chain."""
+        return analysis_hash(self.id)
 
     def expected_error(self, parameters: P, n: int, cost: int) -> Forecast:
         """The error to expect if n members are counted, at `cost` nano-rho. Raises BadParameter."""

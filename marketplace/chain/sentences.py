@@ -299,7 +299,16 @@ SENTENCES: Final[dict[str, tuple[str, str]]] = {
         "The request has no shard {shard}.",
         "Name a shard by its position in the request.",
     ),
-    "AllShardsSealed": ("The request {request} is sealed already.", "Nothing needs doing."),
+    "GateNotDrawn": ("No gate has been drawn for {request} yet.", "Draw the gate first."),
+    "GateAlreadyDrawn": ("The gate of {request} is drawn already.", "Nothing needs doing."),
+    "DrawTooEarly": (
+        "The gate is drawn from the hash of block {drawBlock}, which is not there yet.",
+        "Draw it once a later block exists.",
+    ),
+    "CohortStillLarge": (
+        "{members} patients can still be counted; the minimum is {minimum}.",
+        "Seal the request: only a freeze whose cohort became too small is dissolved.",
+    ),
     "GateKeyAlreadyRecorded": (
         "A gate key is on chain already for {request}.",
         "Use the recorded one: it never changes.",

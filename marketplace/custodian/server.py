@@ -6,9 +6,10 @@ from typing import Any
 
 import flask
 
-from marketplace.custodian.header import RecordHeader, read_header
+from marketplace.custodian.header import read_header
 from marketplace.custodian.service import Custodian
 from marketplace.custodian.vault import Deposit
+from marketplace.errors import BadParameter, Refusal
 from marketplace.vocabulary import address, unsigned
 from marketplace.wire import http
 from marketplace.wire.http import answer, binary_field, hash_field, hex_field, read_body
@@ -17,20 +18,27 @@ from marketplace.wire.structs import Erasure, Revocation, Settlement
 
 MOST_RESULT = 128 * 1024
 """Bytes of a sealed result: the market's transaction has to carry it."""
+MOST_DEPOSITS = 500
+"""In one upload."""
+LARGEST_DEPOSITS = 4 * 1024 * 1024
+"""Bytes of one upload of deposits: each takes about 1.5 KB."""
 MOST_SIGNATURE = 4 * 1024
 """Bytes; an ERC-1271 wallet's may be longer than 65."""
 
 
 def create_app(custodian: Custodian) -> flask.Flask:
     """The WSGI application of one custodian."""
-    app = http.create_app("custodian", custodian.reasons)
+    app = http.create_app("custodian", custodian.reasons, LARGEST_DEPOSITS)
 
     @app.post("/shares")
     def take_share() -> flask.Response:
         body = read_body({"record", "share"}, frozenset({"holder"}))
-        http.require_keys(body["share"], {"index", "envelope"}, at="share")
-        header = read_header(body["record"])
-        return answer(custodian.take_share(_deposit(body, header)))
+        return answer(custodian.take_share(_deposit(body)))
+
+    @app.post("/deposits")
+    def take_shares() -> flask.Response:
+        body = read_body({"deposits"}, limit=LARGEST_DEPOSITS)
+        return answer({"outcomes": custodian.take_shares(_listed(body["deposits"]))})
 
     @app.post("/turns")
     def turn() -> flask.Response:
@@ -72,8 +80,29 @@ def create_app(custodian: Custodian) -> flask.Flask:
     return app
 
 
-def _deposit(body: dict[str, Any], header: RecordHeader) -> Deposit:
+def _listed(deposits: object) -> list[Deposit | Refusal]:
+    """Every deposit of an upload, or why it cannot be read: one bad entry does not sink the rest."""
+    if not isinstance(deposits, list) or not 1 <= len(deposits) <= MOST_DEPOSITS:
+        raise BadParameter(
+            message=f"deposits must be a list of 1 to {MOST_DEPOSITS}.",
+            remedy="Send more in several uploads.",
+            field="deposits",
+        )
+    return [_read(each, f"deposits[{i}]") for i, each in enumerate(deposits)]
+
+
+def _read(entry: Any, at: str) -> Deposit | Refusal:
+    try:
+        http.require_keys(entry, {"record", "share"}, frozenset({"holder"}), at=at)
+        return _deposit(entry)
+    except Refusal as refusal:
+        return refusal
+
+
+def _deposit(body: dict[str, Any]) -> Deposit:
     share = body["share"]
+    http.require_keys(share, {"index", "envelope"}, at="share")
+    header = read_header(body["record"])
     holder = body.get("holder", header.context.patient)
     return Deposit(
         header=header,

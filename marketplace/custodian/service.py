@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 from marketplace.chain.adapter import Chain
@@ -18,13 +18,13 @@ from marketplace.custodian.checks import (
 from marketplace.custodian.journal import Head, Journal
 from marketplace.custodian.keys import Keys
 from marketplace.custodian.models import SettlementRow, TurnRow
-from marketplace.custodian.vault import Deposit, Vault, receipt_of
+from marketplace.custodian.vault import Deposit, Seat, Vault, receipt_of
 from marketplace.custodian.watch import Watch
 from marketplace.errors import Refusal
 from marketplace.vocabulary import CohortRoot, CustodianIndex, Epoch, RequestId
 from marketplace.wire.delivery import delivery_hash
 from marketplace.wire.feldman import Share
-from marketplace.wire.http import to_base64, to_hex
+from marketplace.wire.http import problem_document, to_base64, to_hex
 from marketplace.wire.structs import (
     SETTLEMENT_SCHEMA,
     VAULT,
@@ -37,6 +37,9 @@ from marketplace.wire.structs import (
     sign,
 )
 from marketplace.wire.turn import TurnContext, seal_turn
+
+LOCKS = 64
+"""One turn at a time for a request; a fixed number, so that strangers' ids cost no memory."""
 
 
 class Equivocation(Refusal):
@@ -55,7 +58,7 @@ class Custodian:
         self.rules = rules
         self.vault = Vault(chain, journal, keys, rules.place)
         self.watch = Watch(chain, journal)
-        self._turning: defaultdict[bytes, threading.Lock] = defaultdict(threading.Lock)
+        self._turning = [threading.Lock() for _ in range(LOCKS)]
         self._sending = threading.Lock()
 
     # --- readiness
@@ -81,9 +84,30 @@ class Custodian:
     # --- shares
 
     def take_share(self, offered: Deposit) -> dict[str, Any]:
-        """Keeps a share and answers with the signed storage receipt; see `Vault.deposit`."""
+        """Keeps one share and answers with the signed storage receipt; see `Vault.deposit`."""
         self.require_current()
-        signature = self.vault.deposit(offered)
+        return self._keep(offered, self.vault.seat())
+
+    def take_shares(self, offered: Sequence[Deposit | Refusal]) -> list[dict[str, Any]]:
+        """Keeps shares; answers each with its signed storage receipt, or with why not, in order.
+
+        Raises:
+            As `require_current`; nothing was looked at then.
+        """
+        self.require_current()
+        seat = self.vault.seat()
+        return [self._take_one(each, seat) for each in offered]
+
+    def _take_one(self, offered: Deposit | Refusal, seat: Seat) -> dict[str, Any]:
+        try:
+            if isinstance(offered, Refusal):
+                raise offered
+            return self._keep(offered, seat)
+        except Refusal as refusal:
+            return problem_document(refusal)
+
+    def _keep(self, offered: Deposit, seat: Seat) -> dict[str, Any]:
+        signature = self.vault.deposit(offered, seat)
         return {
             "receipt": receipt_of(offered).to_json(),
             "place": self.rules.place,
@@ -101,7 +125,7 @@ class Custodian:
             TurnRefused, Equivocation, JournalBehind, Refusal (storage-full) and what
             `sealed_request` raises. Nothing was released then.
         """
-        with self._turning[request]:
+        with self._turning[request[-1] % LOCKS]:
             self.require_current()
             sealed = sealed_request(self.chain, request, self.rules)
             row = self.journal.turn(request)
@@ -203,7 +227,7 @@ class Custodian:
             Equivocation: another settlement of this request was signed before.
         """
         request = settlement.request
-        with self._turning[request]:
+        with self._turning[request[-1] % LOCKS]:
             self.require_current()
             digest = settlement.digest(self.chain.domain("ResearchMarket"))
             signed = self.journal.settlement(request)

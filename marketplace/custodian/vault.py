@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from marketplace.chain.adapter import Chain
@@ -40,6 +41,15 @@ class Deposit:
     holder: str
 
 
+@dataclass(frozen=True)
+class Seat:
+    """A custodian's place in one epoch: its quorum, and the key that envelopes are sealed to."""
+
+    epoch: int
+    quorum: int
+    secret: hpke.SecretKey
+
+
 class Vault:
     """The shares of one custodian, at one place."""
 
@@ -54,7 +64,7 @@ class Vault:
         """Of this custodian's shares: places count from 0, shares from 1 (f(0) is the secret)."""
         return self.place + 1
 
-    def deposit(self, offered: Deposit) -> bytes:
+    def deposit(self, offered: Deposit, seat: Seat) -> bytes:
         """Checks, keeps and acknowledges a share; the signature of its StorageReceipt.
 
         The share is on disk before the receipt exists. Asked again, the answer is the same.
@@ -67,7 +77,7 @@ class Vault:
         kept = self._journal.share(offered.header.commitment)
         if kept is not None and (kept.epoch, kept.holder) == (offered.header.epoch, offered.holder):
             return kept.signature
-        share = self._open(offered)
+        share = self._open(offered, seat)
         return self._keep(offered, share)
 
     def _require_ours(self, offered: Deposit) -> None:
@@ -99,20 +109,22 @@ class Vault:
         if bound != (context.patient, context.record_version):
             raise _refused("wrong-binding", "The record is bound to another address or version.")
 
-    def _open(self, offered: Deposit) -> Share:
-        header = offered.header
+    def seat(self) -> Seat:
+        """This custodian's place in the current epoch, as the chain has it."""
         committee = self._chain.committee(self._chain.current_epoch())
-        if header.epoch != committee.epoch or len(header.key_commitments) != committee.quorum:
-            raise _refused(
-                "wrong-epoch", f"Seal shares for epoch {committee.epoch}, k {committee.quorum}."
-            )
         member = next((m for m in committee.members if m.place == self.place), None)
         if member is None or member.signer != self._keys.signer.address:
             raise _refused("wrong-epoch", f"This custodian has no seat in epoch {committee.epoch}.")
         secret = self._keys.for_public(member.keys[X25519])
         if secret is None:
             raise _refused("key-missing", "This custodian lacks the key that the committee lists.")
-        return open_share(header, offered, secret)
+        return Seat(committee.epoch, committee.quorum, secret)
+
+    def _open(self, offered: Deposit, seat: Seat) -> Share:
+        header = offered.header
+        if header.epoch != seat.epoch or len(header.key_commitments) != seat.quorum:
+            raise _refused("wrong-epoch", f"Seal shares for epoch {seat.epoch}, k {seat.quorum}.")
+        return open_share(header, offered, seat.secret)
 
     def _keep(self, offered: Deposit, share: Share) -> bytes:
         header = offered.header
@@ -142,9 +154,16 @@ class Vault:
         return nonce + AESGCM(self._keys.storage).encrypt(nonce, share.to_bytes(), commitment)
 
     def unlock(self, row: ShareRow) -> Share:
-        """A share from its row, bound to its commitment. Raises InvalidTag for a tampered file."""
+        """A share from its row, bound to its commitment. Raises `Refusal` (share-damaged)."""
         nonce, sealed = row.sealed[:NONCE_BYTES], row.sealed[NONCE_BYTES:]
-        raw = AESGCM(self._keys.storage).decrypt(nonce, sealed, row.commitment)
+        try:
+            raw = AESGCM(self._keys.storage).decrypt(nonce, sealed, row.commitment)
+        except InvalidTag:
+            raise Refusal(
+                code="share-damaged",
+                message="A share in this custodian's journal file was damaged or replaced.",
+                remedy="Restore the newest good copy of the journal and storage key.",
+            ) from None
         return Share(row.share_index, int.from_bytes(raw, "big"))
 
 

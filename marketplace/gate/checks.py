@@ -46,7 +46,7 @@ def drawn_request(chain: Chain, request: bytes, gate: str) -> tuple[RequestView,
     chain.require_final(cohort.seal_block)
     view = chain.request(request)
     if view.gate != gate:
-        raise _refused("not-drawn", "Another gate was drawn for this request.", "Ask that gate.")
+        raise not_drawn()
     if view.stage is not RequestStage.SEALED or chain.now() > view.settle_deadline:
         raise _refused("request-ended", "The request has ended.", "Nothing is left to compute.")
     if view.lane != VAULT:
@@ -76,6 +76,15 @@ def open_request(chain: Chain, request: bytes, gate: str, key: bytes, least: int
         committee=chain.committee(view.epoch),
         dictionary_hash=chain.dictionary_of(cohort.dataset),
         stored=chain.commitments_of(cohort.dataset, cohort.patients, cohort.seal_block),
+    )
+
+
+def not_drawn() -> GateRefused:
+    """The refusal of a request that is another gate's, or nobody's yet."""
+    return _refused(
+        "not-drawn",
+        "This gate was not drawn for this request.",
+        "Ask the gate that the chain names.",
     )
 
 

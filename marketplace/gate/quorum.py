@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -10,6 +11,7 @@ from typing import Any
 
 from marketplace.errors import Refusal
 from marketplace.gate.config import Endpoint
+from marketplace.vocabulary import unsigned
 from marketplace.wire import hpke
 from marketplace.wire.feldman import Share
 from marketplace.wire.http import (
@@ -24,6 +26,8 @@ from marketplace.wire.structs import Domain, TurnCertificate, require_signed
 from marketplace.wire.turn import TurnContext, open_turn
 
 SIGNATURE_BYTES = 65
+
+logger = logging.getLogger(__name__)
 
 
 class QuorumMissing(Refusal):
@@ -83,7 +87,7 @@ class Question:
 def _journal(document: Any) -> dict[str, Any]:
     require_keys(document, {"height", "head", "signature"}, at="turn.journal")
     return {
-        "height": int(document["height"]),
+        "height": unsigned(document["height"], 53, "turn.journal.height"),
         "head": to_hex(hash_field(document["head"], "turn.journal.head")),
         "signature": to_hex(
             hex_field(document["signature"], "turn.journal.signature", SIGNATURE_BYTES)
@@ -116,6 +120,10 @@ def ask_all(
             del faults[place]
         except Refusal as refusal:
             faults[place] = refusal.code
+        except Exception as fault:
+            # A custodian whose answer trips this gate is at fault; the others still count.
+            logger.warning("custodian %s: %s", place, type(fault).__name__)
+            faults[place] = "unreadable-answer"
     pool.shutdown(wait=False, cancel_futures=True)
     return (
         [turns[place] for place in sorted(turns)],

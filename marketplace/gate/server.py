@@ -26,7 +26,7 @@ def create_app(gate: Gate) -> flask.Flask:
     def stage(request_id: str) -> flask.Response:
         request = hash_field(request_id, "request")
         body = read_body({"records"}, limit=LARGEST_PAGE)
-        return answer({"held": gate.staging.add(request, read_records(body["records"]))})
+        return answer({"held": gate.stage(request, read_records(body["records"]))})
 
     @app.post("/computations")
     def compute() -> flask.Response:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import threading
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from marketplace.analyses import CATALOGUE, Analysis
-from marketplace.chain.adapter import Chain
+from marketplace.chain.adapter import Chain, RequestStage
 from marketplace.errors import Refusal
-from marketplace.gate.checks import GateRefused, OpenRequest, drawn_request, open_request
+from marketplace.gate.checks import (
+    GateRefused,
+    OpenRequest,
+    drawn_request,
+    not_drawn,
+    open_request,
+)
 from marketplace.gate.config import Endpoint
 from marketplace.gate.journal import Journal
 from marketplace.gate.keys import Keys
@@ -36,6 +41,9 @@ from marketplace.wire.http import to_base64, to_hex
 from marketplace.wire.structs import SETTLEMENT_SCHEMA, VAULT, GateKey, Settlement, sign
 from marketplace.wire.turn import TurnContext
 from ml.dp.noised import Noised
+
+LOCKS = 64
+"""Requests are computed one at a time by lock, and so at most 64 at once; strangers' ids cost nothing."""
 
 ANALYSES: Mapping[bytes, Analysis[Any]] = {analysis_hash(name): a for name, a in CATALOGUE.items()}
 
@@ -76,7 +84,7 @@ class Gate:
         self.custodians = custodians
         self.patience = patience
         self.staging = Staging()
-        self._computing: defaultdict[bytes, threading.Lock] = defaultdict(threading.Lock)
+        self._computing = [threading.Lock() for _ in range(LOCKS)]
 
     def reasons(self) -> list[str]:
         """Codes of what keeps this gate from working; empty when ready."""
@@ -100,6 +108,20 @@ class Gate:
         signature = sign(struct, market, self.keys.signer.secret)
         return {"key": to_hex(public), "signature": to_hex(signature)}
 
+    def stage(self, request: bytes, records: Mapping[str, Ciphertext]) -> int:
+        """Takes a page of ciphertexts ahead of `compute`. Returns how many members are held.
+
+        Raises:
+            GateRefused (not-drawn): so that strangers cannot fill the memory. Refusal (staging-full).
+        """
+        for held in (*self.staging.requests(), request):
+            view = self.chain.request(held)
+            if view.stage is not RequestStage.SEALED or view.gate != self.keys.signer.address:
+                self.staging.drop(held)
+                if held == request:
+                    raise not_drawn()
+        return self.staging.add(request, records)
+
     def compute(
         self,
         request: bytes,
@@ -114,7 +136,7 @@ class Gate:
         Raises:
             GateRefused, QuorumMissing, Refusal (storage-full) and what `open_request` raises.
         """
-        with self._computing[request]:
+        with self._computing[request[-1] % LOCKS]:
             kept = self.journal.find(request)
             if kept is None:
                 kept = self.journal.keep_first(

@@ -49,6 +49,11 @@ class Staging:
         with self._lock:
             return dict(self._held.get(request, {}))
 
+    def requests(self) -> tuple[bytes, ...]:
+        """Requests that ciphertexts are held for."""
+        with self._lock:
+            return tuple(self._held)
+
     def drop(self, request: bytes) -> None:
         with self._lock:
             self._bytes -= _size(self._held.pop(request, {}))

@@ -6,6 +6,7 @@ open either.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from marketplace.errors import Refusal
 from marketplace.peers import Peer
 from marketplace.records import RecordStore
 from marketplace.stages import Computed, Sealed
+from marketplace.wire.dictionary import Dictionary
 from marketplace.wire.http import binary_field, hash_field, hex_field, to_base64, to_hex
 
 MOST_RESULT = 100_000
@@ -57,7 +59,9 @@ class Vault:
             answer.get("signature"), "signature", MOST_SIGNATURE
         )
 
-    def compute(self, sealed: Sealed, parameters: Mapping[str, Any]) -> tuple[Computed, list[Any]]:
+    def compute(
+        self, sealed: Sealed, parameters: Mapping[str, Any], dictionary: Dictionary
+    ) -> tuple[Computed, list[Any]]:
         """Has the gate compute the request. Repeating it brings the same bytes.
 
         Returns:
@@ -67,7 +71,12 @@ class Vault:
         request = to_hex(sealed.request)
         for page in self._pages(sealed):
             gate.post(f"/computations/{request}/records", {"records": page})
-        answer = gate.post("/computations", {"request": request, "parameters": dict(parameters)})
+        body = {
+            "request": request,
+            "parameters": dict(parameters),
+            "dictionary": json.loads(dictionary.to_bytes()),
+        }
+        answer = gate.post("/computations", body)
         settlement = answer.get("settlement")
         if not isinstance(settlement, dict):
             raise _unreadable("settlement")
@@ -77,8 +86,10 @@ class Vault:
             binary_field(answer.get("sealed_result"), "sealed_result", MOST_RESULT),
             hex_field(answer.get("gate_signature"), "gate_signature", MOST_SIGNATURE),
         )
-        heads = answer.get("journals", [])
-        return computed, heads if isinstance(heads, list) else []
+        return computed, [
+            {"place": turn["place"], "epoch": sealed.epoch, **turn["journal"]}
+            for turn in answer.get("turns", [])
+        ]
 
     def _pages(self, sealed: Sealed) -> Sequence[list[dict[str, Any]]]:
         """The cohort's ciphertexts in cohort order. One that is missing here counts as null there."""

@@ -61,38 +61,28 @@ def life_of(chain: Chain, request: bytes, view: RequestView) -> dict[str, Event]
     """The event of every step of a settled request.
 
     Raises:
-        PartialLogs: the node gives not exactly one of each.
+        PartialLogs: the node does not give one of them.
     """
-    found: dict[str, Event] = {}
-    for event in _events_of(chain, request, view):
-        if event.name in found:
-            raise _partial(request, event.name)
-        found[event.name] = event
-    for name in EVENTS.values():
-        if name not in found:
-            raise _partial(request, name)
-    return {step: found[name] for step, name in EVENTS.items()}
-
-
-def _events_of(chain: Chain, request: bytes, view: RequestView) -> Iterator[Event]:
-    """Looks back from the seal, and forward from it to the settlement, not further than needed."""
     market, first = "ResearchMarket", chain.manifest.deployed_block
-    for step in ("sealed", "frozen", "opened"):
-        name = EVENTS[step]
-        yield from _first_page(
-            chain.events_backwards(first, view.seal_block, market, name, [request])
+    found: dict[str, Event] = {}
+    for step in ("opened", "frozen", "sealed"):
+        before = chain.events_backwards(first, view.seal_block, market, EVENTS[step], [request])
+        found[step] = _first(before, EVENTS[step], request)
+    name = EVENTS["settled"]
+    after = chain.events(view.seal_block, contracts=[market], names=[name], topics=[request])
+    return found | {"settled": _first(after, name, request)}
+
+
+def _first(events: Iterator[Event], name: str, request: bytes) -> Event:
+    """The one event: a request is opened, frozen, sealed and settled once, and not again."""
+    event = next(events, None)
+    if event is None or event.args["request"] != request:
+        raise PartialLogs(
+            message=f"The node does not give the {name} event of this request.",
+            remedy="Use a node that keeps the logs since the deployment.",
+            facts={"request": "0x" + request.hex(), "event": name},
         )
-    names = [EVENTS["settled"]]
-    yield from _first_page(
-        chain.events(view.seal_block, contracts=[market], names=names, topics=[request])
-    )
-
-
-def _first_page(events: Iterator[Event]) -> Iterator[Event]:
-    """One event: a request is opened, frozen, sealed and settled once, as the market enforces."""
-    for event in events:
-        yield event
-        return
+    return event
 
 
 def _assemble(
@@ -167,14 +157,6 @@ def _not_settled(request: bytes, stage: RequestStage) -> NotSettled:
         message=f"The request is {stage.name.lower()} and has no receipt.",
         remedy="Wait until it is settled; a request that ended otherwise never has one.",
         facts={"request": "0x" + request.hex(), "stage": stage.name.lower()},
-    )
-
-
-def _partial(request: bytes, event: str) -> PartialLogs:
-    return PartialLogs(
-        message=f"The node does not give the {event} event of this request.",
-        remedy="Use a node that keeps the logs since the deployment.",
-        facts={"request": "0x" + request.hex(), "event": event},
     )
 
 

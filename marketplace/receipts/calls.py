@@ -51,24 +51,21 @@ def settle_call(chain: Chain, transaction: bytes, request: bytes) -> SettleCall 
 def _calls(data: bytes) -> tuple[bytes, ...]:
     """The calls of a batch; otherwise the one call itself."""
     arguments = _arguments(load(MARKET).functions["batch"], data)
-    return (data,) if arguments is None else tuple(arguments["calls"])
+    return (data,) if arguments is None else arguments[0]
 
 
 def _read(data: bytes) -> SettleCall | None:
     arguments = _arguments(load(MARKET).functions["settle"], data)
     if arguments is None:
         return None
-    return SettleCall(
-        Settlement.from_abi(arguments["settlement"]),
-        arguments["sealedResult"],
-        tuple((place, signature) for place, signature in arguments["signatures"]),
-    )
+    settlement, sealed_result, signatures = arguments
+    return SettleCall(Settlement.from_abi(settlement), sealed_result, signatures)
 
 
-def _arguments(entry: Entry, data: bytes) -> dict[str, Any] | None:
+def _arguments(entry: Entry, data: bytes) -> tuple[Any, ...] | None:
     if data[:4] != entry.selector:
         return None
     try:
-        return entry.decode_arguments(data[4:])
+        return tuple(entry.decode_arguments(data[4:]).values())
     except DecodingError:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,24 @@ from marketplace.wire.http import binary_field, hash_field, hex_field, require_k
 from marketplace.wire.solidity import malformed
 
 MOST_TEXT = 1 << 16
+DEEPEST = 16
 MOST_DIGITS = 20  # of 64 bits; the bound keeps a hostile number from being parsed at all
+
+
+_OTHER_THAN_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[^\[\]{}"]+', re.DOTALL)
+
+
+def require_shallow(raw: bytes) -> None:
+    """Raises `Refusal` for JSON nested deeper than any receipt, before anything parses it.
+
+    The libraries below web3 raise Python's recursion limit so far that the interpreter's own JSON
+    reader, given enough brackets, would run off the stack and take the process with it.
+    """
+    depth = 0
+    for bracket in _OTHER_THAN_BRACKETS.sub(b"", raw):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > DEEPEST:
+            raise malformed("$", "is nested too deeply")
 
 
 class Fields:

@@ -8,17 +8,17 @@ researcher, and members are named only by place.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from marketplace.errors import Refusal
-from marketplace.receipts.fields import Fields
+from marketplace.receipts.fields import Fields, require_shallow
 from marketplace.vocabulary import Address, Epoch
 from marketplace.wire.canonical import canonical, parse_canonical
 from marketplace.wire.http import to_base64, to_hex
 from marketplace.wire.roots import MOST_SHARDS, SHARD_WORDS, WORD_BYTES, SealedShard
+from marketplace.wire.solidity import malformed
 from marketplace.wire.structs import RequestTerms, Settlement
 from marketplace.wire.terms import class_id, index_of
 
@@ -47,11 +47,6 @@ def invalid(step: str, field: str, problem: str) -> ReceiptInvalid:
         field=field,
         facts={"step": step},
     )
-
-
-def analysis_hash(name: str) -> bytes:
-    """What names an analysis on chain: SHA-256 of its catalogue id, 32 bytes."""
-    return hashlib.sha256(name.encode("utf-8")).digest()
 
 
 @dataclass(frozen=True)
@@ -186,7 +181,8 @@ def load(document: Mapping[str, Any] | bytes) -> Receipt:
         ReceiptInvalid: step `format`, naming the field that is missing, unknown or misspelt.
     """
     try:
-        raw = bytes(document) if isinstance(document, bytes) else canonical(dict(document))
+        raw = document if isinstance(document, bytes) else canonical(document)
+        require_shallow(raw)
         content = parse_canonical(raw, limit=LARGEST)
         receipt = _read(Fields(content, "receipt", _KEYS))
     except Refusal as refusal:
@@ -317,9 +313,12 @@ def _cohort(fields: Fields, dataset: bytes) -> CohortPart:
 
 
 def _shard(fields: Fields, dataset: bytes) -> Shard:
+    index = fields.number("class", 16)
+    if index == 0:
+        raise malformed(fields.name("class"), "must be a class index from 1 to 65535")
     return Shard(
         sealed=SealedShard(
-            class_id(dataset, fields.number("class", 16)),
+            class_id(dataset, index),
             fields.number("shard", 16),
             fields.binary("bitmaps", MOST_BITMAPS),
         ),

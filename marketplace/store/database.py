@@ -52,7 +52,7 @@ class Database:
     def session(self) -> Iterator[Session]:
         """One transaction. Raises `Refusal` (storage_full, storage_unavailable) where it cannot be kept."""
         try:
-            with Session(self.engine) as session, session.begin():
+            with Session(self.engine, expire_on_commit=False) as session, session.begin():
                 yield session
         except OperationalError as error:
             raise storage_refusal(error) from None

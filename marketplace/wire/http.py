@@ -82,18 +82,23 @@ def problem(refusal: Exception) -> flask.Response:
     """A refusal as application/problem+json."""
     if not isinstance(refusal, Refusal):
         return _fault(refusal)
-    status = STATUS.get(refusal.code, 422)
+    document = problem_document(refusal)
+    return _problem_response(int(document["status"]), document)
+
+
+def problem_document(refusal: Refusal) -> dict[str, Any]:
+    """A refusal as an RFC 9457 object."""
     document: dict[str, Any] = {
         "type": f"urn:usufruct:refusal:{refusal.code}",
         "title": type(refusal).__name__,
-        "status": status,
+        "status": STATUS.get(refusal.code, 422),
         "detail": refusal.message,
         "code": refusal.code,
         "remedy": refusal.remedy,
     }
     if refusal.field is not None:
         document["field"] = refusal.field
-    return _problem_response(status, document)
+    return document
 
 
 def _http_problem(error: Exception) -> flask.Response:

@@ -59,6 +59,6 @@ def run(setting: Setting, schedule: list[Step]) -> Counter[str]:
 def random_schedule(source: random.Random) -> list[Step]:
     """The same schedules without Hypothesis, for campaigns that need no shrinking."""
     return [
-        (source.choice(_ACTIONS), *(source.randrange(n) for n in (12, 8, 512)))
+        (source.choice(_ACTIONS), source.randrange(12), source.randrange(8), source.randrange(512))
         for _ in range(source.randint(20, 60))
     ]

@@ -46,7 +46,11 @@ def _room(world: Base, room: Room, places: dict[int, int]) -> None:
     told = consents.view("shardOf", class_id, room.index)
     frozen_for = ZERO
     if room.frozen_for is not None:
-        frozen_for = world.ids[world.model.requests.index(room.frozen_for)]
+        frozen_for = next(
+            world.ids[order]
+            for order, request in enumerate(world.model.requests)
+            if request is room.frozen_for
+        )
     assert told == {
         "spent": room.spent,
         "earned": room.earned,

@@ -109,17 +109,15 @@ class PatientSteps(Base):
 
     def do_erase(self, a: int, b: int, c: int) -> None:
         who = self.someone(a, b)
-        assert (
-            self.both(
-                "erase",
-                lambda: self.people.erase(who) or True,
-                self.s.consents,
-                self.address(who),
-                "erase",
-                self.s.dataset,
-            )
-            is not None
-        ), "an erasure was refused"
+        outcome = self.both(
+            "erase",
+            lambda: self.people.erase(who),
+            self.s.consents,
+            self.address(who),
+            "erase",
+            self.s.dataset,
+        )
+        assert outcome is not None, "an erasure was refused"
 
     def do_rotate(self, a: int, b: int, c: int) -> None:
         old = self.someone(a, b)
@@ -131,17 +129,15 @@ class PatientSteps(Base):
         digest = self.s.consents.digest("Usufruct ConsentRegistry", _ROTATION, kinds, values)
         signatures = (PEOPLE[old].sign(digest), PEOPLE[new].sign(digest))
         arguments = (tuple(values), *signatures)
-        if (
-            self.both(
-                "rotate",
-                lambda: self.people.rotate(old, new) or True,
-                self.s.consents,
-                ADMIN.address,
-                "rotate",
-                *arguments,
-            )
-            is not None
-        ):
+        outcome = self.both(
+            "rotate",
+            lambda: self.people.rotate(old, new),
+            self.s.consents,
+            ADMIN.address,
+            "rotate",
+            *arguments,
+        )
+        if outcome is not None:
             self.owner[self.owner.index(old)] = new
             self.spare += 1
 

@@ -234,21 +234,21 @@ class RequestSteps(PatientSteps):
         if c % 3 and request.stage is Stage.SEALED:
             self.at(max(self.people.now, request.terms.settle_deadline + (1, 32)[b % 2]))
         certified = b % 2 == 0
-        if certified:
-            root = self.s.market.view("requestOf", self.id_of(request))["root"]
-            values, kinds = [self.id_of(request), root, 1], ["bytes32", "bytes32", "uint32"]
-            signed = self.s.quorum(self.s.market, "ResearchMarket", _CERTIFICATE, kinds, values)
-            function, arguments = "defaultCertified", (self.id_of(request), signed)
-        else:
-            function, arguments = "defaultUncertified", (self.id_of(request),)
+        function = "defaultCertified" if certified else "defaultUncertified"
         self.both(
             function,
             lambda: self.model.default(request, certified=certified),
             self.s.market,
             ADMIN.address,
             function,
-            *arguments,
+            self.id_of(request),
+            *([self._certificate(request)] if certified else []),
         )
+
+    def _certificate(self, request: Request) -> list[tuple[int, bytes]]:
+        root = self.s.market.view("requestOf", self.id_of(request))["root"]
+        values, kinds = [self.id_of(request), root, 1], ["bytes32", "bytes32", "uint32"]
+        return self.s.quorum(self.s.market, "ResearchMarket", _CERTIFICATE, kinds, values)
 
     def do_reclaim(self, a: int, b: int, c: int) -> None:
         if (request := self.request_in(a, Stage.FROZEN)) is None:

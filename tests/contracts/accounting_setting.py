@@ -44,7 +44,7 @@ _ATTESTATION = (
 _RECEIPT = (
     "StorageReceipt(bytes32 dataset,address patient,bytes32 commitment,uint32 version,uint32 epoch)"
 )
-_USE = (64, [], False, False, 0, ZERO, ZERO, 0)
+_USE: tuple[Any, ...] = (64, [], False, False, 0, ZERO, ZERO, 0)
 
 ADMIN, OLD_ISSUER, NEW_ISSUER, GATE = (Key.number(n) for n in range(900, 904))
 OPERATOR, *RESEARCHERS = (Key.number(n) for n in range(910, 913))
@@ -134,8 +134,8 @@ def _deploy(chain: Chain) -> Setting:
     researchers = chain.deploy("ResearcherRegistry", me, me)
     consents = chain.deploy("ConsentRegistry", me, me, datasets.address, HORIZON, THAW_GAP)
     windows = (POLICY.notice_window, POLICY.freeze_window, TURN_WINDOW, GATE_WINDOW)
-    rules = (POLICY.minimum_cohort, *windows, POLICY.certificate_window)
-    rules += (POLICY.unused_freeze_bps, POLICY.minimum_bond)
+    bond = (POLICY.unused_freeze_bps, POLICY.minimum_bond)
+    rules = (POLICY.minimum_cohort, *windows, POLICY.certificate_window, *bond)
     parts = (token, datasets, researchers, consents, committee)
     market = chain.deploy("ResearchMarket", me, me, *(part.address for part in parts), rules)
     return Setting(chain, token, committee, datasets, researchers, consents, market)

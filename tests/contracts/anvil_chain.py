@@ -1,7 +1,6 @@
 """The test chain's interface on anvil: what one transaction really costs, under EIP-7825's limit."""
 
 import json
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -9,8 +8,15 @@ from typing import Any
 import requests
 from web3 import HTTPProvider, Web3
 
-from tests.contracts.support import ETHER, Chain, address
-from tests.support.nodes import ANVIL
+from tests.contracts.support import (
+    ETHER,
+    TRANSACTION_GAS,
+    Chain,
+    Sent,
+    address,
+)
+from tests.contracts.support import _events as read_events
+from tests.support.nodes import anvil_node
 
 # Every clock of a measurement starts here and moves on by a second a block, so that gas repeats.
 GENESIS_TIME = 1_800_000_000
@@ -20,17 +26,9 @@ _BATCH = 512
 @contextmanager
 def anvil_chain(*names: str) -> Iterator["AnvilChain"]:
     """A fresh anvil on a free port, with these accounts funded."""
-    command = [str(ANVIL), "--port", "0", "--hardfork", "prague", "--enable-tx-gas-limit"]
-    command += ["--auto-impersonate", "--timestamp", str(GENESIS_TIME), "--accounts", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            line = next(each for each in process.stdout if each.startswith("Listening on"))
-            # Only measurements follow, which print little: the pipe holds more.
-            yield AnvilChain("http://" + line.split()[-1], names)
-        finally:
-            process.terminate()
-            process.wait()
+    options = ["--hardfork", "prague", "--auto-impersonate", "--timestamp", str(GENESIS_TIME)]
+    with anvil_node(*options) as node:
+        yield AnvilChain(node.url, names)
 
 
 class AnvilChain(Chain):
@@ -50,6 +48,13 @@ class AnvilChain(Chain):
     def fund(self, *names: str) -> None:
         for name in names:
             self.rpc("anvil_setBalance", address(name), hex(10**6 * ETHER))
+
+    def send(self, call: Any, sender: str, gas: int = TRANSACTION_GAS) -> Sent:
+        """As on eth-tester; anvil answers before it has mined."""
+        mined = call.transact({"from": address(sender), "gas": gas})
+        receipt = self.w3.eth.wait_for_transaction_receipt(mined, poll_latency=0.01)
+        assert receipt["status"], "the transaction failed"
+        return Sent(receipt, read_events(self.w3, receipt))
 
     def warp(self, seconds: int) -> None:
         self.rpc("evm_setNextBlockTimestamp", self.now + seconds)

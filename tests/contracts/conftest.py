@@ -4,8 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.contracts.market_world import CUSTODIANS, STAFF, World, make_world
 from tests.contracts.support import Chain
 
+PEOPLE = ("ada", "ben", "cleo", "dan")
+BYSTANDERS = ("gate", "second gate", "guardian", "stranger", "second operator", "new ada")
 NAMES = ("admin", "steward", "issuer", "consents", "patient", "mover", "authority", "stranger")
 
 
@@ -19,3 +22,27 @@ def chain(shared_chain: Chain) -> Iterator[Chain]:
     before = shared_chain.tester.take_snapshot()
     yield shared_chain
     shared_chain.tester.revert_to_snapshot(before)
+
+
+@pytest.fixture(scope="session")
+def deployed_world() -> World:
+    """All contracts, and four people whose records are stored."""
+    world = make_world(Chain(*STAFF, *CUSTODIANS, *PEOPLE, *BYSTANDERS))
+    world.enrol(*PEOPLE)
+    return world
+
+
+@pytest.fixture
+def world(deployed_world: World) -> Iterator[World]:
+    """The same for every test: nobody has granted anything."""
+    tester = deployed_world.chain.tester
+    before = tester.take_snapshot()
+    yield deployed_world
+    tester.revert_to_snapshot(before)
+
+
+@pytest.fixture
+def crowd(world: World) -> World:
+    """All four have granted class 1, in places 0 to 3."""
+    world.grant_all(*PEOPLE)
+    return world

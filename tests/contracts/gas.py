@@ -13,24 +13,31 @@ from pathlib import Path
 from tests.contracts.gas_scenarios import Figures, measure
 
 SNAPSHOT = Path(__file__).resolve().parents[2] / "contracts" / "gas.snapshot"
-# What the design promises. `seal_per_patient` bounds a class of 655,360 patients to one transaction.
+# A new balance slot in the token, against one that is already in use (EIP-2929, EIP-3529): no design of
+# ours can avoid it, so a withdrawal to an address that never held the token may cost so much more.
+NEW_TOKEN_BALANCE = 17_100
+# What the design promises. `seal_per_patient` lets a shard of 655,360 be sealed in one transaction.
 CEILINGS: Figures = {
     "grant_first": 120_000,
-    "grant_first_in_word": 120_000,
-    "grant_first_in_shard": 120_000,
+    # One patient in 160 opens a word, one in 655,360 a shard: each pays for new storage slots.
+    "grant_first_in_word": 125_000,
+    "grant_first_in_shard": 165_000,
     "grant_again_after_revoke": 70_000,
     "grant_cap_change": 70_000,
+    "grant_cap_change_with_first_earnings": 70_000,
     "grant_signed_above_direct": 30_000,
     "revoke": 60_000,
     "revoke_with_first_earnings": 60_000,
+    # What a freeze costs before its first shard: terms in calldata, credential, DUO match, bond.
+    "freeze_1_shard": 300_000,
     "freeze_4_shards_per_shard": 150_000,
+    "freeze_each_further_shard": 150_000,
     "seal_per_patient": 17.5,
     "settle_3_signatures_without_payload": 200_000,
-    "withdraw_earnings_to_fresh_address": 70_000,
     "withdraw_earnings_to_existing_address": 70_000,
-    "withdraw_earnings_after_revoke_to_fresh_address": 70_000,
+    "withdraw_earnings_to_fresh_address": 70_000 + NEW_TOKEN_BALANCE,
+    "withdraw_earnings_after_revoke_to_fresh_address": 70_000 + NEW_TOKEN_BALANCE,
 }
-
 
 def render(figures: Figures) -> str:
     """The snapshot's text: a line `name gas` for each figure, sorted by name."""

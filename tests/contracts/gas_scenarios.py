@@ -136,7 +136,7 @@ def life_of_a_request(world: World, chain: AnvilChain) -> Figures:
     world.join(*PATIENTS[:4])
     terms = world.terms()
     figures: Figures = {"open": world.open(terms).gas}
-    figures["freeze_1_shard"] = world.freeze(terms).gas
+    world.freeze(terms)
     request = world.request_id(terms)
     figures["seal_4_patients"] = world.seal(request).gas
     figures["draw_gate"] = world.draw(request).gas
@@ -147,12 +147,21 @@ def life_of_a_request(world: World, chain: AnvilChain) -> Figures:
     return figures
 
 
-def freeze_four_shards(world: World, chain: AnvilChain) -> Figures:
+def freezes(world: World, chain: AnvilChain) -> Figures:
+    """A class of one shard, and the same class as if it had four."""
     world.join(*PATIENTS[:4])
-    _put_shards(world, chain, 4)
-    terms = world.terms()
-    world.open(terms)
-    return {"freeze_4_shards_per_shard": world.freeze(terms).gas // 4}
+    spent = {}
+    for number in (1, 4):
+        with chain.rolled_back():
+            _put_shards(world, chain, number)
+            terms = world.terms()
+            world.open(terms)
+            spent[number] = world.freeze(terms).gas
+    return {
+        "freeze_1_shard": spent[1],
+        "freeze_4_shards_per_shard": spent[4] // 4,
+        "freeze_each_further_shard": (spent[4] - spent[1]) // 3,
+    }
 
 
 def seal_a_full_shard(world: World, chain: AnvilChain) -> Figures:
@@ -215,7 +224,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     rotation,
     records,
     life_of_a_request,
-    freeze_four_shards,
+    freezes,
     seal_a_full_shard,
     tidy_words,
     wake_words,

@@ -120,6 +120,11 @@ class World:
     parts: Parts
     dataset: bytes = b""
     offers: dict[int, dict[str, Any]] = field(default_factory=dict)
+    # Contracts that act as people, by the name that a test gives them.
+    wallets: dict[str, str] = field(default_factory=dict)
+
+    def where(self, who: str) -> str:
+        return self.wallets.get(who) or address(who)
 
     # ---- calls and messages ----
 
@@ -171,7 +176,7 @@ class World:
     def attestation(self, who: str, version: int = 1) -> dict[str, Any]:
         return {
             "dataset": self.dataset,
-            "patient": address(who),
+            "patient": self.where(who),
             "person": word(f"person {who}"),
             "commitment": word(f"commitment {who} {version}"),
             "version": version,
@@ -182,7 +187,7 @@ class World:
     def receipt(self, who: str, version: int = 1) -> dict[str, Any]:
         return {
             "dataset": self.dataset,
-            "patient": address(who),
+            "patient": self.where(who),
             "commitment": word(f"commitment {who} {version}"),
             "version": version,
             "epoch": self.read(self.parts.committee, "currentEpoch"),
@@ -213,7 +218,7 @@ class World:
 
     def view(self, who: str) -> dict[str, Any]:
         names = ("state", "class", "shard", "place", "sequence", "expiry", "cap", "spent", "owed")
-        answer = self.read(self.consents, "consentOf", self.dataset, address(who))
+        answer = self.read(self.consents, "consentOf", self.dataset, self.where(who))
         return dict(zip(names, answer, strict=True))
 
     def shard(self, index: int = 1, number: int = 0) -> dict[str, Any]:
@@ -224,7 +229,7 @@ class World:
     def grant_of(self, who: str, index: int = 1, **changes: Any) -> dict[str, Any]:
         class_ = self.class_id(index)
         made = {
-            "patient": address(who),
+            "patient": self.where(who),
             "dataset": self.dataset,
             "class": class_,
             "definition": self.read(self.parts.datasets, "definitionOf", class_),
@@ -241,16 +246,15 @@ class World:
     def grant_by_sig(self, who: str, signer: str = "", **changes: Any) -> Sent:
         said = self.grant_of(who, **changes)
         signature = self.sign(signer or who, self.consents, "Grant", said)
-        return self.consent("relayer", "grantBySig", said, address(signer or who), signature)
+        return self.consent("relayer", "grantBySig", said, self.where(signer or who), signature)
 
     def signed_grant(self, who: str, **changes: Any) -> tuple[str, list[Any]]:
         """As an entry of a batch."""
         said = self.grant_of(who, **changes)
-        return "grantBySig", [said, address(who), self.sign(who, self.consents, "Grant", said)]
+        return "grantBySig", [said, self.where(who), self.sign(who, self.consents, "Grant", said)]
 
-    def join(self, *people: str, index: int = 1, **changes: Any) -> None:
-        """Enrolled, and granted by signed message."""
-        self.enrol(*people)
+    def grant_all(self, *people: str, index: int = 1, **changes: Any) -> None:
+        """By signed messages, in batches of fifty."""
         for start in range(0, len(people), 50):
             some = people[start : start + 50]
             entries = [self.signed_grant(who, index=index, **changes) for who in some]
@@ -258,8 +262,13 @@ class World:
             refused = [event for event in sent.events if event[0] == "EntryRefused"]
             assert not refused, refused
 
+    def join(self, *people: str, **changes: Any) -> None:
+        """Enrolled, and granted."""
+        self.enrol(*people)
+        self.grant_all(*people, **changes)
+
     def revoke(self, who: str, sender: str = "") -> Sent:
-        return self.consent(sender or who, "revoke", address(who), self.dataset)
+        return self.consent(sender or who, "revoke", self.where(who), self.dataset)
 
     # ---- requests ----
 
@@ -396,7 +405,8 @@ def _deploy(chain: Chain, policy: dict[str, int]) -> Parts:
     researchers = chain.deploy("ResearcherRegistry", admin)
     consents = chain.deploy("ConsentRegistry", admin, datasets.address, HORIZON, THAW_GAP)
     parts = (token, datasets, researchers, consents, committee)
-    market = chain.deploy("ResearchMarket", admin, *(part.address for part in parts), policy)
+    rules = tuple(policy.values())  # web3 encodes no dict in a constructor
+    market = chain.deploy("ResearchMarket", admin, *(part.address for part in parts), rules)
     return Parts(token, committee, datasets, researchers, consents, market)
 
 

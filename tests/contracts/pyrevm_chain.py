@@ -111,7 +111,7 @@ class Chain:
     def _reason(self, text: str) -> str:
         found = _OUTPUT.search(text)
         selector = bytes.fromhex(found[1])[:4] if found else b""
-        return self.artifacts.errors.get(selector, text[:200])
+        return str(self.artifacts.errors.get(selector, text[:200]))
 
 
 class Contract:

@@ -182,9 +182,10 @@ class Accounting:
         self._stand_up(account)
         self._sit_down(account)
 
-    def erase(self, who: Address) -> None:
-        self.revoke(who)
+    def erase(self, who: Address) -> bool:
+        """Whether a consent ended; the record is gone in any case."""
         self.accounts[who].stored = False
+        return self.revoke(who)
 
     def rotate(self, old: Address, new: Address) -> None:
         account, target = self.accounts[old], self.accounts.get(new, Account())

@@ -48,7 +48,7 @@ class Laws(RuleBasedStateMachine):
     def arrive(self, first: list[int]) -> None:
         for who, class_ in enumerate(first):
             self.people.accounts[who] = Account(attested=True, stored=True)
-            self.grant(who, class_, cap=14, lasts=30, step=1)
+            self.grant(who, class_, cap=10, lasts=30, step=1)
         self.market.post_bond(10_000)
 
     # --- patients
@@ -119,30 +119,36 @@ class Laws(RuleBasedStateMachine):
         terms = Terms("researcher", asked, cost, price, fee, PATIENTS, now + 12, now + 20)
         self._try(lambda: self.market.open(terms))
 
-    @rule(tidy=st.booleans())
-    def progress(self, tidy: bool) -> None:
-        """The newest unfinished request does what it can."""
-        unfinished = [r for r in self.market.requests if r.stage in UNFINISHED]
-        for request in reversed(unfinished):
-            if request.stage is Stage.FROZEN:
-                self._seal_next(request, tidy)
-                break
-            if request.stage is Stage.SEALED and self._try(self.market.settle, request):
-                break
-            if request.stage is Stage.OPENED and self._try(self.market.freeze, request):
-                self._remember(request)
-                break
+    @rule(steps=st.integers(1, 4), tidy=st.booleans(), wait=st.booleans())
+    def progress(self, steps: int, tidy: bool, wait: bool) -> None:
+        """The newest unfinished request does what it can, so many times."""
+        for _ in range(steps):
+            unfinished = [r for r in self.market.requests if r.stage in UNFINISHED]
+            if not unfinished:
+                self.open({1, 2, 3}, cost=4, price=7, fee=1)
+            elif wait and unfinished[-1].stage is Stage.OPENED:
+                self.pass_time(POLICY.notice_window)
+            any(self._advance(request, tidy) for request in reversed(unfinished))
 
-    def _seal_next(self, request: Request, tidy: bool) -> None:
+    def _advance(self, request: Request, tidy: bool) -> bool:
+        if request.stage is Stage.OPENED:
+            return self._try(self.market.freeze, request) and self._remember(request)
+        if request.stage is Stage.SEALED:
+            return self._try(self.market.settle, request)
+        return self._seal_next(request, tidy)
+
+    def _seal_next(self, request: Request, tidy: bool) -> bool:
         room = request.rooms[len(request.cohorts)]
         if tidy:
             everyone = set(self.people.accounts)
             self._try(lambda: self.market.tidy(request, room, everyone))
         before = self.people.live_in(room)
-        if self._try(lambda: self.market.seal(request)):
+        sealed = self._try(self.market.seal, request)
+        if sealed:
             assert request.cohorts[-1] == before, "a cohort is who was live"
             for who in request.cohorts[-1]:
                 self.charged[self.owner.index(who)] += request.terms.cost
+        return sealed
 
     @rule(data=st.data())
     def end(self, data: st.DataObject) -> None:
@@ -169,7 +175,7 @@ class Laws(RuleBasedStateMachine):
         for who, address in enumerate(self.owner):
             account = self.people.accounts[address]
             assert account.spent == self.charged[who], "lifetime spend is what was charged"
-            assert account.spent <= self.signed[who], "never above the largest cap signed"
+            assert account.spent <= account.cap <= self.signed[who], "above the cap that was signed"
 
     @invariant()
     def money_is_conserved_and_owed_to_somebody(self) -> None:
@@ -193,9 +199,10 @@ class Laws(RuleBasedStateMachine):
             if request.stage not in UNFINISHED:
                 assert request.escrow == request.bond == 0
 
-    def _remember(self, request: Request) -> None:
+    def _remember(self, request: Request) -> bool:
         for room in request.rooms:
             self.frozen[room] = (request, self.people.live_in(room))
+        return True
 
     def _try(self, act: Callable[..., object], *arguments: object) -> bool:
         try:
@@ -206,4 +213,4 @@ class Laws(RuleBasedStateMachine):
 
 
 TestLaws = Laws.TestCase
-TestLaws.settings = settings(max_examples=200, stateful_step_count=40, deadline=None, database=None)
+TestLaws.settings = settings(max_examples=200, stateful_step_count=50, deadline=None, database=None)

@@ -1,0 +1,173 @@
+"""What a receipt's parts must be to each other: arithmetic and signatures, no node needed.
+
+Passing these proves nothing about any chain; `verify` does. Every check raises `ReceiptInvalid`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from eth_utils.crypto import keccak
+
+from marketplace.errors import Refusal
+from marketplace.receipts.fields import require_shallow
+from marketplace.receipts.format import Receipt, Shard, invalid
+from marketplace.wire import delivery
+from marketplace.wire.analysis import analysis_hash
+from marketplace.wire.delivery import Opened
+from marketplace.wire.eip712 import recover
+from marketplace.wire.roots import cohort_root
+from marketplace.wire.solidity import ZERO_HASH
+from marketplace.wire.structs import SETTLEMENT_SCHEMA, market_domain
+
+Alone = Callable[[Receipt], None]
+
+
+def request(receipt: Receipt) -> None:
+    """The id is the hash of chain, market, researcher and terms; the copies beside agree."""
+    terms, deployment = receipt.terms, receipt.deployment
+    expected = terms.request_id(deployment.chain_id, deployment.market, receipt.researcher)
+    _equal("request", "request", receipt.request, expected, "is not the hash of the terms")
+    for name in ("cost", "price", "fee"):
+        _equal("request", name, getattr(receipt, name), getattr(terms, name), _DIFFERS)
+
+
+def parameters(receipt: Receipt) -> None:
+    """The parameters are those whose hash the terms carry."""
+    digest = keccak(text=receipt.parameters)
+    _equal("parameters", "parameters", digest, receipt.terms.parameters, _NOT_HASHED)
+
+
+def analysis(receipt: Receipt) -> None:
+    """The analysis is the one whose hash the terms carry."""
+    digest = analysis_hash(receipt.analysis)
+    _equal("analysis", "analysis", digest, receipt.terms.analysis, _NOT_HASHED)
+
+
+def shards(receipt: Receipt) -> None:
+    """Every shard's bitmaps have its members and root, and the members add up."""
+    for position, shard in enumerate(receipt.cohort.shards):
+        _shard(f"cohort.shards[{position}]", shard)
+    total = sum(shard.members for shard in receipt.cohort.shards)
+    _equal("shards", "cohort.members", receipt.cohort.members, total, "is not the shards' sum")
+
+
+def cohort(receipt: Receipt) -> None:
+    """The shards' roots lead to the root, which is the one that was settled."""
+    deployment, part = receipt.deployment, receipt.cohort
+    expected = cohort_root(
+        deployment.chain_id,
+        deployment.market,
+        receipt.request,
+        [shard.root for shard in part.shards],
+    )
+    _equal("cohort", "cohort.root", part.root, expected, "does not follow from the shards' roots")
+    sealed = receipt.steps["sealed"]
+    _equal("cohort", "cohort.seal_block", part.seal_block, sealed.block, _DIFFERS)
+    _equal("cohort", "cohort.seal_block_hash", part.seal_block_hash, sealed.block_hash, _DIFFERS)
+
+
+def settlement(receipt: Receipt) -> None:
+    """What the custodians signed is of this request, cohort, epoch and gate."""
+    expected: dict[str, object] = {
+        "request": receipt.request,
+        "root": receipt.cohort.root,
+        "epoch": receipt.epoch,
+        "lane": receipt.terms.lane,
+        "schema": SETTLEMENT_SCHEMA,
+        "noise": ZERO_HASH,
+        "gate": receipt.gate,
+    }
+    for name, value in expected.items():
+        found = getattr(receipt.settlement, name)
+        _equal("settlement", f"settlement.{name}", found, value, _DIFFERS)
+
+
+def signatures(receipt: Receipt) -> None:
+    """A quorum of the committee signed the settlement, each custodian once, in order of place."""
+    places = [place for place, _ in receipt.signatures]
+    if places != sorted(set(places)):
+        raise invalid("signatures", "signatures", "do not ascend by place, each place once")
+    if len(places) < receipt.committee.quorum:
+        raise invalid("signatures", "signatures", "are fewer than the quorum")
+    for position in range(len(places)):
+        _signature(receipt, position)
+
+
+def delivered(receipt: Receipt) -> None:
+    """The sealed result is the one that the custodians signed."""
+    digest = delivery.delivery_hash(receipt.sealed_result)
+    expected = receipt.settlement.delivery_hash
+    _equal("delivery", "sealed_result", digest, expected, _NOT_HASHED)
+
+
+def opened(receipt: Receipt, result: Opened) -> None:
+    """What the researcher opened is the result that the custodians signed, to this question."""
+    digest = delivery.result_hash(result.salt, result.result)
+    _equal("opened", "result", digest, receipt.settlement.result_hash, _NOT_HASHED)
+    document = _document(result.result)
+    expected: dict[str, object] = {
+        "schema": delivery.SCHEMA,
+        "request": "0x" + receipt.request.hex(),
+        "analysis": receipt.analysis,
+        "parameters": _document(receipt.parameters.encode("utf-8")),
+        "cohort_size": receipt.cohort.members,
+    }
+    for name, value in expected.items():
+        _equal("opened", f"result.{name}", document.get(name), value, "is not the receipt's")
+
+
+ALONE: tuple[Alone, ...] = (
+    request,
+    parameters,
+    analysis,
+    shards,
+    cohort,
+    settlement,
+    delivered,
+    signatures,
+)
+"""All that need no node, in order."""
+
+_DIFFERS = "differs from its other mention in the receipt"
+_NOT_HASHED = "does not have the hash that was agreed on"
+
+
+def _shard(where: str, shard: Shard) -> None:
+    try:
+        members, root = shard.sealed.members, shard.sealed.root()
+    except Refusal as refusal:
+        raise invalid("shards", f"{where}.bitmaps", "are not whole words") from refusal
+    _equal("shards", f"{where}.members", shard.members, members, "is not what the bitmaps count")
+    _equal("shards", f"{where}.root", shard.root, root, "is not the bitmaps' root")
+
+
+def _signature(receipt: Receipt, position: int) -> None:
+    place, signature = receipt.signatures[position]
+    where = f"signatures[{position}]"
+    if place >= len(receipt.committee.signers):
+        raise invalid("signatures", f"{where}.place", "is no place of the committee")
+    domain = market_domain(receipt.deployment.chain_id, receipt.deployment.market)
+    try:
+        signer = recover(receipt.settlement, domain, signature)
+    except Refusal as refusal:
+        raise invalid("signatures", f"{where}.signature", "is no signature") from refusal
+    expected = receipt.committee.signers[place]
+    _equal("signatures", f"{where}.signature", signer, expected, "is not that custodian's")
+
+
+def _document(raw: bytes) -> dict[str, object]:
+    try:
+        require_shallow(raw)
+        found = json.loads(raw)
+    except (Refusal, ValueError):
+        found = None
+    if not isinstance(found, dict):
+        raise invalid("opened", "result", "is no JSON object") from None
+    return found
+
+
+def _equal(step: str, field: str, found: object, expected: object, problem: str) -> None:
+    if found != expected:
+        raise invalid(step, field, problem)

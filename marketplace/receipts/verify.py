@@ -1,0 +1,269 @@
+"""Verifies a receipt against any node of its chain, with the operator down.
+
+    verified = verify(Path("receipt.json").read_bytes(), Chain(url, manifest))
+
+Whom this trusts: the manifest (which contracts count), the node's chain, and nothing that the
+receipt says. Where the node itself lies consistently about storage, only a second node helps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from marketplace.chain.adapter import (
+    Chain,
+    Event,
+    NodeFault,
+    RequestStage,
+    RequestView,
+    UnknownBlock,
+)
+from marketplace.errors import Refusal
+from marketplace.receipts import checks
+from marketplace.receipts.build import deployment_of, life_of, step_of
+from marketplace.receipts.calls import StateUnavailable, settle_call
+from marketplace.receipts.format import Deployment, Receipt, ReceiptInvalid, invalid, load
+from marketplace.wire.delivery import Opened
+from marketplace.wire.roots import InclusionProof, ciphertext_root, prove_inclusion
+from marketplace.wire.structs import Settlement
+from marketplace.wire.terms import index_of
+
+__all__ = [
+    "STEPS",
+    "NotCounted",
+    "ReceiptInvalid",
+    "StateUnavailable",
+    "Verified",
+    "prove_membership",
+    "verify",
+]
+
+
+T = TypeVar("T")
+
+
+class NotCounted(Refusal):
+    """A patient who is not in the receipt's cohort."""
+
+    CODE = "not_counted"
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A receipt that holds, the names of the steps that it passed, and who signed."""
+
+    receipt: Receipt
+    steps: tuple[str, ...]
+    places: tuple[int, ...]
+
+
+def verify(
+    receipt: Mapping[str, Any] | bytes, chain: Chain, opened: Opened | None = None
+) -> Verified:
+    """Checks every statement of a receipt, step by step (`STEPS`), and stops at the first false.
+
+    Args:
+        chain: any node of the chain, opened with the manifest that the verifier trusts.
+        opened: the result as its researcher opened it, to be checked too.
+
+    Raises:
+        ReceiptInvalid: `facts["step"]` and `field` say what is false.
+        StateUnavailable: the node has pruned the state of the seal; ask an archive node.
+        NotYetFinal: the settlement could still be reorganised away.
+        WrongChain, WrongCode, PartialLogs, ForgedLogs, Reorganised, NodeUnreachable, NodeFault:
+        the node cannot be relied on; says nothing of the receipt.
+    """
+    read = load(receipt)
+    for _, step in _STEPS:
+        step(read, chain)
+    if opened is not None:
+        checks.opened(read, opened)
+    return Verified(
+        receipt=read,
+        steps=STEPS if opened is None else (*STEPS, "opened"),
+        places=tuple(place for place, _ in read.signatures),
+    )
+
+
+def prove_membership(
+    receipt: Mapping[str, Any] | bytes, chain: Chain, patient: str
+) -> InclusionProof:
+    """The proof that a patient was counted; `InclusionProof.verify` checks it against the root.
+
+    Raises:
+        NotCounted: the patient is not in the cohort. ReceiptInvalid; as `Chain.sealed_cohort`.
+    """
+    read = load(receipt)
+    checks.shards(read)
+    checks.cohort(read)
+    sealed = [shard.sealed for shard in read.cohort.shards]
+    refs = chain.request_shards(read.request)
+    for member in _at_seal(lambda: chain.sealed_cohort(read.request)).members:
+        if member.patient.lower() == patient.lower():
+            return prove_inclusion(sealed, refs.index(member.shard), member.place)
+    raise NotCounted(
+        message="This patient was not counted for this request.",
+        remedy="Check the address: a patient has another one in each dataset.",
+        field="patient",
+    )
+
+
+# --- the steps that ask the chain
+
+
+def _deployment(receipt: Receipt, chain: Chain) -> None:
+    """Chain, contracts and code are the manifest's, and the node's."""
+    _same_deployment(receipt.deployment, deployment_of(chain))
+    chain.manifest.check(chain.node)
+
+
+def _same_deployment(found: Deployment, trusted: Deployment) -> None:
+    for name in ("chain_id", "genesis_hash", "deployed_block"):
+        _equal("deployment", name, getattr(found, name), getattr(trusted, name))
+    for name in sorted({*found.contracts, *trusted.contracts}):
+        mine, theirs = found.contracts.get(name), trusted.contracts.get(name)
+        _equal("deployment", f"contracts.{name}", mine, theirs)
+
+
+def _storage(receipt: Receipt, chain: Chain) -> None:
+    """The market's own record of the request says the same."""
+    view = chain.request(receipt.request)
+    if view.stage is not RequestStage.SETTLED:
+        raise invalid("storage", "request", f"is {view.stage.name.lower()} on chain, not settled")
+    for name, value in _stored(receipt).items():
+        _equal("storage", name, value, _stored_value(view, name))
+    refs = [(each.class_, each.shard) for each in chain.request_shards(receipt.request)]
+    _equal("storage", "cohort.shards", _refs(receipt), refs)
+
+
+def _stored(receipt: Receipt) -> dict[str, object]:
+    return {
+        "researcher": receipt.researcher,
+        "terms.lane": receipt.terms.lane,
+        "terms.dataset": receipt.terms.dataset,
+        "cost": receipt.cost,
+        "price": receipt.price,
+        "fee": receipt.fee,
+        "epoch": receipt.epoch,
+        "gate": receipt.gate,
+        "gate_key": receipt.gate_key,
+        "cohort.root": receipt.cohort.root,
+        "cohort.members": receipt.cohort.members,
+        "cohort.seal_block": receipt.cohort.seal_block,
+        "settlement.result_hash": receipt.settlement.result_hash,
+    }
+
+
+def _stored_value(view: RequestView, name: str) -> object:
+    return getattr(view, name.rpartition(".")[2])
+
+
+def _refs(receipt: Receipt) -> list[tuple[int, int]]:
+    shards = [shard.sealed for shard in receipt.cohort.shards]
+    return [(index_of(each.class_id), each.shard) for each in shards]
+
+
+def _committee(receipt: Receipt, chain: Chain) -> None:
+    """Signers and quorum are those of the pinned epoch, on chain."""
+    found = chain.committee(receipt.epoch)
+    signers = tuple(member.signer for member in found.members)
+    _equal("committee", "committee.signers", receipt.committee.signers, signers)
+    _equal("committee", "committee.quorum", receipt.committee.quorum, found.quorum)
+
+
+def _events(receipt: Receipt, chain: Chain) -> None:
+    """Every step's event lies in its block and transaction, and says what the receipt says."""
+    events = life_of(chain, receipt.request, chain.request(receipt.request))
+    for name, event in events.items():
+        claimed, found = receipt.steps[name], step_of(event)
+        _equal("events", f"blocks.{name}", claimed.block, found.block)
+        _equal("events", f"block_hashes.{name}", claimed.block_hash, found.block_hash)
+        _equal("events", f"transactions.{name}", claimed.transaction, found.transaction)
+        chain.require_same_block(claimed.block, claimed.block_hash)
+    _event_says(receipt, events)
+
+
+def _event_says(receipt: Receipt, events: Mapping[str, Event]) -> None:
+    settled, sealed = events["settled"].args, events["sealed"].args
+    _equal("events", "cohort.root", receipt.cohort.root, sealed["root"])
+    _equal("events", "cohort.members", receipt.cohort.members, sealed["members"])
+    _equal("events", "epoch", receipt.epoch, events["frozen"].args["epoch"])
+    signed = Settlement.from_abi(settled["settlement"])
+    _equal("events", "settlement", receipt.settlement, signed)
+    _equal("events", "sealed_result", receipt.sealed_result, settled["sealedResult"])
+
+
+def _final(receipt: Receipt, chain: Chain) -> None:
+    """The settlement, and with it all before, cannot be reorganised away."""
+    chain.require_final(receipt.steps["settled"].block)
+
+
+def _ciphertexts(receipt: Receipt, chain: Chain) -> None:
+    """The records computed on are those that the chain had for exactly these members."""
+    cohort = _at_seal(lambda: chain.sealed_cohort(receipt.request))
+    _equal(
+        "ciphertexts",
+        "cohort.seal_block_hash",
+        receipt.cohort.seal_block_hash,
+        cohort.seal_block_hash,
+    )
+    stored = _at_seal(
+        lambda: chain.commitments_of(cohort.dataset, cohort.patients, cohort.seal_block)
+    )
+    root = ciphertext_root([each.commitment for each in stored])
+    _equal("ciphertexts", "settlement.ciphertext_root", receipt.settlement.ciphertext_root, root)
+
+
+def _at_seal(read: Callable[[], T]) -> T:
+    """What only the state of old blocks holds, which most nodes prune."""
+    try:
+        return read()
+    except (NodeFault, UnknownBlock) as fault:
+        raise StateUnavailable(
+            message="The node does not give the chain's state as it was when the cohort was sealed.",
+            remedy="Use an archive node. Without that state the receipt is neither proved nor false.",
+            field="settlement.ciphertext_root",
+        ) from fault
+
+
+def _settle_call(receipt: Receipt, chain: Chain) -> None:
+    """The signatures are the ones that the settlement was sent with, all of them."""
+    call = settle_call(chain, receipt.steps["settled"].transaction, receipt.request)
+    if call is None:
+        raise invalid("settle_call", "transactions.settled", "did not settle this request")
+    _equal("settle_call", "signatures", receipt.signatures, call.signatures)
+
+
+Step = Callable[[Receipt, Chain], None]
+
+
+def _alone(check: checks.Alone) -> Step:
+    return lambda receipt, _: check(receipt)
+
+
+_STEPS: tuple[tuple[str, Step], ...] = (
+    ("deployment", _deployment),
+    ("request", _alone(checks.request)),
+    ("parameters", _alone(checks.parameters)),
+    ("analysis", _alone(checks.analysis)),
+    ("shards", _alone(checks.shards)),
+    ("cohort", _alone(checks.cohort)),
+    ("settlement", _alone(checks.settlement)),
+    ("delivery", _alone(checks.delivered)),
+    ("storage", _storage),
+    ("committee", _committee),
+    ("events", _events),
+    ("final", _final),
+    ("ciphertexts", _ciphertexts),
+    ("signatures", _alone(checks.signatures)),
+    ("settle_call", _settle_call),
+)
+STEPS = ("format", *(name for name, _ in _STEPS))
+"""Every step by name, in order; `opened` follows where an opened result was given."""
+
+
+def _equal(step: str, field: str, claimed: object, found: object) -> None:
+    if claimed != found:
+        raise invalid(step, field, "is not what the chain says")

@@ -1,0 +1,319 @@
+"""Grants, budgets and seats: what a patient agrees to is what is kept, and nothing resets it."""
+
+from typing import Any
+
+import pytest
+
+from tests.contracts.market_world import CAP, HORIZON, MAX_COST, World
+from tests.contracts.support import DAY, ZERO, address, class_id, refusing, role, word
+
+NONE, LIVE, RESTING, RESTED_BY_PATIENT, MOVED = range(5)
+LARGEST_CAP = 2**48 - 1
+
+
+def spend(world: World, **changes: Any) -> None:
+    """One sealed and settled request, and the gap until the shard may be frozen again."""
+    world.settled(**changes)
+    world.thaw()
+
+
+# ---- Grants ----
+
+
+def test_a_grant_is_live_at_once_and_kept_as_signed(world: World) -> None:
+    said = world.grant_of("ada")
+    sent = world.consent("ada", "grant", said)
+    assert sent.facts("Granted") == {
+        "patient": address("ada"),
+        "class": world.class_id(),
+        "shard": 0,
+        "place": 0,
+        "sequence": 1,
+        "cap": CAP,
+        "expiry": said["expiry"],
+        "live": True,
+    }
+    assert world.view("ada") == {
+        "state": LIVE,
+        "class": world.class_id(),
+        "shard": 0,
+        "place": 0,
+        "sequence": 1,
+        "expiry": said["expiry"],
+        "cap": CAP,
+        "spent": 0,
+        "owed": 0,
+    }
+
+
+def test_a_word_holds_its_members_and_their_earliest_expiry_and_exhaustion(world: World) -> None:
+    early, late = world.later(HORIZON + DAY), world.later(HORIZON + 9 * DAY)
+    world.grant("ada", expiry=late, cap=3 * MAX_COST)
+    world.grant("ben", expiry=early, cap=5 * MAX_COST)
+    (kept,) = world.read(world.consents, "wordsOf", world.class_id(), 0, 0, 1)
+    assert kept == (3 * MAX_COST << 200) | (early << 160) | 0b11
+    assert world.shard() == {
+        "spent": 0,
+        "earned": 0,
+        "live": 2,
+        "used": 2,
+        "frozenUntil": 0,
+        "frozenFor": ZERO,
+    }
+    assert world.read(world.consents, "patientsAt", world.class_id(), 0, [1, 0, 2]) == [
+        address("ben"),
+        address("ada"),
+        "0x" + "00" * 20,
+    ]
+
+
+@pytest.mark.parametrize("sequence", [0, 2, 2**32 - 1])
+def test_a_first_grant_names_sequence_one(world: World, sequence: int) -> None:
+    with refusing("WrongSequence", 1, sequence):
+        world.grant("ada", sequence=sequence)
+
+
+def test_a_grant_cannot_be_shown_twice(world: World) -> None:
+    said = world.grant_of("ada")
+    world.consent("ada", "grant", said)
+    with refusing("WrongSequence", 2, 1):
+        world.consent("ada", "grant", said)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_class_of_another_dataset_or_none_is_refused(world: World, index: int) -> None:
+    foreign = class_id(word("another dataset") if index else world.dataset, index)
+    with refusing("ClassOutsideDataset", foreign, world.dataset):
+        world.grant("ada", **{"class": foreign})
+
+
+def test_a_class_that_was_never_published_is_refused(world: World) -> None:
+    with refusing("UnknownClass", world.class_id(9)):
+        world.grant("ada", 9)
+
+
+def test_terms_that_the_patient_did_not_read_are_refused(world: World) -> None:
+    published = world.read(world.parts.datasets, "definitionOf", world.class_id())
+    with refusing("WrongDefinition", published, word("other terms")):
+        world.grant("ada", definition=word("other terms"))
+
+
+def test_a_grant_lasts_at_least_the_minimum_horizon(world: World) -> None:
+    with refusing("ExpiryTooSoon"):
+        world.grant("ada", expiry=world.later(HORIZON - 1))
+    world.grant("ada", expiry=world.later(HORIZON + 5))
+
+
+def test_a_cap_has_an_upper_limit(world: World) -> None:
+    with refusing("CapTooLarge", LARGEST_CAP + 1, LARGEST_CAP):
+        world.grant("ada", cap=LARGEST_CAP + 1)
+    world.grant("ada", cap=LARGEST_CAP)
+    assert world.view("ada")["cap"] == LARGEST_CAP
+
+
+def test_a_cap_affords_at_least_the_dearest_request_of_the_class(world: World) -> None:
+    with refusing("BudgetTooSmall", MAX_COST - 1, MAX_COST):
+        world.grant("ada", cap=MAX_COST - 1)
+    world.grant("ada", cap=MAX_COST)
+
+
+def test_a_grant_after_its_deadline_is_refused(world: World) -> None:
+    said = world.grant_of("ada", deadline=world.later(10))
+    world.chain.warp(11)
+    with refusing("DeadlinePassed", said["deadline"]):
+        world.consent("ada", "grant", said)
+
+
+def test_without_a_stored_record_there_is_no_consent(world: World) -> None:
+    with refusing("RecordNotStored", world.dataset, address("stranger")):
+        world.grant("stranger")
+    world.attest("stranger")
+    with refusing("RecordNotStored", world.dataset, address("stranger")):
+        world.grant("stranger")
+    world.store("stranger")
+    world.grant("stranger")
+
+
+def test_a_suspended_record_cannot_be_granted(world: World) -> None:
+    datasets = world.parts.datasets
+    world.send("steward", datasets, "withdrawIssuer", world.dataset, address("issuer"))
+    world.send("steward", datasets, "suspendRecord", world.dataset, address("ada"))
+    with refusing("RecordUnusable", world.dataset, address("ada")):
+        world.grant("ada")
+
+
+def test_a_retired_dataset_takes_no_grant_but_every_revocation(world: World) -> None:
+    world.grant("ada")
+    world.send("steward", world.parts.datasets, "retire", world.dataset)
+    with refusing("DatasetIsRetired", world.dataset):
+        world.grant("ben")
+    assert world.revoke("ada").facts("Revoked")["sequence"] == 2
+
+
+@pytest.mark.parametrize("who", ["stranger", "operator", "steward", "admin"])
+def test_nobody_grants_for_another(world: World, who: str) -> None:
+    with refusing("NotAuthorised", address(who), address("ada")):
+        world.consent(who, "grant", world.grant_of("ada"))
+
+
+# ---- Revocations ----
+
+
+def test_a_revocation_ends_the_consent_and_uses_its_sequence_up(world: World) -> None:
+    world.grant("ada")
+    held_back = world.grant_of("ada", sequence=2)
+    sent = world.revoke("ada")
+    assert sent.facts("Revoked") == {
+        "patient": address("ada"),
+        "dataset": world.dataset,
+        "sequence": 2,
+    }
+    assert world.view("ada")["state"] == NONE
+    assert world.shard()["live"] == 0
+    assert world.read(world.consents, "wordsOf", world.class_id(), 0, 0, 1) == [0]
+    with refusing("WrongSequence", 3, 2):
+        world.consent("ada", "grant", held_back)
+
+
+def test_a_revocation_before_any_grant_still_uses_the_sequence_up(world: World) -> None:
+    held_back = world.grant_of("ada")
+    assert world.chain.read(world.consents.functions.revoke(address("ada"), world.dataset), "ada") is False
+    world.revoke("ada")
+    with refusing("WrongSequence", 2, 1):
+        world.consent("ada", "grant", held_back)
+
+
+@pytest.mark.parametrize("who", ["stranger", "operator", "steward", "admin", "pauser"])
+def test_nobody_revokes_for_another(world: World, who: str) -> None:
+    world.grant("ada")
+    with refusing("NotAuthorised", address(who), address("ada")):
+        world.revoke("ada", who)
+
+
+def test_a_pause_stops_grants_and_wakes_and_nothing_else(crowd: World) -> None:
+    crowd.consent("ben", "rest", address("ben"), crowd.dataset)
+    crowd.consent("pauser", "pause")
+    for action, call in (
+        ("grant", [crowd.grant_of("cleo")]),
+        ("wake", [address("cleo"), crowd.dataset]),
+        ("wakeWords", [crowd.class_id(), 0, [0]]),
+    ):
+        with refusing("EnforcedPause"):
+            crowd.consent("cleo", action, *call)
+    crowd.consent("dan", "rest", address("dan"), crowd.dataset)
+    crowd.consent("cleo", "appointGuardian", crowd.dataset, address("guardian"), 2**39, True)
+    crowd.revoke("ada")
+    crowd.consent("cleo", "erase", crowd.dataset)
+    assert [crowd.view(who)["state"] for who in ("ada", "ben", "cleo")] == [
+        NONE,
+        RESTED_BY_PATIENT,
+        NONE,
+    ]
+    crowd.consent("pauser", "unpause")
+    crowd.grant("ada")
+
+
+@pytest.mark.parametrize("action", ["pause", "unpause"])
+def test_only_the_pauser_pauses(world: World, action: str) -> None:
+    with refusing("AccessControlUnauthorizedAccount", address("admin"), role("PAUSER")):
+        world.consent("admin", action)
+
+
+# ---- The lifetime budget ----
+
+
+def test_what_was_spent_is_kept_through_revocation_and_a_new_grant(crowd: World) -> None:
+    spend(crowd, cost=400_000)
+    assert crowd.view("ada")["spent"] == 400_000
+    crowd.revoke("ada")
+    assert crowd.view("ada")["spent"] == 400_000
+    crowd.grant("ada")
+    assert crowd.view("ada")["spent"] == 400_000
+
+
+def test_what_was_spent_is_kept_when_the_class_changes(crowd: World) -> None:
+    spend(crowd, cost=400_000)
+    crowd.grant("ada", 2)
+    assert crowd.view("ada")["spent"] == 400_000
+    assert crowd.view("ada")["class"] == crowd.class_id(2)
+
+
+def test_a_cap_that_is_used_up_is_not_opened_by_granting_it_again(crowd: World) -> None:
+    crowd.grant("ada", cap=MAX_COST)
+    spend(crowd, cost=MAX_COST)
+    crowd.revoke("ada")
+    with refusing("BudgetTooSmall", 0, MAX_COST):
+        crowd.grant("ada", cap=MAX_COST)
+    with refusing("BudgetTooSmall", MAX_COST - 1, MAX_COST):
+        crowd.grant("ada", cap=2 * MAX_COST - 1)
+    crowd.grant("ada", cap=2 * MAX_COST)
+
+
+def test_a_cap_below_what_was_spent_leaves_nothing(crowd: World) -> None:
+    spend(crowd, cost=MAX_COST)
+    spend(crowd, cost=MAX_COST, salt=word("2"))
+    with refusing("BudgetTooSmall", 0, MAX_COST):
+        crowd.grant("ada", cap=MAX_COST)
+
+
+def test_earnings_survive_revocation_and_a_new_grant(crowd: World) -> None:
+    spend(crowd, price=40)
+    crowd.revoke("ada")
+    assert crowd.view("ada")["owed"] == 40
+    crowd.grant("ada")
+    spend(crowd, price=45, salt=word("2"))
+    assert crowd.view("ada")["owed"] == 85
+    assert crowd.view("ben")["owed"] == 85
+
+
+# ---- Seats ----
+
+
+def test_who_comes_back_to_a_class_finds_the_old_place(crowd: World) -> None:
+    crowd.revoke("ben")
+    crowd.grant("ben")
+    assert crowd.view("ben")["place"] == 1
+    assert crowd.shard()["used"] == 4
+
+
+def test_a_place_left_for_another_class_is_given_to_the_next_one(crowd: World) -> None:
+    crowd.grant("ben", 2)
+    crowd.join("stranger")
+    assert crowd.view("stranger")["place"] == 1
+    assert crowd.read(crowd.consents, "patientsAt", crowd.class_id(), 0, [1]) == [address("stranger")]
+
+
+def test_a_free_place_waits_while_a_cohort_is_counted(crowd: World) -> None:
+    request = crowd.frozen()
+    crowd.grant("ben", 2)
+    crowd.join("stranger")
+    assert crowd.view("stranger")["place"] == 4
+    crowd.seal(request)
+    crowd.thaw()
+    crowd.join("second gate")
+    assert crowd.view("second gate")["place"] == 1
+
+
+# ---- The market's own calls, and the binding ----
+
+
+def test_only_the_market_freezes_tidies_seals_thaws_and_collects(crowd: World) -> None:
+    shard = [word("request"), crowd.class_id(), 0]
+    for who in ("operator", "admin", "stranger"):
+        for action, arguments in (
+            ("freezeShard", [*shard, crowd.later()]),
+            ("thawShard", shard),
+            ("tidyShard", [*shard, [0], 1]),
+            ("sealShard", [*shard, 1, 1]),
+            ("collect", [crowd.dataset, address("ada")]),
+        ):
+            with refusing("OnlyMarket", address(who)):
+                crowd.consent(who, action, *arguments)
+
+
+def test_the_market_is_named_once_by_the_admin(world: World) -> None:
+    with refusing("AlreadyBound", world.market.address):
+        world.consent("admin", "bindMarket", address("stranger"))
+    with refusing("AccessControlUnauthorizedAccount", address("stranger"), ZERO):
+        world.consent("stranger", "bindMarket", address("stranger"))
+    assert world.read(world.consents, "market") == world.market.address

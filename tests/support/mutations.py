@@ -1,0 +1,61 @@
+"""Every single value of a JSON document, and how to change each so that it is still of its kind."""
+
+import base64
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+Path = tuple[str | int, ...]
+
+
+def leaves(value: Any, path: Path = ()) -> Iterator[Path]:
+    """The path of every value that is no object and no list."""
+    if isinstance(value, dict):
+        for key in value:
+            yield from leaves(value[key], (*path, key))
+    elif isinstance(value, list):
+        for position, item in enumerate(value):
+            yield from leaves(item, (*path, position))
+    else:
+        yield path
+
+
+def objects(value: Any, path: Path = ()) -> Iterator[Path]:
+    """The path of every object."""
+    if isinstance(value, dict):
+        yield path
+        for key in value:
+            yield from objects(value[key], (*path, key))
+    elif isinstance(value, list):
+        for position, item in enumerate(value):
+            yield from objects(item, (*path, position))
+
+
+def at(document: Any, path: Path) -> Any:
+    for step in path:
+        document = document[step]
+    return document
+
+
+def with_value(document: Any, path: Path, value: Any) -> Any:
+    """A copy with one value replaced."""
+    changed = copy.deepcopy(document)
+    at(changed, path[:-1])[path[-1]] = value
+    return changed
+
+
+def nudged(value: Any) -> Any:
+    """The least change: another value of the same kind and length where there is one."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 1
+    if value.isdigit():
+        return str(int(value) + 1)
+    if value.startswith("0x"):
+        return value[:-1] + ("1" if value[-1] == "0" else "0")
+    if len(value) % 4 == 0 and value.endswith("="):
+        raw = bytearray(base64.b64decode(value))
+        raw[-1] ^= 0x40
+        return base64.b64encode(raw).decode()
+    return value[:-1] + chr(ord(value[-1]) ^ 1)

@@ -1,0 +1,284 @@
+"""Rules of a custodian's memory: hash chain, durability, refusal when full, destruction for good."""
+
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from marketplace.analyses import CATALOGUE
+from marketplace.custodian import keys
+from marketplace.custodian.config import KNOWN_ANALYSES, load_config
+from marketplace.custodian.header import RecordHeader, read_header
+from marketplace.custodian.journal import FILE_NAME, GENESIS, Head, Journal, JournalBehind
+from marketplace.custodian.models import ShareRow
+from marketplace.errors import BadParameter, RecordUnreadable, Refusal
+from marketplace.vocabulary import (
+    Address,
+    DatasetId,
+    DictionaryHash,
+    Epoch,
+    patient_address,
+)
+from marketplace.wire import feldman, record
+from marketplace.wire.canonical import canonical
+from marketplace.wire.http import to_hex
+from marketplace.wire.record import RecordContext, SealedRecord
+
+DATASET = b"\x11" * 30 + b"\0\0"
+HOLDER = "0x00000000000000000000000000000000000000AA"
+CANARY = b"canary-share-value-that-must-be-wiped!!"
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal.open(tmp_path)
+
+
+def grow(journal: Journal, kind: str, number: int) -> Head:
+    with journal.writing() as session:
+        return journal.append(session, kind, {"number": number})
+
+
+def share_row(name: bytes, holder: str = HOLDER, sealed: bytes = CANARY) -> ShareRow:
+    return ShareRow(
+        commitment=name.ljust(32, b"\0"),
+        dataset=DATASET,
+        holder=holder,
+        version=1,
+        epoch=1,
+        share_index=1,
+        header="{}",
+        sealed=sealed,
+        signature=b"s",
+    )
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["turned", "settled"]), st.integers(0, 9)), max_size=6))
+def test_equal_entries_in_equal_order_give_one_head_and_no_others_do(
+    tmp_path_factory: pytest.TempPathFactory, entries: list[tuple[str, int]]
+) -> None:
+    heads = []
+    for listed in (entries, entries, [*entries, ("turned", 10)], [("turned", 10), *entries]):
+        journal = Journal.open(tmp_path_factory.mktemp("j"))
+        for entry in listed:
+            grow(journal, *entry)
+        heads.append(journal.head())
+        journal.require_intact()
+    assert heads[0] == heads[1]
+    assert heads[0].height == len(entries)
+    assert heads[2].hash != heads[0].hash
+    assert (heads[2] == heads[3]) == (not entries)
+
+
+def test_a_journal_that_was_altered_anywhere_is_refused(journal: Journal, tmp_path: Path) -> None:
+    for number in range(3):
+        grow(journal, "turned", number)
+    with sqlite3.connect(tmp_path / FILE_NAME) as raw:
+        raw.execute("UPDATE journal SET body = ? WHERE height = 2", (b'{"number":9}',))
+    with pytest.raises(Refusal, match="entry 2") as refused:
+        journal.require_intact()
+    assert refused.value.code == "journal-damaged"
+
+
+def test_a_journal_behind_or_beside_its_anchor_is_refused(journal: Journal) -> None:
+    first = grow(journal, "turned", 1)
+    second = grow(journal, "turned", 2)
+    journal.require_reaches(0, GENESIS)
+    journal.require_reaches(first.height, first.hash)
+    journal.require_reaches(second.height, second.hash)
+    with pytest.raises(JournalBehind):
+        journal.require_reaches(3, b"\x01" * 32)
+    with pytest.raises(JournalBehind):
+        journal.require_reaches(2, first.hash)
+
+
+def test_a_failed_act_leaves_no_entry(journal: Journal) -> None:
+    class Interrupted(Exception):
+        pass
+
+    def act() -> None:
+        with journal.writing() as session:
+            journal.append(session, "turned", {"number": 1})
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        act()
+    assert journal.head() == Head(0, GENESIS)
+
+
+def test_a_full_disk_refuses_and_keeps_what_was_there(tmp_path: Path) -> None:
+    whole = Journal.open(tmp_path)
+    grow(whole, "turned", 0)
+    before = whole.head()
+    pages = sqlite3.connect(tmp_path / FILE_NAME).execute("PRAGMA page_count").fetchone()[0]
+    whole.engine.dispose()
+    full = Journal.open(tmp_path, max_pages=pages)
+
+    def act() -> None:
+        with full.writing() as session:
+            session.add(share_row(b"one", sealed=b"x" * 100_000))
+            full.append(session, "share-stored", {"commitment": "one"})
+
+    with pytest.raises(Refusal) as refused:
+        act()
+    assert refused.value.code == "storage-full"
+    assert "Free disk space" in refused.value.remedy
+    assert full.head() == before
+    assert full.share(b"one".ljust(32, b"\0")) is None
+
+
+def test_a_destroyed_share_is_in_no_file_and_never_comes_back(
+    journal: Journal, tmp_path: Path
+) -> None:
+    with journal.writing() as session:
+        session.add_all([share_row(b"one"), share_row(b"two", holder="0xother", sealed=b"kept")])
+    stored = b"".join(path.read_bytes() for path in tmp_path.glob(FILE_NAME + "*"))
+    assert CANARY in stored
+    with journal.writing() as session:
+        assert journal.destroy(session, DATASET, HOLDER) == 1
+        assert journal.destroy(session, DATASET, HOLDER) == 0
+    journal.wipe()
+    left = b"".join(path.read_bytes() for path in tmp_path.glob(FILE_NAME + "*"))
+    assert CANARY not in left
+    assert journal.is_erased(b"one".ljust(32, b"\0"))
+    assert not journal.is_erased(b"two".ljust(32, b"\0"))
+    assert journal.share(b"two".ljust(32, b"\0")) is not None
+    assert journal.head().height == 1
+
+
+def test_a_moved_patient_is_erased_under_the_new_address(journal: Journal) -> None:
+    with journal.writing() as session:
+        session.add(share_row(b"one"))
+    with journal.writing() as session:
+        journal.move(session, DATASET, HOLDER, "0xnew")
+        assert journal.destroy(session, DATASET, HOLDER) == 0
+        assert journal.destroy(session, DATASET, "0xnew") == 1
+
+
+def test_keys_are_made_once_and_read_only_by_their_owner(tmp_path: Path) -> None:
+    made = keys.create(tmp_path, 1)
+    assert keys.create(tmp_path, 1) == made
+    second = keys.create(tmp_path, 2)
+    assert second["signer"] == made["signer"]
+    assert second["x25519"] != made["x25519"]
+    paths = list((tmp_path / "keys").iterdir())
+    assert len(paths) == 5
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in paths)
+    held = keys.load(tmp_path)
+    assert held.for_public(bytes.fromhex(made["x25519"][2:])) is not None
+    assert held.for_public(bytes(32)) is None
+
+
+def test_no_key_prints(tmp_path: Path) -> None:
+    keys.create(tmp_path, 1)
+    held = keys.load(tmp_path)
+    secrets = [held.signer.secret, held.relay.secret, held.storage, held.envelopes[0].raw]
+    printed = repr(held) + str(held)
+    assert not any(secret.hex() in printed or repr(secret) in printed for secret in secrets)
+
+
+@pytest.mark.parametrize("problem", ["missing", "open", "short", "text"])
+def test_a_key_file_that_is_not_right_is_refused_by_name(tmp_path: Path, problem: str) -> None:
+    keys.create(tmp_path, 1)
+    path = tmp_path / "keys" / "storage.key"
+    if problem == "missing":
+        path.unlink()
+    elif problem == "open":
+        path.chmod(0o644)
+    else:
+        path.write_text("00ff" if problem == "short" else "not hexadecimal")
+    with pytest.raises(Refusal) as refused:
+        keys.load(tmp_path)
+    assert refused.value.code == "key-file"
+    assert "storage.key" in refused.value.message
+
+
+def test_a_configuration_with_an_unknown_or_wrong_key_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    good = {"place": 0, "node_url": "http://x", "manifest": "m.json", "data": "d"}
+    path.write_bytes(canonical(good))
+    assert load_config(path).data == tmp_path / "d"
+    for change in ({"plaice": 1}, {"place": 16}, {"minimum_cohort": 1}):
+        path.write_bytes(canonical(good | change))
+        with pytest.raises(Refusal) as refused:
+            load_config(path)
+        assert refused.value.code == "bad-configuration"
+        assert refused.value.field == next(iter(change))
+
+
+def test_custodians_know_exactly_the_catalogue() -> None:
+    assert sorted(KNOWN_ANALYSES) == sorted(CATALOGUE)
+
+
+# --- headers
+
+
+def sealed_record() -> SealedRecord:
+    context = RecordContext(
+        chain_id=31337,
+        registry=Address("0x00000000000000000000000000000000000000bb"),
+        dataset=DatasetId(DATASET),
+        patient=patient_address("0x00000000000000000000000000000000000000aa"),
+        dictionary_hash=DictionaryHash(b"\x22" * 32),
+        record_version=1,
+    )
+    coefficients = feldman.draw_coefficients(feldman.random_scalar(), 2)
+    box = record.close_box(coefficients[0], context, b"row", nonce=bytes(12))
+    return SealedRecord(context, Epoch(1), box, feldman.deal(coefficients, 3).commitments, ())
+
+
+def test_a_header_leads_to_the_commitment_of_its_whole_record() -> None:
+    whole = sealed_record()
+    header = RecordHeader.of(whole)
+    assert header.commitment == whole.commitment
+    document = header.to_json() | {"registry": "0x00000000000000000000000000000000000000bb"}
+    assert read_header(document).commitment == whole.commitment
+
+
+@pytest.mark.parametrize(
+    "field", ["box_hash", "dictionary_hash", "record_version", "key_commitments", "commitment"]
+)
+def test_a_header_whose_parts_do_not_give_its_commitment_is_refused(field: str) -> None:
+    document = RecordHeader.of(sealed_record()).to_json()
+    other = RecordHeader.of(sealed_record()).to_json()
+    changed = {
+        "box_hash": to_hex(bytes(32)),
+        "dictionary_hash": to_hex(bytes(32)),
+        "record_version": 2,
+        "key_commitments": other["key_commitments"],
+        "commitment": to_hex(bytes(32)),
+    }
+    with pytest.raises(RecordUnreadable) as refused:
+        read_header(document | {field: changed[field]})
+    assert refused.value.field == "commitment"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("schema", "usufruct-record/2"),
+        ("lane", True),
+        ("lane", 2),
+        ("key_commitments", []),
+        ("key_commitments", ["0x" + "05" * 33]),
+        ("patient", "nobody"),
+        ("box_hash", "0x00"),
+        ("epoch", -1),
+    ],
+)
+def test_a_malformed_header_is_refused_by_field(field: str, value: object) -> None:
+    document = RecordHeader.of(sealed_record()).to_json() | {field: value}
+    with pytest.raises(RecordUnreadable) as refused:
+        read_header(document)
+    assert (refused.value.field or "").startswith(field)
+
+
+def test_a_header_with_missing_or_unknown_keys_is_refused() -> None:
+    document = RecordHeader.of(sealed_record()).to_json()
+    for wrong in ({k: v for k, v in document.items() if k != "lane"}, document | {"box": ""}, []):
+        with pytest.raises(BadParameter):
+            read_header(wrong)

@@ -31,6 +31,7 @@ from marketplace.fhir.extract import extract
 from marketplace.local import EUR, Local, await_health
 from marketplace.sealing.row import Value
 from marketplace.wire import hpke, keyfiles
+from marketplace.wire.canonical import canonical
 from marketplace.wire.terms import ClassTerms, Credential, Purpose
 
 PATIENTS: Final = 200
@@ -206,7 +207,7 @@ class Story:
         self.expect(size == len(members), f"{name}: {size} members, not {len(members)}")
         receipt = self.local.folder / "receipts" / f"{request}.json"
         receipt.parent.mkdir(exist_ok=True)
-        receipt.write_text(json.dumps(answer.receipt))
+        receipt.write_bytes(canonical(answer.receipt))
         return self.tell(
             name,
             "settled",

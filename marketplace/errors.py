@@ -38,58 +38,58 @@ class Refusal(Exception):
 class BadParameter(Refusal):
     """An input outside what its field allows."""
 
-    CODE = "bad-parameter"
+    CODE = "bad_parameter"
 
 
 class MalformedJson(Refusal):
     """Bytes that are not the JSON this format allows."""
 
-    CODE = "malformed-json"
+    CODE = "malformed_json"
 
 
 class BadDictionary(Refusal):
     """A data dictionary that breaks a rule of its schema."""
 
-    CODE = "bad-dictionary"
+    CODE = "bad_dictionary"
 
 
 class RecordUnreadable(Refusal):
     """A sealed record or row that does not open, parse or lie in its domain."""
 
-    CODE = "record-unreadable"
+    CODE = "record_unreadable"
 
 
 class EnvelopeUnreadable(Refusal):
     """An HPKE envelope that does not open under this key and context, or holds the wrong form."""
 
-    CODE = "envelope-unreadable"
+    CODE = "envelope_unreadable"
 
 
 class WrongShare(Refusal):
     """A key share that does not lie on the dealer's committed polynomial."""
 
-    CODE = "wrong-share"
+    CODE = "wrong_share"
 
 
 class TooFewShares(Refusal):
     """Fewer good shares of a record key than its quorum."""
 
-    CODE = "too-few-shares"
+    CODE = "too_few_shares"
 
 
 class MalformedFhir(Refusal):
     """A FHIR bundle that breaks the structure R4 gives it; `field` is the JSON path."""
 
-    CODE = "malformed-fhir"
+    CODE = "malformed_fhir"
 
 
 class WrongUnit(Refusal):
     """A measurement in another unit than the dictionary's."""
 
-    CODE = "wrong-unit"
+    CODE = "wrong_unit"
 
 
 class OutOfDictionary(Refusal):
     """A value outside the bounds or categories of its dictionary variable. Never says the value."""
 
-    CODE = "out-of-dictionary"
+    CODE = "out_of_dictionary"

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from eth_utils.crypto import keccak
-
 from marketplace.chain.adapter import Chain, CommitteeView, Record
 from marketplace.chain.sender import Sender
 from marketplace.errors import Refusal
@@ -22,6 +20,7 @@ from marketplace.peers import Peer
 from marketplace.records import RecordStore
 from marketplace.store import RecordRow
 from marketplace.wire.canonical import canonical
+from marketplace.wire.header import RecordHeader
 from marketplace.wire.http import hex_field
 from marketplace.wire.record import SealedRecord, dump, load
 from marketplace.wire.structs import RecordAttestation, StorageReceipt, require_signed
@@ -269,21 +268,14 @@ def _row(record: SealedRecord, attestation: RecordAttestation) -> RecordRow:
         dataset="0x" + attestation.dataset.hex(),
         patient=attestation.patient,
         version=attestation.version,
-        header=header(record),
+        header=RecordHeader.of(record).to_json(),
         attestation=attestation.to_json(),
         state="received",
         received_at=datetime.now(UTC),
     )
 
 
-def header(record: SealedRecord) -> dict[str, Any]:
-    """The sealed record without ciphertext and shares, with the hash of its box instead."""
-    document: dict[str, Any] = json.loads(dump(record))
-    del document["box"], document["shares"]
-    return document | {"box_hash": "0x" + keccak(record.box).hex()}
-
-
 def deposit(record: SealedRecord, place: int) -> dict[str, Any]:
     """What the custodian at a place is sent: the header, and its own share envelope."""
     shares = json.loads(dump(record))["shares"]
-    return {"record": header(record), "share": shares[place]}
+    return {"record": RecordHeader.of(record).to_json(), "share": shares[place]}

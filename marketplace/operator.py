@@ -82,7 +82,9 @@ class Worker:
                 self.operator.pipeline.resume()
             except Refusal as refusal:
                 log.warning("worker_waits", code=refusal.code, message=refusal.message)
-            except Exception as fault:  # the last stop: a fault in one round must not end all rounds
+            except (
+                Exception
+            ) as fault:  # the last stop: a fault in one round must not end all rounds
                 # Only its kind: an unknown exception's text may quote what was being handled.
                 log.error("worker_fault", kind=type(fault).__name__)
             self._wake.wait(self.operator.config.poll_interval)

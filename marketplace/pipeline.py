@@ -44,7 +44,7 @@ RETRY: Final = frozenset(
         "partial_logs",
         "forged_logs",
         "not_yet_final",
-        "peer-unreachable",
+        "peer_unreachable",
         "quorum_missing",
         "storage_full",
         "storage_unavailable",
@@ -247,9 +247,7 @@ class Pipeline:
         row = self.database.request(request)
         if self.database.computed(request) is None:
             dictionary = self.dictionaries.of(view.dataset)
-            computed, heads = self.vault.compute(
-                _sealed(request, view), row.parameters, dictionary
-            )
+            computed, heads = self.vault.compute(_sealed(request, view), row.parameters, dictionary)
             kept = ComputedRow(
                 request=request,
                 settlement=computed.settlement,

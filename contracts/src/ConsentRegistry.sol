@@ -60,7 +60,9 @@ contract ConsentRegistry is IConsentRegistry, AccessControl, Pausable, SignedMes
         uint16 class; // index in the dataset; 0 if no seat was ever assigned
         uint32 seat; // shard * SHARD_SEATS + place
         uint32 sequence;
-        uint56 earned; // shard's meter when it last went live or was collected
+        // While live, the shard's meter less what was already owed (modulo 2^56); otherwise, what is owed. One
+        // subtraction turns each into the other, so that a first earning costs no slot of its own.
+        uint56 earned;
         uint56 cap; // nano-rho
         uint56 spent; // nano-rho
     }
@@ -104,7 +106,6 @@ contract ConsentRegistry is IConsentRegistry, AccessControl, Pausable, SignedMes
     mapping(ClassId => uint16) private _shardCount;
     mapping(ClassId => mapping(uint256 shard => Shard)) private _shards;
     mapping(DatasetId => mapping(address patient => Consent)) private _consents;
-    mapping(DatasetId => mapping(address patient => uint256)) private _owed;
     mapping(DatasetId => mapping(address patient => Guardian)) private _guardians;
 
     constructor(address admin, IDatasetRegistry datasets, uint40 minimumHorizon, uint40 thawGap)
@@ -164,7 +165,7 @@ contract ConsentRegistry is IConsentRegistry, AccessControl, Pausable, SignedMes
         uint56 maxCost = _requireGrantable(g);
 
         // Effect: leave where the patient was, then take a seat.
-        if (c.state != ConsentState.None) _leave(g.dataset, g.patient, c);
+        if (c.state != ConsentState.None) _leave(g.dataset, c);
         uint56 left = g.cap > c.spent ? g.cap - c.spent : 0;
         if (left < maxCost) revert BudgetTooSmall(left, maxCost);
         _takeSeat(g.class, g.dataset, c);
@@ -237,7 +238,10 @@ contract ConsentRegistry is IConsentRegistry, AccessControl, Pausable, SignedMes
         shard.words[word] = shard.words[word].withMember(place % WORD_SEATS, expiry, exhaustion);
         ++shard.live;
         c.state = ConsentState.Live;
-        c.earned = shard.earned;
+        // From what is owed to the meter less what is owed.
+        unchecked {
+            c.earned = shard.earned - c.earned;
+        }
     }
 
     // --- revocations: no pause, no deadline, no other contract, nothing that could refuse
@@ -266,7 +270,7 @@ contract ConsentRegistry is IConsentRegistry, AccessControl, Pausable, SignedMes
         if (c.state == ConsentState.Moved) return false;
         // Effect: the consent ends, and so does every grant signed up to here.
         ended = c.state != ConsentState.None;
-        if (ended) _leave(dataset, patient, c);
+        if (ended) _leave(dataset, c);
         c.sequence = sequence == type(uint32).max ? sequence : sequence + 1;
         _consents[dataset][patient] = c;
         emit Revoked(patient, dataset, c.sequence);
@@ -311,7 +315,7 @@ contract ConsentRegistry is IConsentRegistry, AccessControl, Pausable, SignedMes
     function _rest(address patient, DatasetId dataset) private {
         Consent memory c = _consents[dataset][patient];
         if (c.state != ConsentState.Live && c.state != ConsentState.Resting) revert NothingToRest(patient);
-        _leave(dataset, patient, c);
+        _leave(dataset, c);
         c.state = ConsentState.RestedByPatient;
         _consents[dataset][patient] = c;
         emit Rested(patient, dataset, true);
@@ -328,7 +332,7 @@ contract ConsentRegistry is IConsentRegistry, AccessControl, Pausable, SignedMes
         uint56 left = c.cap - c.spent;
         if (left < maxCost) revert BudgetTooSmall(left, maxCost);
         // Effect: out of the waiting list first, so that nobody wakes it a second time.
-        _leave(dataset, patient, c);
+        _leave(dataset, c);
         if (_settleIn(class, c, patient, expiry)) emit Woken(patient, dataset);
         else emit Rested(patient, dataset, false);
         _consents[dataset][patient] = c;
@@ -369,7 +373,7 @@ contract ConsentRegistry is IConsentRegistry, AccessControl, Pausable, SignedMes
     // --- leaving
 
     /// Takes a consent out of its word, and books what it spent and earned. Caller stores `c`.
-    function _leave(DatasetId dataset, address patient, Consent memory c) private {
+    function _leave(DatasetId dataset, Consent memory c) private {
         if (c.state == ConsentState.RestedByPatient) {
             c.state = ConsentState.None;
             return;
@@ -377,7 +381,7 @@ contract ConsentRegistry is IConsentRegistry, AccessControl, Pausable, SignedMes
         Shard storage shard = _shards[classOf(dataset, c.class)][_shardOfSeat(c.seat)];
         uint256 place = _placeOfSeat(c.seat);
         if (c.state == ConsentState.Live) {
-            _bookOut(dataset, patient, c, shard, place);
+            _bookOut(c, shard, place);
             uint256 word = place / WORD_SEATS;
             shard.words[word] = shard.words[word].withoutMember(place % WORD_SEATS);
             --shard.live;
@@ -387,13 +391,13 @@ contract ConsentRegistry is IConsentRegistry, AccessControl, Pausable, SignedMes
         c.state = ConsentState.None;
     }
 
-    function _bookOut(DatasetId dataset, address patient, Consent memory c, Shard storage shard, uint256 place) private {
+    function _bookOut(Consent memory c, Shard storage shard, uint256 place) private view {
         uint56 exhaustion = shard.seats[place].exhaustion;
         // No seal lets the meter pass an exhaustion point; were it ever to, a revocation still succeeds.
         c.spent = exhaustion > shard.spent ? c.cap - (exhaustion - shard.spent) : c.cap;
-        uint256 due = shard.earned - c.earned;
-        if (due != 0) _owed[dataset][patient] += due;
-        c.earned = shard.earned;
+        unchecked {
+            c.earned = shard.earned - c.earned;
+        }
     }
 
     /// @inheritdoc IConsentRegistry
@@ -401,7 +405,7 @@ contract ConsentRegistry is IConsentRegistry, AccessControl, Pausable, SignedMes
         if (DATASETS.isUsable(dataset, patient)) revert StillUsable(dataset, patient);
         Consent memory c = _consents[dataset][patient];
         if (c.state == ConsentState.None || c.state == ConsentState.Moved) return;
-        _leave(dataset, patient, c);
+        _leave(dataset, c);
         _consents[dataset][patient] = c;
         emit Expelled(patient, dataset);
     }
@@ -460,8 +464,6 @@ contract ConsentRegistry is IConsentRegistry, AccessControl, Pausable, SignedMes
         // Effect
         if (c.class != 0) _moveSeat(classOf(r.dataset, c.class), c.seat, r.to);
         _consents[r.dataset][r.to] = c;
-        _owed[r.dataset][r.to] += _owed[r.dataset][r.from];
-        delete _owed[r.dataset][r.from];
         delete _guardians[r.dataset][r.from];
         Consent memory moved;
         moved.state = ConsentState.Moved;
@@ -545,7 +547,7 @@ contract ConsentRegistry is IConsentRegistry, AccessControl, Pausable, SignedMes
     function _tidyOut(ClassId class, Shard storage shard, uint256 place, address patient, bool expired) private {
         DatasetId dataset = class.datasetOf();
         Consent memory c = _consents[dataset][patient];
-        _bookOut(dataset, patient, c, shard, place);
+        _bookOut(c, shard, place);
         c.state = expired ? ConsentState.None : ConsentState.Resting;
         _consents[dataset][patient] = c;
         if (expired) emit Expired(patient, dataset);
@@ -632,11 +634,15 @@ contract ConsentRegistry is IConsentRegistry, AccessControl, Pausable, SignedMes
     /// @inheritdoc IConsentRegistry
     function collect(DatasetId dataset, address patient) external onlyMarket returns (uint256 amount) {
         Consent storage c = _consents[dataset][patient];
-        amount = _owed[dataset][patient];
-        if (amount != 0) delete _owed[dataset][patient];
-        if (c.state != ConsentState.Live) return amount;
+        if (c.state != ConsentState.Live) {
+            amount = c.earned;
+            c.earned = 0;
+            return amount;
+        }
         uint56 meter = _shards[classOf(dataset, c.class)][_shardOfSeat(c.seat)].earned;
-        amount += meter - c.earned;
+        unchecked {
+            amount = uint56(meter - c.earned);
+        }
         c.earned = meter;
     }
 
@@ -695,7 +701,7 @@ contract ConsentRegistry is IConsentRegistry, AccessControl, Pausable, SignedMes
         v.sequence = c.sequence;
         v.cap = c.cap;
         v.spent = c.spent;
-        v.owed = _owed[dataset][patient];
+        v.owed = c.earned;
         if (c.class == 0) return v;
         v.class = classOf(dataset, c.class);
         v.shard = _shardOfSeat(c.seat);
@@ -706,7 +712,9 @@ contract ConsentRegistry is IConsentRegistry, AccessControl, Pausable, SignedMes
         v.expiry = seat.expiry;
         if (c.state != ConsentState.Live) return v;
         v.spent = c.cap - (seat.exhaustion - shard.spent);
-        v.owed += shard.earned - c.earned;
+        unchecked {
+            v.owed = uint56(shard.earned - c.earned);
+        }
     }
 
     /// @inheritdoc IConsentRegistry

@@ -7,7 +7,7 @@ import {IERC20Metadata} from "@openzeppelin/contracts/token/ERC20/extensions/IER
 import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {Pausable} from "@openzeppelin/contracts/utils/Pausable.sol";
-import {ReentrancyGuard} from "@openzeppelin/contracts/utils/ReentrancyGuard.sol";
+import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SignedMessages} from "./base/SignedMessages.sol";
 import {TolerantBatch} from "./base/TolerantBatch.sol";
@@ -36,7 +36,7 @@ contract ResearchMarket is
     IResearchMarket,
     AccessControl,
     Pausable,
-    ReentrancyGuard,
+    ReentrancyGuardTransient,
     SignedMessages,
     TolerantBatch,
     UnorderedNonces

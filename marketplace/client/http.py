@@ -10,13 +10,15 @@ from typing import Any
 import httpx
 
 from marketplace.errors import Refusal
-from marketplace.wire.canonical import canonical
+from marketplace.wire.canonical import canonical, parse
 from marketplace.wire.eip712 import Domain, SigningKey, sign
 from marketplace.wire.http import to_hex
 from marketplace.wire.structs import ApiRequest
 
 TIMEOUT_SECONDS = 300.0
 """An upload of hundreds of records waits for chain and custodians."""
+MOST_ANSWER = 64 * 1024 * 1024
+"""Bytes; a receipt of a full shard carries 80 KB of bitmaps, a list of datasets their dictionaries."""
 SIGNATURE_LIFE = 120
 """Seconds that a signed request stays usable."""
 
@@ -68,8 +70,8 @@ class Api:
                 content=content,
                 headers={"Content-Type": "application/json", **headers},
             )
-            document = response.json()
-        except (httpx.HTTPError, ValueError):
+            document = parse(response.content, limit=MOST_ANSWER)
+        except (httpx.HTTPError, Refusal):
             raise OperatorUnreachable(
                 message=f"The operator at {self.url} did not answer.",
                 remedy="Try again later. To revoke now, use a custodian's relay or the chain.",

@@ -19,7 +19,7 @@ from marketplace.wire.structs import VAULT
 class TurnRefused(Refusal):
     """A turn that the chain does not permit, seen from this custodian's node."""
 
-    CODE = "turn-refused"
+    CODE = "turn_refused"
 
 
 @dataclass(frozen=True)
@@ -93,24 +93,24 @@ def still_usable(
 def _require_open(view: RequestView, now: int) -> None:
     if view.stage is not RequestStage.SEALED:
         raise _refused(
-            "request-ended",
+            "request_ended",
             f"The request is {view.stage.name.lower()}.",
             "Nothing is left to turn.",
         )
     if now > view.settle_deadline:
         raise _refused(
-            "deadline-passed",
+            "deadline_passed",
             f"The settle deadline {view.settle_deadline} has passed.",
             "Default the request; the researcher is repaid.",
         )
     if view.lane != VAULT:
-        raise _refused("wrong-lane", "The request is not of the vault lane.", "Use its own lane.")
+        raise _refused("wrong_lane", "The request is not of the vault lane.", "Use its own lane.")
 
 
 def _require_gate_key(view: RequestView, final: RequestView) -> None:
     if view.gate_key == bytes(32):
         raise _refused(
-            "gate-key-missing",
+            "gate_key_missing",
             "The chain has no key of the drawn gate.",
             "Record it, then ask again.",
         )
@@ -125,7 +125,7 @@ def _require_seat(chain: Chain, epoch: int, rules: Rules) -> CommitteeView:
     seats = {member.place: member.signer for member in committee.members}
     if seats.get(rules.place) != rules.signer:
         raise _refused(
-            "wrong-epoch",
+            "wrong_epoch",
             f"This custodian does not hold place {rules.place} in epoch {epoch}.",
             "Ask the custodian that does.",
         )
@@ -135,7 +135,7 @@ def _require_seat(chain: Chain, epoch: int, rules: Rules) -> CommitteeView:
 def _require_cohort(view: RequestView, members: int, least: int) -> None:
     if members != view.members or members < least:
         raise _refused(
-            "cohort-too-small",
+            "cohort_too_small",
             f"The cohort has {members} members; this custodian turns for at least {least}.",
             "Ask with a larger cohort.",
         )
@@ -144,7 +144,7 @@ def _require_cohort(view: RequestView, members: int, least: int) -> None:
 def _require_known(analysis: bytes, known: Collection[bytes]) -> None:
     if analysis not in known:
         raise _refused(
-            "unknown-analysis",
+            "unknown_analysis",
             "This custodian does not know the analysis of this request.",
             "Use a catalogued analysis, or have the custodian add it to its configuration.",
         )

@@ -51,7 +51,7 @@ def load_config(path: Path) -> CustodianConfig:
     """Reads a custodian's configuration.
 
     Raises:
-        Refusal: `bad-configuration`, naming the field.
+        Refusal: `bad_configuration`, naming the field.
     """
     try:
         config = CustodianConfig.model_validate(json.loads(path.read_text(encoding="utf-8")))
@@ -70,7 +70,7 @@ def load_config(path: Path) -> CustodianConfig:
 
 def _bad(field: str, why: str) -> Refusal:
     return Refusal(
-        code="bad-configuration",
+        code="bad_configuration",
         message=f"The custodian's configuration is wrong at {field}: {why}.",
         remedy="Correct the file and start again.",
         field=field,

@@ -34,7 +34,7 @@ PART = 500  # of SQLite's limit on parameters of one statement
 class JournalBehind(Refusal):
     """This journal is older than what its custodian anchored on chain: a restored backup."""
 
-    CODE = "journal-behind"
+    CODE = "journal_behind"
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Journal:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A consistent look. Raises `Refusal` (storage-unavailable)."""
+        """A consistent look. Raises `Refusal` (storage_unavailable)."""
         with transaction(self.engine) as session:
             yield session
 
@@ -110,14 +110,14 @@ class Journal:
             )
 
     def require_intact(self) -> None:
-        """Recomputes the whole hash chain. Raises `Refusal` (journal-damaged)."""
+        """Recomputes the whole hash chain. Raises `Refusal` (journal_damaged)."""
         prev = GENESIS
         with self.reading() as session:
             for entry in session.scalars(select(EntryRow).order_by(EntryRow.height)):
                 expected = entry_hash(entry.height, entry.kind, entry.body, prev)
                 if entry.prev != prev or entry.head != expected:
                     raise Refusal(
-                        code="journal-damaged",
+                        code="journal_damaged",
                         message=f"Journal entry {entry.height} does not hash to its head.",
                         remedy="Restore the newest good copy of the journal.",
                         facts={"height": entry.height},

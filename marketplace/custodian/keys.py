@@ -53,7 +53,7 @@ def create(data: Path, epoch: int) -> dict[str, str]:
 
 
 def load(data: Path) -> Keys:
-    """All keys of a data folder. Raises `Refusal` (key-file)."""
+    """All keys of a data folder. Raises `Refusal` (key_file)."""
     folder = data / FOLDER
     return Keys(
         signer=Signer.of(keyfiles.read(folder / SIGNING)),

@@ -12,12 +12,12 @@ from typing import Any
 
 from marketplace.chain.adapter import Chain
 from marketplace.chain.views import CommitteeView
-from marketplace.custodian.header import RecordHeader, read_header
 from marketplace.custodian.journal import Journal
 from marketplace.custodian.vault import X25519, Vault
 from marketplace.errors import Refusal
 from marketplace.vocabulary import Epoch
 from marketplace.wire.canonical import JSON_LIMIT, canonical, parse
+from marketplace.wire.header import RecordHeader, read_header
 from marketplace.wire.http import to_base64, to_hex
 from marketplace.wire.record import seal_share
 
@@ -29,7 +29,7 @@ def rewrap(chain: Chain, journal: Journal, vault: Vault, epoch: int) -> Iterator
     epoch and share.
 
     Raises:
-        Refusal: `committee-changed`, if n or k differ: such records have to be sealed anew.
+        Refusal: `committee_changed`, if n or k differ: such records have to be sealed anew.
     """
     committee = chain.committee(epoch)
     member = next((m for m in committee.members if m.place == vault.place), None)
@@ -74,7 +74,7 @@ def _note(journal: Journal, commitment: bytes, epoch: int) -> None:
 
 def _changed(message: str) -> Refusal:
     return Refusal(
-        code="committee-changed",
+        code="committee_changed",
         message=message,
         remedy="Shares go over member for member only; have the records sealed and attested anew.",
         field="epoch",

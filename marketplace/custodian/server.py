@@ -6,12 +6,12 @@ from typing import Any
 
 import flask
 
-from marketplace.custodian.header import read_header
 from marketplace.custodian.service import Custodian
 from marketplace.custodian.vault import Deposit
 from marketplace.errors import BadParameter, Refusal
 from marketplace.vocabulary import address, unsigned
 from marketplace.wire import http
+from marketplace.wire.header import read_header
 from marketplace.wire.http import answer, binary_field, hash_field, hex_field, read_body
 from marketplace.wire.record import ENVELOPE_BYTES
 from marketplace.wire.structs import Erasure, Revocation, Settlement

@@ -122,7 +122,7 @@ class Custodian:
         On disk before it is answered; asked again, the same bytes.
 
         Raises:
-            TurnRefused, Equivocation, JournalBehind, Refusal (storage-full) and what
+            TurnRefused, Equivocation, JournalBehind, Refusal (storage_full) and what
             `sealed_request` raises. Nothing was released then.
         """
         with self._turning[request[-1] % LOCKS]:
@@ -195,7 +195,7 @@ class Custodian:
     def _turn_answer(self, row: TurnRow) -> dict[str, Any]:
         if row.envelope is None:
             raise TurnRefused(
-                code="request-ended",
+                code="request_ended",
                 message="This request has ended, and its envelope was destroyed.",
                 remedy="Nothing is left to turn.",
             )
@@ -246,7 +246,7 @@ class Custodian:
     ) -> None:
         if self.journal.turn(settlement.request) is None:
             raise TurnRefused(
-                code="not-turned",
+                code="not_turned",
                 message="This custodian did not turn its key for this request.",
                 remedy="Ask it to turn first, or settle with those that did.",
             )
@@ -332,7 +332,7 @@ def require_equal(given: Settlement, expected: Settlement) -> None:
     for name, value in given.to_json().items():
         if mine[name] != value:
             raise TurnRefused(
-                code="settlement-mismatch",
+                code="settlement_mismatch",
                 message=f"The settlement's {name} is not what this custodian finds.",
                 remedy="Settle what was computed for the sealed request, unchanged.",
                 field=name,

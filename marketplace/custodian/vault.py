@@ -9,7 +9,6 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from marketplace.chain.adapter import Chain
-from marketplace.custodian.header import RecordHeader
 from marketplace.custodian.journal import Journal
 from marketplace.custodian.keys import Keys
 from marketplace.custodian.models import ErasedRow, ShareRow
@@ -17,6 +16,7 @@ from marketplace.errors import EnvelopeUnreadable, Refusal
 from marketplace.wire import feldman, hpke
 from marketplace.wire.canonical import canonical
 from marketplace.wire.feldman import Share
+from marketplace.wire.header import RecordHeader
 from marketplace.wire.http import to_hex
 from marketplace.wire.record import share_info
 from marketplace.wire.structs import StorageReceipt, sign
@@ -28,7 +28,7 @@ X25519 = 1
 class RecordRefused(Refusal):
     """A share whose record the chain does not know, or not any more."""
 
-    CODE = "record-refused"
+    CODE = "record_refused"
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Vault:
         The share is on disk before the receipt exists. Asked again, the answer is the same.
 
         Raises:
-            RecordRefused, EnvelopeUnreadable, WrongShare, Refusal (storage-full): nothing was kept.
+            RecordRefused, EnvelopeUnreadable, WrongShare, Refusal (storage_full): nothing was kept.
         """
         self._require_ours(offered)
         self._require_on_chain(offered)
@@ -84,46 +84,46 @@ class Vault:
         context = offered.header.context
         registry = self._chain.manifest.address("DatasetRegistry")
         if (context.chain_id, context.registry) != (self._chain.chain_id, registry):
-            raise _refused("wrong-market", "The record is sealed for another chain or registry.")
+            raise _refused("wrong_market", "The record is sealed for another chain or registry.")
         if offered.index != self.index:
-            raise _refused("wrong-place", f"This custodian holds the shares of index {self.index}.")
+            raise _refused("wrong_place", f"This custodian holds the shares of index {self.index}.")
         if self._journal.is_erased(offered.header.commitment):
-            raise _refused("record-erased", "This record was erased; its share never comes back.")
+            raise _refused("record_erased", "This record was erased; its share never comes back.")
 
     def _require_on_chain(self, offered: Deposit) -> None:
         """The chain's record has this commitment, pending or in use, for the bound address."""
         context, commitment = offered.header.context, offered.header.commitment
         record = self._chain.record_of(context.dataset, offered.holder)
         if record.erased and record.pending != commitment:
-            raise _refused("record-erased", "The chain has this record as erased.")
+            raise _refused("record_erased", "The chain has this record as erased.")
         if record.suspended and record.pending != commitment:
-            raise _refused("record-suspended", "The chain has this record as suspended.")
+            raise _refused("record_suspended", "The chain has this record as suspended.")
         bound = {
             record.pending: (record.pending_bound_to, record.pending_version),
             record.commitment: (record.bound_to, record.version),
         }.get(commitment)
         if bound is None:
             raise _refused(
-                "not-attested", "No attested record of this patient has this commitment."
+                "not_attested", "No attested record of this patient has this commitment."
             )
         if bound != (context.patient, context.record_version):
-            raise _refused("wrong-binding", "The record is bound to another address or version.")
+            raise _refused("wrong_binding", "The record is bound to another address or version.")
 
     def seat(self) -> Seat:
         """This custodian's place in the current epoch, as the chain has it."""
         committee = self._chain.committee(self._chain.current_epoch())
         member = next((m for m in committee.members if m.place == self.place), None)
         if member is None or member.signer != self._keys.signer.address:
-            raise _refused("wrong-epoch", f"This custodian has no seat in epoch {committee.epoch}.")
+            raise _refused("wrong_epoch", f"This custodian has no seat in epoch {committee.epoch}.")
         secret = self._keys.for_public(member.keys[X25519])
         if secret is None:
-            raise _refused("key-missing", "This custodian lacks the key that the committee lists.")
+            raise _refused("key_missing", "This custodian lacks the key that the committee lists.")
         return Seat(committee.epoch, committee.quorum, secret)
 
     def _open(self, offered: Deposit, seat: Seat) -> Share:
         header = offered.header
         if header.epoch != seat.epoch or len(header.key_commitments) != seat.quorum:
-            raise _refused("wrong-epoch", f"Seal shares for epoch {seat.epoch}, k {seat.quorum}.")
+            raise _refused("wrong_epoch", f"Seal shares for epoch {seat.epoch}, k {seat.quorum}.")
         return open_share(header, offered, seat.secret)
 
     def _keep(self, offered: Deposit, share: Share) -> bytes:
@@ -143,7 +143,7 @@ class Vault:
         )
         with self._journal.writing() as session:
             if session.get(ErasedRow, header.commitment) is not None:
-                raise _refused("record-erased", "This record was erased meanwhile.")
+                raise _refused("record_erased", "This record was erased meanwhile.")
             session.merge(row)
             body = {"commitment": to_hex(header.commitment), "epoch": int(header.epoch)}
             self._journal.append(session, "share-stored", body)
@@ -154,13 +154,13 @@ class Vault:
         return nonce + AESGCM(self._keys.storage).encrypt(nonce, share.to_bytes(), commitment)
 
     def unlock(self, row: ShareRow) -> Share:
-        """A share from its row, bound to its commitment. Raises `Refusal` (share-damaged)."""
+        """A share from its row, bound to its commitment. Raises `Refusal` (share_damaged)."""
         nonce, sealed = row.sealed[:NONCE_BYTES], row.sealed[NONCE_BYTES:]
         try:
             raw = AESGCM(self._keys.storage).decrypt(nonce, sealed, row.commitment)
         except InvalidTag:
             raise Refusal(
-                code="share-damaged",
+                code="share_damaged",
                 message="A share in this custodian's journal file was damaged or replaced.",
                 remedy="Restore the newest good copy of the journal and storage key.",
             ) from None

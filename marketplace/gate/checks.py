@@ -15,7 +15,7 @@ from marketplace.wire.structs import VAULT, RequestTerms
 class GateRefused(Refusal):
     """A request that this gate does not serve, or not yet."""
 
-    CODE = "gate-refused"
+    CODE = "gate_refused"
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ def drawn_request(chain: Chain, request: bytes, gate: str) -> tuple[RequestView,
     if view.gate != gate:
         raise not_drawn()
     if view.stage is not RequestStage.SEALED or chain.now() > view.settle_deadline:
-        raise _refused("request-ended", "The request has ended.", "Nothing is left to compute.")
+        raise _refused("request_ended", "The request has ended.", "Nothing is left to compute.")
     if view.lane != VAULT:
-        raise _refused("wrong-lane", "The request is not of the vault lane.", "Use its own lane.")
+        raise _refused("wrong_lane", "The request is not of the vault lane.", "Use its own lane.")
     return view, cohort
 
 
@@ -64,7 +64,7 @@ def open_request(chain: Chain, request: bytes, gate: str, key: bytes, least: int
     final = chain.request(request, chain.finalized())
     if (view.gate_key, final.gate_key) != (key, key):
         raise _refused(
-            "gate-key-missing",
+            "gate_key_missing",
             "This gate's key is in no final block.",
             "Record it, then ask again.",
         )
@@ -82,7 +82,7 @@ def open_request(chain: Chain, request: bytes, gate: str, key: bytes, least: int
 def not_drawn() -> GateRefused:
     """The refusal of a request that is another gate's, or nobody's yet."""
     return _refused(
-        "not-drawn",
+        "not_drawn",
         "This gate was not drawn for this request.",
         "Ask the gate that the chain names.",
     )
@@ -91,7 +91,7 @@ def not_drawn() -> GateRefused:
 def _require_cohort(members: int, least: int) -> None:
     if members < least:
         raise _refused(
-            "cohort-too-small",
+            "cohort_too_small",
             f"The cohort has {members} members; this gate opens at least {least}.",
             "Ask with a larger cohort.",
         )

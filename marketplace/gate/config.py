@@ -48,7 +48,7 @@ def load_config(path: Path) -> GateConfig:
     """Reads a gate's configuration.
 
     Raises:
-        Refusal: `bad-configuration`, naming the field.
+        Refusal: `bad_configuration`, naming the field.
     """
     try:
         config = GateConfig.model_validate(json.loads(path.read_text(encoding="utf-8")))
@@ -67,7 +67,7 @@ def load_config(path: Path) -> GateConfig:
 
 def _bad(field: str, why: str) -> Refusal:
     return Refusal(
-        code="bad-configuration",
+        code="bad_configuration",
         message=f"The gate's configuration is wrong at {field}: {why}.",
         remedy="Correct the file and start again.",
         field=field,

@@ -42,6 +42,6 @@ def create(data: Path) -> dict[str, str]:
 
 
 def load(data: Path) -> Keys:
-    """Both keys of a data folder. Raises `Refusal` (key-file)."""
+    """Both keys of a data folder. Raises `Refusal` (key_file)."""
     folder = data / FOLDER
     return Keys(Signer.of(keyfiles.read(folder / SIGNING)), keyfiles.read(folder / MASTER))

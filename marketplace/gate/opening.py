@@ -21,7 +21,7 @@ from marketplace.wire import dictionary as wire
 from marketplace.wire import feldman
 from marketplace.wire.feldman import Share
 from marketplace.wire.record import RecordContext, open_box, record_commitment, record_leaf
-from ml.dp.domain import Table, Variable
+from ml.dp.domain import Table
 
 Row = tuple[int | None, ...]
 
@@ -127,21 +127,3 @@ def table_of(dictionary: wire.Dictionary, rows: Sequence[Row | None]) -> Table:
         columns[variable.name] = np.array([value or 0 for value in values], dtype=np.int64)
         valid[variable.name] = np.array([value is not None for value in values], dtype=np.bool_)
     return Table(columns, valid, len(cells))
-
-
-def variables_of(dictionary: wire.Dictionary) -> dict[str, Variable]:
-    """The dictionary as the analyses read it: bounds as fixed-point integers."""
-    return {each.name: _variable(each) for each in dictionary.variables}
-
-
-def _variable(each: wire.Variable) -> Variable:
-    if each.kind is wire.Kind.CATEGORY:
-        return Variable(each.name, "category", categories=each.categories)
-    return Variable(
-        each.name,
-        "number",
-        unit=each.unit,
-        lower=each.domain.start,
-        upper=each.domain.stop - 1,
-        decimals=each.decimals,
-    )

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 class QuorumMissing(Refusal):
     """Fewer custodians turned, and turned rightly, than the quorum."""
 
-    CODE = "quorum-missing"
+    CODE = "quorum_missing"
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def ask_all(
     seated = [each for each in custodians if each.place in question.signers]
     pool = ThreadPoolExecutor(max(1, len(seated)))
     waiting = {pool.submit(_ask, question, each, timeout): each.place for each in seated}
-    faults: dict[int, str] = dict.fromkeys(question.signers, "peer-unreachable")
+    faults: dict[int, str] = dict.fromkeys(question.signers, "peer_unreachable")
     turns: dict[int, Turn] = {}
     for future in _as_they_come(list(waiting), turns, quorum, timeout, grace):
         place = waiting[future]
@@ -123,7 +123,7 @@ def ask_all(
         except Exception as fault:
             # A custodian whose answer trips this gate is at fault; the others still count.
             logger.warning("custodian %s: %s", place, type(fault).__name__)
-            faults[place] = "unreadable-answer"
+            faults[place] = "unreadable_answer"
     pool.shutdown(wait=False, cancel_futures=True)
     return (
         [turns[place] for place in sorted(turns)],

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from marketplace.analyses import CATALOGUE, Analysis
+from marketplace.analyses.variables import variables_of
 from marketplace.chain.adapter import Chain, RequestStage
 from marketplace.errors import Refusal
 from marketplace.gate.checks import (
@@ -22,7 +23,7 @@ from marketplace.gate.config import Endpoint
 from marketplace.gate.journal import Journal
 from marketplace.gate.keys import Keys
 from marketplace.gate.models import ComputationRow
-from marketplace.gate.opening import Ciphertext, Opened, Opener, table_of, variables_of
+from marketplace.gate.opening import Ciphertext, Opened, Opener, table_of
 from marketplace.gate.quorum import Fault, Question, Turn, ask_all, missing
 from marketplace.gate.staging import Staging
 from marketplace.vocabulary import CustodianIndex, DatasetId, RequestId
@@ -112,7 +113,7 @@ class Gate:
         """Takes a page of ciphertexts ahead of `compute`. Returns how many members are held.
 
         Raises:
-            GateRefused (not-drawn): so that strangers cannot fill the memory. Refusal (staging-full).
+            GateRefused (not_drawn): so that strangers cannot fill the memory. Refusal (staging_full).
         """
         for held in (*self.staging.requests(), request):
             view = self.chain.request(held)
@@ -134,7 +135,7 @@ class Gate:
         On disk before it is answered. Noise that was drawn and not kept was seen by nobody.
 
         Raises:
-            GateRefused, QuorumMissing, Refusal (storage-full) and what `open_request` raises.
+            GateRefused, QuorumMissing, Refusal (storage_full) and what `open_request` raises.
         """
         with self._computing[request[-1] % LOCKS]:
             kept = self.journal.find(request)
@@ -218,7 +219,7 @@ class Gate:
         )
         result: Opened = opener.open_all(opened.stored, ciphertexts, turns)
         good = [turn for turn in turns if turn.place not in result.wrong]
-        faults = [*faults, *(Fault(place, "wrong-share") for place in sorted(result.wrong))]
+        faults = [*faults, *(Fault(place, "wrong_share") for place in sorted(result.wrong))]
         if len(good) < quorum:
             raise missing(quorum, len(good), faults)
         return table_of(asked.dictionary, result.rows), good, faults
@@ -290,7 +291,7 @@ def _require_asked(
 
 def _mismatch(field: str, message: str) -> GateRefused:
     return GateRefused(
-        code=f"wrong-{field}",
+        code=f"wrong_{field}",
         message=message,
         remedy=f"Send the {field} of this very request, unchanged.",
         field=field,

@@ -30,7 +30,7 @@ class Staging:
         """Adds or replaces members' ciphertexts. Returns how many are held for this request.
 
         Raises:
-            Refusal: `staging-full`; nothing was added.
+            Refusal: `staging_full`; nothing was added.
         """
         with self._lock:
             held = self._held.get(request, {})
@@ -38,7 +38,7 @@ class Staging:
             size = self._bytes - _size(held) + _size(merged)
             if size > self._most:
                 raise Refusal(
-                    code="staging-full",
+                    code="staging_full",
                     message="This gate holds as much ciphertext as it may.",
                     remedy="Finish or drop other requests first, then send the pages again.",
                 )

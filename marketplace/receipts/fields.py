@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from marketplace.vocabulary import Address, address, unsigned
+from marketplace.wire.canonical import is_shallow
 from marketplace.wire.http import binary_field, hash_field, hex_field, require_keys
 from marketplace.wire.solidity import malformed
 
@@ -15,20 +15,10 @@ DEEPEST = 16
 MOST_DIGITS = 20  # of 64 bits; the bound keeps a hostile number from being parsed at all
 
 
-_OTHER_THAN_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[^\[\]{}"]+', re.DOTALL)
-
-
 def require_shallow(raw: bytes) -> None:
-    """Raises `Refusal` for JSON nested deeper than any receipt, before anything parses it.
-
-    The libraries below web3 raise Python's recursion limit so far that the interpreter's own JSON
-    reader, given enough brackets, would run off the stack and take the process with it.
-    """
-    depth = 0
-    for bracket in _OTHER_THAN_BRACKETS.sub(b"", raw):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > DEEPEST:
-            raise malformed("$", "is nested too deeply")
+    """Raises `Refusal` for JSON nested deeper than any receipt, before anything parses it."""
+    if not is_shallow(raw, DEEPEST):
+        raise malformed("$", "is nested too deeply")
 
 
 class Fields:

@@ -7,6 +7,7 @@ Canonical JSON here: keys sorted by code point, no white space, UTF-8, whole num
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, NoReturn
@@ -18,6 +19,9 @@ from marketplace.errors import MalformedJson, Refusal
 
 LARGEST_INTEGER = 2**53
 JSON_LIMIT = 1 << 20  # bytes; every format of this package is far smaller
+DEEPEST = 64  # levels; FHIR bundles have about 12
+
+_OTHER_THAN_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[^\[\]{}"]+', re.DOTALL)
 
 
 def canonical(value: object) -> bytes:
@@ -55,6 +59,12 @@ def parse(
             field="$",
             facts={"bytes": len(data), "limit": limit},
         )
+    if not is_shallow(data):
+        raise refusal(
+            message=f"The JSON is nested more than {DEEPEST} levels deep.",
+            remedy="Send a flatter document.",
+            field="$",
+        )
     try:
         return json.loads(
             data.decode("utf-8"),
@@ -68,6 +78,20 @@ def parse(
             remedy="Send UTF-8 JSON without NaN, Infinity or excessive nesting.",
             field="$",
         ) from None
+
+
+def is_shallow(data: bytes, deepest: int = DEEPEST) -> bool:
+    """Whether no bracket of this JSON is nested deeper than `deepest`. To be asked before parsing.
+
+    The libraries below web3 raise Python's recursion limit so far that the interpreter's own JSON
+    reader, given enough brackets, would run off the stack and take the process with it.
+    """
+    depth = 0
+    for bracket in _OTHER_THAN_BRACKETS.sub(b"", data):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > deepest:
+            return False
+    return True
 
 
 def tagged_hash(tag: str, types: Sequence[str], values: Sequence[object]) -> bytes:

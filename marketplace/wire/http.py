@@ -29,21 +29,21 @@ THREADS: Final = 8
 PROBLEM: Final = "application/problem+json"
 
 STATUS: Final[Mapping[str, int]] = {
-    "bad-parameter": 400,
-    "malformed-json": 400,
+    "bad_parameter": 400,
+    "malformed_json": 400,
     "malformed_message": 400,
-    "body-too-large": 413,
-    "storage-full": 507,
-    "storage-unavailable": 503,
+    "body_too_large": 413,
+    "storage_full": 507,
+    "storage_unavailable": 503,
     "node_unreachable": 503,
     "node_fault": 503,
     "stale_head": 503,
     "not_yet_final": 503,
     "reorganised": 503,
-    "journal-behind": 503,
-    "not-ready": 503,
+    "journal_behind": 503,
+    "not_ready": 503,
     "equivocation": 409,
-    "already-settled": 409,
+    "already_settled": 409,
 }
 """Statuses by refusal code; every other refusal is 422: understood, and declined."""
 
@@ -103,7 +103,7 @@ def problem_document(refusal: Refusal) -> dict[str, Any]:
 
 def _http_problem(error: Exception) -> flask.Response:
     status = error.code if isinstance(error, HTTPException) and error.code else 500
-    codes = {404: "no-such-route", 405: "wrong-method", 413: "body-too-large"}
+    codes = {404: "no_such_route", 405: "wrong_method", 413: "body_too_large"}
     document = {
         "type": "about:blank",
         "title": error.name if isinstance(error, HTTPException) else "Error",
@@ -111,7 +111,7 @@ def _http_problem(error: Exception) -> flask.Response:
         "detail": "The body is larger than this route allows."
         if status == 413
         else "See the status.",
-        "code": codes.get(status, "http-error"),
+        "code": codes.get(status, "http_error"),
         "remedy": "Send a smaller body." if status == 413 else "Check method, path and headers.",
     }
     return _problem_response(status, document)
@@ -125,7 +125,7 @@ def _fault(error: Exception) -> flask.Response:
         "title": "Internal fault",
         "status": 500,
         "detail": "This process met a fault of its own; nothing was released.",
-        "code": "internal-fault",
+        "code": "internal_fault",
         "remedy": "Try again; if it persists, its host must look at the log.",
     }
     return _problem_response(500, document)
@@ -149,7 +149,7 @@ def read_body(
     length = flask.request.content_length
     if length is None or length > limit:
         raise Refusal(
-            code="body-too-large",
+            code="body_too_large",
             message=f"The body must have a stated length of at most {limit} bytes.",
             remedy="Send less at a time, with a Content-Length.",
         )

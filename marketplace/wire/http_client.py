@@ -17,7 +17,7 @@ MOST_ANSWER = 64 * 1024 * 1024
 class PeerUnreachable(Refusal):
     """The other process did not answer, not in time, or not in its format."""
 
-    CODE = "peer-unreachable"
+    CODE = "peer_unreachable"
 
 
 def post(

@@ -70,7 +70,7 @@ def read(path: Path) -> bytes:
     """The 32 bytes of a key file.
 
     Raises:
-        Refusal: `key-file`, if it is missing, readable by others, or no key. Never shows content.
+        Refusal: `key_file`, if it is missing, readable by others, or no key. Never shows content.
     """
     try:
         mode = path.stat().st_mode
@@ -88,7 +88,7 @@ def read(path: Path) -> bytes:
 
 def _bad(path: Path, problem: str, remedy: str) -> Refusal:
     return Refusal(
-        code="key-file",
+        code="key_file",
         message=f"The key file {path.name} {problem}.",
         remedy=remedy,
         field=path.name,

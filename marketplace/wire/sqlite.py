@@ -28,7 +28,7 @@ def open_journal(path: Path, migrations: Path, max_pages: int | None = None) -> 
         max_pages: SQLite's `max_page_count`, to bound the file's size.
 
     Raises:
-        Refusal: `storage-full`, `storage-unavailable`.
+        Refusal: `storage_full`, `storage_unavailable`.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     engine = create_engine(f"sqlite:///{path}")
@@ -48,7 +48,7 @@ def transaction(engine: Engine) -> Iterator[Session]:
     """One transaction, all or nothing; writers wait for each other.
 
     Raises:
-        Refusal: `storage-full`, `storage-unavailable`; nothing was written then.
+        Refusal: `storage_full`, `storage_unavailable`; nothing was written then.
     """
     with refusing(), Session(engine, expire_on_commit=False) as session, session.begin():
         yield session
@@ -62,7 +62,7 @@ def refusing() -> Iterator[None]:
     except DatabaseError as error:
         full = "full" in str(error.orig).lower()
         raise Refusal(
-            code="storage-full" if full else "storage-unavailable",
+            code="storage_full" if full else "storage_unavailable",
             message="This process's journal is full." if full else "The journal cannot be written.",
             remedy="Free disk space and try again; nothing was written and nothing released.",
         ) from None

@@ -73,19 +73,19 @@ LIES: dict[str, tuple[Lie, str]] = {
     "no certificate": (lambda own, _: own | {"signature": "0x"}, "bad_signature"),
     "envelope of another place": (
         lambda own, all_: own | {"envelope": all_[1]["envelope"]},
-        "envelope-unreadable",
+        "envelope_unreadable",
     ),
     "envelope cut short": (
         lambda own, _: own | {"envelope": to_base64(base64.b64decode(own["envelope"])[:-1])},
-        "envelope-unreadable",
+        "envelope_unreadable",
     ),
-    "not base64": (lambda own, _: own | {"envelope": "?"}, "bad-parameter"),
+    "not base64": (lambda own, _: own | {"envelope": "?"}, "bad_parameter"),
     "journal of text": (
         lambda own, _: own | {"journal": own["journal"] | {"height": "much"}},
-        "bad-parameter",
+        "bad_parameter",
     ),
-    "missing keys": (lambda own, _: {"place": own["place"]}, "bad-parameter"),
-    "a list": (lambda _own, _all: [1], "peer-unreachable"),
+    "missing keys": (lambda own, _: {"place": own["place"]}, "bad_parameter"),
+    "a list": (lambda _own, _all: [1], "peer_unreachable"),
 }
 
 
@@ -128,7 +128,7 @@ def test_wrong_shares_are_named_and_two_honest_custodians_suffice(
     with served(create_app(wrong_shares(world, place, tmp_path))) as liar:
         asked = [liar if i == place else url for i, url in enumerate(urls)]
         answer = compute(world, asked, request)
-    assert faults(answer) == {place: "wrong-share"}
+    assert faults(answer) == {place: "wrong_share"}
     assert [each["place"] for each in answer["turns"]] == [i for i in range(3) if i != place]
 
 
@@ -141,9 +141,9 @@ def test_wrong_shares_without_a_second_honest_custodian_are_no_quorum_and_no_ans
         pytest.raises(Refusal) as caught,
     ):
         compute(world, [liar, urls[1], DEAD], request)
-    assert caught.value.code == "quorum-missing"
-    assert "0 (wrong-share)" in caught.value.message
-    assert "2 (peer-unreachable)" in caught.value.message
+    assert caught.value.code == "quorum_missing"
+    assert "0 (wrong_share)" in caught.value.message
+    assert "2 (peer_unreachable)" in caught.value.message
     assert world.gate([]).journal.find(request) is None
 
 
@@ -152,7 +152,7 @@ def test_a_dead_custodian_is_named_and_the_others_suffice(
 ) -> None:
     request = sealed(world, "dead")
     answer = compute(world, [urls[0], DEAD, urls[2]], request)
-    assert faults(answer) == {1: "peer-unreachable"}
+    assert faults(answer) == {1: "peer_unreachable"}
     assert [each["place"] for each in answer["turns"]] == [0, 2]
 
 
@@ -162,11 +162,11 @@ def test_no_k_minus_one_custodians_open_anything(world: CustodyWorld, urls: list
         asked = [urls[i] if i == alone else DEAD for i in range(3)]
         with pytest.raises(Refusal) as caught:
             compute(world, asked, request)
-        assert caught.value.code == "quorum-missing"
+        assert caught.value.code == "quorum_missing"
         assert "1 of 2" in caught.value.message
     with pytest.raises(Refusal) as caught:
         compute(world, [urls[1], urls[1], urls[1]], request)  # one, three times
-    assert caught.value.code == "quorum-missing"
+    assert caught.value.code == "quorum_missing"
     assert faults(compute(world, urls, request)) == {}
 
 
@@ -192,7 +192,7 @@ def test_a_share_that_was_tampered_with_on_disk_is_never_sent(
         true, row.sealed = row.sealed, row.sealed[:-1] + bytes([row.sealed[-1] ^ 1])
     with served_custodian(custodian) as url, pytest.raises(Refusal) as caught:
         post(url, "/turns", {"request": to_hex(request)}, timeout=60)
-    assert caught.value.code == "share-damaged"
+    assert caught.value.code == "share_damaged"
     assert custodian.journal.turn(request) is None
     with custodian.journal.writing() as session:
         session.get_one(ShareRow, commitment).sealed = true

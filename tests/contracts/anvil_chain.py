@@ -70,10 +70,12 @@ class AnvilChain(Chain):
             for slot, value in slots.items()
         ]
         for start in range(0, len(calls), _BATCH):
-            self._post([
-                {"jsonrpc": "2.0", "id": n, "method": method, "params": parameters}
-                for n, (method, parameters) in enumerate(calls[start : start + _BATCH])
-            ])
+            self._post(
+                [
+                    {"jsonrpc": "2.0", "id": n, "method": method, "params": parameters}
+                    for n, (method, parameters) in enumerate(calls[start : start + _BATCH])
+                ]
+            )
 
     @contextmanager
     def rolled_back(self) -> Iterator[None]:

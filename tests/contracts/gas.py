@@ -39,6 +39,7 @@ CEILINGS: Figures = {
     "withdraw_earnings_after_revoke_to_fresh_address": 70_000 + NEW_TOKEN_BALANCE,
 }
 
+
 def render(figures: Figures) -> str:
     """The snapshot's text: a line `name gas` for each figure, sorted by name."""
     return "".join(f"{name} {gas}\n" for name, gas in sorted(figures.items()))

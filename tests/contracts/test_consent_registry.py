@@ -177,7 +177,10 @@ def test_a_revocation_ends_the_consent_and_uses_its_sequence_up(world: World) ->
 
 def test_a_revocation_before_any_grant_still_uses_the_sequence_up(world: World) -> None:
     held_back = world.grant_of("ada")
-    assert world.chain.read(world.consents.functions.revoke(address("ada"), world.dataset), "ada") is False
+    assert (
+        world.chain.read(world.consents.functions.revoke(address("ada"), world.dataset), "ada")
+        is False
+    )
     world.revoke("ada")
     with refusing("WrongSequence", 2, 1):
         world.consent("ada", "grant", held_back)
@@ -280,7 +283,9 @@ def test_a_place_left_for_another_class_is_given_to_the_next_one(crowd: World) -
     crowd.grant("ben", 2)
     crowd.join("stranger")
     assert crowd.view("stranger")["place"] == 1
-    assert crowd.read(crowd.consents, "patientsAt", crowd.class_id(), 0, [1]) == [address("stranger")]
+    assert crowd.read(crowd.consents, "patientsAt", crowd.class_id(), 0, [1]) == [
+        address("stranger")
+    ]
 
 
 def test_a_free_place_waits_while_a_cohort_is_counted(crowd: World) -> None:

@@ -1,6 +1,11 @@
-"""Every Solidity test file, as one test each: forge runs once, its JSON is read back."""
+"""Every Solidity test file, as one test each: forge runs once, its JSON is read back.
+
+`make test` runs forge's profile `quick` (256 runs a fuzz test, a campaign of 32 x 100), `make test-long`
+its profile `long` (10,000 and 256 x 500).
+"""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,14 +16,25 @@ CONTRACTS = Path(__file__).resolve().parents[2] / "contracts"
 FORGE = CONTRACTS / "node_modules" / ".bin" / "forge"
 FILES = sorted(p.relative_to(CONTRACTS).as_posix() for p in CONTRACTS.glob("test/**/*.t.sol"))
 
+LEAST_SUCCESS = 0.10
+"""Share of an action's calls in the campaign that must succeed: what never happens shows nothing."""
+
 pytestmark = pytest.mark.timeout(2400)
+
+Verdicts = dict[str, dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def verdicts() -> dict[str, dict[str, Any]]:
+def verdicts(request: pytest.FixtureRequest) -> Verdicts:
     """`test/File.t.sol:Contract` -> test signature -> verdict (judged below)."""
+    profile = "long" if request.config.getoption("--long") else "quick"
     run = subprocess.run(
-        [FORGE, "test", "--json"], cwd=CONTRACTS, capture_output=True, text=True, check=False
+        [FORGE, "test", "--json"],
+        cwd=CONTRACTS,
+        env={**os.environ, "FOUNDRY_PROFILE": profile},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     start = run.stdout.find("{")
     assert start >= 0, f"forge printed no results:\n{run.stdout}\n{run.stderr}"
@@ -27,7 +43,7 @@ def verdicts() -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_forge_suite_passes(file: str, verdicts: dict[str, dict[str, Any]]) -> None:
+def test_forge_suite_passes(file: str, verdicts: Verdicts) -> None:
     ran = {
         f"{name}.{test}": verdict
         for name, tests in verdicts.items()
@@ -41,3 +57,23 @@ def test_forge_suite_passes(file: str, verdicts: dict[str, dict[str, Any]]) -> N
         if verdict["status"] != "Success"
     }
     assert not unproven
+
+
+def test_every_action_of_the_campaign_succeeds_often_enough(verdicts: Verdicts) -> None:
+    """The campaign lets a refused action revert, so forge's count of reverts is that of refusals."""
+    laws = verdicts["test/invariant/Laws.t.sol:LawsTest"]["invariant_every_law_holds()"]
+    metrics = laws["kind"]["Invariant"]["metrics"]
+    shares = {action: _share(counts) for action, counts in metrics.items()}
+    _print_table(shares)
+    rare = {action: share for action, share in shares.items() if share < LEAST_SUCCESS}
+    assert shares
+    assert not rare
+
+
+def _share(counts: dict[str, int]) -> float:
+    return 1 - (counts["reverts"] + counts["discards"]) / counts["calls"]
+
+
+def _print_table(shares: dict[str, float]) -> None:
+    for action, share in sorted(shares.items(), key=lambda item: item[1]):
+        print(f"{action.rpartition('.')[2]:20} {share:6.1%} succeeded")

@@ -123,7 +123,7 @@ def test_one_answer_from_turn_to_settlement_on_chain(
         signer = recover(certificate, world.chain.domain("ResearchMarket"), signature)
         assert signer == world.chain.committee().members[turn["place"]].signer
     world.sender.send("ResearchMarket", "settle", settlement, sealed, quorum)
-    refused("request-ended", turn_at, urls[0], keyed)
+    refused("request_ended", turn_at, urls[0], keyed)
     custodian = world.custodian(0)
     custodian.watch.drop_ended()  # a record erased later must not survive in an old envelope
     kept = custodian.journal.turn(keyed)
@@ -138,7 +138,7 @@ def test_a_turn_is_answered_twice_with_the_same_bytes(urls: list[str], keyed: by
 
 def test_no_turn_before_the_gates_key_is_on_chain(world: CustodyWorld, urls: list[str]) -> None:
     request = world.seal_request("no key")
-    refused("gate-key-missing", turn_at, urls[0], request)
+    refused("gate_key_missing", turn_at, urls[0], request)
     refused("not_sealed", turn_at, urls[0], keccak(text="never opened"))
 
 
@@ -148,14 +148,14 @@ def test_no_turn_for_an_analysis_that_is_not_known(
     terms = world.mean_terms("unknown", analysis="everything.v1")
     request = world.seal_request("unknown", terms)
     world.record_key(request, post(gate, "/keys", {"request": to_hex(request)}, timeout=60))
-    refused("unknown-analysis", turn_at, urls[0], request)
-    refused("wrong-analysis", compute, world, gate, request)
+    refused("unknown_analysis", turn_at, urls[0], request)
+    refused("wrong_analysis", compute, world, gate, request)
 
 
 def test_no_turn_for_a_cohort_under_the_custodians_own_floor(
     world: CustodyWorld, keyed: bytes
 ) -> None:
-    for floor, code in ((len(NAMES) + 1, "cohort-too-small"), (len(NAMES), None)):
+    for floor, code in ((len(NAMES) + 1, "cohort_too_small"), (len(NAMES), None)):
         with served_custodian(world.custodian(2, minimum_cohort=floor)) as url:
             if code is not None:
                 refused(code, turn_at, url, keyed)
@@ -168,7 +168,7 @@ def test_no_turn_by_a_custodian_that_does_not_hold_the_place(
 ) -> None:
     stranger = world.custodian_config(0).model_copy(update={"place": 1})
     with served_custodian(build(stranger)) as url:
-        refused("wrong-epoch", turn_at, url, keyed)
+        refused("wrong_epoch", turn_at, url, keyed)
 
 
 def test_no_settlement_without_an_own_turn_and_only_one_ever(
@@ -176,7 +176,7 @@ def test_no_settlement_without_an_own_turn_and_only_one_ever(
 ) -> None:
     with served_gate(world.gate(urls[:2])) as two:
         answer = compute(world, two, keyed)
-    refused("not-turned", settle_at, urls[2], answer)
+    refused("not_turned", settle_at, urls[2], answer)
     turn_at(urls[2], keyed)
     assert settle_at(urls[2], answer)["place"] == 2
     settlement = Settlement.from_json(answer["settlement"])
@@ -205,7 +205,7 @@ def test_no_settlement_with_a_field_that_is_not_the_chains(
     changed = Settlement.from_json(document)
     signature = to_hex(sign(changed, world.chain.domain("ResearchMarket"), gate_key(world)))
     found = refused(
-        "settlement-mismatch",
+        "settlement_mismatch",
         settle_at,
         urls[0],
         answer,
@@ -219,17 +219,17 @@ def test_no_settlement_with_a_field_that_is_not_the_chains(
         account("stranger"),
     )
     refused("bad_signature", settle_at, urls[0], answer, gate_signature=to_hex(stranger))
-    refused("settlement-mismatch", settle_at, urls[0], answer, sealed_result=to_base64(b"other"))
+    refused("settlement_mismatch", settle_at, urls[0], answer, sealed_result=to_base64(b"other"))
 
 
 @pytest.mark.parametrize(
     ("change", "code"),
     [
-        ({"parameters": {"variable": "smoker"}}, "bad-parameter"),
-        ({"parameters": {"variable": "systolic", "clip": ["100", "110"]}}, "wrong-parameters"),
-        ({"dictionary": {**DICTIONARY, "version": 2}}, "wrong-dictionary"),
-        ({"dictionary": 7}, "bad-dictionary"),
-        ({"parameters": []}, "bad-parameter"),
+        ({"parameters": {"variable": "smoker"}}, "bad_parameter"),
+        ({"parameters": {"variable": "systolic", "clip": ["100", "110"]}}, "wrong_parameters"),
+        ({"dictionary": {**DICTIONARY, "version": 2}}, "wrong_dictionary"),
+        ({"dictionary": 7}, "bad_dictionary"),
+        ({"parameters": []}, "bad_parameter"),
     ],
 )
 def test_what_was_not_paid_for_is_not_computed(
@@ -253,7 +253,7 @@ def test_records_may_come_in_pages_and_missing_ones_are_null(
     sealed = base64.b64decode(answer["sealed_result"])
     assert world.open_result(keyed, sealed).document["cohort_size"] == len(NAMES)
     stranger = f"/computations/{to_hex(bytes(32))}/records"
-    refused("not-drawn", post, gate, stranger, {"records": []}, timeout=60)
+    refused("not_drawn", post, gate, stranger, {"records": []}, timeout=60)
 
 
 # --- storage
@@ -273,15 +273,15 @@ def test_a_share_that_the_chain_or_the_dealer_contradicts_is_refused(
     world.seal_record(newcomer, VALUES[0])
     body = world.deposit_body(newcomer, 0)
     del world.records[newcomer]
-    refused("not-attested", post, urls[0], "/shares", body, timeout=60)
+    refused("not_attested", post, urls[0], "/shares", body, timeout=60)
     mine = world.deposit_body(everyone(world)[0], 0)
-    refused("wrong-place", post, urls[1], "/shares", mine, timeout=60)
+    refused("wrong_place", post, urls[1], "/shares", mine, timeout=60)
     foreign = {**mine["record"], "chain_id": 1}
-    refused("wrong-market", post, urls[0], "/shares", mine | {"record": foreign}, timeout=60)
+    refused("wrong_market", post, urls[0], "/shares", mine | {"record": foreign}, timeout=60)
     late = {**mine["record"], "epoch": 9}
-    refused("wrong-epoch", post, urls[0], "/shares", mine | {"record": late}, timeout=60)
+    refused("wrong_epoch", post, urls[0], "/shares", mine | {"record": late}, timeout=60)
     other = {**mine["record"], "box_hash": to_hex(bytes(32))}
-    refused("record-unreadable", post, urls[0], "/shares", mine | {"record": other}, timeout=60)
+    refused("record_unreadable", post, urls[0], "/shares", mine | {"record": other}, timeout=60)
 
 
 def test_bodies_are_bounded_and_errors_say_what_to_do(urls: list[str], gate: str) -> None:
@@ -297,8 +297,8 @@ def test_bodies_are_bounded_and_errors_say_what_to_do(urls: list[str], gate: str
     for body in (b"", b"[]", b'{"request":1.5}', b"{" * 5000, b'{"request":"a","request":"b"}'):
         answer = httpx.post(urls[0] + "/turns", content=body)
         assert answer.status_code == 400
-        assert answer.json()["code"] in ("malformed-json", "bad-parameter")
-    assert httpx.get(urls[0] + "/nowhere").json()["code"] == "no-such-route"
+        assert answer.json()["code"] in ("malformed_json", "bad_parameter")
+    assert httpx.get(urls[0] + "/nowhere").json()["code"] == "no_such_route"
 
 
 # --- what patients can always do
@@ -388,7 +388,7 @@ def test_a_full_disk_refuses_a_turn_and_releases_nothing(world: CustodyWorld, ke
     fill(full.journal)
     before = full.journal.head()
     with served_custodian(full) as url:
-        found = refused("storage-full", turn_at, url, keyed)
+        found = refused("storage_full", turn_at, url, keyed)
     assert "Free disk space" in found.remedy
     assert full.journal.head() == before
     assert full.journal.turn(keyed) is None
@@ -405,7 +405,7 @@ def fill(journal: Journal) -> None:
                 journal.append(session, "filler", {"text": "x" * size})
 
     for size in (3000, 100):
-        refused("storage-full", add_until_full, size)
+        refused("storage_full", add_until_full, size)
 
 
 def test_an_erased_share_is_gone_also_from_a_restored_backup(
@@ -434,14 +434,14 @@ def test_an_erased_share_is_gone_also_from_a_restored_backup(
     assert holds(backup)
     restored = world.custodian(2, data=backup)
     with served_custodian(restored) as url:
-        assert httpx.get(url + "/health", timeout=30).json()["reasons"] == ["journal-behind"]
-        refused("journal-behind", turn_at, url, keyed)
-        refused("journal-behind", post, url, "/shares", deposit, timeout=60)
+        assert httpx.get(url + "/health", timeout=30).json()["reasons"] == ["journal_behind"]
+        refused("journal_behind", turn_at, url, keyed)
+        refused("journal_behind", post, url, "/shares", deposit, timeout=60)
     with pytest.raises(JournalBehind):
         restored.require_current()
     restored.watch.catch_up()  # even a backup that was never anchored learns of it from the chain
     assert not holds(backup)
-    refused("record-erased", post, urls[2], "/shares", deposit, timeout=60)
+    refused("record_erased", post, urls[2], "/shares", deposit, timeout=60)
     answer = compute(world, gate, keyed)
     assert answer["faults"] == []
     del world.records[patient.address]
@@ -467,12 +467,12 @@ def test_shares_go_over_to_the_next_epochs_key_and_open_as_before(
             given = post(heir, "/shares", parse(line, limit=100_000), timeout=60)
             assert given["receipt"]["epoch"] == epoch
             assert canonical(parse(line, limit=100_000)) == line
-        refused("wrong-epoch", post, urls[1], "/shares", parse(lines[0], limit=9**9), timeout=60)
+        refused("wrong_epoch", post, urls[1], "/shares", parse(lines[0], limit=9**9), timeout=60)
         request = world.keyed_request("rotated", gate)
         with served_gate(world.gate([urls[0], heir])) as new_gate:
             answer = compute(world, new_gate, request)
     assert [turn["place"] for turn in answer["turns"]] == [0, 1]
-    assert {fault["place"]: fault["code"] for fault in answer["faults"]} == {2: "peer-unreachable"}
+    assert {fault["place"]: fault["code"] for fault in answer["faults"]} == {2: "peer_unreachable"}
 
 
 def test_a_peer_that_is_not_there_is_a_refusal() -> None:

@@ -17,19 +17,18 @@ from eth_utils.crypto import keccak
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from marketplace.analyses import CATALOGUE
+from marketplace.analyses.variables import variables_of
 from marketplace.chain.adapter import Chain
 from marketplace.chain.deploy import CommitteeSeat, DeploySettings, deploy, open_epoch
 from marketplace.chain.sender import Sender
 from marketplace.custodian import keys as custodian_keys
 from marketplace.custodian.config import CustodianConfig
-from marketplace.custodian.header import RecordHeader
 from marketplace.custodian.main import build as build_custodian
 from marketplace.custodian.server import create_app as custodian_app
 from marketplace.custodian.service import Custodian
 from marketplace.gate import keys as gate_keys
 from marketplace.gate.config import Endpoint, GateConfig
 from marketplace.gate.main import build as build_gate
-from marketplace.gate.opening import variables_of
 from marketplace.gate.server import create_app as gate_app
 from marketplace.gate.service import Gate
 from marketplace.sealing.seal import CustodianKey, seal_row
@@ -39,6 +38,7 @@ from marketplace.wire import dictionary as wire
 from marketplace.wire import hpke
 from marketplace.wire.analysis import analysis_hash, parameters_hash
 from marketplace.wire.delivery import DeliveryContext, Opened, open_result
+from marketplace.wire.header import RecordHeader
 from marketplace.wire.http import to_base64, to_hex
 from marketplace.wire.http_client import post
 from marketplace.wire.record import RecordContext, SealedRecord

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from marketplace.analyses import CATALOGUE
 from marketplace.custodian import keys
 from marketplace.custodian.config import KNOWN_ANALYSES, load_config
-from marketplace.custodian.header import RecordHeader, read_header
 from marketplace.custodian.journal import FILE_NAME, GENESIS, Head, Journal, JournalBehind
 from marketplace.custodian.models import ShareRow
 from marketplace.errors import BadParameter, RecordUnreadable, Refusal
@@ -24,6 +23,7 @@ from marketplace.vocabulary import (
 )
 from marketplace.wire import feldman, record
 from marketplace.wire.canonical import canonical
+from marketplace.wire.header import RecordHeader, read_header
 from marketplace.wire.http import to_hex
 from marketplace.wire.record import RecordContext, SealedRecord
 
@@ -81,7 +81,7 @@ def test_a_journal_that_was_altered_anywhere_is_refused(journal: Journal, tmp_pa
         raw.execute("UPDATE journal SET body = ? WHERE height = 2", (b'{"number":9}',))
     with pytest.raises(Refusal, match="entry 2") as refused:
         journal.require_intact()
-    assert refused.value.code == "journal-damaged"
+    assert refused.value.code == "journal_damaged"
 
 
 def test_a_journal_behind_or_beside_its_anchor_is_refused(journal: Journal) -> None:
@@ -125,7 +125,7 @@ def test_a_full_disk_refuses_and_keeps_what_was_there(tmp_path: Path) -> None:
 
     with pytest.raises(Refusal) as refused:
         act()
-    assert refused.value.code == "storage-full"
+    assert refused.value.code == "storage_full"
     assert "Free disk space" in refused.value.remedy
     assert full.head() == before
     assert full.share(b"one".ljust(32, b"\0")) is None
@@ -193,7 +193,7 @@ def test_a_key_file_that_is_not_right_is_refused_by_name(tmp_path: Path, problem
         path.write_text("00ff" if problem == "short" else "not hexadecimal")
     with pytest.raises(Refusal) as refused:
         keys.load(tmp_path)
-    assert refused.value.code == "key-file"
+    assert refused.value.code == "key_file"
     assert "storage.key" in refused.value.message
 
 
@@ -206,7 +206,7 @@ def test_a_configuration_with_an_unknown_or_wrong_key_is_refused(tmp_path: Path)
         path.write_bytes(canonical(good | change))
         with pytest.raises(Refusal) as refused:
             load_config(path)
-        assert refused.value.code == "bad-configuration"
+        assert refused.value.code == "bad_configuration"
         assert refused.value.field == next(iter(change))
 
 

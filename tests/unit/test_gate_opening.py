@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from marketplace.analyses.variables import variables_of
 from marketplace.chain.adapter import Stored
 from marketplace.errors import BadParameter, Refusal
 from marketplace.gate import keys
 from marketplace.gate.journal import Journal
 from marketplace.gate.models import ComputationRow
-from marketplace.gate.opening import Ciphertext, Opener, table_of, variables_of
+from marketplace.gate.opening import Ciphertext, Opener, table_of
 from marketplace.gate.quorum import Turn
 from marketplace.gate.staging import Staging, read_records
 from marketplace.sealing.seal import CustodianKey, seal_row
@@ -241,7 +242,7 @@ def test_staging_is_bounded_and_counts_what_it_replaces() -> None:
     assert staging.add(b"r", {"b": some, "c": some}) == 3
     with pytest.raises(Refusal, match="as much ciphertext") as refused:
         staging.add(b"s", {"d": some})
-    assert refused.value.code == "staging-full"
+    assert refused.value.code == "staging_full"
     staging.drop(b"r")
     assert staging.add(b"s", {"d": some}) == 1
     assert staging.requests() == (b"s",)

@@ -33,6 +33,7 @@ abstract contract Ghost is Story {
         uint256 members;
         bytes32 root;
         Gate gate;
+        uint40 due; // until when the request can take its next step: seal deadline, end of freeze, settle deadline
     }
 
     /// How far a sealed request is on its way to a settlement.
@@ -57,7 +58,7 @@ abstract contract Ghost is Story {
     string public broken;
 
     function _policy() internal pure override returns (MarketPolicy memory) {
-        return MarketPolicy(2, 600, 900, 3600, 300, 1 days, 1000, 50);
+        return MarketPolicy(2, 600, 6 hours, 3600, 300, 1 days, 1000, 50);
     }
 
     function setUp() public override {
@@ -99,6 +100,11 @@ abstract contract Ghost is Story {
 
     // --- choosing
 
+    /// Spreads what the fuzzer sends, which is often small, over all bits.
+    function _mix(uint256 seed) internal view returns (uint256) {
+        return uint256(keccak256(abi.encode(seed, vm.getBlockTimestamp(), nonces, requests.length)));
+    }
+
     /// The first request from `seed` on that is at this stage.
     function _choose(uint256 seed, Stage stage) internal view returns (RequestId) {
         for (uint256 i = 0; i < requests.length; ++i) {
@@ -108,13 +114,13 @@ abstract contract Ghost is Story {
         revert Nothing();
     }
 
-    /// The first sealed request from `seed` on whose gate is so far.
-    function _chooseSealed(uint256 seed, Gate gate) internal view returns (RequestId) {
+    /// The first from `seed` on that is at this stage, and can still go on from it; else `found` is false.
+    function _find(uint256 seed, Stage stage, Gate gate) internal view returns (RequestId request, bool found) {
         for (uint256 i = 0; i < requests.length; ++i) {
-            RequestId request = requests[(seed % requests.length + i) % requests.length];
-            if (rows[request].stage == Stage.Sealed && rows[request].gate == gate) return request;
+            request = requests[(seed % requests.length + i) % requests.length];
+            Row storage row = rows[request];
+            if (row.stage == stage && row.gate == gate && clock() <= row.due) return (request, true);
         }
-        revert Nothing();
     }
 
     /// The first person from `seed` on whose consent is in one of two states.
@@ -127,9 +133,9 @@ abstract contract Ghost is Story {
         revert Nothing();
     }
 
-    /// Two thirds of the calls that would end a request or a consent for ever let it live.
-    function _spare(uint256 seed) internal pure {
-        if ((seed >> 200) % 3 != 0) revert Nothing();
+    /// One in so many of the calls that would end a request or a consent for good does so.
+    function _spare(uint256 seed, uint256 oneIn) internal pure {
+        if ((seed >> 200) % oneIn != 0) revert Nothing();
     }
 
     // --- the laws, each per object; LawsTest asks them after every action

@@ -19,6 +19,7 @@ import {Ghost} from "./Ghost.sol";
 abstract contract PatientActions is Ghost {
     /// Up to three who have no consent grant one.
     function grant(uint256 seed) external step {
+        seed = _mix(seed);
         uint256 granted;
         for (uint256 i = 0; i < PERSONS && granted < 3; ++i) {
             uint256 person = (seed % PERSONS + i) % PERSONS;
@@ -31,6 +32,7 @@ abstract contract PatientActions is Ghost {
     }
 
     function regrant(uint256 seed) external step {
+        seed = _mix(seed);
         ConsentState state = seed >> 100 & 1 == 0 ? ConsentState.Live : ConsentState.RestedByPatient;
         _grantAnew(_choose(seed, state, ConsentState.Resting), seed);
     }
@@ -52,6 +54,7 @@ abstract contract PatientActions is Ghost {
 
     /// Whoever, whenever, whatever is paused or frozen: it must not revert.
     function revoke(uint256 seed) external step {
+        seed = _mix(seed);
         Person storage p = persons[seed % PERSONS];
         if (seed >> 8 & 1 == 0) _setPaused(true);
         bool done = seed >> 9 & 1 == 0 ? _revokeDirectly(p) : _revokeBySignature(p, uint32(seed >> 16 & 0xff));
@@ -94,6 +97,7 @@ abstract contract PatientActions is Ghost {
     }
 
     function rest(uint256 seed) external step {
+        seed = _mix(seed);
         Person storage p = persons[_choose(seed, ConsentState.Live, ConsentState.Resting)];
         if (seed >> 8 & 1 == 0) {
             _rest(p.account);
@@ -105,6 +109,7 @@ abstract contract PatientActions is Ghost {
     }
 
     function wake(uint256 seed) external step {
+        seed = _mix(seed);
         Person storage p = persons[_choose(seed, ConsentState.RestedByPatient, ConsentState.Resting)];
         if (seed >> 8 & 1 == 0) {
             _wake(p.account);
@@ -117,6 +122,7 @@ abstract contract PatientActions is Ghost {
 
     /// Counts as done only if somebody woke.
     function wakeWords(uint256 seed) external step {
+        seed = _mix(seed);
         uint16 class = uint16(1 + seed % CLASSES);
         if (_waiting(class) == 0) class = 3 - class;
         uint40 until = consents.shardOf(_class(class), 0).frozenUntil;
@@ -125,6 +131,7 @@ abstract contract PatientActions is Ghost {
     }
 
     function withdrawEarnings(uint256 seed) external step {
+        seed = _mix(seed);
         Person storage p = persons[seed % PERSONS];
         for (uint256 i = 1; p.owed == 0 && i < PERSONS; ++i) p = persons[(seed % PERSONS + i) % PERSONS];
         address to = address(uint160(0x70000 + seed % 7));
@@ -141,6 +148,7 @@ abstract contract PatientActions is Ghost {
     }
 
     function rotate(uint256 seed) external step {
+        seed = _mix(seed);
         uint256 person = seed % PERSONS;
         Person storage p = persons[person];
         uint256 key = uint256(keccak256(abi.encode("moved", person, ++p.moves)));
@@ -152,7 +160,8 @@ abstract contract PatientActions is Ghost {
     }
 
     function erase(uint256 seed) external step {
-        _spare(seed);
+        seed = _mix(seed);
+        _spare(seed, 4);
         Person storage p = persons[seed % PERSONS];
         if (seed >> 8 & 1 == 0) {
             vm.prank(p.account);
@@ -169,6 +178,7 @@ abstract contract PatientActions is Ghost {
 
     /// A new version of a record that was erased or suspended, or of any.
     function attest(uint256 seed) external step {
+        seed = _mix(seed);
         uint256 person = seed % PERSONS;
         for (uint256 i = 0; i < PERSONS && datasets.isUsable(dataset, persons[person].account); ++i) {
             person = (person + 1) % PERSONS;
@@ -178,7 +188,8 @@ abstract contract PatientActions is Ghost {
 
     /// The steward suspends a record that is in use, and anyone takes the consent out.
     function expel(uint256 seed) external step {
-        _spare(seed);
+        seed = _mix(seed);
+        _spare(seed, 4);
         uint256 person = _choose(seed, ConsentState.Live, ConsentState.RestedByPatient);
         Person storage p = persons[person];
         if (datasets.isUsable(dataset, p.account)) _suspend(p.account);

@@ -17,21 +17,26 @@ import {Signing} from "../base/Signing.sol";
 import {Ghost} from "./Ghost.sol";
 
 /// What researchers, the operator and passers-by do with requests. An action that must wait for a deadline
-/// waits for it.
+/// waits for it, and one that finds no request at its stage first takes the step that leads there.
 abstract contract RequestActions is Ghost {
     function warp(uint256 seed) external step {
+        seed = _mix(seed);
         skip(seed & 7 == 0 ? within(seed >> 8, 1, 2 days) : within(seed >> 8, 1, 600));
         vm.roll(vm.getBlockNumber() + 1 + (seed >> 100) % 3);
     }
 
     function open(uint256 seed) external step {
+        _openNext(_mix(seed));
+    }
+
+    function _openNext(uint256 seed) private {
         RequestTerms memory terms = _termsOver(uint16(1 + seed % CLASSES));
         if (seed >> 4 & 1 == 0) terms.classes = _termsOverBoth().classes;
         terms.cost = uint56(within(seed >> 8, 1, 60));
         terms.price = uint56(within(seed >> 16, 25, 60)); // at times under the floor
         terms.fee = uint64(within(seed >> 24, 0, 100));
         terms.maxPatients = uint32(within(seed >> 32, 4, 12));
-        terms.sealDeadline = clock() + uint40(within(seed >> 40, 700, 6000));
+        terms.sealDeadline = clock() + uint40(within(seed >> 40, 700, 3 days));
         terms.settleDeadline = terms.sealDeadline + 3600 + uint40(within(seed >> 56, 0, 1 days));
         terms.salt = bytes32(requests.length);
         address researcher = _researcher(seed >> 3 & 1);
@@ -40,6 +45,7 @@ abstract contract RequestActions is Ghost {
         termsOf[request] = terms;
         rows[request].stage = Stage.Opened;
         rows[request].researcher = researcher;
+        rows[request].due = terms.sealDeadline;
         rows[request].escrow = uint256(terms.maxPatients) * terms.price + terms.fee;
     }
 
@@ -51,15 +57,20 @@ abstract contract RequestActions is Ghost {
     }
 
     function cancel(uint256 seed) external step {
-        _spare(seed);
-        RequestId request = _choose(seed, Stage.Opened);
+        seed = _mix(seed);
+        _spare(seed, 2);
+        RequestId request = _needOpened(seed);
         vm.prank(rows[request].researcher);
         market.cancel(request);
         _endEscrow(request, Stage.Cancelled, rows[request].researcher);
     }
 
     function freeze(uint256 seed) external step {
-        RequestId request = _choose(seed, Stage.Opened);
+        _freezeNext(_mix(seed));
+    }
+
+    function _freezeNext(uint256 seed) private {
+        RequestId request = _needOpened(seed);
         RequestTerms memory terms = termsOf[request];
         _waitUntil(market.requestOf(request).openedAt + _policy().noticeWindow);
         if (seed >> 8 & 1 == 0) _waitForThaw(terms);
@@ -68,6 +79,7 @@ abstract contract RequestActions is Ghost {
         market.freeze(rows[request].researcher, terms, offers);
         Row storage row = rows[request];
         row.stage = Stage.Frozen;
+        row.due = market.requestOf(request).frozenUntil;
         row.bond = _liveIn(terms) * terms.price;
         if (row.bond < _policy().minimumBond) row.bond = _policy().minimumBond;
         freeBond -= row.bond;
@@ -85,12 +97,14 @@ abstract contract RequestActions is Ghost {
     }
 
     function tidy(uint256 seed) external step {
-        RequestId request = _choose(seed, Stage.Frozen);
+        seed = _mix(seed);
+        RequestId request = _needFrozen(seed);
         market.tidy(request, uint16((seed >> 8) % market.requestOf(request).shards), _one(0));
     }
 
     function seal(uint256 seed) external step {
-        RequestId request = _choose(seed, Stage.Frozen);
+        seed = _mix(seed);
+        RequestId request = _needFrozen(seed);
         RequestView memory before = market.requestOf(request);
         bytes32[] memory roots = _foreseen(request, before);
         vm.prank(OPERATOR);
@@ -99,7 +113,11 @@ abstract contract RequestActions is Ghost {
     }
 
     function sealAll(uint256 seed) external step {
-        RequestId request = _choose(seed, Stage.Frozen);
+        _sealAllNext(_mix(seed));
+    }
+
+    function _sealAllNext(uint256 seed) private {
+        RequestId request = _needFrozen(seed);
         RequestView memory before = market.requestOf(request);
         bytes32[] memory roots = _foreseen(request, before);
         vm.prank(OPERATOR);
@@ -143,6 +161,7 @@ abstract contract RequestActions is Ghost {
         }
         if (to != r.shards) return;
         row.stage = Stage.Sealed;
+        row.due = r.settleDeadline;
         credits[row.researcher] += row.escrow - r.fee;
         row.escrow = r.fee;
     }
@@ -164,8 +183,9 @@ abstract contract RequestActions is Ghost {
 
     /// Everybody but one rests, and then nobody need pay for it.
     function dissolve(uint256 seed) external step {
-        _spare(seed);
-        RequestId request = _choose(seed, Stage.Frozen);
+        seed = _mix(seed);
+        _spare(seed, 2);
+        RequestId request = _needFrozen(seed);
         uint256 left = _liveIn(termsOf[request]);
         for (uint256 i = 0; i < PERSONS && left >= _policy().minimumCohort; ++i) {
             if (_consentOf(persons[i].account).state != ConsentState.Live || !_asks(request, persons[i].class)) continue;
@@ -184,26 +204,36 @@ abstract contract RequestActions is Ghost {
     }
 
     function drawGate(uint256 seed) external step {
-        RequestId request = _chooseSealed(seed, Gate.None);
+        _drawGateNext(_mix(seed));
+    }
+
+    function _drawGateNext(uint256 seed) private {
+        RequestId request = _needSealed(seed);
         vm.roll(vm.getBlockNumber() + 2);
         market.drawGate(request);
         if (market.requestOf(request).gate != address(0)) rows[request].gate = Gate.Drawn;
     }
 
     function redrawGate(uint256 seed) external step {
-        RequestId request = _chooseSealed(seed, Gate.Drawn);
+        seed = _mix(seed);
+        RequestId request = _needDrawn(seed);
         _waitUntil(market.requestOf(request).gateDrawnAt + _policy().gateWindow + 1);
         market.redrawGate(request);
     }
 
     function recordGateKey(uint256 seed) external step {
-        RequestId request = _chooseSealed(seed, Gate.Drawn);
+        _recordGateKeyNext(_mix(seed));
+    }
+
+    function _recordGateKeyNext(uint256 seed) private {
+        RequestId request = _needDrawn(seed);
         _recordKey(request);
         rows[request].gate = Gate.Keyed;
     }
 
     function settle(uint256 seed) external step {
-        RequestId request = _chooseSealed(seed, Gate.Keyed);
+        seed = _mix(seed);
+        RequestId request = _needKeyed(seed);
         Settlement memory s = _settlement(request);
         QuorumSignature[] memory signatures = _quorum(_marketDigest(Signing.hash(s)), 0);
         vm.prank(OPERATOR);
@@ -213,8 +243,9 @@ abstract contract RequestActions is Ghost {
     }
 
     function defaultCertified(uint256 seed) external step {
-        _spare(seed);
-        RequestId request = _choose(seed, Stage.Sealed);
+        seed = _mix(seed);
+        _spare(seed, 4);
+        RequestId request = _anySealed(seed);
         RequestView memory r = market.requestOf(request);
         _waitUntil(r.settleDeadline + 1);
         market.defaultCertified(request, _certificate(request));
@@ -223,8 +254,9 @@ abstract contract RequestActions is Ghost {
     }
 
     function defaultUncertified(uint256 seed) external step {
-        _spare(seed);
-        RequestId request = _choose(seed, Stage.Sealed);
+        seed = _mix(seed);
+        _spare(seed, 4);
+        RequestId request = _anySealed(seed);
         RequestView memory r = market.requestOf(request);
         _waitUntil(r.settleDeadline + _policy().certificateWindow + 1);
         market.defaultUncertified(request);
@@ -233,7 +265,8 @@ abstract contract RequestActions is Ghost {
     }
 
     function reclaim(uint256 seed) external step {
-        _spare(seed);
+        seed = _mix(seed);
+        _spare(seed, 2);
         RequestId request = _choose(seed, seed >> 8 & 1 == 0 ? Stage.Opened : Stage.Frozen);
         RequestView memory r = market.requestOf(request);
         bool frozen = r.stage == Stage.Frozen;
@@ -245,6 +278,60 @@ abstract contract RequestActions is Ghost {
             _endBond(request, paid > penalty ? paid : penalty);
         }
         _endEscrow(request, Stage.Reclaimed, r.researcher);
+    }
+
+    function _needOpened(uint256 seed) private returns (RequestId request) {
+        bool found;
+        (request, found) = _find(seed, Stage.Opened, Gate.None);
+        if (found) return request;
+        _openNext(seed);
+        (request, found) = _find(seed, Stage.Opened, Gate.None);
+        if (!found) revert Nothing();
+    }
+
+    function _needFrozen(uint256 seed) private returns (RequestId request) {
+        bool found;
+        (request, found) = _find(seed, Stage.Frozen, Gate.None);
+        if (found) return request;
+        _freezeNext(seed);
+        (request, found) = _find(seed, Stage.Frozen, Gate.None);
+        if (!found) revert Nothing();
+    }
+
+    function _needSealed(uint256 seed) private returns (RequestId request) {
+        bool found;
+        (request, found) = _find(seed, Stage.Sealed, Gate.None);
+        if (found) return request;
+        _sealAllNext(seed);
+        (request, found) = _find(seed, Stage.Sealed, Gate.None);
+        if (!found) revert Nothing();
+    }
+
+    function _needDrawn(uint256 seed) private returns (RequestId request) {
+        bool found;
+        (request, found) = _find(seed, Stage.Sealed, Gate.Drawn);
+        if (found) return request;
+        _drawGateNext(seed);
+        (request, found) = _find(seed, Stage.Sealed, Gate.Drawn);
+        if (!found) revert Nothing();
+    }
+
+    function _needKeyed(uint256 seed) private returns (RequestId request) {
+        bool found;
+        (request, found) = _find(seed, Stage.Sealed, Gate.Keyed);
+        if (found) return request;
+        _recordGateKeyNext(seed);
+        (request, found) = _find(seed, Stage.Sealed, Gate.Keyed);
+        if (!found) revert Nothing();
+    }
+
+    /// At any point of its way to a settlement, also after its deadline.
+    function _anySealed(uint256 seed) private returns (RequestId) {
+        Gate gate = Gate((seed >> 8) % 3);
+        (RequestId request, bool found) = _find(seed, Stage.Sealed, gate);
+        if (found) return request;
+        if (seed >> 16 & 1 == 0) _needSealed(seed);
+        return _choose(seed, Stage.Sealed);
     }
 
     // --- money
@@ -263,8 +350,11 @@ abstract contract RequestActions is Ghost {
     }
 
     function withdrawCredit(uint256 seed) external step {
+        seed = _mix(seed);
         uint256 who = seed % 3;
-        address account = who == 2 ? OPERATOR : _researcher(who);
+        if (credits[_account(who)] == 0) who = (who + 1) % 3;
+        if (credits[_account(who)] == 0) who = (who + 1) % 3;
+        address account = _account(who);
         address to = address(uint160(0x80000 + seed % 5));
         uint256 before = token.balanceOf(to);
         if (who == 2 || seed >> 8 & 1 == 0) {
@@ -276,6 +366,10 @@ abstract contract RequestActions is Ghost {
         }
         if (token.balanceOf(to) - before != credits[account]) _break("a credit was not paid in full");
         credits[account] = 0;
+    }
+
+    function _account(uint256 who) private pure returns (address) {
+        return who == 2 ? OPERATOR : _researcher(who);
     }
 
     function _endEscrow(RequestId request, Stage stage, address to) private {

@@ -99,7 +99,7 @@ check-artifacts: setup
 	$(BIN)/python -m contracts.tools.compile --check
 
 gas: setup ## measure gas and write contracts/gas.snapshot
-	$(BIN)/python -m tests.contracts.gas
+	$(BIN)/python -m tests.contracts.gas --write
 
 check-gas: setup
 	$(BIN)/python -m tests.contracts.gas --check

@@ -86,7 +86,7 @@ class Worker:
                 Exception
             ) as fault:  # the last stop: a fault in one round must not end all rounds
                 # Only its kind: an unknown exception's text may quote what was being handled.
-                log.error("worker_fault", kind=type(fault).__name__)
+                log.error("worker_fault", kind=type(fault).__name__)  # noqa: TRY400
             self._wake.wait(self.operator.config.poll_interval)
             self._wake.clear()
 

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.24;
 
-import {AccessControl} from "@openzeppelin/contracts/access/AccessControl.sol";
-import {Pausable} from "@openzeppelin/contracts/utils/Pausable.sol";
-import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SignedMessages} from "./base/SignedMessages.sol";
 import {TolerantBatch} from "./base/TolerantBatch.sol";
 import {UnorderedNonces} from "./base/UnorderedNonces.sol";
@@ -20,8 +17,11 @@ import {
     ShardView
 } from "./interfaces/IConsentRegistry.sol";
 import {IDatasetRegistry, Record} from "./interfaces/IDatasetRegistry.sol";
-import {DatasetId, ClassId, RequestId, classOf} from "./types/Ids.sol";
 import {ConsentWord, WORD_SEATS, packWord} from "./types/ConsentWord.sol";
+import {ClassId, DatasetId, RequestId, classOf} from "./types/Ids.sol";
+import {AccessControl} from "@openzeppelin/contracts/access/AccessControl.sol";
+import {Pausable} from "@openzeppelin/contracts/utils/Pausable.sol";
+import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 
 /// See IConsentRegistry.
 contract ConsentRegistry is IConsentRegistry, AccessControl, Pausable, SignedMessages, TolerantBatch, UnorderedNonces {
@@ -50,8 +50,7 @@ contract ConsentRegistry is IConsentRegistry, AccessControl, Pausable, SignedMes
         "Guardianship(address patient,bytes32 dataset,address guardian,uint40 expiry,bool mayGrant,uint256 nonce,uint40 deadline)"
     );
     bytes32 private constant ERASURE = keccak256("Erasure(address patient,bytes32 dataset,uint32 version)");
-    bytes32 private constant ROTATION =
-        keccak256("Rotation(bytes32 dataset,address from,address to,uint40 deadline)");
+    bytes32 private constant ROTATION = keccak256("Rotation(bytes32 dataset,address from,address to,uint40 deadline)");
 
     /// One slot. While live, lifetime spend is `cap - (exhaustion - shard.spent)` and `spent` is stale;
     /// otherwise `spent` is the lifetime spend.
@@ -173,9 +172,7 @@ contract ConsentRegistry is IConsentRegistry, AccessControl, Pausable, SignedMes
         c.cap = g.cap;
         bool live = _settleIn(g.class, c, g.patient, g.expiry);
         _consents[g.dataset][g.patient] = c;
-        emit Granted(
-            g.patient, g.class, _shardOfSeat(c.seat), _placeOfSeat(c.seat), g.sequence, g.cap, g.expiry, live
-        );
+        emit Granted(g.patient, g.class, _shardOfSeat(c.seat), _placeOfSeat(c.seat), g.sequence, g.cap, g.expiry, live);
     }
 
     function _requireGrantable(Grant calldata g) private view returns (uint56 maxCost) {
@@ -460,7 +457,9 @@ contract ConsentRegistry is IConsentRegistry, AccessControl, Pausable, SignedMes
         Consent memory c = _consents[r.dataset][r.from];
         if (c.state == ConsentState.Moved) revert AddressMoved(r.from);
         Consent storage target = _consents[r.dataset][r.to];
-        if (r.from == r.to || target.state != ConsentState.None || target.sequence != 0 || target.class != 0) revert AddressInUse(r.to);
+        if (r.from == r.to || target.state != ConsentState.None || target.sequence != 0 || target.class != 0) {
+            revert AddressInUse(r.to);
+        }
         // Effect
         if (c.class != 0) _moveSeat(classOf(r.dataset, c.class), c.seat, r.to);
         _consents[r.dataset][r.to] = c;
@@ -516,7 +515,9 @@ contract ConsentRegistry is IConsentRegistry, AccessControl, Pausable, SignedMes
         returns (uint256 left)
     {
         Shard storage shard = _requireFrozenFor(request, class, shardIndex);
-        for (uint256 i = 0; i < words.length; ++i) left += _tidyWord(class, shard, words[i], cost);
+        for (uint256 i = 0; i < words.length; ++i) {
+            left += _tidyWord(class, shard, words[i], cost);
+        }
     }
 
     /// Removes what expires before the freeze does, rests what cannot pay, and makes the earliest values exact.
@@ -746,7 +747,9 @@ contract ConsentRegistry is IConsentRegistry, AccessControl, Pausable, SignedMes
     {
         ConsentWord[4096] storage all = _shards[class][shardIndex].words;
         words = new uint256[](number);
-        for (uint256 i = 0; i < number; ++i) words[i] = ConsentWord.unwrap(all[first + i]);
+        for (uint256 i = 0; i < number; ++i) {
+            words[i] = ConsentWord.unwrap(all[first + i]);
+        }
     }
 
     /// @inheritdoc IConsentRegistry
@@ -757,7 +760,9 @@ contract ConsentRegistry is IConsentRegistry, AccessControl, Pausable, SignedMes
     {
         mapping(uint256 word => uint256) storage waiting = _shards[class][shardIndex].waiting;
         bits = new uint256[](number);
-        for (uint256 i = 0; i < number; ++i) bits[i] = waiting[first + i];
+        for (uint256 i = 0; i < number; ++i) {
+            bits[i] = waiting[first + i];
+        }
     }
 
     /// @inheritdoc IConsentRegistry
@@ -768,6 +773,8 @@ contract ConsentRegistry is IConsentRegistry, AccessControl, Pausable, SignedMes
     {
         mapping(uint256 place => Seat) storage seats = _shards[class][shardIndex].seats;
         patients = new address[](places.length);
-        for (uint256 i = 0; i < places.length; ++i) patients[i] = seats[places[i]].patient;
+        for (uint256 i = 0; i < places.length; ++i) {
+            patients[i] = seats[places[i]].patient;
+        }
     }
 }

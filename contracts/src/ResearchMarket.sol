@@ -1,21 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.24;
 
-import {AccessControl} from "@openzeppelin/contracts/access/AccessControl.sol";
-import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
-import {IERC20Metadata} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Metadata.sol";
-import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
-import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
-import {Pausable} from "@openzeppelin/contracts/utils/Pausable.sol";
-import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
-import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SignedMessages} from "./base/SignedMessages.sol";
 import {TolerantBatch} from "./base/TolerantBatch.sol";
 import {UnorderedNonces} from "./base/UnorderedNonces.sol";
 import {IConsentRegistry} from "./interfaces/IConsentRegistry.sol";
 import {ICustodianCommittee, QuorumSignature} from "./interfaces/ICustodianCommittee.sol";
 import {IDatasetRegistry} from "./interfaces/IDatasetRegistry.sol";
-import {IResearcherRegistry} from "./interfaces/IResearcherRegistry.sol";
 import {IResearchMarket} from "./interfaces/IResearchMarket.sol";
 import {
     CreditWithdrawal,
@@ -28,8 +19,17 @@ import {
     ShardRef,
     Stage
 } from "./interfaces/IResearchMarket.sol";
+import {IResearcherRegistry} from "./interfaces/IResearcherRegistry.sol";
 import {ClassTerms, Credential} from "./types/DataUseTypes.sol";
-import {DatasetId, ClassId, RequestId, classOf} from "./types/Ids.sol";
+import {ClassId, DatasetId, RequestId, classOf} from "./types/Ids.sol";
+import {AccessControl} from "@openzeppelin/contracts/access/AccessControl.sol";
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {IERC20Metadata} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Metadata.sol";
+import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
+import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {Pausable} from "@openzeppelin/contracts/utils/Pausable.sol";
+import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
+import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 
 /// See IResearchMarket.
 contract ResearchMarket is
@@ -93,7 +93,9 @@ contract ResearchMarket is
         ICustodianCommittee committee,
         MarketPolicy memory rules
     ) EIP712("Usufruct ResearchMarket", "1") {
-        if (token.decimals() > MOST_DECIMALS) revert TokenHasTooManyDecimals(token.decimals());
+        if (token.decimals() > MOST_DECIMALS) {
+            revert TokenHasTooManyDecimals(token.decimals());
+        }
         if (rules.minimumCohort < 2) revert PolicyInvalid("minimumCohort");
         if (rules.freezeWindow == 0) revert PolicyInvalid("freezeWindow");
         if (rules.gateWindow == 0) revert PolicyInvalid("gateWindow");
@@ -139,9 +141,9 @@ contract ResearchMarket is
         returns (RequestId)
     {
         // Anybody may have shown this permit already: what counts is the allowance, at the transfer.
-        try IERC20Permit(address(TOKEN)).permit(
-            msg.sender, address(this), permit.value, permit.deadline, permit.v, permit.r, permit.s
-        ) {} catch {}
+        try IERC20Permit(address(TOKEN))
+            .permit(msg.sender, address(this), permit.value, permit.deadline, permit.v, permit.r, permit.s) {}
+            catch {}
         return _open(terms, classes);
     }
 
@@ -194,7 +196,9 @@ contract ResearchMarket is
         private
         view
     {
-        if (classes.length != terms.classes.length) revert ClassesMismatch(terms.classes.length, classes.length);
+        if (classes.length != terms.classes.length) {
+            revert ClassesMismatch(terms.classes.length, classes.length);
+        }
         Credential memory credential = RESEARCHERS.requireCredential(researcher);
         uint16 previous;
         for (uint256 i = 0; i < classes.length; ++i) {
@@ -628,9 +632,8 @@ contract ResearchMarket is
 
     /// @inheritdoc IResearchMarket
     function requestId(address researcher, RequestTerms calldata terms) public view returns (RequestId) {
-        return RequestId.wrap(
-            keccak256(abi.encode("usufruct/request/1", block.chainid, address(this), researcher, terms))
-        );
+        return
+            RequestId.wrap(keccak256(abi.encode("usufruct/request/1", block.chainid, address(this), researcher, terms)));
     }
 
     /// @inheritdoc IResearchMarket

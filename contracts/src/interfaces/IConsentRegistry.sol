@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.24;
 
-import {DatasetId, ClassId, RequestId} from "../types/Ids.sol";
+import {ClassId, DatasetId, RequestId} from "../types/Ids.sol";
 
 /// Where a patient's consent for one dataset stands.
 enum ConsentState {
@@ -194,10 +194,16 @@ interface IConsentRegistry {
     // --- views
 
     function consentOf(DatasetId dataset, address patient) external view returns (ConsentView memory);
-    function guardianOf(DatasetId dataset, address patient) external view returns (address, uint40 expiry, bool mayGrant);
+    function guardianOf(DatasetId dataset, address patient)
+        external
+        view
+        returns (address, uint40 expiry, bool mayGrant);
     function shardsOf(ClassId class) external view returns (uint16);
     function shardOf(ClassId class, uint16 shard) external view returns (ShardView memory);
-    function wordsOf(ClassId class, uint16 shard, uint256 first, uint256 number) external view returns (uint256[] memory);
+    function wordsOf(ClassId class, uint16 shard, uint256 first, uint256 number)
+        external
+        view
+        returns (uint256[] memory);
     function waitingOf(ClassId class, uint16 shard, uint256 first, uint256 number)
         external
         view

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.24;
 
-import {DatasetId, ClassId} from "../types/Ids.sol";
 import {ClassTerms, Credential, Purpose} from "../types/DataUseTypes.sol";
+import {ClassId, DatasetId} from "../types/Ids.sol";
 import {QuorumSignature} from "./ICustodianCommittee.sol";
 
 /// What an issuer attests: this commitment is this person's record.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.24;
 
-import {DatasetId, ClassId, RequestId} from "../types/Ids.sol";
 import {ClassTerms, Purpose} from "../types/DataUseTypes.sol";
+import {ClassId, DatasetId, RequestId} from "../types/Ids.sol";
 import {QuorumSignature} from "./ICustodianCommittee.sol";
 
 /// Opened -> Frozen -> Sealed -> Settled, or an early end.

@@ -10,7 +10,16 @@ pragma solidity ^0.8.24;
 /// The two earliest values may err only low: stale means refuse, never overspend.
 type ConsentWord is uint256;
 
-using {bitmap, isEmpty, has, earliestExpiry, earliestExhaustion, withMember, withoutMember, count} for ConsentWord global;
+using {
+    bitmap,
+    isEmpty,
+    has,
+    earliestExpiry,
+    earliestExhaustion,
+    withMember,
+    withoutMember,
+    count
+} for ConsentWord global;
 
 uint256 constant WORD_SEATS = 160;
 uint256 constant BITMAP_MASK = type(uint160).max;

@@ -107,10 +107,8 @@ class ChainStore(BaseDB):
             raise
 
     def __getitem__(self, key: bytes) -> bytes:
-        if self._buffer is not None and key in self._buffer:
-            value = self._buffer[key]
-        else:
-            value = self._stored(key)
+        buffered = self._buffer or {}
+        value = buffered[key] if key in buffered else self._stored(key)
         if value is None:
             raise KeyError(key)
         return value

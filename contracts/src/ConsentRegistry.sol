@@ -325,6 +325,8 @@ contract ConsentRegistry is IConsentRegistry, AccessControl, Pausable, SignedMes
         ClassId class = classOf(dataset, c.class);
         uint40 expiry = _shards[class][_shardOfSeat(c.seat)].seats[_placeOfSeat(c.seat)].expiry;
         if (expiry <= block.timestamp) revert ConsentIsExpired(expiry);
+        // The definition is not looked at: the patient agreed to it when granting, and it cannot change.
+        // slither-disable-next-line unused-return
         (, uint56 maxCost) = DATASETS.grantConditions(class, patient);
         uint56 left = c.cap - c.spent;
         if (left < maxCost) revert BudgetTooSmall(left, maxCost);
@@ -464,10 +466,7 @@ contract ConsentRegistry is IConsentRegistry, AccessControl, Pausable, SignedMes
         if (c.class != 0) _moveSeat(classOf(r.dataset, c.class), c.seat, r.to);
         _consents[r.dataset][r.to] = c;
         delete _guardians[r.dataset][r.from];
-        Consent memory moved;
-        moved.state = ConsentState.Moved;
-        moved.sequence = c.sequence;
-        _consents[r.dataset][r.from] = moved;
+        _consents[r.dataset][r.from] = Consent(ConsentState.Moved, 0, 0, c.sequence, 0, 0, 0);
         emit Rotated(r.dataset, r.from, r.to);
         // Interaction
         DATASETS.moveRecord(r.dataset, r.from, r.to);
@@ -525,7 +524,7 @@ contract ConsentRegistry is IConsentRegistry, AccessControl, Pausable, SignedMes
         uint160 bits = shard.words[word].bitmap();
         uint40 expiry = type(uint40).max;
         uint56 exhaustion = type(uint56).max;
-        uint160 keep;
+        uint160 keep = 0;
         for (uint256 bit = 0; bit < WORD_SEATS; ++bit) {
             if ((bits >> bit) & 1 == 0) continue;
             uint256 place = word * WORD_SEATS + bit;
@@ -577,6 +576,8 @@ contract ConsentRegistry is IConsentRegistry, AccessControl, Pausable, SignedMes
     }
 
     /// One SLOAD for 160 patients. 20 bytes of each word go to `bitmaps`, in word order.
+    // A count of words, times the bytes of each: the division before it is meant to round.
+    // slither-disable-next-line divide-before-multiply
     function _countWords(Shard storage shard, uint256 needed)
         private
         view

@@ -73,6 +73,8 @@ contract ResearchMarket is
 
     MarketPolicy private _policy;
     mapping(RequestId => RequestView) private _requests;
+    // It is filled by push, through a storage reference, which the analyser does not follow.
+    // slither-disable-next-line uninitialized-state
     mapping(RequestId => ShardRef[]) private _requestShards;
     mapping(address account => uint256) private _credits;
     mapping(address operator => uint256) private _bonds;
@@ -200,7 +202,7 @@ contract ResearchMarket is
             revert ClassesMismatch(terms.classes.length, classes.length);
         }
         Credential memory credential = RESEARCHERS.requireCredential(researcher);
-        uint16 previous;
+        uint16 previous = 0;
         for (uint256 i = 0; i < classes.length; ++i) {
             uint16 index = terms.classes[i];
             if (index <= previous) revert TermsInvalid("classes");
@@ -269,6 +271,8 @@ contract ResearchMarket is
         emit RequestFrozen(request, msg.sender, r.epoch, uint32(live), bond, until);
     }
 
+    /// The registry is our own and never calls back, so what is written behind its calls is safe.
+    // slither-disable-next-line reentrancy-no-eth
     function _freezeShards(RequestId request, RequestTerms calldata terms) private returns (uint256 live) {
         ShardRef[] storage shards = _requestShards[request];
         uint40 until = _requests[request].frozenUntil;
@@ -359,9 +363,10 @@ contract ResearchMarket is
         if (live >= _policy.minimumCohort) revert CohortStillLarge(live, _policy.minimumCohort);
         r.stage = Stage.Reclaimed;
         _endBond(r, 0);
-        _thaw(request, r);
         _releaseEscrow(r, r.researcher, r.escrow);
         emit RequestReclaimed(request, Stage.Frozen);
+        // Interaction: our own registry, which never calls back.
+        _thaw(request, r);
     }
 
     function _firstRoot(RequestId request, uint16 shards) private view returns (bytes32) {
@@ -491,19 +496,20 @@ contract ResearchMarket is
             _requireStage(request, Stage.Frozen);
             _requireAfter(r.frozenUntil);
             r.stage = Stage.Reclaimed;
-            _endFreeze(request, r);
+            _endUnusedFreeze(r);
         }
         _releaseEscrow(r, r.researcher, r.escrow);
         emit RequestReclaimed(request, from);
+        // Interaction: our own registry, which never calls back.
+        _thaw(request, r);
     }
 
     /// An unused freeze costs part of the bond; a half-used one costs what the sealed shards were paid.
-    function _endFreeze(RequestId request, RequestView storage r) private {
+    function _endUnusedFreeze(RequestView storage r) private {
         uint256 penalty = (uint256(r.bond) * _policy.unusedFreezeBps) / 10_000;
         uint256 paid = uint256(r.members) * r.price;
         if (paid > penalty) penalty = paid;
         _endBond(r, penalty);
-        _thaw(request, r);
     }
 
     function _thaw(RequestId request, RequestView storage r) private {

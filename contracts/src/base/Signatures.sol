@@ -11,6 +11,8 @@ library Signatures {
     uint256 internal constant ERC1271_GAS = 400_000;
 
     function isValid(address signer, bytes32 digest, bytes memory signature) internal view returns (bool) {
+        // What else it returns only details the problem.
+        // slither-disable-next-line unused-return
         (address recovered, ECDSA.RecoverError problem,) = ECDSA.tryRecover(digest, signature);
         if (problem == ECDSA.RecoverError.NoError && recovered == signer) return true;
         return signer.code.length != 0 && _isValidContractSignature(signer, digest, signature);

@@ -27,11 +27,11 @@ VAR = Path("var")
 
 @click.command()
 @click.option("--data", type=FOLDER, default=VAR / "market", show_default=True)
-@click.option("--port", default=8000, show_default=True, help="Of the operator.")
+@click.option("--port", default=8000, show_default=True, help="Of the operator; the others move with it.")
 @refusals_as_words
 def up(data: Path, port: int) -> None:
     """Start a whole local market and keep it running until Ctrl-C."""
-    local = Local(data.absolute(), Ports(operator=port))
+    local = Local(data.absolute(), Ports.beside(port))
     _stop_on_signals()
     try:
         local.start()
@@ -48,13 +48,13 @@ def up(data: Path, port: int) -> None:
 @click.option("--once", is_flag=True, help="End after the story.")
 @click.option("--json", "json_path", type=FILE, help="Write the steps here.")
 @click.option("--data", type=FOLDER, default=VAR / "demo", show_default=True)
-@click.option("--port", default=8000, show_default=True, help="Of the operator.")
+@click.option("--port", default=8000, show_default=True, help="Of the operator; the others move with it.")
 @refusals_as_words
 def demo(once: bool, json_path: Path | None, data: Path, port: int) -> None:
     """Tell one complete story on a fresh local market, and leave it running."""
     shutil.rmtree(data, ignore_errors=True)
     console = Console(highlight=False)
-    local = Local(data.absolute(), Ports(operator=port))
+    local = Local(data.absolute(), Ports.beside(port))
     _stop_on_signals()
     try:
         local.start()
@@ -106,6 +106,7 @@ def resume(config: Path) -> None:
 @click.option("--authority", "authorities", multiple=True, help="Address with role AUTHORITY.")
 @click.option("--pauser", "pausers", multiple=True, help="Address with role PAUSER.")
 @click.option("--admin", "admins", multiple=True, help="Address that opens committee epochs.")
+@click.option("--minter", "minters", multiple=True, help="Address that makes test euros.")
 @click.option("--notice-window", default=86_400, show_default=True, help="Seconds.")
 @click.option("--minimum-cohort", default=20, show_default=True)
 @refusals_as_words
@@ -119,6 +120,7 @@ def deploy(
     authorities: tuple[str, ...],
     pausers: tuple[str, ...],
     admins: tuple[str, ...],
+    minters: tuple[str, ...],
     notice_window: int,
     minimum_cohort: int,
 ) -> None:
@@ -132,6 +134,7 @@ def deploy(
         stewards=stewards,
         authorities=authorities,
         admins=admins,
+        minters=minters,
     )
     deployed = deploy_contracts(node, keyfiles.read(key_file), settings)
     deployed.save(manifest)

@@ -13,8 +13,8 @@ from marketplace.chain.sender import Sender
 from marketplace.wire.terms import RequestTerms, class_id
 
 WORD_SEATS = 160
-TIDY_WORDS = 24
-"""Words tidied in one transaction: a full word costs about 0.6M gas when all of it is walked."""
+TIDY_WORDS = 6
+"""Words tidied in one transaction: a full word of which everybody has to rest takes 2.0M gas."""
 WAKE_WORDS = 8
 SEATS_PER_TRANSACTION = 655_360
 """At 17.5 gas a seat this is 11.5M gas of the 16.7M that a transaction may use."""

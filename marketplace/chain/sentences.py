@@ -254,7 +254,6 @@ SENTENCES: Final[dict[str, tuple[str, str]]] = {
     ),
     "NotResearcher": ("{caller} did not open this request.", "Let its researcher do this."),
     "NotRequestOperator": ("{caller} did not freeze this request.", "Let its operator do this."),
-    "WrongTerms": ("The terms are not those of {expected}.", "Give the terms as opened."),
     "PriceBelowFloor": (
         "The price of {price} a member is below the floor of class {class}, {floor}.",
         "Offer at least the floor.",

@@ -10,7 +10,9 @@ from typing import Any
 from eth_utils.crypto import keccak
 
 from tests.contracts.anvil_chain import AnvilChain, anvil_chain
-from tests.contracts.market_world import CAP, CUSTODIANS, MAX_COST, STAFF, World, make_world
+from tests.contracts.market_deployment import make_world
+from tests.contracts.market_terms import CAP, CUSTODIANS, MAX_COST, STAFF
+from tests.contracts.market_world import World
 from tests.contracts.support import Sent, address, artifact, word
 
 BATCH = 50
@@ -109,7 +111,11 @@ def rests(world: World, chain: AnvilChain) -> Figures:
 
 def rotation(world: World, chain: AnvilChain) -> Figures:
     world.join(FIRST, SECOND)
-    said = {"dataset": world.dataset, "from": address(SECOND), "to": address("rotated")}
+    said: dict[str, Any] = {
+        "dataset": world.dataset,
+        "from": address(SECOND),
+        "to": address("rotated"),
+    }
     said |= {"deadline": world.later()}
     signatures = [world.sign(who, world.consents, "Rotation", said) for who in (SECOND, "rotated")]
     return {"rotate": world.consent("relayer", "rotate", said, *signatures).gas}

@@ -1,7 +1,6 @@
-"""All contracts, deployed and wired, with one dataset of three classes, and how its people act.
+"""All contracts with one dataset, and what each person in a test can do with one call.
 
-A test says who does what; terms that it does not change are sound. Runs on any `Chain`. Messages are
-signed under the type strings of the contracts' interfaces, written down here a second time.
+A test says who does what; terms that it does not change are sound. Runs on any `Chain`.
 """
 
 from collections.abc import Sequence
@@ -10,94 +9,16 @@ from typing import Any
 
 from web3.contract import Contract
 
-from tests.contracts.support import (
-    DAY,
-    ZERO,
-    Chain,
-    Sent,
-    address,
-    class_id,
-    member,
-    role,
-    sign_typed,
-    word,
+from tests.contracts.market_terms import (
+    CAP,
+    CUSTODIANS,
+    LIFE,
+    POLICY,
+    PURPOSE,
+    SIGNED,
+    THAW_GAP,
 )
-
-STAFF = ("admin", "pauser", "steward", "issuer", "authority", "operator", "researcher", "relayer")
-CUSTODIANS = ("custodian 0", "custodian 1", "custodian 2")
-HORIZON = 7 * DAY
-THAW_GAP = 60
-MAX_COST = 1_000_000
-CAP = 10 * MAX_COST
-LIFE = 300 * DAY
-BPS = 10_000
-POLICY: dict[str, int] = {
-    "minimumCohort": 2,
-    "noticeWindow": 600,
-    "freezeWindow": 900,
-    "turnWindow": 3_600,
-    "gateWindow": 300,
-    "certificateWindow": DAY,
-    "unusedFreezeBps": 1_000,
-    "minimumBond": 1_000,
-}
-SIGNED: dict[str, str] = {
-    "Grant": "address patient,bytes32 dataset,bytes32 class,bytes32 definition,uint56 cap,"
-    "uint40 expiry,uint32 sequence,uint40 deadline",
-    "Revocation": "address patient,bytes32 dataset,uint32 sequence",
-    "Rest": "address patient,bytes32 dataset,uint32 sequence,uint256 nonce,uint40 deadline",
-    "Wake": "address patient,bytes32 dataset,uint32 sequence,uint256 nonce,uint40 deadline",
-    "Guardianship": "address patient,bytes32 dataset,address guardian,uint40 expiry,bool mayGrant,"
-    "uint256 nonce,uint40 deadline",
-    "Erasure": "address patient,bytes32 dataset,uint32 version",
-    "Rotation": "bytes32 dataset,address from,address to,uint40 deadline",
-    "RecordAttestation": "bytes32 dataset,address patient,bytes32 person,bytes32 commitment,"
-    "uint32 version,address issuer,uint40 deadline",
-    "StorageReceipt": "bytes32 dataset,address patient,bytes32 commitment,uint32 version,"
-    "uint32 epoch",
-    "GateKey": "bytes32 request,bytes32 root,bytes32 key",
-    "TurnCertificate": "bytes32 request,bytes32 root,uint32 epoch",
-    "Settlement": "bytes32 request,bytes32 root,uint32 epoch,uint8 lane,uint16 schema,"
-    "bytes32 ciphertextRoot,bytes32 noise,bytes32 resultHash,bytes32 deliveryHash,address gate",
-    "CreditWithdrawal": "address account,address to,uint256 nonce,uint40 deadline",
-    "EarningsWithdrawal": "address patient,bytes32 dataset,address to,uint256 nonce,"
-    "uint40 deadline",
-}
-CLASS_TERMS: dict[str, Any] = {
-    "permission": 2,  # GRU
-    "disease": 0,
-    "modifiers": 0,
-    "researchTypes": 0,
-    "countries": [],
-    "months": 0,
-    "users": [],
-    "projects": [],
-    "institutions": [],
-    "releaseKinds": 0b11,
-    "maxCost": MAX_COST,
-    "floorPerRecord": 5,
-    "floorPerMilliRho": 10,
-    "termsHash": word("terms"),
-}
-PURPOSE: dict[str, Any] = {
-    "uses": 1 << 6,  # DUO:0000037 biomedical research
-    "diseases": [],
-    "commercial": False,
-    "clinicalCare": False,
-    "months": 0,
-    "project": ZERO,
-    "ethicsApproval": ZERO,
-    "duties": 0,
-}
-CREDENTIAL: dict[str, Any] = {
-    "kind": 1,
-    "country": b"NL",
-    "expiry": 2**40 - 1,
-    "withdrawn": False,
-    "user": word("user"),
-    "institution": word("institution"),
-    "evidence": word("evidence"),
-}
+from tests.contracts.support import DAY, ZERO, Chain, Sent, address, class_id, sign_typed, word
 
 
 @dataclass
@@ -385,67 +306,3 @@ class World:
     def thaw(self) -> None:
         """Waits until a shard that was just sealed can be frozen again."""
         self.chain.warp(THAW_GAP + 1)
-
-
-def make_world(chain: Chain, **policy: int) -> World:
-    """Deploys, appoints and publishes; nobody has a record yet. `policy` changes the market's."""
-    world = World(chain, _deploy(chain, POLICY | policy))
-    _bind(world)
-    _appoint(world)
-    _fund(world)
-    _publish(world)
-    return world
-
-
-def _deploy(chain: Chain, policy: dict[str, int]) -> Parts:
-    admin = address("admin")
-    token = chain.deploy("TestEuro", admin)
-    committee = chain.deploy("CustodianCommittee", admin)
-    datasets = chain.deploy("DatasetRegistry", committee.address, admin)
-    researchers = chain.deploy("ResearcherRegistry", admin)
-    consents = chain.deploy("ConsentRegistry", admin, datasets.address, HORIZON, THAW_GAP)
-    parts = (token, datasets, researchers, consents, committee)
-    rules = tuple(policy.values())  # web3 encodes no dict in a constructor
-    market = chain.deploy("ResearchMarket", admin, *(part.address for part in parts), rules)
-    return Parts(token, committee, datasets, researchers, consents, market)
-
-
-def _bind(world: World) -> None:
-    parts = world.parts
-    world.send("admin", parts.datasets, "bindConsents", parts.consents.address)
-    world.send("admin", parts.consents, "bindMarket", parts.market.address)
-
-
-def _appoint(world: World) -> None:
-    parts = world.parts
-    for contract, name, holder in (
-        (parts.token, "MINTER", "admin"),
-        (parts.datasets, "STEWARD", "steward"),
-        (parts.datasets, "PAUSER", "pauser"),
-        (parts.researchers, "AUTHORITY", "authority"),
-        (parts.consents, "PAUSER", "pauser"),
-        (parts.market, "OPERATOR", "operator"),
-        (parts.market, "PAUSER", "pauser"),
-    ):
-        world.send("admin", contract, "grantRole", role(name), address(holder))
-    members = [member(name) for name in CUSTODIANS]
-    world.send("admin", parts.committee, "openEpoch", members, 2, [address("gate")])
-    world.send("authority", parts.researchers, "give", address("researcher"), CREDENTIAL)
-
-
-def _fund(world: World) -> None:
-    token, market = world.parts.token, world.market.address
-    for name in ("researcher", "operator"):
-        world.send("admin", token, "mint", address(name), 10**15)
-        world.send(name, token, "approve", market, 2**256 - 1)
-    world.trade("operator", "postBond", 10**12)
-
-
-def _publish(world: World) -> None:
-    datasets = world.parts.datasets
-    sent = world.send("steward", datasets, "publishDataset", word("dictionary"), ZERO, "file:d")
-    world.dataset = sent.facts("DatasetPublished")["dataset"]
-    for index in (1, 2, 3):
-        world.offers[index] = CLASS_TERMS | {"termsHash": word(f"terms {index}")}
-        world.send("steward", datasets, "publishClass", world.dataset, world.offers[index])
-    world.send("steward", datasets, "addIssuer", world.dataset, address("issuer"))

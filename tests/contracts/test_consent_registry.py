@@ -1,20 +1,13 @@
-"""Grants, budgets and seats: what a patient agrees to is what is kept, and nothing resets it."""
-
-from typing import Any
+"""Grants and revocations: what a patient agrees to is what is kept, until the patient ends it."""
 
 import pytest
 
-from tests.contracts.market_world import CAP, HORIZON, MAX_COST, World
+from tests.contracts.market_terms import CAP, HORIZON, MAX_COST
+from tests.contracts.market_world import World
 from tests.contracts.support import DAY, ZERO, address, class_id, refusing, role, word
 
 NONE, LIVE, RESTING, RESTED_BY_PATIENT, MOVED = range(5)
 LARGEST_CAP = 2**48 - 1
-
-
-def spend(world: World, **changes: Any) -> None:
-    """One sealed and settled request, and the gap until the shard may be frozen again."""
-    world.settled(**changes)
-    world.thaw()
 
 
 # ---- Grants ----
@@ -84,7 +77,7 @@ def test_a_grant_cannot_be_shown_twice(world: World) -> None:
 def test_a_class_of_another_dataset_or_none_is_refused(world: World, index: int) -> None:
     foreign = class_id(word("another dataset") if index else world.dataset, index)
     with refusing("ClassOutsideDataset", foreign, world.dataset):
-        world.grant("ada", **{"class": foreign})
+        world.consent("ada", "grant", world.grant_of("ada") | {"class": foreign})
 
 
 def test_a_class_that_was_never_published_is_refused(world: World) -> None:
@@ -220,105 +213,3 @@ def test_a_pause_stops_grants_and_wakes_and_nothing_else(crowd: World) -> None:
 def test_only_the_pauser_pauses(world: World, action: str) -> None:
     with refusing("AccessControlUnauthorizedAccount", address("admin"), role("PAUSER")):
         world.consent("admin", action)
-
-
-# ---- The lifetime budget ----
-
-
-def test_what_was_spent_is_kept_through_revocation_and_a_new_grant(crowd: World) -> None:
-    spend(crowd, cost=400_000)
-    assert crowd.view("ada")["spent"] == 400_000
-    crowd.revoke("ada")
-    assert crowd.view("ada")["spent"] == 400_000
-    crowd.grant("ada")
-    assert crowd.view("ada")["spent"] == 400_000
-
-
-def test_what_was_spent_is_kept_when_the_class_changes(crowd: World) -> None:
-    spend(crowd, cost=400_000)
-    crowd.grant("ada", 2)
-    assert crowd.view("ada")["spent"] == 400_000
-    assert crowd.view("ada")["class"] == crowd.class_id(2)
-
-
-def test_a_cap_that_is_used_up_is_not_opened_by_granting_it_again(crowd: World) -> None:
-    crowd.grant("ada", cap=MAX_COST)
-    spend(crowd, cost=MAX_COST)
-    crowd.revoke("ada")
-    with refusing("BudgetTooSmall", 0, MAX_COST):
-        crowd.grant("ada", cap=MAX_COST)
-    with refusing("BudgetTooSmall", MAX_COST - 1, MAX_COST):
-        crowd.grant("ada", cap=2 * MAX_COST - 1)
-    crowd.grant("ada", cap=2 * MAX_COST)
-
-
-def test_a_cap_below_what_was_spent_leaves_nothing(crowd: World) -> None:
-    spend(crowd, cost=MAX_COST)
-    spend(crowd, cost=MAX_COST, salt=word("2"))
-    with refusing("BudgetTooSmall", 0, MAX_COST):
-        crowd.grant("ada", cap=MAX_COST)
-
-
-def test_earnings_survive_revocation_and_a_new_grant(crowd: World) -> None:
-    spend(crowd, price=40)
-    crowd.revoke("ada")
-    assert crowd.view("ada")["owed"] == 40
-    crowd.grant("ada")
-    spend(crowd, price=45, salt=word("2"))
-    assert crowd.view("ada")["owed"] == 85
-    assert crowd.view("ben")["owed"] == 85
-
-
-# ---- Seats ----
-
-
-def test_who_comes_back_to_a_class_finds_the_old_place(crowd: World) -> None:
-    crowd.revoke("ben")
-    crowd.grant("ben")
-    assert crowd.view("ben")["place"] == 1
-    assert crowd.shard()["used"] == 4
-
-
-def test_a_place_left_for_another_class_is_given_to_the_next_one(crowd: World) -> None:
-    crowd.grant("ben", 2)
-    crowd.join("stranger")
-    assert crowd.view("stranger")["place"] == 1
-    assert crowd.read(crowd.consents, "patientsAt", crowd.class_id(), 0, [1]) == [
-        address("stranger")
-    ]
-
-
-def test_a_free_place_waits_while_a_cohort_is_counted(crowd: World) -> None:
-    request = crowd.frozen()
-    crowd.grant("ben", 2)
-    crowd.join("stranger")
-    assert crowd.view("stranger")["place"] == 4
-    crowd.seal(request)
-    crowd.thaw()
-    crowd.join("second gate")
-    assert crowd.view("second gate")["place"] == 1
-
-
-# ---- The market's own calls, and the binding ----
-
-
-def test_only_the_market_freezes_tidies_seals_thaws_and_collects(crowd: World) -> None:
-    shard = [word("request"), crowd.class_id(), 0]
-    for who in ("operator", "admin", "stranger"):
-        for action, arguments in (
-            ("freezeShard", [*shard, crowd.later()]),
-            ("thawShard", shard),
-            ("tidyShard", [*shard, [0], 1]),
-            ("sealShard", [*shard, 1, 1]),
-            ("collect", [crowd.dataset, address("ada")]),
-        ):
-            with refusing("OnlyMarket", address(who)):
-                crowd.consent(who, action, *arguments)
-
-
-def test_the_market_is_named_once_by_the_admin(world: World) -> None:
-    with refusing("AlreadyBound", world.market.address):
-        world.consent("admin", "bindMarket", address("stranger"))
-    with refusing("AccessControlUnauthorizedAccount", address("stranger"), ZERO):
-        world.consent("stranger", "bindMarket", address("stranger"))
-    assert world.read(world.consents, "market") == world.market.address

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.contracts.market_world import HORIZON, MAX_COST, World
+from tests.contracts.market_terms import HORIZON, MAX_COST
+from tests.contracts.market_world import World
 from tests.contracts.support import address, refusing, word
 
 NONE, LIVE, RESTING, RESTED_BY_PATIENT, MOVED = range(5)

@@ -1,12 +1,8 @@
-"""From open to seal: freezing, tidying, sealing, and what is given back when it does not come to that."""
+"""Freezing and tidying, and what is given back when it does not come to a seal."""
 
 import pytest
-from eth_abi.abi import encode
-from eth_utils.crypto import keccak
 
-from tests.contracts.market_world import CAP, HORIZON, MAX_COST, POLICY, THAW_GAP, World
-from tests.contracts.support import DAY, address, refusing, role, word
-from tests.contracts.test_research_market import (
+from tests.contracts.market_books import (
     ESCROW,
     FROZEN,
     OPENED,
@@ -15,6 +11,9 @@ from tests.contracts.test_research_market import (
     books,
     credit,
 )
+from tests.contracts.market_terms import CAP, HORIZON, MAX_COST, POLICY, THAW_GAP
+from tests.contracts.market_world import World
+from tests.contracts.support import DAY, address, refusing, role, word
 
 NONE, LIVE, RESTING, RESTED_BY_PATIENT, MOVED = range(5)
 
@@ -154,13 +153,23 @@ def test_tidy_removes_what_expires_before_the_seal(world: World) -> None:
     world.grant("dan", expiry=world.later(HORIZON + 10))
     world.chain.warp(HORIZON - 700)
     request = world.frozen()
-    with refusing("WordStale"):
-        world.chain.warp(100)
+    world.chain.warp(200)
+    with refusing("WordStale", 0, world.view("dan")["expiry"], CAP):
         world.seal(request)
     assert tidy(world, request, 0) == 1
     assert world.view("dan")["state"] == NONE
     world.seal(request)
     assert world.request(request)["members"] == 3
+
+
+def test_tidy_looks_ahead_to_the_end_of_the_freeze(world: World) -> None:
+    world.grant_all("ada", "ben")
+    world.grant("dan", expiry=world.later(HORIZON + 10))
+    world.chain.warp(HORIZON - 700)
+    request = world.frozen()
+    assert world.view("dan")["expiry"] > world.chain.now
+    assert tidy(world, request, 0) == 1
+    assert world.view("dan")["state"] == NONE
 
 
 def test_tidy_rests_and_credits_who_cannot_pay(world: World) -> None:
@@ -169,7 +178,7 @@ def test_tidy_rests_and_credits_who_cannot_pay(world: World) -> None:
     world.settled(cost=400_000)
     world.thaw()
     request = world.frozen(cost=MAX_COST, salt=word("2"))
-    with refusing("WordStale", 0, world.view("dan")["expiry"] - 0, MAX_COST):
+    with refusing("WordStale", 0, world.view("ada")["expiry"], MAX_COST):
         world.seal(request)
     assert tidy(world, request, 0) == 1
     view = world.view("dan")
@@ -184,14 +193,11 @@ def test_tidy_leaves_who_can_pay_and_makes_the_word_exact(world: World) -> None:
     world.grant("ada")
     world.grant("ben", cap=2 * CAP)
     world.grant("cleo", cap=2 * CAP)
-    world.frozen()
+    request = world.frozen()
     world.revoke("ada")
-    request = world.request_id(world.terms())
-    del request
     (stale,) = world.read(world.consents, "wordsOf", world.class_id(), 0, 0, 1)
     assert stale >> 200 == CAP
-    frozen_for = world.shard()["frozenFor"]
-    assert tidy(world, frozen_for, 0) == 0
+    assert tidy(world, request, 0) == 0
     (exact,) = world.read(world.consents, "wordsOf", world.class_id(), 0, 0, 1)
     assert exact >> 200 == 2 * CAP
     assert exact & (2**160 - 1) == 0b110
@@ -231,111 +237,6 @@ def test_tidy_works_only_for_the_frozen_request_and_its_shards(crowd: World) -> 
     crowd.chain.warp(POLICY["freezeWindow"] + 1)
     with refusing("FreezeLapsed"):
         tidy(crowd, request, 0)
-
-
-# ---- Sealing ----
-
-
-def shard_root(world: World, index: int, number: int, members: int, bitmap: int) -> bytes:
-    chunk = keccak(bitmap.to_bytes(20, "big"))
-    types = ["string", "bytes32", "uint16", "uint32", "bytes32[]"]
-    values = ["usufruct/shard/1", world.class_id(index), number, members, [chunk]]
-    return keccak(encode(types, values))
-
-
-def cohort_root(world: World, request: bytes, *shards: bytes) -> bytes:
-    types = ["string", "uint256", "address", "bytes32", "uint16"]
-    start = ["usufruct/cohort/1", world.chain.id, world.market.address, request, len(shards)]
-    root = keccak(encode(types, start))
-    for shard in shards:
-        root = keccak(encode(["bytes32", "bytes32"], [root, shard]))
-    return root
-
-
-def test_a_seal_names_its_members_charges_them_and_pays_them(crowd: World) -> None:
-    crowd.revoke("ben")
-    request = crowd.frozen()
-    sent = crowd.seal(request)
-    root = shard_root(crowd, 1, 0, 3, 0b1101)
-    told = sent.facts("ShardSealed")
-    assert (told["members"], told["root"], told["bitmaps"]) == (3, root, (0b1101).to_bytes(20, "big"))
-    r = crowd.request(request)
-    assert (r["stage"], r["members"], r["sealedShards"]) == (SEALED, 3, 1)
-    assert r["root"] == cohort_root(crowd, request, root)
-    assert r["escrow"] == 700
-    assert credit(crowd, "researcher") == ESCROW - 700 - 3 * 40
-    assert books(crowd)["earnings"] == 3 * 40
-    for who, spent, owed in (("ada", 500_000, 40), ("ben", 0, 0), ("dan", 500_000, 40)):
-        assert (crowd.view(who)["spent"], crowd.view(who)["owed"]) == (spent, owed)
-
-
-def test_a_cohort_of_several_classes_has_one_root_in_their_order(crowd: World) -> None:
-    crowd.grant("cleo", 2)
-    crowd.grant("dan", 2)
-    request = crowd.frozen(classes=[1, 2])
-    assert crowd.read(crowd.market, "shardsOf", request) == [(1, 0), (2, 0)]
-    crowd.trade("operator", "seal", request)
-    half = crowd.request(request)
-    assert (half["stage"], half["sealedShards"], half["members"]) == (FROZEN, 1, 2)
-    crowd.trade("operator", "seal", request)
-    roots = (shard_root(crowd, 1, 0, 2, 0b11), shard_root(crowd, 2, 0, 2, 0b11))
-    assert crowd.request(request)["root"] == cohort_root(crowd, request, *roots)
-    with refusing("WrongStage", request, FROZEN, SEALED):
-        crowd.trade("operator", "seal", request)
-
-
-def test_all_shards_can_be_sealed_in_one_transaction(crowd: World) -> None:
-    crowd.grant("cleo", 2)
-    request = crowd.frozen(classes=[1, 2])
-    crowd.seal(request)
-    assert crowd.request(request)["stage"] == SEALED
-    assert crowd.request(request)["members"] == 4
-
-
-def test_the_seal_leaves_out_who_revoked_a_block_before(crowd: World) -> None:
-    request = crowd.frozen()
-    crowd.revoke("dan")
-    crowd.seal(request)
-    crowd.revoke("ada")
-    assert crowd.request(request)["members"] == 3
-    assert (crowd.view("dan")["owed"], crowd.view("ada")["owed"]) == (0, 40)
-
-
-def test_a_cohort_that_shrank_below_the_minimum_is_not_sealed(crowd: World) -> None:
-    request = crowd.frozen()
-    for who in ("ada", "ben", "cleo"):
-        crowd.revoke(who)
-    with refusing("CohortTooSmall", 1, 2):
-        crowd.seal(request)
-
-
-def test_a_cohort_that_shrinks_between_two_shards_is_not_sealed(crowd: World) -> None:
-    crowd.grant("cleo", 2)
-    crowd.revoke("ada")
-    crowd.revoke("ben")
-    request = crowd.frozen(classes=[1, 2])
-    crowd.trade("operator", "seal", request)
-    crowd.revoke("cleo")
-    with refusing("CohortTooSmall", 1, 2):
-        crowd.trade("operator", "seal", request)
-
-
-@pytest.mark.parametrize("action", ["seal", "sealAll"])
-def test_only_the_requests_own_operator_seals(crowd: World, action: str) -> None:
-    crowd.send("admin", crowd.market, "grantRole", role("OPERATOR"), address("second operator"))
-    request = crowd.frozen()
-    with refusing("AccessControlUnauthorizedAccount", address("researcher"), role("OPERATOR")):
-        crowd.trade("researcher", action, request)
-    with refusing("NotRequestOperator", address("second operator")):
-        crowd.trade("second operator", action, request)
-
-
-@pytest.mark.parametrize("action", ["seal", "sealAll"])
-def test_a_lapsed_freeze_cannot_be_sealed(crowd: World, action: str) -> None:
-    request = crowd.frozen()
-    crowd.chain.warp(POLICY["freezeWindow"] + 1)
-    with refusing("FreezeLapsed"):
-        crowd.trade("operator", action, request)
 
 
 # ---- Dissolving and reclaiming ----

@@ -3,14 +3,14 @@
 from typing import Any
 
 import pytest
-from eth_account.messages import encode_typed_data
 
-from tests.contracts.market_world import CREDENTIAL, MAX_COST, POLICY, PURPOSE, World
+from tests.contracts.market_books import ESCROW, OPENED, balance, books
+from tests.contracts.market_terms import CREDENTIAL, MAX_COST, POLICY, PURPOSE
+from tests.contracts.market_world import World
 from tests.contracts.support import (
     DAY,
     NOBODY,
     ZERO,
-    account,
     address,
     class_id,
     refusing,
@@ -18,22 +18,7 @@ from tests.contracts.support import (
     word,
 )
 
-NONE, OPENED, FROZEN, SEALED, SETTLED, DEFAULTED, RECLAIMED, CANCELLED = range(8)
 LONGEST_WAIT = 30 * DAY
-ESCROW = 50 * 40 + 700
-
-
-def balance(world: World, who: str) -> int:
-    return int(world.read(world.parts.token, "balanceOf", address(who)))
-
-
-def books(world: World) -> dict[str, int]:
-    names = ("escrows", "lockedBonds", "freeBonds", "credits", "earnings")
-    return dict(zip(names, world.read(world.market, "liabilities"), strict=True))
-
-
-def credit(world: World, who: str) -> int:
-    return int(world.read(world.market, "creditOf", address(who)))
 
 
 # ---- Opening ----
@@ -92,8 +77,9 @@ def test_terms_that_make_no_sense_are_refused_by_name(world: World, field: str, 
 @pytest.mark.parametrize("classes", [[2, 1], [1, 1], [0]])
 def test_classes_are_named_once_in_rising_order(world: World, classes: list[int]) -> None:
     terms = world.terms(classes=classes)
+    offered = [world.offers[max(1, index)] for index in classes]
     with refusing("TermsInvalid", "classes"):
-        world.trade("researcher", "open", terms, [world.offers[1]] * len(classes))
+        world.trade("researcher", "open", terms, offered)
 
 
 @pytest.mark.parametrize("after", [0, 1, LONGEST_WAIT + 100])
@@ -234,89 +220,6 @@ def test_a_pause_stops_new_requests_and_freezes(crowd: World) -> None:
 def test_only_the_pauser_pauses(world: World, action: str) -> None:
     with refusing("AccessControlUnauthorizedAccount", address("operator"), role("PAUSER")):
         world.trade("operator", action)
-
-
-# ---- Permit ----
-
-
-def permit(world: World, value: int, signer: str = "researcher") -> dict[str, Any]:
-    token = world.parts.token
-    domain = {"name": "Usufruct Test Euro", "version": "1", "chainId": world.chain.id}
-    fields = "address owner,address spender,uint256 value,uint256 nonce,uint256 deadline"
-    types = [dict(zip(("type", "name"), each.split(), strict=True)) for each in fields.split(",")]
-    said = {"owner": address("researcher"), "spender": world.market.address, "value": value}
-    said["nonce"] = world.read(token, "nonces", address("researcher"))
-    said["deadline"] = world.later()
-    signable = encode_typed_data(domain | {"verifyingContract": token.address}, {"Permit": types}, said)
-    signed = account(signer).sign_message(signable)
-    r, s = (part.to_bytes(32, "big") for part in (signed.r, signed.s))
-    return {"value": value, "deadline": said["deadline"], "v": signed.v, "r": r, "s": s}
-
-
-def open_with(world: World, shown: dict[str, Any], **changes: Any) -> None:
-    terms = world.terms(**changes)
-    world.trade("researcher", "openWithPermit", terms, world.offered(terms), shown)
-
-
-@pytest.fixture
-def unapproved(world: World) -> World:
-    world.send("researcher", world.parts.token, "approve", world.market.address, 0)
-    return world
-
-
-def test_a_permit_pays_without_an_approval(unapproved: World) -> None:
-    open_with(unapproved, permit(unapproved, ESCROW))
-    assert books(unapproved)["escrows"] == ESCROW
-
-
-def test_a_permit_that_somebody_showed_first_still_pays(unapproved: World) -> None:
-    shown = permit(unapproved, ESCROW)
-    call = (address("researcher"), unapproved.market.address, *shown.values())
-    unapproved.send("stranger", unapproved.parts.token, "permit", *call)
-    open_with(unapproved, shown)
-    assert books(unapproved)["escrows"] == ESCROW
-
-
-def test_a_permit_of_somebody_else_pays_nothing(unapproved: World) -> None:
-    with refusing("ERC20InsufficientAllowance"):
-        open_with(unapproved, permit(unapproved, ESCROW, "stranger"))
-
-
-def test_a_broken_permit_does_not_matter_where_there_is_an_allowance(world: World) -> None:
-    open_with(world, permit(world, 1, "stranger"))
-    assert books(world)["escrows"] == ESCROW
-
-
-# ---- Cancelling ----
-
-
-def test_the_researcher_cancels_before_the_freeze_and_is_owed_everything(world: World) -> None:
-    terms = world.terms()
-    world.open(terms)
-    request = world.request_id(terms)
-    world.trade("researcher", "cancel", request)
-    assert world.request(request)["stage"] == CANCELLED
-    assert credit(world, "researcher") == ESCROW
-    assert books(world) | {"freeBonds": 0} == dict.fromkeys(books(world), 0) | {"credits": ESCROW}
-    for action in ("cancel", "reclaim"):
-        with refusing("WrongStage"):
-            world.trade("researcher", action, request)
-    with refusing("RequestExists", request):
-        world.open(terms)
-
-
-@pytest.mark.parametrize("who", ["operator", "admin", "stranger"])
-def test_nobody_else_cancels(world: World, who: str) -> None:
-    terms = world.terms()
-    world.open(terms)
-    with refusing("NotResearcher", address(who)):
-        world.trade(who, "cancel", world.request_id(terms))
-
-
-def test_a_frozen_request_cannot_be_cancelled(crowd: World) -> None:
-    request = crowd.frozen()
-    with refusing("WrongStage", request, OPENED, FROZEN):
-        crowd.trade("researcher", "cancel", request)
 
 
 # ---- Deployment ----

@@ -150,7 +150,6 @@ interface IResearchMarket {
     error WrongStage(RequestId request, Stage expected, Stage actual);
     error NotResearcher(address caller);
     error NotRequestOperator(address caller);
-    error WrongTerms(RequestId expected);
     error PriceBelowFloor(ClassId class, uint256 floor, uint256 price);
     error CostAboveClass(ClassId class, uint56 maxCost, uint56 cost);
     error ClassesMismatch(uint256 expected, uint256 given);

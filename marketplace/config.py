@@ -74,6 +74,10 @@ def load_config(path: Path) -> OperatorConfig:
         config = OperatorConfig.model_validate(raw)
     except FileNotFoundError:
         raise _bad(str(path), "the file does not exist") from None
+    except OSError as error:
+        raise _bad(str(path), f"the file cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise _bad(str(path), "the file is not text") from None
     except json.JSONDecodeError as error:
         raise _bad(str(path), f"not JSON at line {error.lineno}") from None
     except ValidationError as error:

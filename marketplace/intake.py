@@ -59,6 +59,7 @@ class Intake:
         """
         self.chain.require_healthy()
         entries = [self._parsed(raw) for raw in uploads]
+        self._require_trusted(entries)
         self._keep(entries)
         self._register(entries)
         self._forward(entries)
@@ -110,12 +111,25 @@ class Intake:
                     field=f"record.{name}",
                 )
 
+    def _require_trusted(self, entries: Sequence[Entry]) -> None:
+        """Refuses before anything is kept what strangers signed, so that they cannot fill the disk."""
+        now, trusted = self.chain.now(), {}
+        for entry in entries:
+            if entry.refusal is not None:
+                continue
+            attestation = _att(entry)
+            pair = (attestation.dataset, attestation.issuer)
+            if pair not in trusted:
+                trusted[pair] = self.chain.is_issuer(*pair)
+            entry.refusal = _untrusted(attestation, trusted[pair], now)
+
     def _keep(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
             if entry.refusal is not None or entry.record is None or entry.attestation is None:
                 continue
-            self.records.put(entry.record.commitment, entry.record.box)
+            # The row first: where the database is full, no file is left behind.
             self.records.database.keep_record(_row(entry.record, entry.attestation))
+            self.records.put(entry.record.commitment, entry.record.box)
 
     # --- register
 
@@ -243,6 +257,25 @@ def _receipt(attestation: RecordAttestation, epoch: int) -> StorageReceipt:
         attestation.version,
         epoch,
     )
+
+
+def _untrusted(attestation: RecordAttestation, trusted: bool, now: int) -> Refusal | None:
+    """Why the chain would refuse this attestation, in the codes that it uses."""
+    if not trusted:
+        return Refusal(
+            code="unknown_issuer",
+            message=f"{attestation.issuer} is not an issuer of this dataset.",
+            remedy="Let the steward add the issuer, or let a known one attest.",
+            field="attestation.issuer",
+        )
+    if attestation.deadline < now:
+        return Refusal(
+            code="attestation_expired",
+            message=f"The attestation had to be on chain by {attestation.deadline}.",
+            remedy="Let the issuer attest again.",
+            field="attestation.deadline",
+        )
+    return None
 
 
 def _declined(outcome: Any) -> Refusal:

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -58,18 +58,42 @@ class Ports:
     custodian: int = 8101
     gate: int = 8201
 
+    @classmethod
+    def beside(cls, operator: int) -> Ports:
+        """Ports that move with the operator's, so that two markets can run on one machine."""
+        moved = operator - cls.operator
+        return cls(cls.chain + moved, operator, cls.custodian + moved, cls.gate + moved)
+
+
+@dataclass(frozen=True)
+class ForeignNode:
+    """A node that somebody else runs, and the key of an account there that can pay for gas."""
+
+    url: str
+    funded_key: bytes = field(repr=False)
+
 
 @dataclass
 class Local:
-    """One local market. `start` it, use it over HTTP, `stop` it."""
+    """One local market. `start` it, use it over HTTP, `stop` it.
+
+    With `node`, no chain process is started: the market is deployed there. `chain_options` and
+    `operator_options` are added to the chain's arguments and to the operator's configuration.
+    """
 
     folder: Path
     ports: Ports = field(default_factory=Ports)
+    policy: MarketPolicy = POLICY
+    node: ForeignNode | None = None
+    chain_options: tuple[str, ...] = ()
+    operator_options: Mapping[str, Any] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
 
     @property
     def node_url(self) -> str:
         """The chain's JSON-RPC."""
+        if self.node is not None:
+            return self.node.url
         return f"http://127.0.0.1:{self.ports.chain}"
 
     @property
@@ -105,19 +129,19 @@ class Local:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for role in ROLES:
             keyfiles.create(self.key_path(role), keyfiles.new_signing_key())
-        self._spawn(
-            "chain",
-            "marketplace.chain.node",
-            "--data",
-            str(self.folder / "chain"),
-            "--port",
-            str(self.ports.chain),
-        )
-        self._await_ready("chain")
+        if self.node is None:
+            self.start_chain()
         if not self.manifest_path.exists():
             self._deploy()
         self._start_hosts()
         self._start_operator()
+
+    def start_chain(self) -> None:
+        """Starts the embedded chain (again), and waits until it listens."""
+        data, port = str(self.folder / "chain"), str(self.ports.chain)
+        arguments = ("--data", data, "--port", port, *self.chain_options)
+        self._spawn("chain", "marketplace.chain.node", *arguments)
+        self._await_ready("chain")
 
     def stop(self) -> None:
         """Ends every process, the chain last, and waits for each."""
@@ -167,15 +191,13 @@ class Local:
     # --- the first start
 
     def _deploy(self) -> None:
-        chain_folder = self.folder / "chain"
         custodians = [self._identity("custodian", i) for i in range(CUSTODIANS)]
         gates = [self._identity("gate", i) for i in range(CUSTODIANS)]
         accounts = [self.account(role) for role in ROLES]
         accounts += [each["relay"] for each in custodians]
-        faucet = keyfiles.read(chain_folder / "faucet.key")
-        fund(Node(self.node_url), faucet, accounts, 1_000 * ETHER)
+        fund(Node(self.node_url), self._faucet(), accounts, 100 * ETHER)
         settings = DeploySettings(
-            policy=POLICY,
+            policy=self.policy,
             minimum_horizon=MINIMUM_HORIZON,
             thaw_gap=THAW_GAP,
             operators=[self.account("operator")],
@@ -192,6 +214,11 @@ class Local:
         ]
         open_epoch(sender, seats, QUORUM, [each["signer"] for each in gates])
         manifest.save(self.manifest_path)
+
+    def _faucet(self) -> bytes:
+        if self.node is not None:
+            return self.node.funded_key
+        return keyfiles.read(self.folder / "chain" / "faucet.key")
 
     def _identity(self, kind: str, number: int) -> dict[str, str]:
         """Has a custodian or gate make its own keys; only the public part comes back."""
@@ -275,6 +302,7 @@ class Local:
                 {"address": gate, "url": f"http://127.0.0.1:{self.ports.gate + i}"}
                 for i, gate in enumerate(gates)
             ],
+            **self.operator_options,
         }
         self.config_path.write_text(json.dumps(config, indent=2))
         self.start_operator()

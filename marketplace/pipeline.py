@@ -5,6 +5,7 @@
 Each step is idempotent by request id: it looks at the chain first, does what is missing, and moves the
 stage in the log. Whatever a crash left, `advance` (and so `usufruct resume`) finishes. A refusal is
 terminal and explained; a fault of the world (a node, a custodian, a disk) leaves the request where it is.
+What a reorganisation took away is done again: the request falls back to the stage that the chain shows.
 """
 
 from __future__ import annotations
@@ -19,24 +20,44 @@ from eth_utils.crypto import keccak
 
 from marketplace import consent, settlement
 from marketplace.analyses import analysis_by_hash, analysis_by_id
-from marketplace.chain.adapter import Chain, ContractRefusal, RequestStage, RequestView
+from marketplace.chain.adapter import (
+    Chain,
+    ContractRefusal,
+    NotYetFinal,
+    Reorganised,
+    RequestStage,
+    RequestView,
+)
 from marketplace.chain.sender import Sender
 from marketplace.dictionaries import Dictionaries
 from marketplace.errors import Refusal
 from marketplace.lanes.vault import Vault
 from marketplace.peers import Peer
 from marketplace.receipts.build import build_receipt
-from marketplace.stages import NEXT, Cleared, Computed, Sealed, Stage
+from marketplace.stages import NEXT, Cleared, Computed, Sealed, Stage, route
 from marketplace.store import ComputedRow, Database, ReceiptRow, RequestRow
 from marketplace.wire import hpke
 from marketplace.wire.terms import RequestTerms
 
 log = structlog.get_logger()
 
+
+class NeverOpened(Refusal):
+    """A request that was handed in and not paid for in time."""
+
+    CODE = "never_opened"
+
+
 RETRY: Final = frozenset(
     {
         "node_unreachable",
         "node_fault",
+        "unknown_block",
+        "outcome_unknown",
+        "nonce_taken",
+        "insufficient_funds",
+        "out_of_gas",
+        "reverted_without_reason",
         "stale_head",
         "wrong_chain",
         "wrong_code",
@@ -52,14 +73,26 @@ RETRY: Final = frozenset(
         "shard_is_frozen",
         "draw_too_early",
         "gate_unknown",
-        "transaction_lost",
         "bond_too_small",
+        "enforced_pause",
+        "access_control_unauthorized_account",
     }
 )
-"""Codes that time, or somebody's repair, may cure: the request stays where it is. All others refuse."""
+"""Codes that time, or somebody's repair, may cure: the request stays where it is."""
+
+REFUSING: Final = (ContractRefusal, NeverOpened)
+"""Only these end a request, and only with a code outside `RETRY`: anything else is a fault of the world,
+which must not end what may be paid already."""
 
 DRAW_BLOCKS: Final = 2
 """The gate is drawn by the block after the seal, once that has a successor."""
+
+CHAIN_REACHED: Final = {
+    RequestStage.NONE: Stage.SUBMITTED,
+    RequestStage.OPENED: Stage.FUNDED,
+    RequestStage.FROZEN: Stage.FROZEN,
+}
+"""The furthest that a request may stand here when this is what the chain shows."""
 
 CHAIN_ENDS: Final = {
     RequestStage.CANCELLED: Stage.CANCELLED,
@@ -127,7 +160,7 @@ class Pipeline:
                 step(self, request)
             except Refusal as refusal:
                 if not self._refused(request, before, refusal):
-                    return before
+                    return Stage(self.database.request(request).stage)
             after = Stage(self.database.request(request).stage)
             if after == before:
                 return after
@@ -139,7 +172,8 @@ class Pipeline:
     def _refused(self, request: str, stage: Stage, refusal: Refusal) -> bool:
         """Ends a request that cannot go on; returns False if it is only to be tried again."""
         facts = {"request": request, "stage": stage, "code": refusal.code}
-        if refusal.code in RETRY or Stage.REFUSED not in NEXT[stage]:
+        ends = isinstance(refusal, REFUSING) and refusal.code not in RETRY
+        if not ends or Stage.REFUSED not in NEXT[stage] or self._went_on(request):
             log.warning("step_waits", **facts, message=refusal.message)
             return False
         log.info("request_refused", **facts)
@@ -152,21 +186,59 @@ class Pipeline:
         self.database.move(request, Stage.REFUSED, refusal.message, reason)
         return True
 
+    def _went_on(self, request: str) -> bool:
+        """Whether it may be past the freeze on chain: another worker's transaction came before ours."""
+        try:
+            found = self.chain.request(_id(request)).stage
+        except Refusal:
+            return True  # nobody knows: it must not end what may be going on
+        return found not in (RequestStage.NONE, RequestStage.OPENED)
+
     def _view(self, request: str) -> RequestView:
-        """The request as the chain has it now; an early end there is taken over."""
+        """The request as the chain has it now; an early end there is taken over.
+
+        Raises:
+            Reorganised: the chain lost what the request's stage stood on. It has fallen back.
+        """
         self.chain.require_healthy()
         view = self.chain.request(_id(request))
         end = CHAIN_ENDS.get(view.stage)
         if end is not None:
-            self.database.move(request, end, f"{end} on chain")
+            self._require_final_end(request, view)
+            for stage in route(Stage(self.database.request(request).stage), end):
+                self.database.move(request, stage, f"{end} on chain")
+        elif self.database.fall_back(request, _reached(view), f"{view.stage.name} on chain"):
+            raise Reorganised(
+                message=f"On chain the request is {view.stage.name.lower()} again.",
+                remedy="Nothing was released; what the chain lost is done again.",
+            )
         return view
+
+    def _require_final_end(self, request: str, view: RequestView) -> None:
+        """An end that a reorganisation could undo is waited for: nobody looks at an ended request again."""
+        if self.chain.request(_id(request), self.chain.finalized()).stage is not view.stage:
+            raise NotYetFinal(
+                message=f"That the request is {view.stage.name.lower()} is not in a final block yet.",
+                remedy="Wait until the chain has finalised it; the step is tried again.",
+            )
 
     # --- the steps, one per stage
 
     def _fund(self, request: str) -> None:
         view = self._view(request)
-        if view.stage is not RequestStage.NONE:
+        if view.stage is RequestStage.NONE:
+            self._require_time_left(request)
+        elif view.stage not in CHAIN_ENDS:
             self.database.move(request, Stage.FUNDED, "escrow held by the market")
+
+    def _require_time_left(self, request: str) -> None:
+        terms = RequestTerms.from_json(self.database.request(request).terms)
+        if self.chain.now() > terms.seal_deadline:
+            raise NeverOpened(
+                message=f"It was not opened before its seal deadline, {terms.seal_deadline}.",
+                remedy="Nothing was paid. Ask again, with deadlines that lie ahead.",
+                field="terms.seal_deadline",
+            )
 
     def _freeze(self, request: str) -> None:
         view = self._view(request)
@@ -209,7 +281,7 @@ class Pipeline:
             self.sender.send("ResearchMarket", "recordGateKey", sealed.request, key, signature)
             view = self._view(request)
             self._wake(view, sealed.request)
-        if any(view.gate_key):
+        if any(view.gate_key) and view.stage not in CHAIN_ENDS:
             self.database.move(request, Stage.KEYED, f"gate {view.gate} recorded its key")
 
     def _drawn(self, request: str, view: RequestView) -> RequestView:
@@ -242,10 +314,13 @@ class Pipeline:
 
     def _compute(self, request: str) -> None:
         view = self._view(request)
+        if view.stage is RequestStage.SETTLED:  # this database is an old copy
+            self.database.move(request, Stage.COMPUTED, "settled on chain already")
         if view.stage is not RequestStage.SEALED:
             return
         row = self.database.request(request)
         if self.database.computed(request) is None:
+            self._require_final_key(request, view)
             dictionary = self.dictionaries.of(view.dataset)
             computed, heads = self.vault.compute(_sealed(request, view), row.parameters, dictionary)
             kept = ComputedRow(
@@ -258,28 +333,33 @@ class Pipeline:
             self._anchor(heads)
         self.database.move(request, Stage.COMPUTED, "noised answer persisted")
 
+    def _require_final_key(self, request: str, view: RequestView) -> None:
+        """Nobody turns before that; until then the gate need not be sent the whole cohort."""
+        if self.chain.request(_id(request), self.chain.finalized()).gate_key != view.gate_key:
+            raise NotYetFinal(
+                message="The gate's key is not in a final block yet.",
+                remedy="Wait until the chain has finalised it; the step is tried again.",
+            )
+
     def _anchor(self, heads: list[Any]) -> None:
         """Puts the custodians' journal heads on chain, so that a restored backup is noticed."""
-        calls = [
-            (
-                "anchorJournal",
-                (
-                    head["epoch"],
-                    head["place"],
-                    int(head["height"]),
-                    bytes.fromhex(head["head"][2:]),
-                    bytes.fromhex(head["signature"][2:]),
-                ),
+        for head in heads:
+            arguments = (
+                head["epoch"],
+                head["place"],
+                int(head["height"]),
+                bytes.fromhex(head["head"][2:]),
+                bytes.fromhex(head["signature"][2:]),
             )
-            for head in heads
-        ]
-        if not calls:
-            return
-        for refusal in self.sender.batch("CustodianCommittee", calls).refused.values():
-            log.warning("journal_not_anchored", code=refusal.code)
+            try:
+                self.sender.send("CustodianCommittee", "anchorJournal", *arguments)
+            except Refusal as refusal:  # the next turn's head covers this one's
+                log.warning("journal_not_anchored", place=head["place"], code=refusal.code)
 
     def _clear(self, request: str) -> None:
         view = self._view(request)
+        if view.stage is RequestStage.SETTLED:
+            self.database.move(request, Stage.CLEARED, "settled on chain already")
         if view.stage is not RequestStage.SEALED:
             return
         cleared = settlement.clear(self.chain, self._computed(request, view), view, self.custodians)
@@ -306,22 +386,36 @@ class Pipeline:
     def _computed(self, request: str, view: RequestView) -> Computed:
         row = self.database.computed(request)
         if row is None:
-            raise Refusal(
-                code="storage_unavailable",
-                message="The persisted answer is not in the database.",
-                remedy="Restore the operator's database, or let the request default.",
-            )
+            # A gate gives its one answer again, byte for byte; custodians sign no other.
+            raise self._missing(request, Stage.KEYED, "answer")
         return Computed(
             _sealed(request, view), row.settlement, row.sealed_result, row.gate_signature
         )
 
     def _cleared(self, request: str, view: RequestView) -> Cleared:
         row = self.database.computed(request)
-        signatures = (row.signatures if row is not None else None) or []
+        signatures = row.signatures if row is not None else None
+        if not signatures:
+            raise self._missing(request, Stage.COMPUTED, "quorum")
         return Cleared(
             self._computed(request, view),
             tuple((each["place"], bytes.fromhex(each["signature"][2:])) for each in signatures),
         )
+
+    def _missing(self, request: str, to: Stage, what: str) -> Refusal:
+        """What a restored database lacks is fetched again."""
+        self.database.fall_back(request, to, f"the {what} is not in this database")
+        return Refusal(
+            code="storage_unavailable",
+            message=f"The request's {what} is not in this database, which may be an old copy.",
+            remedy="It is asked for again; nothing is drawn or paid twice.",
+        )
+
+
+def _reached(view: RequestView) -> Stage:
+    if view.stage is RequestStage.SEALED and not any(view.gate_key):
+        return Stage.SEALED
+    return CHAIN_REACHED.get(view.stage, Stage.CLEARED)
 
 
 def _id(request: str) -> bytes:

@@ -9,14 +9,20 @@ from typing import Any
 from eth_utils.crypto import keccak
 
 from marketplace.analyses import CATALOGUE, analysis_by_id
+from marketplace.analyses.fields import exact_number
 from marketplace.chain.adapter import Chain
 from marketplace.dictionaries import Dictionaries
 from marketplace.errors import BadParameter, Refusal
 from marketplace.stages import Stage
 from marketplace.store import Database, RequestRow
+from marketplace.vocabulary import unsigned
 from marketplace.wire.terms import ClassTerms, class_id
 from ml.dp.accounting import display_delta, rho, zcdp_to_eps
 
+MOST_CLASSES = 64
+"""In one request."""
+COST_BITS = 56
+"""A privacy cost is a uint56 in request terms."""
 PERCENT_HEADROOM = 10
 """By how much `max_patients` is suggested above the live consents, since more may be granted."""
 
@@ -150,7 +156,8 @@ class Reads:
             BadParameter: naming the field.
         """
         dataset = bytes.fromhex(str(asked["dataset"])[2:])
-        classes = [(i, self.chain.class_terms(class_id(dataset, i))) for i in asked["classes"]]
+        indices = _class_indices(asked["classes"])
+        classes = [(i, self.chain.class_terms(class_id(dataset, i))) for i in indices]
         analysis = analysis_by_id(asked["analysis"])
         variables = self.dictionaries.variables(dataset)
         parsed = analysis.parse(asked["parameters"], variables)
@@ -187,8 +194,9 @@ class Reads:
                 field="cost",
             )
         if "cost" in asked:
-            return int(asked["cost"])
-        return int(analysis.cost_for_error(parsed, members, asked["target_error"]))
+            return unsigned(asked["cost"], COST_BITS, "cost")
+        target = exact_number(asked["target_error"], "target_error")
+        return int(analysis.cost_for_error(parsed, members, target))
 
     def _epsilon(self, cost: int, members: int) -> dict[str, str]:
         delta = display_delta(members)
@@ -246,6 +254,24 @@ class Reads:
                 remedy="Wait until its stage is settled (GET /api/v1/requests/{id}).",
             )
         return dict(row.receipt)
+
+
+def _class_indices(given: object) -> list[int]:
+    """Indices of classes, strictly ascending, as terms must name them. Raises BadParameter."""
+    if not isinstance(given, list) or not 1 <= len(given) <= MOST_CLASSES:
+        raise _bad_classes(f"is not a list of 1 to {MOST_CLASSES} class indices")
+    indices = [unsigned(each, 16, f"classes[{i}]") for i, each in enumerate(given)]
+    if indices != sorted(set(indices)):
+        raise _bad_classes("does not rise strictly")
+    return indices
+
+
+def _bad_classes(fault: str) -> BadParameter:
+    return BadParameter(
+        message=f"classes {fault}.",
+        remedy="Give the dataset's class indices (1, 2, ...), each once, in ascending order.",
+        field="classes",
+    )
 
 
 def price_floor(terms: ClassTerms, cost: int) -> int:

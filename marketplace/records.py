@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import fsspec
 
+from marketplace.errors import Refusal
 from marketplace.store import Database
 
 
@@ -27,11 +29,18 @@ class RecordStore:
         object.__setattr__(self, "_root", root.rstrip("/"))
 
     def put(self, commitment: bytes, box: bytes) -> None:
-        """Keeps a ciphertext; whole or not at all (written aside, then moved into place)."""
+        """Keeps a ciphertext; whole or not at all (written aside, then moved into place).
+
+        Raises:
+            Refusal: `storage_full`, `storage_unavailable`.
+        """
         path = self._path(commitment)
         aside = f"{path}.part"
-        self._files.pipe_file(aside, box)
-        self._files.mv(aside, path)
+        try:
+            self._files.pipe_file(aside, box)
+            self._files.mv(aside, path)
+        except OSError as fault:
+            raise _unwritten(fault) from None
 
     def get(self, commitment: bytes) -> bytes | None:
         """A ciphertext, or None where there is none."""
@@ -59,3 +68,14 @@ class RecordStore:
 
     def _path(self, commitment: bytes) -> str:
         return f"{self._root}/{commitment.hex()}.box"
+
+
+def _unwritten(fault: OSError) -> Refusal:
+    full = fault.errno in (errno.ENOSPC, errno.EDQUOT)
+    return Refusal(
+        code="storage_full" if full else "storage_unavailable",
+        message="The folder of sealed records is full."
+        if full
+        else "The folder of sealed records cannot be written.",
+        remedy="Free space or repair the folder, then send the same records again.",
+    )

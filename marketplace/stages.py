@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 __all__ = [
+    "LIVE",
     "NEXT",
     "TERMINAL",
     "Cleared",
@@ -20,6 +21,7 @@ __all__ = [
     "Settled",
     "Stage",
     "diagram",
+    "route",
 ]
 
 
@@ -59,6 +61,32 @@ TERMINAL: Final[frozenset[Stage]] = frozenset(
     {Stage.SETTLED, Stage.CANCELLED, Stage.RECLAIMED, Stage.DEFAULTED, Stage.REFUSED}
 )
 """Nothing is done for a request in one of these, except to notice that a refused one got its money back."""
+
+LIVE: Final[tuple[Stage, ...]] = (
+    Stage.SUBMITTED,
+    Stage.FUNDED,
+    Stage.FROZEN,
+    Stage.SEALED,
+    Stage.KEYED,
+    Stage.COMPUTED,
+    Stage.CLEARED,
+)
+"""The stages of a request at work, in order. `NEXT` leads forward only; when a reorganisation takes away
+what a stage stood on, the request falls back to an earlier one of these, and the log says why."""
+
+
+def route(before: Stage, after: Stage) -> list[Stage]:
+    """The stages to pass, in order, from one to another that the chain is found to have reached.
+
+    Never through `REFUSED`, which the operator alone decides. Empty where the table leads there by
+    no way, or where `before` is `after`.
+    """
+    ways: list[list[Stage]] = [[before]]
+    for way in ways:  # grows while it is walked: breadth first, and the table has no cycle
+        if way[-1] is after:
+            return way[1:]
+        ways += [[*way, each] for each in sorted(NEXT[way[-1]]) if each is not Stage.REFUSED]
+    return []
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,21 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.24;
 
-import {Pausable} from "@openzeppelin/contracts/utils/Pausable.sol";
 import {SignedMessages} from "../src/base/SignedMessages.sol";
 import {UnorderedNonces} from "../src/base/UnorderedNonces.sol";
-import {
-    ConsentState,
-    ConsentView,
-    Grant,
-    IConsentRegistry,
-    Pause,
-    Revocation
-} from "../src/interfaces/IConsentRegistry.sol";
+import {ConsentState, Grant, IConsentRegistry, Pause, Revocation} from "../src/interfaces/IConsentRegistry.sol";
 import {IDatasetRegistry} from "../src/interfaces/IDatasetRegistry.sol";
 import {RequestId} from "../src/types/Ids.sol";
 import {Signing} from "./base/Signing.sol";
 import {Story} from "./base/Story.sol";
+import {Pausable} from "@openzeppelin/contracts/utils/Pausable.sol";
 
 /// revoke, revokeBySig
 /// ├── neither patient nor guardian: NotAuthorised

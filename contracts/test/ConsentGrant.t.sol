@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.24;
 
-import {Pausable} from "@openzeppelin/contracts/utils/Pausable.sol";
+import {SignedMessages} from "../src/base/SignedMessages.sol";
 import {ConsentState, ConsentView, Grant, IConsentRegistry} from "../src/interfaces/IConsentRegistry.sol";
 import {IDatasetRegistry} from "../src/interfaces/IDatasetRegistry.sol";
-import {SignedMessages} from "../src/base/SignedMessages.sol";
-import {ClassId, DatasetId, RequestId} from "../src/types/Ids.sol";
+import {ClassId} from "../src/types/Ids.sol";
 import {Signing} from "./base/Signing.sol";
 import {Story} from "./base/Story.sol";
+import {Pausable} from "@openzeppelin/contracts/utils/Pausable.sol";
 
 /// grant, grantBySig
 /// ├── the caller, or the signer, is neither patient nor a guardian who may grant: NotAuthorised
@@ -154,7 +154,9 @@ contract ConsentGrantTest is Story {
     }
 
     function test_what_was_spent_is_not_granted_again() public {
-        for (uint256 i = 0; i < 3; ++i) _grant(_patient(i), 1);
+        for (uint256 i = 0; i < 3; ++i) {
+            _grant(_patient(i), 1);
+        }
         _sealed();
         skip(1);
         Grant memory g = _grantFor(_patient(0), 1);
@@ -230,7 +232,9 @@ contract ConsentGrantTest is Story {
     }
 
     function test_a_place_does_not_change_hands_while_frozen() public {
-        for (uint256 i = 0; i < 3; ++i) _grant(_patient(i), 1);
+        for (uint256 i = 0; i < 3; ++i) {
+            _grant(_patient(i), 1);
+        }
         _frozen();
         _grant(_patient(0), 2);
         _grant(_patient(3), 1);
@@ -243,7 +247,9 @@ contract ConsentGrantTest is Story {
     }
 
     function test_a_grant_into_a_frozen_shard_rests_until_woken() public {
-        for (uint256 i = 0; i < 3; ++i) _grant(_patient(i), 1);
+        for (uint256 i = 0; i < 3; ++i) {
+            _grant(_patient(i), 1);
+        }
         _frozen();
         _grant(_patient(3), 1);
         _assertState(_patient(3), ConsentState.Resting);

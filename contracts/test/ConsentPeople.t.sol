@@ -11,7 +11,6 @@ import {
     Grant,
     Guardianship,
     IConsentRegistry,
-    Pause,
     Revocation,
     Rotation
 } from "../src/interfaces/IConsentRegistry.sol";
@@ -85,8 +84,7 @@ contract ConsentPeopleTest is Story {
         _appointGuardian(false);
         _rest(_patient(0));
         Grant memory g = _grantFor(_patient(0), 1);
-        bytes memory refused =
-            abi.encodeWithSelector(IConsentRegistry.NotAuthorised.selector, _guardian(), _patient(0));
+        bytes memory refused = abi.encodeWithSelector(IConsentRegistry.NotAuthorised.selector, _guardian(), _patient(0));
         vm.expectRevert(refused);
         vm.prank(_guardian());
         consents.wake(_patient(0), dataset);
@@ -104,8 +102,7 @@ contract ConsentPeopleTest is Story {
         uint40 expiry = _appointGuardian(true);
         vm.warp(expiry);
         Grant memory g = _grantFor(_patient(0), 1);
-        bytes memory refused =
-            abi.encodeWithSelector(IConsentRegistry.NotAuthorised.selector, _guardian(), _patient(0));
+        bytes memory refused = abi.encodeWithSelector(IConsentRegistry.NotAuthorised.selector, _guardian(), _patient(0));
         vm.expectRevert(refused);
         vm.prank(_guardian());
         consents.grant(g);
@@ -308,9 +305,7 @@ contract ConsentPeopleTest is Story {
         bytes32 digest = _consentDigest(Signing.hash(r));
         bytes memory from = signature(PATIENT, digest);
         bytes memory to = signature(NEW_KEY, digest);
-        vm.expectRevert(
-            abi.encodeWithSelector(IConsentRegistry.ShardIsFrozen.selector, _class(1), uint16(0), until)
-        );
+        vm.expectRevert(abi.encodeWithSelector(IConsentRegistry.ShardIsFrozen.selector, _class(1), uint16(0), until));
         consents.rotate(r, from, to);
         _sealAll(request);
         // Still not in the block of the seal, whose state tells who was sealed.

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.24;
 
-import {IAccessControl} from "@openzeppelin/contracts/access/IAccessControl.sol";
 import {ConsentRegistry} from "../src/ConsentRegistry.sol";
 import {ConsentState, Grant, IConsentRegistry, ShardView} from "../src/interfaces/IConsentRegistry.sol";
 import {ConsentWord, packWord} from "../src/types/ConsentWord.sol";
 import {RequestId} from "../src/types/Ids.sol";
 import {Story} from "./base/Story.sol";
+import {IAccessControl} from "@openzeppelin/contracts/access/IAccessControl.sol";
 
 /// bindMarket ── not admin ── bound already: AlreadyBound
 /// market only: freezeShard, thawShard, tidyShard, sealShard, collect: OnlyMarket
@@ -281,7 +281,9 @@ contract ConsentShardsTest is Story {
     /// 655,360 patients.
     function test_a_full_shard_seals() public {
         _setUsed(4096 * 160);
-        for (uint256 i = 0; i < 4096; ++i) _setWord(i, type(uint160).max);
+        for (uint256 i = 0; i < 4096; ++i) {
+            _setWord(i, type(uint160).max);
+        }
         _freezeShard(900);
         (, uint32 members) = _sealShard(COST, PRICE);
         assertEq(members, 655_360, "members");
@@ -297,12 +299,16 @@ contract ConsentShardsTest is Story {
             if (seed >> 8 & 3 == 0 && bits & 3 == 0) bits = 0; // some runs have empty words
             _setWord(i, bits);
             chunks[i / 256] = bytes.concat(chunks[i / 256], bytes20(bits));
-            for (uint256 bit = 0; bit < 160; ++bit) members += uint32((bits >> bit) & 1);
+            for (uint256 bit = 0; bit < 160; ++bit) {
+                members += uint32((bits >> bit) & 1);
+            }
         }
         _freezeShard(900);
         bytes32 root = _naiveRootOf(members, chunks);
         bytes memory bitmaps;
-        for (uint256 i = 0; i < chunks.length; ++i) bitmaps = bytes.concat(bitmaps, chunks[i]);
+        for (uint256 i = 0; i < chunks.length; ++i) {
+            bitmaps = bytes.concat(bitmaps, chunks[i]);
+        }
         vm.expectEmit(address(consents));
         emit IConsentRegistry.ShardSealed(REQUEST, _class(1), 0, members, root, bitmaps);
         (bytes32 sealedRoot, uint32 counted) = _sealShard(COST, PRICE);
@@ -318,7 +324,9 @@ contract ConsentShardsTest is Story {
 
     function _naiveRootOf(uint32 members, bytes[] memory chunks) private view returns (bytes32) {
         bytes32[] memory hashes = new bytes32[](chunks.length);
-        for (uint256 i = 0; i < chunks.length; ++i) hashes[i] = keccak256(chunks[i]);
+        for (uint256 i = 0; i < chunks.length; ++i) {
+            hashes[i] = keccak256(chunks[i]);
+        }
         return keccak256(abi.encode("usufruct/shard/1", _class(1), uint16(0), members, hashes));
     }
 

@@ -58,6 +58,19 @@ contract DataUseTest is Test {
         _assertReasons(terms, _biomedical(), terms.modifiers);
     }
 
+    function test_a_list_permits_who_is_on_it() public view {
+        ClassTerms memory terms = _terms(DataUse.NRES, DataUse.US | DataUse.IS | DataUse.GS);
+        (terms.users, terms.institutions, terms.countries) = (new bytes32[](2), new bytes32[](2), new bytes2[](2));
+        (terms.users[1], terms.institutions[1], terms.countries[1]) = ("user", "institution", "FR");
+        Credential memory requester = _credential(1);
+        (requester.user, requester.institution, requester.country) = ("user", "institution", "FR");
+        assertEq(DataUse.refusals(terms, _biomedical(), requester, datasets, DATASET), 0, "all three");
+        requester.country = "DE";
+        assertEq(DataUse.refusals(terms, _biomedical(), requester, datasets, DATASET), DataUse.GS, "elsewhere");
+        (requester.user, requester.country) = ("somebody", "FR");
+        assertEq(DataUse.refusals(terms, _biomedical(), requester, datasets, DATASET), DataUse.US, "somebody else");
+    }
+
     function test_the_refusal_names_the_class_and_every_reason() public {
         uint256 reasons = DataUse.REASON_NOT_BIOMEDICAL | DataUse.IRB;
         vm.expectRevert(abi.encodeWithSelector(DataUse.PurposeNotPermitted.selector, classOf(DATASET, 1), reasons));

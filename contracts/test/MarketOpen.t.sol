@@ -1,16 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.24;
 
-import {IAccessControl} from "@openzeppelin/contracts/access/IAccessControl.sol";
-import {ERC20} from "@openzeppelin/contracts/token/ERC20/ERC20.sol";
-import {IERC20Metadata} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Metadata.sol";
-import {IERC20Errors} from "@openzeppelin/contracts/interfaces/draft-IERC6093.sol";
-import {Pausable} from "@openzeppelin/contracts/utils/Pausable.sol";
 import {DataUse} from "../src/DataUse.sol";
 import {ResearchMarket} from "../src/ResearchMarket.sol";
 import {TestEuro} from "../src/TestEuro.sol";
 import {IDatasetRegistry} from "../src/interfaces/IDatasetRegistry.sol";
-import {IResearcherRegistry} from "../src/interfaces/IResearcherRegistry.sol";
 import {
     IResearchMarket,
     MarketPolicy,
@@ -19,9 +13,15 @@ import {
     RequestView,
     Stage
 } from "../src/interfaces/IResearchMarket.sol";
+import {IResearcherRegistry} from "../src/interfaces/IResearcherRegistry.sol";
 import {ClassTerms} from "../src/types/DataUseTypes.sol";
 import {RequestId} from "../src/types/Ids.sol";
 import {Story} from "./base/Story.sol";
+import {IAccessControl} from "@openzeppelin/contracts/access/IAccessControl.sol";
+import {IERC20Errors} from "@openzeppelin/contracts/interfaces/draft-IERC6093.sol";
+import {ERC20} from "@openzeppelin/contracts/token/ERC20/ERC20.sol";
+import {IERC20Metadata} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Metadata.sol";
+import {Pausable} from "@openzeppelin/contracts/utils/Pausable.sol";
 
 /// Keeps a cent of every transfer.
 contract ShortToken is TestEuro {
@@ -372,12 +372,12 @@ contract MarketOpenTest is Story {
     // --- permits
 
     function _permit(uint256 value) private view returns (Permit memory p) {
-        bytes32 kind =
-            keccak256("Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)");
+        bytes32 kind = keccak256("Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)");
         p.value = value;
         p.deadline = clock();
-        bytes32 structHash =
-            keccak256(abi.encode(kind, _researcher(0), address(market), value, token.nonces(_researcher(0)), p.deadline));
+        bytes32 structHash = keccak256(
+            abi.encode(kind, _researcher(0), address(market), value, token.nonces(_researcher(0)), p.deadline)
+        );
         bytes32 digest = keccak256(abi.encodePacked(hex"1901", token.DOMAIN_SEPARATOR(), structHash));
         (p.v, p.r, p.s) = vm.sign(RESEARCHER, digest);
     }
@@ -432,9 +432,8 @@ contract MarketOpenTest is Story {
     function test_nothing_is_cancelled_once_frozen() public {
         _populate(3);
         RequestId request = _frozen();
-        bytes memory refused = abi.encodeWithSelector(
-            IResearchMarket.WrongStage.selector, request, Stage.Opened, Stage.Frozen
-        );
+        bytes memory refused =
+            abi.encodeWithSelector(IResearchMarket.WrongStage.selector, request, Stage.Opened, Stage.Frozen);
         vm.expectRevert(refused);
         vm.prank(_researcher(0));
         market.cancel(request);

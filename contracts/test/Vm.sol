@@ -22,15 +22,13 @@ interface Vm {
     function getBlockNumber() external view returns (uint256);
     function load(address target, bytes32 slot) external view returns (bytes32);
     function store(address target, bytes32 slot, bytes32 value) external;
-    function record() external;
-    function accesses(address target) external returns (bytes32[] memory reads, bytes32[] memory writes);
     function expectRevert(bytes calldata reason) external;
     function expectRevert(bytes4 selector) external;
     function expectPartialRevert(bytes4 selector) external;
     function expectEmit(address emitter) external;
+    function etch(address target, bytes calldata code) external;
     function recordLogs() external;
     function getRecordedLogs() external returns (Log[] memory);
-    function mockCall(address target, bytes calldata data, bytes calldata answer) external;
     function assume(bool condition) external pure;
     function snapshotState() external returns (uint256);
     function revertToState(uint256 snapshot) external returns (bool);

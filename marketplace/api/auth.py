@@ -14,7 +14,7 @@ from marketplace.errors import Refusal
 from marketplace.store import Database
 from marketplace.vocabulary import Address, address
 from marketplace.wire.eip712 import Domain
-from marketplace.wire.http import hash_field, hex_field
+from marketplace.wire.http import hash_field, hex_field, to_hex
 from marketplace.wire.structs import ApiRequest, require_signed
 
 HEADER = "Usufruct-Auth"
@@ -43,7 +43,8 @@ def require_signer(request: flask.Request, domain: Domain, database: Database) -
     signed = ApiRequest.of(request.method, path, request.get_data(), nonce, deadline)
     signature = hex_field(given["signature"], f"{HEADER}.signature", 65)
     require_signed(signed, domain, signature, signer)
-    if not database.use_nonce(signer, given["nonce"], deadline):
+    # The bytes, not the text: 0xAB and 0xab are one nonce.
+    if not database.use_nonce(signer, to_hex(nonce), deadline):
         raise _unauthenticated("nonce", "was used before")
     return signer
 

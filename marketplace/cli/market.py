@@ -27,7 +27,9 @@ VAR = Path("var")
 
 @click.command()
 @click.option("--data", type=FOLDER, default=VAR / "market", show_default=True)
-@click.option("--port", default=8000, show_default=True, help="Of the operator; the others move with it.")
+@click.option(
+    "--port", default=8000, show_default=True, help="Of the operator; the others move with it."
+)
 @refusals_as_words
 def up(data: Path, port: int) -> None:
     """Start a whole local market and keep it running until Ctrl-C."""
@@ -48,7 +50,9 @@ def up(data: Path, port: int) -> None:
 @click.option("--once", is_flag=True, help="End after the story.")
 @click.option("--json", "json_path", type=FILE, help="Write the steps here.")
 @click.option("--data", type=FOLDER, default=VAR / "demo", show_default=True)
-@click.option("--port", default=8000, show_default=True, help="Of the operator; the others move with it.")
+@click.option(
+    "--port", default=8000, show_default=True, help="Of the operator; the others move with it."
+)
 @refusals_as_words
 def demo(once: bool, json_path: Path | None, data: Path, port: int) -> None:
     """Tell one complete story on a fresh local market, and leave it running."""

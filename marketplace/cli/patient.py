@@ -8,13 +8,15 @@ from pathlib import Path
 
 import click
 
-from marketplace.cli.say import FILE, HEX32, refusals_as_words, say
+from marketplace.chain.adapter import Manifest
+from marketplace.cli.say import FILE, HEX32, read_json, refusals_as_words, say
 from marketplace.client import Marketplace
 from marketplace.client.marketplace import account_of
 from marketplace.errors import Refusal
 from marketplace.fhir.extract import extract
 from marketplace.wire import keyfiles
 from marketplace.wire.http import to_hex
+from marketplace.wire.terms import class_id
 
 DAY = 86_400
 URL = click.option("--url", default="http://127.0.0.1:8000", show_default=True)
@@ -34,6 +36,10 @@ def key(path: Path) -> None:
 
 @click.command()
 @URL
+@click.option("--node", required=True, help="JSON-RPC URL of a node that you trust.")
+@click.option(
+    "--manifest", type=FILE, required=True, help="The deployment's, not the operator's word."
+)
 @DATASET
 @click.option("--patient", required=True, help="The patient's address for this dataset.")
 @click.option("--fhir", type=FILE, required=True, help="A FHIR R4 bundle (JSON).")
@@ -44,6 +50,8 @@ def key(path: Path) -> None:
 @refusals_as_words
 def seal(
     url: str,
+    node: str,
+    manifest: Path,
     dataset: bytes,
     patient: str,
     fhir: Path,
@@ -53,8 +61,8 @@ def seal(
     out: Path,
 ) -> None:
     """Seal a FHIR record here and attest it; only ciphertext is written."""
-    market = Marketplace(url)
-    values = extract(_read(fhir), market.dictionary(dataset))
+    market = Marketplace(url, node, Manifest.load(manifest))
+    values = extract(fhir.read_bytes(), market.dictionary(dataset))
     record = market.seal(dataset, patient, values, record_version)
     entry = market.attest(record, person, keyfiles.read(issuer_key_file))
     out.write_text(json.dumps(entry))
@@ -67,7 +75,7 @@ def seal(
 @refusals_as_words
 def upload(url: str, files: tuple[Path, ...]) -> None:
     """Send sealed, attested records to the operator."""
-    say(Marketplace(url).upload([json.loads(_read(path)) for path in files]))
+    say(Marketplace(url).upload([read_json(path) for path in files]))
 
 
 @click.command()
@@ -118,7 +126,8 @@ def _class_of(market: Marketplace, dataset: bytes, index: int) -> dict[str, obje
     classes = market.dataset(dataset)["classes"]
     if not 1 <= index <= len(classes):
         raise click.ClickException(f"the dataset has classes 1 to {len(classes)}")
-    return dict(classes[index - 1])
+    # The id is computed here: an operator cannot pass off another class under this index.
+    return {**classes[index - 1], "class": to_hex(class_id(dataset, index))}
 
 
 def _relay(market: Marketplace, message: dict[str, object]) -> None:
@@ -130,10 +139,3 @@ def _relay(market: Marketplace, message: dict[str, object]) -> None:
             remedy=outcome["remedy"],
             field=outcome["field"],
         )
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise click.ClickException(f"{path} cannot be read: {error.strerror}") from None

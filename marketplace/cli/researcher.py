@@ -12,6 +12,7 @@ from marketplace.cli.say import FILE, HEX32, refusals_as_words, say
 from marketplace.client import Ask, Marketplace
 from marketplace.receipts.verify import verify
 from marketplace.wire import hpke, keyfiles
+from marketplace.wire.canonical import canonical
 from marketplace.wire.terms import Purpose
 
 
@@ -27,6 +28,7 @@ from marketplace.wire.terms import Purpose
 @click.option("--cost", type=click.IntRange(1), help="Privacy cost, nano-rho.")
 @click.option("--target-error", help="Half-width of the interval, in the variable's unit.")
 @click.option("--purpose", type=FILE, required=True, help="Purpose as JSON.")
+@click.option("--receipt", "receipt_file", type=FILE, help="Write it here, for verify-receipt.")
 @click.option("--quote-only", is_flag=True, help="Show price, cost and error, and stop.")
 @refusals_as_words
 def request(
@@ -41,12 +43,14 @@ def request(
     cost: int | None,
     target_error: str | None,
     purpose: Path,
+    receipt_file: Path | None,
     quote_only: bool,
 ) -> None:
     """Ask for one analysis: see its price, pay, wait, and open the answer."""
     if (cost is None) == (target_error is None):
         raise click.UsageError("give exactly one of --cost and --target-error")
     given = _json(parameters, "--parameters")
+    wanted = Purpose.from_json(_json(purpose.read_text(), "--purpose"))
     keyfiles.create(delivery_key_file, hpke.generate().raw)
     delivery = hpke.SecretKey(keyfiles.read(delivery_key_file))
     ask = Ask(Marketplace(url, node), keyfiles.read(key_file), delivery)
@@ -54,7 +58,6 @@ def request(
     if quote_only:
         say(quote)
         return
-    wanted = Purpose.from_json(_json(purpose.read_text(), "--purpose"))
     terms = ask.terms(dataset, classes, quote, wanted)
     ask.submit(terms, given)
     opened = ask.open(terms)
@@ -62,6 +65,8 @@ def request(
     if ended["stage"] != "settled":
         raise click.ClickException(f"the request is {ended['stage']}: {ended['reason']}")
     answer = ask.answer(opened)
+    if receipt_file is not None:
+        receipt_file.write_bytes(canonical(answer.receipt))
     say({"request": opened, "result": answer.result, "receipt": answer.receipt})
 
 

@@ -42,7 +42,10 @@ HEX32 = Hex32()
 
 
 def refusals_as_words(command: Callable[P, R]) -> Callable[P, R]:
-    """A refusal ends the command with exit code 1, its sentence, its remedy and its code."""
+    """A refusal ends the command with exit code 1, its sentence, its remedy and its code.
+
+    So does a file that cannot be read or written, by its name.
+    """
 
     @functools.wraps(command)
     def spoken(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -51,8 +54,21 @@ def refusals_as_words(command: Callable[P, R]) -> Callable[P, R]:
         except Refusal as refusal:
             field = f" (field {refusal.field})" if refusal.field else ""
             raise click.ClickException(f"{refusal} [{refusal.code}]{field}") from None
+        except OSError as fault:
+            where = fault.filename or "a file or connection"
+            raise click.ClickException(
+                f"{where}: {fault.strerror or type(fault).__name__}"
+            ) from None
 
     return spoken
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file says. Raises ClickException naming the file."""
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError:
+        raise click.ClickException(f"{path} is not JSON") from None
 
 
 def say(document: Any) -> None:

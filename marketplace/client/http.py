@@ -34,7 +34,10 @@ class Api:
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
-        self._http = httpx.Client(base_url=self.url, timeout=TIMEOUT_SECONDS)
+        try:
+            self._http = httpx.Client(base_url=self.url, timeout=TIMEOUT_SECONDS)
+        except httpx.InvalidURL:
+            raise self._unreachable() from None
 
     def get(self, path: str) -> dict[str, Any]:
         """The JSON answer. Raises Refusal with the operator's code, OperatorUnreachable."""
@@ -71,14 +74,19 @@ class Api:
                 headers={"Content-Type": "application/json", **headers},
             )
             document = parse(response.content, limit=MOST_ANSWER)
-        except (httpx.HTTPError, Refusal):
-            raise OperatorUnreachable(
-                message=f"The operator at {self.url} did not answer.",
-                remedy="Try again later. To revoke now, use a custodian's relay or the chain.",
-            ) from None
+        except (httpx.HTTPError, httpx.InvalidURL, Refusal):
+            raise self._unreachable() from None
+        if not isinstance(document, dict):
+            raise self._unreachable()
         if response.status_code != httpx.codes.OK:
             raise _refusal(document)
         return dict(document)
+
+    def _unreachable(self) -> OperatorUnreachable:
+        return OperatorUnreachable(
+            message=f"The operator at {self.url} did not answer.",
+            remedy="Try again later. To revoke now, use a custodian's relay or the chain.",
+        )
 
 
 def _refusal(problem: Mapping[str, Any]) -> Refusal:

@@ -12,11 +12,12 @@ from typing import Any
 from eth_account import Account
 
 from marketplace.chain.adapter import Chain, Manifest
+from marketplace.chain.reads import X25519
 from marketplace.client.http import Api
 from marketplace.errors import Refusal
 from marketplace.sealing.row import Value
 from marketplace.sealing.seal import CustodianKey, seal_row
-from marketplace.vocabulary import DatasetId, Epoch, address, patient_address
+from marketplace.vocabulary import CustodianIndex, DatasetId, address, patient_address
 from marketplace.wire.dictionary import Dictionary, from_json
 from marketplace.wire.eip712 import SignedStruct, SigningKey, sign
 from marketplace.wire.http import to_hex
@@ -39,15 +40,24 @@ can outrun it."""
 
 
 class Marketplace:
-    """One operator's market. `node_url` is needed for what goes to the chain directly."""
+    """One operator's market. `node_url` is needed for what goes to the chain directly.
 
-    def __init__(self, url: str, node_url: str | None = None) -> None:
+    `manifest` pins the deployment; without it the operator says which contracts these are, which is
+    for machines of one's own: whoever names the contracts names the committee that records are sealed to.
+    """
+
+    def __init__(
+        self, url: str, node_url: str | None = None, manifest: Manifest | None = None
+    ) -> None:
         self.api = Api(url)
         self._node_url = node_url
+        self._pinned = manifest
 
     @cached_property
     def manifest(self) -> Manifest:
-        """The deployment, as the operator states it; `chain` checks it against the node."""
+        """The deployment: the pinned one, or else the operator's; `chain` checks it at the node."""
+        if self._pinned is not None:
+            return self._pinned
         return Manifest.from_json(self.api.get("/api/v1/market")["manifest"])
 
     @cached_property
@@ -71,15 +81,18 @@ class Marketplace:
         return self.api.get(f"/api/v1/datasets/{to_hex(dataset)}")
 
     def dictionary(self, dataset: bytes) -> Dictionary:
-        """The dictionary, proved against the hash on chain by whoever reads it there."""
+        """The dictionary, as the operator shows it; `sealer` holds it against the chain."""
         found = self.dataset(dataset)
+        if found["dictionary"] is None:
+            raise Refusal(
+                code="dictionary_missing",
+                message="The operator does not have this dataset's dictionary yet.",
+                remedy="Ask the steward to hand it over (usufruct hand-over-dictionary).",
+                field="dataset",
+            )
         dictionary = from_json({"schema": "usufruct-dictionary/1", **found["dictionary"]})
         if to_hex(dictionary.hash()) != found["dictionary_hash"]:
-            raise Refusal(
-                code="dictionary_mismatch",
-                message="The operator's dictionary is not the one on chain.",
-                remedy="Do not seal anything with it; ask the steward.",
-            )
+            raise _another_dictionary()
         return dictionary
 
     def consent(self, dataset: bytes, patient: str) -> dict[str, Any]:
@@ -100,12 +113,18 @@ class Marketplace:
         return self.sealer(dataset)(patient, values, version)
 
     def sealer(self, dataset: bytes) -> Callable[[str, Mapping[str, Value], int], SealedRecord]:
-        """`seal` for many records: asks for dictionary and committee once."""
+        """`seal` for many records: asks for dictionary and committee once.
+
+        Both are the chain's, through the caller's own node: an operator that could name the
+        custodians' keys, or the dictionary, could read what is sealed to them.
+        """
         dictionary = self.dictionary(dataset)
-        committee = self.api.get("/api/v1/committee")
+        if self.chain.dictionary_of(dataset) != dictionary.hash():
+            raise _another_dictionary()
+        committee = self.chain.committee()
         keys = [
-            CustodianKey(member["place"] + 1, bytes.fromhex(member["key"][2:]))
-            for member in committee["members"]
+            CustodianKey(CustodianIndex(member.place + 1), member.keys[X25519])
+            for member in committee.members
         ]
 
         def sealed(patient: str, values: Mapping[str, Value], version: int) -> SealedRecord:
@@ -117,8 +136,7 @@ class Marketplace:
                 dictionary_hash=dictionary.hash(),
                 record_version=version,
             )
-            epoch = Epoch(committee["epoch"])
-            return seal_row(dictionary, values, context, keys, epoch, committee["quorum"])
+            return seal_row(dictionary, values, context, keys, committee.epoch, committee.quorum)
 
         return sealed
 
@@ -208,9 +226,25 @@ class Marketplace:
         return self.message("erasure", erasure, "ConsentRegistry", key)
 
 
+def _another_dictionary() -> Refusal:
+    return Refusal(
+        code="dictionary_mismatch",
+        message="The operator's dictionary is not the one on chain.",
+        remedy="Do not seal anything with it; ask the steward.",
+        field="dictionary",
+    )
+
+
 def account_of(key: SigningKey) -> str:
-    """The address of a key."""
-    return str(Account.from_key(bytes(getattr(key, "key", key))).address)
+    """The address of a key. Raises Refusal (key_file) for 32 bytes that are no key."""
+    try:
+        return str(Account.from_key(bytes(getattr(key, "key", key))).address)
+    except ValueError:
+        raise Refusal(
+            code="key_file",
+            message="The bytes are no signing key: zero, or not below the curve's order.",
+            remedy="Use the key file that `usufruct key` made, or make a new one.",
+        ) from None
 
 
 def deadline() -> int:

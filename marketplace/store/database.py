@@ -11,12 +11,12 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine, create_engine, event, select
+from sqlalchemy import CursorResult, Engine, create_engine, event, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
 from marketplace.errors import Refusal
-from marketplace.stages import NEXT, TERMINAL, Stage
+from marketplace.stages import LIVE, NEXT, TERMINAL, Stage
 from marketplace.store.models import (
     ApiNonceRow,
     ComputedRow,
@@ -85,15 +85,28 @@ class Database:
             before = Stage(row.stage)
             if before == after:
                 return
-            if after not in NEXT[before]:
+            if after not in NEXT[before] or not _swap(session, row, after, reason):
                 raise Refusal(
                     code="wrong_stage",
-                    message=f"A request that is {before} cannot become {after}.",
+                    message=f"A request that is {before} cannot become {after}, or no longer is.",
                     remedy="Look at its stage log; run `usufruct resume` to finish what was left.",
                 )
-            row.stage = after
-            row.reason = reason
             session.add(_log(request, before, after, because))
+
+    def fall_back(self, request: str, to: Stage, because: str) -> bool:
+        """Puts a request back to an earlier stage, since the chain lost what it stood on; logs why.
+
+        What was computed for it stays kept. Returns False, and changes nothing, unless `to` is earlier.
+        """
+        with self.session() as session:
+            row = self._locked(session, request)
+            before = Stage(row.stage)
+            if before not in LIVE or to not in LIVE[: LIVE.index(before)]:
+                return False
+            if not _swap(session, row, to, row.reason):
+                return False
+            session.add(_log(request, before, to, because))
+        return True
 
     def _locked(self, session: Session, request: str) -> RequestRow:
         row = session.get(RequestRow, request, with_for_update=True)
@@ -103,7 +116,7 @@ class Database:
 
     def request(self, request: str) -> RequestRow:
         """The request. Raises `Refusal` (unknown_request)."""
-        with Session(self.engine, expire_on_commit=False) as session:
+        with self.session() as session:
             row = session.get(RequestRow, request)
         if row is None:
             raise unknown_request(request)
@@ -111,14 +124,14 @@ class Database:
 
     def requests(self, limit: int = 200) -> list[RequestRow]:
         """The latest requests, newest first."""
-        with Session(self.engine, expire_on_commit=False) as session:
+        with self.session() as session:
             query = select(RequestRow).order_by(RequestRow.submitted_at.desc()).limit(limit)
             return list(session.scalars(query))
 
     def unfinished(self) -> list[str]:
         """Ids of the requests for which there is something left to do, oldest first."""
         open_stages = [stage for stage in Stage if stage not in TERMINAL]
-        with Session(self.engine) as session:
+        with self.session() as session:
             query = (
                 select(RequestRow.id)
                 .where(RequestRow.stage.in_(open_stages))
@@ -128,14 +141,14 @@ class Database:
 
     def refused(self) -> list[str]:
         """Ids of the requests that were refused; their escrow may still be on chain."""
-        with Session(self.engine) as session:
+        with self.session() as session:
             return list(
                 session.scalars(select(RequestRow.id).where(RequestRow.stage == Stage.REFUSED))
             )
 
     def log(self, request: str) -> list[StageLogRow]:
         """The request's transitions, in order."""
-        with Session(self.engine, expire_on_commit=False) as session:
+        with self.session() as session:
             query = (
                 select(StageLogRow).where(StageLogRow.request == request).order_by(StageLogRow.id)
             )
@@ -162,7 +175,7 @@ class Database:
     def records(self, commitments: list[str]) -> dict[str, RecordRow]:
         """The records of these commitments; a missing one is left out."""
         found: dict[str, RecordRow] = {}
-        with Session(self.engine, expire_on_commit=False) as session:
+        with self.session() as session:
             for start in range(0, len(commitments), 500):
                 part = commitments[start : start + 500]
                 query = select(RecordRow).where(RecordRow.commitment.in_(part))
@@ -185,7 +198,7 @@ class Database:
 
     def computed(self, request: str) -> ComputedRow | None:
         """The noised answer kept for a request."""
-        with Session(self.engine, expire_on_commit=False) as session:
+        with self.session() as session:
             return session.get(ComputedRow, request)
 
     def keep_signatures(self, request: str, signatures: list[dict[str, Any]]) -> None:
@@ -206,7 +219,7 @@ class Database:
 
     def receipt(self, request: str) -> ReceiptRow | None:
         """The receipt of a request, once settled."""
-        with Session(self.engine, expire_on_commit=False) as session:
+        with self.session() as session:
             return session.get(ReceiptRow, request)
 
     # --- signed API requests
@@ -228,6 +241,14 @@ def unknown_request(request: str) -> Refusal:
         remedy="Check the id; submit the request first (POST /api/v1/requests).",
         field="request",
     )
+
+
+def _swap(session: Session, row: RequestRow, after: Stage, reason: dict[str, Any] | None) -> bool:
+    """Sets the stage if it still is what was read: of two workers on one database, one succeeds."""
+    here = (RequestRow.id == row.id) & (RequestRow.stage == row.stage)
+    change = update(RequestRow).where(here).values(stage=after, reason=reason)
+    done = session.execute(change.execution_options(synchronize_session=False))
+    return isinstance(done, CursorResult) and done.rowcount == 1
 
 
 def _log(request: str, before: Stage | None, after: Stage, because: str) -> StageLogRow:

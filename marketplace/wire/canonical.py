@@ -21,7 +21,8 @@ LARGEST_INTEGER = 2**53
 JSON_LIMIT = 1 << 20  # bytes; every format of this package is far smaller
 DEEPEST = 64  # levels; FHIR bundles have about 12
 
-_OTHER_THAN_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[^\[\]{}"]+', re.DOTALL)
+# Possessive, and a text without its closing quote runs to the end: linear on hostile bytes.
+_OTHER_THAN_BRACKETS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[^\[\]{}"]++', re.DOTALL)
 
 
 def canonical(value: object) -> bytes:

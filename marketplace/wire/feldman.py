@@ -62,8 +62,14 @@ def draw_coefficients(secret: int, quorum: int) -> tuple[int, ...]:
     """A random polynomial of degree `quorum` - 1 through (0, secret), lowest coefficient first.
 
     Coefficients are never 0, since the point at infinity has no 33-byte form; that moves the
-    distribution by less than 2^-251.
+    distribution by less than 2^-251. Raises BadParameter for a quorum below 1.
     """
+    if quorum < 1:
+        raise BadParameter(
+            message=f"A quorum of {quorum} is impossible.",
+            remedy="Use the quorum of the committee, as the chain has it.",
+            field="quorum",
+        )
     return (secret, *(random_scalar() for _ in range(quorum - 1)))
 
 

@@ -53,11 +53,11 @@ def create(path: Path, secret: bytes) -> bool:
     part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
     try:
-        os.write(handle, secret.hex().encode() + b"\n")
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    try:
+        try:
+            os.write(handle, secret.hex().encode() + b"\n")
+            os.fsync(handle)
+        finally:
+            os.close(handle)
         os.link(part, path)
     except FileExistsError:
         return False

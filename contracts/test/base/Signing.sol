@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.24;
 
-import {RecordAttestation, StorageReceipt} from "../../src/interfaces/IDatasetRegistry.sol";
 import {Erasure, Grant, Guardianship, Pause, Revocation, Rotation} from "../../src/interfaces/IConsentRegistry.sol";
+import {RecordAttestation, StorageReceipt} from "../../src/interfaces/IDatasetRegistry.sol";
 import {CreditWithdrawal, EarningsWithdrawal, Settlement} from "../../src/interfaces/IResearchMarket.sol";
 import {RequestId} from "../../src/types/Ids.sol";
 

@@ -4,9 +4,9 @@ pragma solidity ^0.8.24;
 import {ConsentState, ConsentView, Grant} from "../../src/interfaces/IConsentRegistry.sol";
 import {QuorumSignature} from "../../src/interfaces/ICustodianCommittee.sol";
 import {RequestTerms, RequestView, Settlement, Stage} from "../../src/interfaces/IResearchMarket.sol";
+import {ConsentWord} from "../../src/types/ConsentWord.sol";
 import {ClassTerms} from "../../src/types/DataUseTypes.sol";
 import {RequestId} from "../../src/types/Ids.sol";
-import {ConsentWord} from "../../src/types/ConsentWord.sol";
 import {Signing} from "./Signing.sol";
 import {World} from "./World.sol";
 
@@ -49,7 +49,9 @@ abstract contract Story is World {
     /// Patients 0 to n-1 live in class 1.
     function _populate(uint256 n) internal {
         _enrol(n);
-        for (uint256 i = 0; i < n; ++i) _grant(_patient(i), 1);
+        for (uint256 i = 0; i < n; ++i) {
+            _grant(_patient(i), 1);
+        }
     }
 
     function _revoke(address patient) internal returns (bool) {
@@ -121,7 +123,9 @@ abstract contract Story is World {
 
     function _offers(RequestTerms memory terms) internal pure returns (ClassTerms[] memory offers) {
         offers = new ClassTerms[](terms.classes.length);
-        for (uint256 i = 0; i < offers.length; ++i) offers[i] = _classTerms(terms.classes[i]);
+        for (uint256 i = 0; i < offers.length; ++i) {
+            offers[i] = _classTerms(terms.classes[i]);
+        }
     }
 
     function _fund(address account, uint256 amount) internal {

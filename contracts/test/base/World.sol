@@ -48,7 +48,9 @@ abstract contract World is Test {
         datasets.addIssuer(dataset, vm.addr(ISSUER));
         datasets.publishClass(dataset, _classTerms(1));
         datasets.publishClass(dataset, _classTerms(2));
-        for (uint256 i = 0; i < 2; ++i) researchers.give(_researcher(i), _credential());
+        for (uint256 i = 0; i < 2; ++i) {
+            researchers.give(_researcher(i), _credential());
+        }
     }
 
     function _policy() internal pure virtual returns (MarketPolicy memory) {
@@ -127,7 +129,9 @@ abstract contract World is Test {
 
     /// Patients 0 to n-1, each with a record that the custodians hold.
     function _enrol(uint256 n) internal {
-        for (uint256 i = 0; i < n; ++i) _store(_patient(i), keccak256(abi.encode("person", i)));
+        for (uint256 i = 0; i < n; ++i) {
+            _store(_patient(i), keccak256(abi.encode("person", i)));
+        }
     }
 
     /// The next version of a person's record, attested and held.

@@ -2,7 +2,7 @@
 pragma solidity ^0.8.24;
 
 import {ConsentState, ConsentView, ShardView} from "../../src/interfaces/IConsentRegistry.sol";
-import {MarketPolicy, RequestTerms, Stage} from "../../src/interfaces/IResearchMarket.sol";
+import {MarketPolicy, RequestTerms, RequestView, Stage} from "../../src/interfaces/IResearchMarket.sol";
 import {RequestId} from "../../src/types/Ids.sol";
 import {Story} from "../base/Story.sol";
 
@@ -185,31 +185,17 @@ abstract contract Ghost is Story {
         uint256 bonds;
         for (uint256 i = 0; i < requests.length; ++i) {
             Row storage row = rows[requests[i]];
-            (Stage stage, uint256 escrow, uint256 bond) = _held(requests[i]);
-            assertEq(uint256(stage), uint256(row.stage), "a request moves only as it was moved, and ends once");
-            assertEq(escrow, row.escrow, "escrow");
-            assertEq(bond, row.bond, "bond");
-            escrows += escrow;
-            bonds += bond;
+            RequestView memory r = market.requestOf(requests[i]);
+            assertEq(uint256(r.stage), uint256(row.stage), "a request moves only as it was moved, and ends once");
+            assertEq(r.escrow, row.escrow, "escrow");
+            assertEq(r.bond, row.bond, "bond");
+            assertEq(r.root, row.root, "a root is made of the shards' roots");
+            escrows += r.escrow;
+            bonds += r.bond;
         }
         (uint256 trackedEscrows, uint256 trackedBonds,,,) = market.liabilities();
         assertEq(trackedEscrows, escrows, "escrows are the sum of each");
         assertEq(trackedBonds, bonds, "locked bonds are the sum of each");
-    }
-
-    function _held(RequestId request) private view returns (Stage, uint256 escrow, uint256 bond) {
-        (Stage stage, uint96 escrow_, uint96 bond_, bytes32 root) = _viewed(request);
-        assertEq(root, rows[request].root, "a root is made of the shards' roots");
-        return (stage, escrow_, bond_);
-    }
-
-    function _viewed(RequestId request) private view returns (Stage, uint96, uint96, bytes32) {
-        return (
-            market.requestOf(request).stage,
-            market.requestOf(request).escrow,
-            market.requestOf(request).bond,
-            market.requestOf(request).root
-        );
     }
 
     function checkMoney() external view {

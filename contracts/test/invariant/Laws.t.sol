@@ -38,7 +38,9 @@ contract Handler is PatientActions, RequestActions {
             this.withdrawCredit.selector
         ];
         all = new bytes4[](each.length + 1);
-        for (uint256 i = 0; i < each.length; ++i) all[i] = each[i];
+        for (uint256 i = 0; i < each.length; ++i) {
+            all[i] = each[i];
+        }
         all[each.length] = this.releaseBond.selector;
     }
 }
@@ -64,7 +66,9 @@ contract LawsTest is Test {
     function setUp() public {
         handler = new Handler();
         handler.setUp();
-        for (uint256 i = 0; i < 4; ++i) handler.grant(uint256(keccak256(abi.encode(i))));
+        for (uint256 i = 0; i < 4; ++i) {
+            handler.grant(uint256(keccak256(abi.encode(i))));
+        }
     }
 
     function targetContracts() external view returns (address[] memory targets) {

@@ -1,15 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.24;
 
-import {
-    ConsentState,
-    ConsentView,
-    Erasure,
-    Grant,
-    Pause,
-    Revocation,
-    Rotation
-} from "../../src/interfaces/IConsentRegistry.sol";
+import {ConsentState, Erasure, Grant, Pause, Revocation, Rotation} from "../../src/interfaces/IConsentRegistry.sol";
 import {Record} from "../../src/interfaces/IDatasetRegistry.sol";
 import {EarningsWithdrawal} from "../../src/interfaces/IResearchMarket.sol";
 import {Signing} from "../base/Signing.sol";
@@ -133,7 +125,9 @@ abstract contract PatientActions is Ghost {
     function withdrawEarnings(uint256 seed) external step {
         seed = _mix(seed);
         Person storage p = persons[seed % PERSONS];
-        for (uint256 i = 1; p.owed == 0 && i < PERSONS; ++i) p = persons[(seed % PERSONS + i) % PERSONS];
+        for (uint256 i = 1; p.owed == 0 && i < PERSONS; ++i) {
+            p = persons[(seed % PERSONS + i) % PERSONS];
+        }
         address to = address(uint160(0x70000 + seed % 7));
         uint256 before = token.balanceOf(to);
         if (seed >> 8 & 1 == 0) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.24;
 
-import {ConsentState, ConsentView, ShardView} from "../../src/interfaces/IConsentRegistry.sol";
+import {ConsentState, ConsentView} from "../../src/interfaces/IConsentRegistry.sol";
 import {QuorumSignature} from "../../src/interfaces/ICustodianCommittee.sol";
 import {
     CreditWithdrawal,
@@ -93,7 +93,9 @@ abstract contract RequestActions is Ghost {
     }
 
     function _liveIn(RequestTerms memory terms) private view returns (uint256 live) {
-        for (uint256 i = 0; i < terms.classes.length; ++i) live += consents.shardOf(_class(terms.classes[i]), 0).live;
+        for (uint256 i = 0; i < terms.classes.length; ++i) {
+            live += consents.shardOf(_class(terms.classes[i]), 0).live;
+        }
     }
 
     function tidy(uint256 seed) external step {
@@ -129,7 +131,9 @@ abstract contract RequestActions is Ghost {
     function _foreseen(RequestId request, RequestView memory r) private view returns (bytes32[] memory roots) {
         ShardRef[] memory shards = market.shardsOf(request);
         roots = new bytes32[](r.shards);
-        for (uint256 i = 0; i < r.shards; ++i) roots[i] = _rootOf(shards[i].class);
+        for (uint256 i = 0; i < r.shards; ++i) {
+            roots[i] = _rootOf(shards[i].class);
+        }
     }
 
     function _rootOf(uint16 class) private view returns (bytes32) {
@@ -188,7 +192,9 @@ abstract contract RequestActions is Ghost {
         RequestId request = _needFrozen(seed);
         uint256 left = _liveIn(termsOf[request]);
         for (uint256 i = 0; i < PERSONS && left >= _policy().minimumCohort; ++i) {
-            if (_consentOf(persons[i].account).state != ConsentState.Live || !_asks(request, persons[i].class)) continue;
+            if (_consentOf(persons[i].account).state != ConsentState.Live || !_asks(request, persons[i].class)) {
+                continue;
+            }
             _rest(persons[i].account);
             persons[i].agreed = false;
             --left;

@@ -1,0 +1,204 @@
+"""Commands of those who set a market up: committee admin, steward, credential authority, operator.
+
+Each sends transactions from its own account, through a node of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from marketplace.chain.adapter import Chain, Manifest
+from marketplace.chain.deploy import CommitteeSeat
+from marketplace.chain.deploy import open_epoch as open_committee_epoch
+from marketplace.chain.sender import Sender
+from marketplace.cli.say import FILE, HEX32, refusals_as_words, say
+from marketplace.client import Api, steward
+from marketplace.vocabulary import address
+from marketplace.wire import dictionary as dictionaries
+from marketplace.wire import keyfiles
+from marketplace.wire.http import hash_field, require_keys, to_hex
+from marketplace.wire.terms import ClassTerms, Credential
+
+NODE = click.option(
+    "--node", default="http://127.0.0.1:8545", show_default=True, help="JSON-RPC URL."
+)
+MANIFEST = click.option(
+    "--manifest", type=FILE, required=True, help="The deployment's manifest, as `deploy` wrote it."
+)
+KEY = click.option("--key-file", type=FILE, required=True, help="Private key (mode 0600).")
+DATASET = click.option("--dataset", type=HEX32, required=True)
+
+
+@click.command("open-epoch")
+@NODE
+@MANIFEST
+@KEY
+@click.option("--quorum", required=True, type=click.IntRange(1, 16), help="More than half.")
+@click.option(
+    "--custodian",
+    "custodians",
+    type=FILE,
+    multiple=True,
+    required=True,
+    help="What `custodian init` printed; once each, in the order of their places.",
+)
+@click.option(
+    "--gate",
+    "gates",
+    type=FILE,
+    multiple=True,
+    required=True,
+    help="What `gate init` printed; once each.",
+)
+@refusals_as_words
+def open_epoch(
+    node: str,
+    manifest: Path,
+    key_file: Path,
+    quorum: int,
+    custodians: tuple[Path, ...],
+    gates: tuple[Path, ...],
+) -> None:
+    """Seat custodians and gates for the committee's next epoch (role ADMIN)."""
+    seats = [_seat(path) for path in custodians]
+    signers = [_gate(path) for path in gates]
+    sender = Sender(_chain(node, manifest), keyfiles.read(key_file))
+    epoch = open_committee_epoch(sender, seats, quorum, signers)
+    say({"epoch": epoch, "custodians": [seat.signer for seat in seats], "gates": signers})
+
+
+@click.command("publish-dataset")
+@NODE
+@MANIFEST
+@KEY
+@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="Of the operator.")
+@click.option("--dictionary", "path", type=FILE, required=True, help="Data dictionary (JSON).")
+@click.option("--salt", type=HEX32, default=bytes(32), help="Tells datasets of one kind apart.")
+@click.option("--uri", default="", help="Where people read about the dataset.")
+@refusals_as_words
+def publish_dataset(
+    node: str, manifest: Path, key_file: Path, url: str, path: Path, salt: bytes, uri: str
+) -> None:
+    """Publish a dataset (role STEWARD) and hand its dictionary to the operator."""
+    dictionary = dictionaries.from_json(_document(path))
+    chain, own = _chain(node, manifest), keyfiles.read(key_file)
+    dataset = steward.publish_dataset(chain, own, dictionary, salt, uri)
+    say({"dataset": to_hex(dataset), "dictionary_hash": to_hex(dictionary.hash())})
+    steward.hand_over_dictionary(Api(url), dictionary)
+
+
+@click.command("hand-over-dictionary")
+@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="Of the operator.")
+@click.option("--dictionary", "path", type=FILE, required=True, help="Data dictionary (JSON).")
+@refusals_as_words
+def hand_over_dictionary(url: str, path: Path) -> None:
+    """Give an operator the dictionary that a dataset on chain names."""
+    dictionary = dictionaries.from_json(_document(path))
+    steward.hand_over_dictionary(Api(url), dictionary)
+    say({"dictionary_hash": to_hex(dictionary.hash())})
+
+
+@click.command("publish-class")
+@NODE
+@MANIFEST
+@KEY
+@DATASET
+@click.option("--terms", type=FILE, required=True, help="Consent class (JSON). It never changes.")
+@refusals_as_words
+def publish_class(node: str, manifest: Path, key_file: Path, dataset: bytes, terms: Path) -> None:
+    """Publish a consent class of a dataset, for ever (its steward)."""
+    wanted = ClassTerms.from_json(_document(terms))
+    chain, own = _chain(node, manifest), keyfiles.read(key_file)
+    class_ = steward.publish_class(chain, own, dataset, wanted)
+    definition = to_hex(wanted.definition_hash(class_))
+    say({"class": to_hex(class_), "definition": definition})
+
+
+@click.command("add-issuer")
+@NODE
+@MANIFEST
+@KEY
+@DATASET
+@click.option("--issuer", required=True, help="Address whose attestations count.")
+@refusals_as_words
+def add_issuer(node: str, manifest: Path, key_file: Path, dataset: bytes, issuer: str) -> None:
+    """Trust a clinic or lab to attest records of a dataset (its steward)."""
+    trusted = address(issuer, "issuer")
+    steward.add_issuer(_chain(node, manifest), keyfiles.read(key_file), dataset, trusted)
+    say({"dataset": to_hex(dataset), "issuer": trusted})
+
+
+@click.command("give-credential")
+@NODE
+@MANIFEST
+@KEY
+@click.option("--researcher", required=True, help="Address that may ask.")
+@click.option("--credential", type=FILE, required=True, help="Credential (JSON).")
+@refusals_as_words
+def give_credential(
+    node: str, manifest: Path, key_file: Path, researcher: str, credential: Path
+) -> None:
+    """Vouch for a researcher (role AUTHORITY)."""
+    given, to = Credential.from_json(_document(credential)), address(researcher, "researcher")
+    steward.give_credential(_chain(node, manifest), keyfiles.read(key_file), to, given)
+    say({"researcher": to, "expiry": given.expiry})
+
+
+@click.command("post-bond")
+@NODE
+@MANIFEST
+@KEY
+@click.option("--amount", required=True, type=click.IntRange(1), help="Token units.")
+@refusals_as_words
+def post_bond(node: str, manifest: Path, key_file: Path, amount: int) -> None:
+    """Post an operator's bond: it repays researchers whom this operator fails."""
+    chain, own = _chain(node, manifest), keyfiles.read(key_file)
+    steward.post_bond(chain, own, amount)
+    operator = keyfiles.Signer.of(own).address
+    say({"operator": operator, "bond": str(chain.bond_of(operator))})
+
+
+@click.command()
+@NODE
+@MANIFEST
+@KEY
+@click.option("--to", required=True, help="Address that gets them.")
+@click.option("--amount", required=True, type=click.IntRange(1), help="Token units.")
+@refusals_as_words
+def mint(node: str, manifest: Path, key_file: Path, to: str, amount: int) -> None:
+    """Make test euros (role MINTER; no real token has this)."""
+    chain, receiver = _chain(node, manifest), address(to, "to")
+    steward.mint(chain, keyfiles.read(key_file), receiver, amount)
+    say({"address": receiver, "balance": str(chain.balance_of(receiver))})
+
+
+def _chain(node: str, manifest: Path) -> Chain:
+    chain = Chain(node, Manifest.load(manifest))
+    chain.require_healthy()
+    return chain
+
+
+def _seat(path: Path) -> CommitteeSeat:
+    found = _document(path)
+    require_keys(found, {"signer", "relay", "x25519"}, at=path.name)
+    key = hash_field(found["x25519"], f"{path.name}.x25519")
+    return CommitteeSeat(address(found["signer"], f"{path.name}.signer"), key)
+
+
+def _gate(path: Path) -> str:
+    found = _document(path)
+    require_keys(found, {"signer"}, at=path.name)
+    return address(found["signer"], f"{path.name}.signer")
+
+
+def _document(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise click.ClickException(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise click.ClickException(f"{path} is not JSON") from None

@@ -1,0 +1,220 @@
+"""SIGKILL to real processes at every step of the transition table: one noise, one debit, one payment.
+
+The matrix is made of `pipeline.STEPS`, so that a new step is killed without anybody thinking of it.
+Nothing in the product knows of this test: a stage is seen from outside, in the operator's own stage
+log, and the process is killed a random moment later (the seed is printed).
+"""
+
+import itertools
+import json
+import random
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from marketplace.local import CUSTODIANS, await_health
+from marketplace.pipeline import STEPS
+from marketplace.stages import NEXT, TERMINAL, Stage
+from marketplace.wire import http_client
+from tests.support.market_world import (
+    PATIENTS,
+    World,
+    read_sqlite,
+    require_linear,
+    running_market,
+    step_to,
+)
+
+KINDS = ("operator", "custodian", "gate", "chain")
+CELLS = list(itertools.product(STEPS, KINDS))
+POLL = 0.004  # seconds; the shortest stage lasts more than ten times as long
+LONGEST_DELAY = 0.4  # seconds between the stage and the kill
+SETTLE_SECONDS = 120.0
+MOST_REQUESTS = 4
+"""A request that went past a stage while a process was being started is followed by another one."""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with running_market(tmp_path_factory.mktemp("killed")) as world:
+        yield world
+
+
+@dataclass
+class Killer:
+    """Follows one request and kills one process at each stage that is planned."""
+
+    world: World
+    rng: random.Random
+    plan: dict[Stage, str]
+    killed: dict[Stage, str] = field(default_factory=dict)
+
+    def run(self) -> str:
+        """One request from submission to settlement. Returns its id."""
+        before = self.world.books()
+        request, terms = self.world.submit()
+        self.watch(request, Stage.SUBMITTED)
+        await_health([self.world.local.url])
+        assert self.world.ask.open(terms) == request
+        self.watch(request)
+        self.wait_for_everybody()
+        self.world.require_settled_once(request, before, PATIENTS)
+        require_linear(self.log(request))
+        assert self.answers(request) == set(self.world.drawn_noise(request))
+        return request
+
+    def watch(self, request: str, last: Stage | None = None) -> None:
+        """Kills at every planned stage that is seen, until `last` was, or the request has ended."""
+        until, stage = time.monotonic() + SETTLE_SECONDS, Stage.SUBMITTED
+        while stage not in TERMINAL:
+            assert time.monotonic() < until, f"stuck at {stage}, killed {self.killed}"
+            stage = self.stage(request)
+            if stage in self.plan and stage not in self.killed:
+                self.kill(request, stage)
+            if stage is last:
+                return
+            time.sleep(POLL)
+        assert stage is Stage.SETTLED
+
+    def kill(self, request: str, stage: Stage) -> None:
+        kind = self.plan[stage]
+        time.sleep(self.rng.uniform(0, LONGEST_DELAY) if stage is not Stage.SUBMITTED else 0)
+        number = self.rng.randrange(CUSTODIANS)
+        if kind == "gate":
+            number = self.drawn(request, number)
+        self.killed[stage] = kind
+        kill_and_start(self.world, kind, number)
+
+    def drawn(self, request: str, otherwise: int) -> int:
+        found = self.world.gate_number(request)
+        return otherwise if found is None else found
+
+    def stage(self, request: str) -> Stage:
+        return Stage(self.rows("SELECT stage FROM requests WHERE id = ?", request)[0][0])
+
+    def log(self, request: str) -> list[tuple[Any, ...]]:
+        query = "SELECT before, after FROM stage_log WHERE request = ? ORDER BY id"
+        return self.rows(query, request)
+
+    def answers(self, request: str) -> set[bytes]:
+        rows = self.rows("SELECT sealed_result FROM computed WHERE request = ?", request)
+        assert len(rows) == 1
+        return {row[0] for row in rows}
+
+    def rows(self, query: str, request: str) -> list[tuple[Any, ...]]:
+        return read_sqlite(self.world.local.folder / "operator/operator.sqlite", query, request)
+
+    def wait_for_everybody(self) -> None:
+        local = self.world.local
+        ports = [first + i for first in (local.ports.custodian, local.ports.gate) for i in range(3)]
+        await_health([local.url, *(f"http://127.0.0.1:{port}" for port in ports)])
+
+
+def kill_and_start(world: World, kind: str, number: int) -> None:
+    """SIGKILL, and started again; only the chain and the operator are waited for."""
+    local = world.local
+    single = kind in ("operator", "chain")
+    local.end(kind if single else f"{kind}-{number}", signal.SIGKILL)
+    if single:
+        getattr(local, f"start_{kind}")()
+    else:
+        getattr(local, f"start_{kind}")(number)
+
+
+def test_the_matrix_covers_every_stage_that_is_left_by_a_step() -> None:
+    assert {stage for stage, _ in CELLS} == {stage for stage in NEXT if stage not in TERMINAL}
+
+
+@pytest.mark.parametrize("turned", range(len(KINDS)))
+def test_a_kill_at_every_step_leaves_one_noise_one_debit_and_one_payment(
+    world: World, turned: int
+) -> None:
+    """One round kills a different kind of process at each stage; four rounds make every pair."""
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    plan = {stage: KINDS[(i + turned) % len(KINDS)] for i, stage in enumerate(STEPS)}
+    left = dict(plan)
+    for _ in range(MOST_REQUESTS):
+        killer = Killer(world, rng, left)
+        killer.run()
+        left = {stage: kind for stage, kind in left.items() if stage not in killer.killed}
+        if not left:
+            return
+    pytest.fail(f"never seen in time: {left}")
+
+
+def test_the_rounds_kill_every_kind_at_every_step() -> None:
+    planned = [
+        (stage, KINDS[(i + turned) % len(KINDS)])
+        for turned in range(len(KINDS))
+        for i, stage in enumerate(STEPS)
+    ]
+    assert sorted(planned) == sorted(CELLS)
+
+
+def test_a_repeated_turn_and_computation_bring_the_same_bytes_after_sigkill(world: World) -> None:
+    world.local.end("operator", signal.SIGKILL)
+    before = world.books()
+    with world.operator_here() as operator:
+        request = world.open()
+        step_to(operator, request, Stage.COMPUTED)
+        row = operator.database.computed(request)
+        number = world.gate_number(request)
+        assert row is not None
+        assert number is not None
+        body = computation(world, operator, request)
+        turns, answer = turned(world, request), computed(world, number, body)
+        for place in range(CUSTODIANS):
+            kill_and_start(world, "custodian", place)
+        kill_and_start(world, "gate", number)
+        ready = [*world.local.custodian_urls, gate_url(world, number)]
+        await_health(ready)
+        assert turned(world, request) == turns
+        assert computed(world, number, body) == answer
+        step_to(operator, request, Stage.SETTLED)
+        assert computed(world, number, body) == answer
+        kept = operator.database.computed(request)
+        assert kept is not None
+        assert (kept.sealed_result, kept.settlement) == (row.sealed_result, row.settlement)
+        world.require_settled_once(request, before, PATIENTS)
+    world.local.start_operator()
+
+
+def turned(world: World, request: str) -> list[dict[str, Any]]:
+    """Every custodian's turn of a request. The HPKE envelope in it is random when made anew."""
+    urls = world.local.custodian_urls
+    return [http_client.post(url, "/turns", {"request": request}, timeout=60) for url in urls]
+
+
+def gate_url(world: World, number: int) -> str:
+    return f"http://127.0.0.1:{world.local.ports.gate + number}"
+
+
+def computed(world: World, number: int, body: dict[str, Any]) -> dict[str, Any]:
+    return http_client.post(gate_url(world, number), "/computations", body, timeout=60)
+
+
+def computation(world: World, operator: Any, request: str) -> dict[str, Any]:
+    row = operator.database.request(request)
+    dictionary = operator.dictionaries.of(world.dataset)
+    document = json.loads(dictionary.to_bytes())
+    return {"request": request, "parameters": row.parameters, "dictionary": document}
+
+
+@pytest.mark.long
+def test_random_kills_of_random_processes_never_pay_or_draw_twice(world: World) -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    killed = 0
+    for _ in range(25):
+        stages = rng.sample(list(STEPS), rng.randrange(1, len(STEPS) + 1))
+        killer = Killer(world, rng, {stage: rng.choice(KINDS) for stage in stages})
+        killer.run()
+        killed += len(killer.killed)
+    assert killed >= 25

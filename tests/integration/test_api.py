@@ -1,0 +1,376 @@
+"""Every route of the API: what it answers, and how it refuses, over a real chain, database and custody."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from eth_utils.crypto import keccak
+from jsonschema import Draft202012Validator
+
+from marketplace.api.app import PREFIX
+from marketplace.api.auth import LONGEST_LIFE
+from marketplace.api.openapi import DOCUMENT
+from marketplace.config import MAX_UPLOAD_BYTES
+from marketplace.wire.canonical import canonical
+from marketplace.wire.eip712 import HALF_ORDER, api_domain
+from marketplace.wire.http import to_hex
+from tests.support.api_world import ApiWorld, api_world, problem
+from tests.support.chain_world import account
+from tests.support.mutations import leaves, with_value
+
+ORDER = 2 * HALF_ORDER + 1  # of secp256k1
+POSTS = ["/dictionaries", "/quotes", "/records", "/messages", "/requests"]
+NOWHERE = "0x" + "11" * 32
+STRANGE: list[Any] = [None, True, -1, 1.5, 2**63, "x", "0x", [], {}, [None], {"a": 1}]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiWorld]:
+    with api_world(tmp_path_factory.mktemp("api")) as made:
+        yield made
+
+
+# --- what each route answers
+
+
+def test_the_market_shows_chain_contracts_operator_and_fee(world: ApiWorld) -> None:
+    found = world.get("/market").get_json()
+    assert found["chain_id"] == world.operator.chain.chain_id
+    assert found["manifest"] == world.custody.manifest.to_json()
+    assert (found["operator"], found["fee"]) == (world.researcher.address, 100)
+
+
+def test_the_committee_shows_to_whose_keys_a_client_seals(world: ApiWorld) -> None:
+    found = world.get("/committee").get_json()
+    assert (found["epoch"], found["quorum"], len(found["members"])) == (1, 2, 3)
+    assert [each["place"] for each in found["members"]] == [0, 1, 2]
+
+
+def test_the_catalogue_lists_every_analysis(world: ApiWorld) -> None:
+    listed = [each["id"] for each in world.get("/catalogue").get_json()["analyses"]]
+    assert {"count.v1", "mean.v1", "quantile.v1", "cross_table.v1"} <= set(listed)
+
+
+def test_an_account_shows_balance_credit_and_bond_as_text(world: ApiWorld) -> None:
+    found = world.get(f"/accounts/{world.researcher.address}").get_json()
+    assert int(found["bond"]) == 10**9
+    assert all(isinstance(found[name], str) for name in ("balance", "credit", "bond"))
+
+
+def test_the_document_is_served_as_it_is_written(world: ApiWorld) -> None:
+    assert world.get("/openapi.json").get_json() == json.loads(canonical(DOCUMENT))
+
+
+def test_a_dataset_shows_its_dictionary_and_classes(world: ApiWorld) -> None:
+    listed = world.get("/datasets").get_json()["datasets"]
+    assert listed == [world.get(f"/datasets/{world.dataset}").get_json()]
+    assert listed[0]["dictionary"]["name"] == "pressure"
+    assert listed[0]["classes"][0]["live"] == len(world.patients)
+
+
+def test_a_consent_shows_state_budget_and_record(world: ApiWorld) -> None:
+    patient = world.patients[0].address
+    found = world.get(f"/datasets/{world.dataset}/consents/{patient}").get_json()
+    assert (found["state"], found["sequence"]) == ("live", 1)
+    assert found["record"]["commitment"] == to_hex(world.custody.records[patient].commitment)
+
+
+def test_a_dictionary_can_be_handed_over_again(world: ApiWorld) -> None:
+    before = world.state()
+    dictionary = json.loads(world.custody.dictionary.to_bytes())
+    answer = world.post("/dictionaries", {"dictionary": dictionary}).get_json()
+    assert answer == {"dictionary_hash": to_hex(world.custody.dictionary.hash())}
+    assert world.state() == before
+
+
+def test_a_quote_prices_by_privacy_and_by_accuracy_alike(world: ApiWorld) -> None:
+    quoted = world.post("/quotes", world.quote(cost=100_000_000)).get_json()
+    wanted = world.quote(target_error=quoted["expected_error"]["half_width"])
+    del wanted["cost"]
+    again = world.post("/quotes", wanted).get_json()
+    assert 0 < again["cost_nano_rho"] <= 100_000_000
+    assert quoted["escrow"] == str(
+        quoted["max_patients"] * quoted["price_per_member"] + quoted["fee"]
+    )
+
+
+def test_a_request_goes_from_submission_to_receipt(world: ApiWorld) -> None:
+    terms = world.terms("whole way")
+    body = {"terms": terms.to_json(), "parameters": {"variable": "systolic"}}
+    request = world.post_signed(body).get_json()["request"]
+    assert problem(world.get(f"/requests/{request}/receipt"))["code"] == "not_settled"
+    world.custody.open(terms)
+    world.custody.tick()
+    world.settle(request)
+    found = world.get(f"/requests/{request}").get_json()
+    assert (found["stage"], found["cohort_size"]) == ("settled", len(world.patients))
+    assert found["stages"][0]["after"] == "submitted"
+    assert request in [each["request"] for each in world.get("/requests").get_json()["requests"]]
+    assert world.get(f"/requests/{request}/receipt").get_json()["request"] == request
+
+
+# --- how it refuses
+
+
+def test_health_says_ready_and_an_unknown_path_is_a_problem(world: ApiWorld) -> None:
+    assert world.client.get("/health").get_json() == {"ready": True, "reasons": []}
+    assert problem(world.get("/nothing"), 404)["code"] == "no_such_route"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("post", "/market"), ("delete", "/datasets"), ("put", "/requests"), ("get", "/records")],
+)
+def test_a_method_that_a_path_has_not_is_refused(world: ApiWorld, method: str, path: str) -> None:
+    assert problem(world.client.open(PREFIX + path, method=method), 405)["code"] == "wrong_method"
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/accounts/0x12", "account"),
+        ("/datasets/0x12", "dataset"),
+        (f"/datasets/{NOWHERE}", "dataset"),
+        ("/datasets/zz/consents/0x12", "dataset"),
+        (f"/datasets/{NOWHERE}/consents/0x12", "patient"),
+        ("/requests/0x12", "request"),
+        (f"/requests/{NOWHERE}", "request"),
+        (f"/requests/{NOWHERE}/receipt", "request"),
+    ],
+)
+def test_what_is_not_there_or_no_id_is_refused(
+    world: ApiWorld, path: str, field: str | None
+) -> None:
+    assert problem(world.get(path)).get("field") == field
+
+
+@pytest.mark.parametrize("path", POSTS)
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe{}",
+        b'{"a":1,"a":2}',
+        b'{"a":NaN}',
+        b'{"a":1.5}',
+        b"[" * 500 + b"]" * 500,
+        b"null",
+        b"[]",
+        b'"text"',
+    ],
+)
+def test_bytes_that_are_no_json_object_are_refused(world: ApiWorld, path: str, raw: bytes) -> None:
+    headers = {"Usufruct-Auth": world.auth_header(raw)}  # only one route asks for it
+    found = problem(world.client.post(PREFIX + path, data=raw, headers=headers))
+    assert found["code"] in ("malformed_json", "bad_parameter", "body_too_large")
+
+
+@pytest.mark.parametrize("path", [each for each in POSTS if each != "/requests"])
+def test_an_unknown_or_missing_key_is_named(world: ApiWorld, path: str) -> None:
+    assert problem(world.post(path, {"surprise": 1}))["field"].startswith("body.")
+    known = {
+        "/dictionaries": {"dictionary": {}},
+        "/quotes": world.quote(),
+        "/records": {"entries": []},
+        "/messages": {"messages": []},
+    }
+    found = problem(world.post(path, {**known[path], "surprise": 1}))
+    assert found["field"] == "body.surprise"
+
+
+@pytest.mark.parametrize("path", POSTS)
+@pytest.mark.parametrize("length", [MAX_UPLOAD_BYTES + 1, 10 * 2**30])
+def test_a_body_that_claims_more_than_allowed_is_refused_unread(
+    world: ApiWorld, path: str, length: int
+) -> None:
+    response = world.client.post(
+        PREFIX + path,
+        data=b"{}",
+        headers={"Usufruct-Auth": world.auth_header(b"{}")},
+        environ_overrides={"CONTENT_LENGTH": str(length)},
+    )
+    assert problem(response, 413)["code"] == "body_too_large"
+
+
+@pytest.mark.parametrize("missing", [1, 40])
+def test_a_body_longer_than_its_length_says_is_refused(world: ApiWorld, missing: int) -> None:
+    whole = canonical(world.quote())
+    claimed = {"CONTENT_LENGTH": str(len(whole) - missing)}
+    response = world.client.post(f"{PREFIX}/quotes", data=whole, environ_overrides=claimed)
+    assert problem(response)["code"] == "malformed_json"
+
+
+@pytest.mark.parametrize("key", ["dataset", "classes", "analysis", "parameters", "cost"])
+@pytest.mark.parametrize("value", STRANGE)
+def test_a_quote_of_a_wrong_type_is_refused(world: ApiWorld, key: str, value: Any) -> None:
+    found = problem(world.post("/quotes", world.quote(**{key: value})))
+    assert found["code"] != "internal_fault"
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"classes": ["1"]}, "classes[0]"),
+        ({"classes": [True]}, "classes[0]"),
+        ({"classes": []}, "classes"),
+        ({"classes": [1, 1]}, "classes"),
+        ({"classes": [0]}, "class"),
+        ({"cost": "10000"}, "cost"),
+        ({"cost": 0}, "cost"),
+        ({"analysis": None}, "analysis"),
+        ({"analysis": "mean.v9"}, "analysis"),
+        ({"parameters": {"variable": "weight"}}, "variable"),
+        ({"parameters": {"variable": "systolic", "clip": ["80", "2000"]}}, "clip[1]"),
+        ({"target_error": "5"}, "cost"),
+    ],
+)
+def test_a_refused_quote_names_its_field(
+    world: ApiWorld, change: dict[str, Any], field: str
+) -> None:
+    assert problem(world.post("/quotes", world.quote(**change)))["field"] == field
+
+
+@pytest.mark.parametrize("value", [*STRANGE, "-5", "1e3", "9" * 41])
+def test_a_target_error_that_is_no_number_is_refused(world: ApiWorld, value: Any) -> None:
+    body = world.quote(target_error=value)
+    del body["cost"]
+    problem(world.post("/quotes", body))
+
+
+@pytest.mark.parametrize("key", ["messages", "entries"])
+@pytest.mark.parametrize("value", [None, 1, "x", {}, []])
+def test_a_batch_that_is_no_list_is_refused(world: ApiWorld, key: str, value: Any) -> None:
+    path = "/messages" if key == "messages" else "/records"
+    assert problem(world.post(path, {key: value}))["field"] == key
+
+
+def test_any_value_of_a_message_of_a_wrong_type_is_refused(world: ApiWorld) -> None:
+    message = world.grant_message(world.patients[0])
+    for path in leaves(message):
+        for value in (None, True, "x", [], {}):
+            changed = with_value(message, path, value)
+            found = problem(world.post("/messages", {"messages": [changed]}))
+            assert found["field"], path
+
+
+def test_any_value_of_a_record_of_a_wrong_type_is_refused(world: ApiWorld) -> None:
+    entry = world.upload_entry(account("never stored"))
+    before = world.state()
+    changed = [with_value(entry, path, v) for path in leaves(entry) for v in (None, True, [], {})]
+    answer = world.post("/records", {"entries": changed[:400]})
+    assert answer.status_code == 200
+    outcomes = answer.get_json()["outcomes"]
+    assert all(each["outcome"] == "refused" and each["field"] for each in outcomes)
+    assert world.state() == before
+
+
+# --- signed requests
+
+
+def refused(world: ApiWorld, salt: str, **changes: Any) -> Any:
+    before = world.state()
+    found = problem(world.post_signed(world.submission(salt), **changes))
+    assert world.state() == before
+    return found
+
+
+def test_a_request_without_a_signature_is_refused(world: ApiWorld) -> None:
+    found = problem(world.post("/requests", world.submission("unsigned")))
+    assert (found["code"], found["field"]) == ("unauthenticated", "Usufruct-Auth.header")
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"signer": account("somebody else").address}, "bad_signature"),
+        ({"key": account("somebody else"), "signer": "0x" + "22" * 20}, "bad_signature"),
+        ({"content": b"{}"}, "bad_signature"),
+        ({"path": "/api/v1/quotes"}, "bad_signature"),
+        ({"method": "PUT"}, "bad_signature"),
+        ({"signer": "nobody"}, "bad_parameter"),
+        ({"deadline": 1}, "unauthenticated"),
+        ({"deadline": 2_000_000_000}, "unauthenticated"),
+        ({"alter": lambda signature: signature[:64]}, "bad_signature"),
+        ({"alter": lambda _: bytes(65)}, "bad_signature"),
+    ],
+)
+def test_a_signature_that_is_not_for_this_very_request_is_refused(
+    world: ApiWorld, changes: dict[str, Any], code: str
+) -> None:
+    assert refused(world, "signature", **changes)["code"] == code
+
+
+def test_the_malleated_twin_of_a_signature_is_refused(world: ApiWorld) -> None:
+    def twin(signature: bytes) -> bytes:
+        s = ORDER - int.from_bytes(signature[32:64], "big")
+        return signature[:32] + s.to_bytes(32, "big") + bytes([27 + 28 - signature[64]])
+
+    found = refused(world, "twin", alter=twin)
+    assert found["code"] == "bad_signature"
+    assert "malleated" in found["detail"]
+
+
+def test_a_signature_for_another_chain_or_market_is_refused(world: ApiWorld) -> None:
+    domain = world.custody.manifest.api_domain
+    elsewhere = api_domain(domain.chain_id + 1, domain.verifying_contract)
+    assert refused(world, "chain", domain=elsewhere)["code"] == "bad_signature"
+    other = api_domain(domain.chain_id, world.researcher.address)
+    assert refused(world, "market", domain=other)["code"] == "bad_signature"
+
+
+def test_a_deadline_that_was_not_signed_is_refused(world: ApiWorld) -> None:
+    later = int(time.time()) + LONGEST_LIFE - 60
+    assert refused(world, "deadline", shown_deadline=later)["code"] == "bad_signature"
+
+
+def test_a_signed_request_counts_once_however_its_nonce_is_written(world: ApiWorld) -> None:
+    body = canonical(world.submission("replayed"))
+    header = world.auth_header(body, nonce=keccak(text="nonce"))
+
+    def send(text: str) -> Any:
+        return world.client.post(f"{PREFIX}/requests", data=body, headers={"Usufruct-Auth": text})
+
+    assert send(header).status_code == 200
+    before = world.state()
+    nonce = keccak(text="nonce").hex()
+    for text in (header, header.replace(nonce, nonce.upper())):
+        found = problem(send(text))
+        assert (found["code"], found["field"]) == ("unauthenticated", "Usufruct-Auth.nonce")
+    assert world.state() == before
+
+
+def test_handing_in_the_same_request_twice_changes_nothing(world: ApiWorld) -> None:
+    body = world.submission("twice")
+    first = world.post_signed(body).get_json()
+    before = world.state()
+    assert world.post_signed(body).get_json() == first
+    assert world.state() == before
+
+
+def test_parameters_that_the_terms_do_not_name_are_refused(world: ApiWorld) -> None:
+    body = {**world.submission("other"), "parameters": {"variable": "systolic", "clip": [80, 90]}}
+    before = world.state()
+    assert problem(world.post_signed(body))["field"] == "terms.parameters"
+    assert world.state() == before
+
+
+def test_a_delivery_key_that_nothing_can_be_sealed_to_is_refused(world: ApiWorld) -> None:
+    terms = replace(world.terms("no key"), delivery_key=bytes(32))
+    body = {"terms": terms.to_json(), "parameters": {"variable": "systolic"}}
+    problem(world.post_signed(body))
+
+
+def test_every_refusal_has_the_form_that_the_document_promises(world: ApiWorld) -> None:
+    schema = Draft202012Validator(DOCUMENT["components"]["schemas"]["Problem"])
+    for response in (
+        world.get("/requests/0x12"),
+        world.get("/nothing"),
+        world.client.delete(f"{PREFIX}/market"),
+        world.post("/quotes", []),
+        world.post("/requests", {}),
+    ):
+        schema.validate(response.get_json())

@@ -1,0 +1,500 @@
+"""The story's rules, step by step: on the embedded chain with SQLite, and on anvil with PostgreSQL.
+
+The operator is an object in this process, so that a test can stop between any two of its steps; chain,
+custodians and gates are processes.
+"""
+
+import itertools
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from marketplace.chain.sender import Sender
+from marketplace.config import load_config
+from marketplace.errors import Refusal
+from marketplace.local import POLICY, ForeignNode, await_health
+from marketplace.operator import Operator, build_operator
+from marketplace.pipeline import STEPS
+from marketplace.stages import Stage
+from tests.support.market_world import (
+    PATIENTS,
+    World,
+    advance_until,
+    code_of,
+    require_linear,
+    running_market,
+    step,
+    step_to,
+)
+from tests.support.nodes import anvil_node
+from tests.support.postgresql import running_postgresql
+
+WINDOWS = replace(POLICY, freeze_window=120, gate_window=60, turn_window=600, certificate_window=60)
+"""Short enough that tests can let chain time pass them."""
+ANVIL = ("--mixed-mining", "--block-time", "1", "--slots-in-an-epoch", "1")
+"""`finalized` is then two blocks behind the head."""
+SPARE = 6
+"""Patients above the minimum cohort of 20, or a few fewer."""
+
+
+@contextmanager
+def embedded(folder: Path) -> Iterator[World]:
+    with running_market(folder, policy=WINDOWS, chain_options=("--test-clock",)) as world:
+        yield world
+
+
+@contextmanager
+def outgrown(folder: Path) -> Iterator[World]:
+    """A foreign node, and PostgreSQL instead of SQLite."""
+    with ExitStack() as stack:
+        node = stack.enter_context(anvil_node(*ANVIL))
+        database = stack.enter_context(running_postgresql())
+        world = running_market(
+            folder / "market",
+            policy=WINDOWS,
+            node=ForeignNode(node.url, node.funded_key),
+            operator_options={"database_url": database},
+        )
+        yield stack.enter_context(world)
+
+
+PLACES = {"embedded chain, SQLite": embedded, "anvil, PostgreSQL": outgrown}
+
+
+@pytest.fixture(scope="module", params=PLACES)
+def world(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    with PLACES[request.param](tmp_path_factory.mktemp("market")) as world:
+        world.local.end("operator")
+        yield world
+
+
+@pytest.fixture
+def operator(world: World) -> Iterator[Operator]:
+    """With no worker beside it. Each test leaves no frozen request and the same live patients."""
+    with world.operator_here() as operator:
+        yield operator
+        for request in operator.database.unfinished():
+            assert operator.database.request(request).stage == Stage.SUBMITTED, request
+        assert world.live() == PATIENTS
+
+
+def pass_time(world: World, seconds: int) -> None:
+    """Counts from the head, which may be ahead of the clock: a busy chain gains a second a block."""
+    node = world.chain.node
+    node.request("evm_setNextBlockTimestamp", [world.chain.now() + seconds])
+    node.request("evm_mine", [])
+
+
+def reason(operator: Operator, request: str) -> str:
+    found = operator.database.request(request).reason
+    assert found is not None
+    assert found["remedy"]
+    return str(found["code"])
+
+
+def stages(operator: Operator, request: str) -> list[str]:
+    log = [(entry.before, entry.after) for entry in operator.database.log(request)]
+    require_linear(log)
+    return [after for _, after in log]
+
+
+# --- settle
+
+
+def test_a_paid_request_settles_once_and_passes_every_stage(
+    world: World, operator: Operator
+) -> None:
+    before = world.books()
+    request = world.open()
+    advance_until(operator, request, Stage.SETTLED)
+    world.require_settled_once(request, before, PATIENTS)
+    assert stages(operator, request) == [
+        "submitted", "funded", "frozen", "sealed", "keyed", "computed", "cleared", "settled",
+    ]  # fmt: skip
+    assert operator.pipeline.advance(request) is Stage.SETTLED
+    assert world.settlements(request) == 1
+
+
+def test_every_step_may_be_repeated_without_a_second_effect(
+    world: World, operator: Operator
+) -> None:
+    before = world.books()
+    request = world.open()
+    while operator.database.request(request).stage != Stage.SETTLED:
+        here = operator.database.request(request).stage
+        for _ in range(40):
+            try:
+                step(operator, request)
+            except Refusal:
+                continue
+            if operator.database.request(request).stage != here:
+                break
+        again = replay_from(operator, request, Stage(here))
+        assert again in (Stage(here), Stage(operator.database.request(request).stage))
+    world.require_settled_once(request, before, PATIENTS)
+
+
+def replay_from(operator: Operator, request: str, stage: Stage) -> Stage:
+    """Runs the step of a stage that has been left: as a second worker would, a moment too late."""
+    code = code_of(lambda: STEPS[stage](operator.pipeline, request))
+    assert code in (None, "wrong_stage", "not_yet_final")
+    return Stage(operator.database.request(request).stage)
+
+
+def test_resume_on_the_command_line_finishes_what_stopped_anywhere(
+    world: World, operator: Operator
+) -> None:
+    stopped = random.choice([Stage.FUNDED, Stage.FROZEN, Stage.SEALED, Stage.KEYED, Stage.COMPUTED])
+    before = world.books()
+    request = world.open()
+    step_to(operator, request, stopped)
+    for _ in range(30):
+        if usufruct_resume(world)[request] == "settled":
+            break
+    assert operator.database.request(request).stage == Stage.SETTLED, stopped
+    world.require_settled_once(request, before, PATIENTS)
+    stages(operator, request)
+
+
+def usufruct_resume(world: World) -> dict[str, str]:
+    command = [sys.executable, "-m", "marketplace.cli", "resume"]
+    command += ["--config", str(world.local.config_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return dict(json.loads(done.stdout))
+
+
+def test_two_workers_on_one_database_send_nothing_twice(world: World, operator: Operator) -> None:
+    before = world.books()
+    request = world.open()
+    second = build_operator(load_config(world.local.config_path))
+    with ThreadPoolExecutor(2) as pool:
+        both = [
+            pool.submit(advance_until, each, request, Stage.SETTLED) for each in (operator, second)
+        ]
+        for each in both:
+            each.result()
+    second.database.engine.dispose()
+    world.require_settled_once(request, before, PATIENTS)
+    stages(operator, request)
+
+
+def test_an_answer_that_the_chain_settled_already_is_found_by_a_database_that_is_behind(
+    world: World, operator: Operator
+) -> None:
+    request = world.open()
+    step_to(operator, request, Stage.CLEARED)
+    step_to(operator, request, Stage.SETTLED)
+    settled = world.answer(request)
+    forget(operator, request)
+    advance_until(operator, request, Stage.SETTLED)
+    assert world.answer(request).receipt == settled.receipt
+    assert world.settlements(request) == 1
+
+
+def forget(operator: Operator, request: str) -> None:
+    """As if the database were restored from a copy made when the request was funded."""
+    with operator.database.engine.begin() as connection:
+        for table in ("computed", "receipts", "stage_log"):
+            connection.exec_driver_sql(f"DELETE FROM {table} WHERE request = '{request}'")
+        connection.exec_driver_sql(f"UPDATE requests SET stage = 'funded' WHERE id = '{request}'")
+
+
+# --- refusals
+
+
+def test_a_cohort_under_the_minimum_is_refused_before_it_is_frozen(
+    world: World, operator: Operator
+) -> None:
+    before = world.books()
+    request = world.open()
+    leaving = world.patients[:SPARE]
+    world.revoke(leaving)
+    advance_until(operator, request, Stage.REFUSED)
+    assert reason(operator, request) == "cohort_too_small"
+    world.ask.cancel(request)
+    world.grant(leaving)
+    assert world.books().escrows == before.escrows
+    assert world.books().spent == before.spent
+
+
+def test_a_cohort_that_falls_under_the_minimum_while_frozen_is_dissolved_and_paid_back(
+    world: World, operator: Operator
+) -> None:
+    before = world.books()
+    request = world.open()
+    step_to(operator, request, Stage.FROZEN)
+    leaving = world.patients[:SPARE]
+    world.revoke(leaving)
+    advance_until(operator, request, Stage.RECLAIMED)
+    world.grant(leaving)
+    after = world.books()
+    assert (after.escrows, after.locked_bonds) == (before.escrows, before.locked_bonds)
+    assert (after.spent, after.earned) == (before.spent, before.earned)
+    assert after.held == after.owed
+
+
+def test_more_patients_than_were_paid_for_is_refused(world: World, operator: Operator) -> None:
+    request = world.open(max_patients=PATIENTS - 1)
+    advance_until(operator, request, Stage.REFUSED)
+    assert reason(operator, request) == "cohort_too_large"
+    world.ask.cancel(request)
+
+
+def test_a_credential_that_is_withdrawn_after_paying_is_refused(
+    world: World, operator: Operator
+) -> None:
+    request = world.open()
+    authority = Sender(world.chain, world.local.key("authority"))
+    researcher = world.local.account("researcher")
+    credential = world.chain.credential_of(researcher)
+    authority.send("ResearcherRegistry", "withdraw", researcher)
+    advance_until(operator, request, Stage.REFUSED)
+    assert reason(operator, request) == "credential_is_withdrawn"
+    world.ask.cancel(request)
+    authority.send("ResearcherRegistry", "give", researcher, replace(credential, withdrawn=False))
+
+
+def test_a_bond_that_is_too_small_is_waited_for(world: World, operator: Operator) -> None:
+    key = world.local.key("operator")
+    sender = Sender(world.chain, key)
+    bond = world.chain.bond_of(sender.address)
+    request = world.open()
+    sender.send("ResearchMarket", "releaseBond", sender.address, bond)
+    for _ in range(3):
+        assert operator.pipeline.advance(request) in (Stage.FUNDED, Stage.SUBMITTED)
+    sender.send("TestEuro", "approve", world.chain.market, bond)
+    sender.send("ResearchMarket", "postBond", bond)
+    advance_until(operator, request, Stage.SETTLED)
+
+
+def test_a_request_that_was_never_paid_is_refused_once_its_deadline_has_passed(
+    world: World, operator: Operator
+) -> None:
+    request, terms = world.submit(seal_deadline=world.chain.nudge().timestamp + 30)
+    assert operator.pipeline.advance(request) is Stage.SUBMITTED
+    pass_time(world, 31)
+    assert operator.pipeline.advance(request) is Stage.REFUSED
+    assert reason(operator, request) == "never_opened"
+    with pytest.raises(Refusal) as refused:
+        world.ask.open(terms)
+    assert refused.value.code in ("terms_invalid", "seal_deadline_passed")
+
+
+def test_a_paid_request_whose_seal_deadline_has_passed_is_refused_and_paid_back(
+    world: World, operator: Operator
+) -> None:
+    before = world.books()
+    request = world.open(seal_deadline=world.chain.nudge().timestamp + 30)
+    pass_time(world, 31)
+    advance_until(operator, request, Stage.REFUSED)
+    assert reason(operator, request) == "seal_deadline_passed"
+    Sender(world.chain, world.local.key("researcher")).send(
+        "ResearchMarket", "reclaim", bytes.fromhex(request[2:])
+    )
+    assert world.books().escrows == before.escrows
+
+
+# --- ends that somebody else decides
+
+
+def test_a_request_that_its_researcher_cancels_is_cancelled_wherever_it_was_seen_last(
+    world: World, operator: Operator
+) -> None:
+    for seen in (Stage.SUBMITTED, Stage.FUNDED):
+        request, terms = world.submit()
+        world.ask.open(terms)
+        step_to(operator, request, seen)
+        world.ask.cancel(request)
+        advance_until(operator, request, Stage.CANCELLED)
+        assert stages(operator, request) == ["submitted", "funded", "cancelled"]
+
+
+def test_a_lapsed_freeze_is_reclaimed_and_nobody_paid(world: World, operator: Operator) -> None:
+    before = world.books()
+    request = world.open()
+    step_to(operator, request, Stage.FROZEN)
+    pass_time(world, WINDOWS.freeze_window + 1)
+    advance_until(operator, request, Stage.RECLAIMED)
+    after = world.books()
+    assert (after.spent, after.earned, after.earnings) == (
+        before.spent,
+        before.earned,
+        before.earnings,
+    )
+    assert after.escrows == before.escrows
+    assert after.held == after.owed
+
+
+def test_a_request_that_is_never_settled_defaults_and_patients_keep_their_pay(
+    world: World, operator: Operator
+) -> None:
+    before = world.books()
+    now = world.chain.nudge().timestamp
+    request = world.open(seal_deadline=now + 90, settle_deadline=now + 90 + WINDOWS.turn_window)
+    step_to(operator, request, Stage.SEALED)
+    pass_time(world, 90 + WINDOWS.turn_window + WINDOWS.certificate_window + 1)
+    default = Sender(world.chain, world.local.key("stranger"))
+    default.send("ResearchMarket", "defaultUncertified", bytes.fromhex(request[2:]))
+    advance_until(operator, request, Stage.DEFAULTED)
+    after, view = world.books(), world.chain.request(bytes.fromhex(request[2:]))
+    assert after.spent - before.spent == view.cost
+    assert after.earnings - before.earnings == PATIENTS * view.price
+    assert (after.escrows, after.locked_bonds) == (before.escrows, before.locked_bonds)
+    assert world.drawn_noise(request) == []
+
+
+# --- patients meanwhile
+
+
+def test_patients_who_grant_while_a_cohort_is_frozen_take_part_from_the_next_on(
+    world: World, operator: Operator
+) -> None:
+    newcomer = world.patients[0]
+    world.revoke([newcomer])
+    request = world.open()
+    step_to(operator, request, Stage.FROZEN)
+    world.grant([newcomer])
+    assert world.state_of(newcomer) == "resting"
+    advance_until(operator, request, Stage.SETTLED)
+    assert world.answer(request).result["cohort_size"] == PATIENTS - 1
+    assert world.state_of(newcomer) == "live"
+
+
+def test_a_request_that_somebody_else_seals_goes_on(world: World, operator: Operator) -> None:
+    before = world.books()
+    request = world.open()
+    step_to(operator, request, Stage.FROZEN)
+    operator.sender.send("ResearchMarket", "sealAll", bytes.fromhex(request[2:]))
+    advance_until(operator, request, Stage.SETTLED)
+    world.require_settled_once(request, before, PATIENTS)
+
+
+# --- hosts that fail
+
+
+def test_with_one_custodian_down_a_quorum_still_answers(world: World, operator: Operator) -> None:
+    before = world.books()
+    request = world.open()
+    world.local.end("custodian-0")
+    advance_until(operator, request, Stage.SETTLED)
+    world.require_settled_once(request, before, PATIENTS)
+    world.local.start_custodian(0)
+    await_health(world.local.custodian_urls)
+
+
+def test_with_fewer_custodians_than_the_quorum_nothing_opens_until_one_is_back(
+    world: World, operator: Operator
+) -> None:
+    before = world.books()
+    request = world.open()
+    step_to(operator, request, Stage.KEYED)
+    for place in (0, 2):
+        world.local.end(f"custodian-{place}")
+    assert operator.pipeline.advance(request) is Stage.KEYED
+    assert operator.database.computed(request) is None
+    assert world.drawn_noise(request) == []
+    for place in (0, 2):
+        world.local.start_custodian(place)
+    await_health(world.local.custodian_urls)
+    advance_until(operator, request, Stage.SETTLED)
+    world.require_settled_once(request, before, PATIENTS)
+
+
+def test_a_gate_that_stays_silent_is_replaced_by_another_draw(
+    world: World, operator: Operator
+) -> None:
+    before = world.books()
+    request = world.open()
+    step_to(operator, request, Stage.SEALED)
+    ended = [f"gate-{i}" for i in range(3)]
+    for name in ended:
+        world.local.end(name)
+    assert operator.pipeline.advance(request) is Stage.SEALED
+    first = world.chain.request(bytes.fromhex(request[2:]))
+    assert first.gate_drawn_at > 0
+    pass_time(world, WINDOWS.gate_window + 1)
+    for number in range(3):
+        world.local.start_gate(number)
+    await_health([f"http://127.0.0.1:{world.local.ports.gate + i}" for i in range(3)])
+    advance_until(operator, request, Stage.SETTLED)
+    redrawn = world.chain.request(bytes.fromhex(request[2:]))
+    assert redrawn.gate_drawn_at > first.gate_drawn_at
+    world.require_settled_once(request, before, PATIENTS)
+
+
+def test_a_gate_that_the_operator_has_no_url_for_is_waited_for(
+    world: World, operator: Operator
+) -> None:
+    request = world.open()
+    step_to(operator, request, Stage.SEALED)
+    stranger = replace(operator.pipeline, vault=replace(operator.pipeline.vault, gates={}))
+    assert stranger.advance(request) is Stage.SEALED
+    with pytest.raises(Refusal) as refused:
+        stranger.vault.gate(world.chain.request(bytes.fromhex(request[2:])).gate)
+    assert refused.value.code == "gate_unknown"
+    advance_until(operator, request, Stage.SETTLED)
+
+
+def test_with_the_chain_unreachable_nothing_moves_and_nothing_is_refused(
+    world: World, operator: Operator, tmp_path: Path
+) -> None:
+    request = world.open()
+    step_to(operator, request, Stage.FUNDED)
+    config = load_config(world.local.config_path)
+    away = build_operator(config)
+    away.chain.node = type(away.chain.node)("http://127.0.0.1:1")
+    assert away.pipeline.advance(request) is Stage.FUNDED
+    away.database.engine.dispose()
+    advance_until(operator, request, Stage.SETTLED)
+
+
+def test_a_full_database_stops_a_request_and_it_goes_on_once_there_is_room(
+    world: World, operator: Operator
+) -> None:
+    if operator.database.engine.dialect.name != "sqlite":
+        require_postgresql(operator)
+        return
+    before = world.books()
+    request = world.open()
+    step_to(operator, request, Stage.KEYED)
+    with operator.database.engine.connect() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+    full = build_operator(
+        load_config(world.local.config_path).model_copy(update={"database_max_pages": pages})
+    )
+    fill(full)
+    assert full.pipeline.advance(request) is Stage.KEYED
+    assert operator.database.computed(request) is None
+    full.database.engine.dispose()
+    with operator.database.engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM api_nonces")
+    advance_until(operator, request, Stage.SETTLED)
+    world.require_settled_once(request, before, PATIENTS)
+
+
+def fill(operator: Operator) -> None:
+    """Leaves no free page, and little room in any."""
+    nonces = itertools.count()
+    while (code := code_of(lambda: use_nonce(operator, next(nonces)))) is None:
+        pass
+    assert code == "storage_full"
+
+
+def use_nonce(operator: Operator, number: int) -> bool:
+    return operator.database.use_nonce("0xfull", f"{number:066d}", number)
+
+
+def require_postgresql(operator: Operator) -> None:
+    with operator.database.engine.connect() as connection:
+        version = connection.exec_driver_sql("SHOW server_version").scalar_one()
+    assert int(str(version).split(".")[0]) >= 12

@@ -1,0 +1,105 @@
+"""An operator's configuration: what it says, and how a wrong one is refused before anything starts."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from marketplace.config import OperatorConfig, load_config
+from marketplace.errors import Refusal
+
+GOOD: dict[str, Any] = {
+    "data": "operator",
+    "manifest": "manifest.json",
+    "node_url": "http://127.0.0.1:8545",
+    "key_file": "operator.key",
+    "custodians": [{"place": 0, "url": "http://127.0.0.1:8101"}],
+    "gates": [{"address": "0x" + "11" * 20, "url": "http://127.0.0.1:8201"}],
+}
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "operator.json"
+    path.write_text(text)
+    return path
+
+
+def refusal(path: Path) -> Refusal:
+    with pytest.raises(Refusal) as caught:
+        load_config(path)
+    assert caught.value.code == "bad_configuration"
+    assert caught.value.remedy
+    return caught.value
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    config = load_config(written(tmp_path, json.dumps(GOOD)))
+    assert config.data == tmp_path / "operator"
+    assert config.manifest == tmp_path / "manifest.json"
+    assert config.key_file == tmp_path / "operator.key"
+    assert config.database == f"sqlite:///{tmp_path / 'operator' / 'operator.sqlite'}"
+    assert config.records == (tmp_path / "operator" / "records").as_uri()
+
+
+def test_a_stated_database_and_folder_are_taken(tmp_path: Path) -> None:
+    urls = {"database_url": "postgresql+psycopg://host/db", "records_url": "memory://records"}
+    config = load_config(written(tmp_path, json.dumps(GOOD | urls)))
+    assert (config.database, config.records) == (urls["database_url"], urls["records_url"])
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    assert "does not exist" in str(refusal(tmp_path / "none.json"))
+
+
+def test_what_is_not_json_says_where(tmp_path: Path) -> None:
+    assert "line 2" in str(refusal(written(tmp_path, '{\n"data": }')))
+
+
+@pytest.mark.parametrize("raw", [b"\xff\xfe\x00", b"\x80"])
+def test_what_is_not_text_is_refused(tmp_path: Path, raw: bytes) -> None:
+    path = tmp_path / "operator.json"
+    path.write_bytes(raw)
+    refusal(path)
+
+
+def test_a_folder_in_its_place_is_refused(tmp_path: Path) -> None:
+    refusal(tmp_path)
+
+
+@pytest.mark.parametrize("key", sorted(GOOD))
+def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
+    rest = {name: value for name, value in GOOD.items() if name != key}
+    assert refusal(written(tmp_path, json.dumps(rest))).field == key
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"surprise": 1}, "surprise"),
+        ({"port": "many"}, "port"),
+        ({"fee": -1}, "fee"),
+        ({"confirmations": -1}, "confirmations"),
+        ({"max_head_age": 0}, "max_head_age"),
+        ({"poll_interval": 0}, "poll_interval"),
+        ({"custodians": [{"place": 16, "url": "http://x"}]}, "custodians.0.place"),
+        ({"custodians": [{"place": 0}]}, "custodians.0.url"),
+        ({"gates": [{"address": "0x", "url": "http://x", "key": "1"}]}, "gates.0.key"),
+        ({"gates": "none"}, "gates"),
+    ],
+)
+def test_a_wrong_value_is_named(tmp_path: Path, changes: dict[str, Any], field: str) -> None:
+    assert refusal(written(tmp_path, json.dumps(GOOD | changes))).field == field
+
+
+def test_a_refusal_never_shows_what_the_file_says(tmp_path: Path) -> None:
+    secret = "postgresql://user:hunter2@host/db"
+    found = refusal(written(tmp_path, json.dumps(GOOD | {"database_url": [secret]})))
+    assert "hunter2" not in str(found)
+
+
+def test_a_configuration_cannot_be_changed_once_read(tmp_path: Path) -> None:
+    config = load_config(written(tmp_path, json.dumps(GOOD)))
+    with pytest.raises(ValueError, match="frozen"):
+        config.fee = 0  # type: ignore[misc]
+    assert isinstance(config, OperatorConfig)

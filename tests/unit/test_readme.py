@@ -1,0 +1,106 @@
+"""Rules of the README: what it names exists, what it shows is what the code says."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable
+from typing import Any
+
+import click
+import pytest
+
+from marketplace.chain import artifacts
+from marketplace.cli.main import main as usufruct
+from marketplace.config import OperatorConfig
+from marketplace.custodian.config import CustodianConfig
+from marketplace.gate.config import GateConfig
+from marketplace.stages import diagram
+from marketplace.wire.terms import ClassTerms, Credential, Purpose
+from tools.readme import README, ROOT, render
+
+TEXT = README.read_text()
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+CODE = re.compile(r"`([^`\n]+)`")
+CHECKED = re.compile(r"<!-- checked: (\w+) -->\s*```json\n(.*?)```", re.DOTALL)
+READERS: dict[str, Callable[[Any], object]] = {
+    "CustodianConfig": CustodianConfig.model_validate,
+    "GateConfig": GateConfig.model_validate,
+    "OperatorConfig": OperatorConfig.model_validate,
+    "ClassTerms": ClassTerms.from_json,
+    "Credential": Credential.from_json,
+    "Purpose": Purpose.from_json,
+}
+
+
+def codes(prefix: str, text: str = TEXT) -> list[list[str]]:
+    """The arguments of every command in backquotes that starts with `prefix`."""
+    found = [shlex.split(code) for code in CODE.findall(text)]
+    return [words[1:] for words in found if words[0] == prefix and len(words) > 1]
+
+
+def find(words: list[str]) -> click.Command:
+    """The command that `words` start with, as deep as groups go."""
+    context, found = (
+        click.Context(usufruct),
+        usufruct.get_command(click.Context(usufruct), words[0]),
+    )
+    assert found is not None, f"no command {words[0]}"
+    if isinstance(found, click.Group) and len(words) > 1 and words[1].islower():
+        inner = found.get_command(context, words[1])
+        if inner is not None or not words[1].startswith("-"):
+            assert inner is not None, f"no command {words[:2]}"
+            return inner
+    return found
+
+
+def test_generated_parts_are_what_the_code_says() -> None:
+    assert render(TEXT) == TEXT, "run `python -m tools.readme`"
+    assert diagram() in TEXT
+
+
+def test_every_command_of_the_readme_exists_with_its_options() -> None:
+    named = [words for words in codes("usufruct") if words[0].islower() and words[0][0] != "-"]
+    assert len(named) > 30
+    for words in named:
+        options = {name for param in find(words).params for name in param.opts} | {"--help"}
+        assert {word for word in words if word.startswith("--")} <= options, words
+
+
+def test_every_command_that_exists_is_in_the_readme() -> None:
+    named = {words[0] for words in codes("usufruct")}
+    assert set(usufruct.list_commands(click.Context(usufruct))) <= named
+
+
+@pytest.mark.parametrize("text", [TEXT, CONTRIBUTING], ids=["README", "CONTRIBUTING"])
+def test_every_make_target_exists(text: str) -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    named = {words[0] for words in codes("make", text) if "=" not in words[0]}
+    assert named
+    assert named <= targets
+
+
+def test_every_json_of_the_readme_is_read_by_the_code_that_it_is_for() -> None:
+    found = CHECKED.findall(TEXT)
+    assert {name for name, _ in found} == set(READERS)
+    for name, body in found:
+        READERS[name](json.loads(body))
+
+
+def test_every_event_that_carries_an_address_is_listed_as_linkable() -> None:
+    section = TEXT.partition("### What stays linkable")[2].partition("\n## ")[0]
+    listed = set(CODE.findall(section))
+    for contract in artifacts.CONTRACTS:
+        for entry in artifacts.load(contract).abi:
+            kinds = json.dumps(
+                [each for each in entry.get("inputs", ()) if entry["type"] == "event"]
+            )
+            if '"type": "address' in kinds or '"type": "tuple' in kinds:
+                assert entry["name"] in listed, f"{contract}.{entry['name']} links addresses"
+
+
+def test_links_lead_to_files() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", TEXT):
+        assert (ROOT / target).is_file(), target

@@ -1,0 +1,320 @@
+"""The operator's database: no write without its audit row, no transition outside the table, no loss."""
+
+import ast
+import inspect
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event, text
+
+from marketplace.errors import Refusal
+from marketplace.stages import LIVE, NEXT, Stage
+from marketplace.store import ComputedRow, Database, ReceiptRow, RecordRow, RequestRow
+from marketplace.store.database import open_database
+
+REQUEST = "0x" + "11" * 32
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "operator.sqlite"
+
+
+@pytest.fixture
+def database(path: Path) -> Iterator[Database]:
+    opened = open_database(f"sqlite:///{path}")
+    yield opened
+    opened.engine.dispose()
+
+
+def row(identity: str = REQUEST, stage: Stage = Stage.SUBMITTED) -> RequestRow:
+    return RequestRow(
+        id=identity,
+        researcher="0x" + "22" * 20,
+        stage=stage,
+        terms={"lane": 1},
+        analysis="mean.v1",
+        parameters={"variable": "systolic"},
+        submitted_at=datetime.now(UTC),
+    )
+
+
+def computed(sealed: bytes = b"sealed", request: str = REQUEST) -> ComputedRow:
+    settlement = {"request": request}
+    return ComputedRow(
+        request=request, settlement=settlement, sealed_result=sealed, gate_signature=b"s"
+    )
+
+
+def logged(database: Database, request: str = REQUEST) -> list[tuple[str | None, str]]:
+    return [(entry.before, entry.after) for entry in database.log(request)]
+
+
+# --- the audit row
+
+
+def writers() -> dict[str, inspect.Signature]:
+    """Database's methods that touch a request's stage, found in its source."""
+    tree = ast.parse(Path(inspect.getfile(Database)).read_text())
+    found = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and hasattr(Database, node.name):
+            source = ast.unparse(node)
+            if "_log(" in source or "_swap(" in source or ".stage = " in source:
+                found[node.name] = inspect.signature(getattr(Database, node.name))
+    return found
+
+
+def test_every_writer_of_a_stage_says_why_and_has_no_default_for_it() -> None:
+    signatures = writers()
+    assert set(signatures) == {"submit", "move", "fall_back"}
+    for signature in signatures.values():
+        assert signature.parameters["because"].default is inspect.Parameter.empty
+
+
+@pytest.mark.parametrize("after", [Stage.FUNDED, Stage.REFUSED])
+def test_a_move_and_its_audit_row_are_one_transaction(
+    database: Database, path: Path, after: Stage
+) -> None:
+    database.submit(row(), "handed in")
+    break_log(database)
+    with pytest.raises(Refusal, match="did not answer"):
+        database.move(REQUEST, after, "why")
+    assert database.request(REQUEST).stage == Stage.SUBMITTED
+    assert logged(database) == [(None, "submitted")]
+
+
+def test_a_submission_and_its_audit_row_are_one_transaction(database: Database) -> None:
+    break_log(database)
+    with pytest.raises(Refusal, match="did not answer"):
+        database.submit(row(), "handed in")
+    with pytest.raises(Refusal) as refused:
+        database.request(REQUEST)
+    assert refused.value.code == "unknown_request"
+
+
+def test_a_fall_back_and_its_audit_row_are_one_transaction(database: Database) -> None:
+    database.submit(row(stage=Stage.FROZEN), "handed in")
+    break_log(database)
+    with pytest.raises(Refusal, match="did not answer"):
+        database.fall_back(REQUEST, Stage.FUNDED, "reorganised")
+    assert database.request(REQUEST).stage == Stage.FROZEN
+
+
+def break_log(database: Database) -> None:
+    """From now on the database accepts everything but audit rows."""
+
+    def refuse(_c: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("INSERT INTO stage_log"):
+            cursor.execute("INSERT INTO no_such_table VALUES (1)")
+
+    event.listen(database.engine, "before_cursor_execute", refuse)
+
+
+def test_the_reason_of_a_refusal_is_kept_with_it(database: Database) -> None:
+    database.submit(row(), "handed in")
+    database.move(REQUEST, Stage.REFUSED, "too small", {"code": "cohort_too_small"})
+    assert database.request(REQUEST).reason == {"code": "cohort_too_small"}
+    assert database.log(REQUEST)[-1].because == "too small"
+
+
+# --- transitions
+
+
+@pytest.mark.parametrize("before", Stage)
+def test_only_the_tables_transitions_are_made(database: Database, before: Stage) -> None:
+    for number, after in enumerate(stage for stage in Stage if stage is not before):
+        request = f"0x{number:064x}"
+        database.submit(row(request, before), "handed in")
+        if after in NEXT[before]:
+            database.move(request, after, "as the table says")
+            assert logged(database, request) == [(None, before), (before, after)]
+            continue
+        with pytest.raises(Refusal) as refused:
+            database.move(request, after, "against the table")
+        assert refused.value.code == "wrong_stage"
+        assert database.request(request).stage == before
+        assert logged(database, request) == [(None, before)]
+
+
+def test_moving_to_where_it_is_changes_and_logs_nothing(database: Database) -> None:
+    database.submit(row(), "handed in")
+    database.move(REQUEST, Stage.FUNDED, "paid")
+    database.move(REQUEST, Stage.FUNDED, "paid, seen again")
+    assert logged(database) == [(None, "submitted"), ("submitted", "funded")]
+
+
+def test_a_request_falls_back_only_to_an_earlier_stage_at_work(database: Database) -> None:
+    database.submit(row(stage=Stage.KEYED), "handed in")
+    assert not database.fall_back(REQUEST, Stage.COMPUTED, "forward")
+    assert not database.fall_back(REQUEST, Stage.REFUSED, "no stage at work")
+    assert database.fall_back(REQUEST, Stage.FROZEN, "reorganised")
+    assert logged(database) == [(None, "keyed"), ("keyed", "frozen")]
+
+
+@pytest.mark.parametrize("ended", [stage for stage in Stage if stage not in LIVE])
+def test_an_ended_request_never_falls_back(database: Database, ended: Stage) -> None:
+    database.submit(row(stage=ended), "handed in")
+    assert not database.fall_back(REQUEST, Stage.FUNDED, "reorganised")
+    assert database.request(REQUEST).stage == ended
+
+
+def test_an_unknown_request_is_refused_by_name(database: Database) -> None:
+    for ask in (
+        lambda: database.request(REQUEST),
+        lambda: database.move(REQUEST, Stage.FUNDED, "paid"),
+        lambda: database.keep_computed(computed()),
+        lambda: database.keep_signatures(REQUEST, []),
+    ):
+        with pytest.raises(Refusal) as refused:
+            ask()
+        assert refused.value.code == "unknown_request"
+
+
+def test_two_workers_that_move_one_request_log_each_transition_once(path: Path) -> None:
+    url = f"sqlite:///{path}"
+    workers = [open_database(url) for _ in range(2)]
+    requests = [f"0x{i:064x}" for i in range(12)]
+    for request in requests:
+        workers[0].submit(row(request), "handed in")
+    together = threading.Barrier(2)
+
+    def work(database: Database) -> None:
+        for request in requests:
+            together.wait(timeout=30)
+            for after in LIVE[1:]:
+                code = code_of(lambda: database.move(request, after, "worked"))  # noqa: B023  # called at once
+                assert code in (None, "wrong_stage", "storage_unavailable")
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, workers))
+    for request in requests:
+        log = logged(workers[0], request)
+        assert all(one[1] == other[0] for one, other in itertools.pairwise(log))
+        assert len(log) == len(set(log))
+    for database in workers:
+        database.engine.dispose()
+
+
+def test_a_move_from_a_stage_that_another_worker_left_is_refused(path: Path) -> None:
+    url = f"sqlite:///{path}"
+    slow, fast = open_database(url), open_database(url)
+    slow.submit(row(), "handed in")
+
+    def overtake(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("UPDATE requests") and not overtaken:
+            overtaken.append(True)
+            fast.move(REQUEST, Stage.REFUSED, "by the faster one")
+
+    overtaken: list[bool] = []
+    event.listen(slow.engine, "before_cursor_execute", overtake)
+    with pytest.raises(Refusal) as refused:
+        slow.move(REQUEST, Stage.FUNDED, "by the slower one")
+    assert refused.value.code in ("wrong_stage", "storage_unavailable")
+    assert logged(fast) == [(None, "submitted"), ("submitted", "refused")]
+    slow.engine.dispose()
+    fast.engine.dispose()
+
+
+def code_of(act: Callable[[], object]) -> str | None:
+    """The code it was refused with, if it was."""
+    try:
+        act()
+    except Refusal as refusal:
+        return refusal.code
+    return None
+
+
+# --- first answer, for ever
+
+
+def test_the_first_answer_and_the_first_receipt_stay(database: Database) -> None:
+    database.submit(row(), "handed in")
+    assert database.keep_computed(computed(b"first")).sealed_result == b"first"
+    assert database.keep_computed(computed(b"second")).sealed_result == b"first"
+    database.keep_receipt(ReceiptRow(request=REQUEST, block=1, receipt={"n": 1}))
+    database.keep_receipt(ReceiptRow(request=REQUEST, block=2, receipt={"n": 2}))
+    kept = database.receipt(REQUEST)
+    assert kept is not None
+    assert kept.receipt == {"n": 1}
+
+
+def test_a_request_that_is_handed_in_twice_stays_what_it_was(database: Database) -> None:
+    assert database.submit(row(), "handed in")
+    database.move(REQUEST, Stage.FUNDED, "paid")
+    assert not database.submit(row(), "handed in again")
+    assert logged(database) == [(None, "submitted"), ("submitted", "funded")]
+
+
+def test_a_nonce_is_used_once_by_each_account(database: Database) -> None:
+    assert database.use_nonce("0xa", "1", 100)
+    assert not database.use_nonce("0xa", "1", 100)
+    assert database.use_nonce("0xb", "1", 100)
+
+
+def test_unfinished_requests_are_those_with_work_left_oldest_first(database: Database) -> None:
+    for i, stage in enumerate(Stage):
+        database.submit(row(f"0x{i:064x}", stage), "handed in")
+    stages = [database.request(request).stage for request in database.unfinished()]
+    assert stages == list(LIVE)
+
+
+# --- a full disk
+
+
+def test_a_full_disk_refuses_changes_nothing_and_goes_on_once_there_is_room(path: Path) -> None:
+    roomy = open_database(f"sqlite:///{path}")
+    roomy.submit(row(), "handed in")
+    pages = count_pages(roomy)
+    roomy.engine.dispose()
+    full = open_database(f"sqlite:///{path}", max_pages=pages)
+    for write in writes_that_need_room(full):
+        with pytest.raises(Refusal) as refused:
+            write()
+        assert refused.value.code == "storage_full"
+        assert "usufruct resume" in refused.value.remedy
+        assert "ab" * 40 not in str(refused.value)
+    assert full.request(REQUEST).stage == Stage.SUBMITTED
+    assert logged(full) == [(None, "submitted")]
+    assert full.computed(REQUEST) is None
+    full.engine.dispose()
+    again = open_database(f"sqlite:///{path}", max_pages=pages + 4_000)
+    for write in writes_that_need_room(again):
+        write()
+    assert logged(again) == [(None, "submitted"), ("submitted", "funded")]
+    again.engine.dispose()
+
+
+def writes_that_need_room(database: Database) -> list[Callable[[], object]]:
+    """Each more than any page's free space."""
+    long = "ab" * 40_000
+    record = RecordRow(
+        commitment="0x01",
+        dataset="0x02",
+        patient="0x03",
+        version=1,
+        header={"long": long},
+        attestation={},
+        state="received",
+        received_at=datetime.now(UTC),
+    )
+    other = row("0x" + "33" * 32)
+    other.terms = {"long": long}
+    return [
+        lambda: database.move(REQUEST, Stage.FUNDED, long),
+        lambda: database.submit(other, "handed in"),
+        lambda: database.keep_record(record),
+        lambda: database.keep_computed(computed(long.encode())),
+        lambda: database.keep_receipt(ReceiptRow(request=REQUEST, block=1, receipt={"long": long})),
+    ]
+
+
+def count_pages(database: Database) -> int:
+    with database.engine.connect() as connection:
+        return int(connection.execute(text("PRAGMA page_count")).scalar_one())

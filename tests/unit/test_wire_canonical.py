@@ -1,0 +1,116 @@
+"""Rules of canonical JSON and of reading JSON from hostile bytes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marketplace.errors import MalformedJson
+from marketplace.wire.canonical import (
+    DEEPEST,
+    JSON_LIMIT,
+    LARGEST_INTEGER,
+    canonical,
+    is_shallow,
+    parse,
+    parse_canonical,
+)
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers(-LARGEST_INTEGER, LARGEST_INTEGER) | TEXTS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(PLAIN)
+def test_a_value_comes_back_from_its_one_byte_string(value: Any) -> None:
+    assert parse_canonical(canonical(value)) == value
+    assert canonical(json.loads(json.dumps(value))) == canonical(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        ({"a": [1, 1.5]}, "$.a[1]"),
+        ([float("nan")], "$[0]"),
+        ({"a": {"b": float("inf")}}, "$.a.b"),
+        (LARGEST_INTEGER + 1, "$"),
+        (-LARGEST_INTEGER - 1, "$"),
+        ({"a": b"bytes"}, "$.a"),
+        ({1: "key"}, "$"),
+        ({"a": "\ud800"}, "$"),
+        ({"\udfff": 1}, "$"),
+    ],
+)
+def test_what_has_no_canonical_form_is_refused_naming_its_place(value: Any, path: str) -> None:
+    with pytest.raises(MalformedJson) as refusal:
+        canonical(value)
+    assert refusal.value.field == path
+
+
+@pytest.mark.parametrize("edge", [LARGEST_INTEGER, -LARGEST_INTEGER, 0])
+def test_whole_numbers_up_to_2_53_pass(edge: int) -> None:
+    assert parse_canonical(canonical(edge)) == edge
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"b":1,"a":2}', b'{"a": 1}', b"[1]\n", b'"\\u0041"', b"-0", b"\xef\xbb\xbf1",
+        b'{"a":1,"a":1}', b'{"a":{"b":1,"b":2}}', b"1.0", b"1e2", b"NaN", b"-Infinity", b"01", b"'a'",
+        b"", b"[1,]", b'"\xc3"', b'"\\ud800"', b"9007199254740993",
+    ],
+)  # fmt: skip
+def test_bytes_that_are_not_the_canonical_ones_are_refused(data: bytes) -> None:
+    with pytest.raises(MalformedJson):
+        parse_canonical(data)
+
+
+def test_size_is_checked_before_anything_is_read() -> None:
+    assert parse(b" " * (JSON_LIMIT - 1) + b"1", limit=JSON_LIMIT) == 1
+    with pytest.raises(MalformedJson, match="limit"):
+        parse(b" " * JSON_LIMIT + b"1", limit=JSON_LIMIT)
+
+
+@pytest.mark.parametrize("pair", [(b"[", b"]"), (b'{"a":', b"}")])
+def test_nesting_is_allowed_to_the_limit_and_not_beyond(pair: tuple[bytes, bytes]) -> None:
+    first, last = pair
+    assert parse(first * DEEPEST + b"1" + last * DEEPEST, limit=JSON_LIMIT)
+    with pytest.raises(MalformedJson, match="levels deep"):
+        parse(first * (DEEPEST + 1) + b"1" + last * (DEEPEST + 1), limit=JSON_LIMIT)
+
+
+def test_brackets_in_texts_do_not_count_as_nesting() -> None:
+    assert is_shallow(json.dumps({"[{" * 200: '\\"' + "[" * 200}).encode())
+
+
+@pytest.mark.parametrize("unit", [b'\\"', b'"', b"\\", b'"\\', b'"['])
+def test_half_open_texts_are_read_in_linear_time(unit: bytes) -> None:
+    """Quadratic scanning of this much would outlive the test's own limit by hours."""
+    with pytest.raises(MalformedJson):
+        parse(b'"' + unit * (JSON_LIMIT // len(unit) - 1), limit=JSON_LIMIT)
+
+
+def test_a_raised_recursion_limit_does_not_let_brackets_end_the_process() -> None:
+    """web3's libraries raise it; without the check of depth the reader runs off the stack."""
+    program = """
+import sys
+sys.setrecursionlimit(10**6)
+from marketplace.errors import MalformedJson
+from marketplace.wire.canonical import parse
+for data in (b"[" * 10**6, b'{"a":' * 10**5):
+    try:
+        parse(data, limit=1 << 20)
+    except MalformedJson:
+        print("refused")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split()) == (0, ["refused"] * 2)

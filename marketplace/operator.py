@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import structlog
@@ -22,6 +24,8 @@ from marketplace.store import Database, open_database
 from marketplace.wire import keyfiles
 
 log = structlog.get_logger()
+
+FOLLOW_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class Worker:
     operator: Operator
     _stop: threading.Event = field(default_factory=threading.Event)
     _wake: threading.Event = field(default_factory=threading.Event)
+    _follow_at: float = 0.0
 
     def start(self) -> threading.Thread:
         """Runs in a thread of its own."""
@@ -78,17 +83,41 @@ class Worker:
     def run(self) -> None:
         """Looks at every unfinished request, again and again."""
         while not self._stop.is_set():
-            try:
-                self.operator.pipeline.resume()
-            except Refusal as refusal:
-                log.warning("worker_waits", code=refusal.code, message=refusal.message)
-            except (
-                Exception
-            ) as fault:  # the last stop: a fault in one round must not end all rounds
-                # Only its kind: an unknown exception's text may quote what was being handled.
-                log.error("worker_fault", kind=type(fault).__name__)  # noqa: TRY400
+            self._round()
             self._wake.wait(self.operator.config.poll_interval)
             self._wake.clear()
+
+    def _round(self) -> None:
+        """One look at each, so that a fault in one request holds up no other."""
+        pipeline = self.operator.pipeline
+        try:
+            unfinished = self.operator.database.unfinished()
+            refused = self.operator.database.refused() if self._is_time_to_follow() else []
+        except Refusal as refusal:
+            log.warning("worker_waits", code=refusal.code, message=refusal.message)
+            return
+        for request in unfinished:
+            self._attempt(pipeline.advance, request)
+        for request in refused:
+            self._attempt(pipeline.follow, request)
+
+    def _is_time_to_follow(self) -> bool:
+        """Refused requests only wait for their researcher to fetch the escrow: seldom is enough."""
+        now = time.monotonic()
+        if now < self._follow_at:
+            return False
+        self._follow_at = now + FOLLOW_SECONDS
+        return True
+
+    def _attempt(self, act: Callable[[str], object], request: str) -> None:
+        try:
+            act(request)
+        except Refusal as refusal:
+            facts = {"request": request, "code": refusal.code, "message": refusal.message}
+            log.warning("worker_waits", **facts)
+        except Exception as fault:  # the last stop: no fault may end the worker
+            # Only its kind: an unknown exception's text may quote what was being handled.
+            log.error("worker_fault", request=request, kind=type(fault).__name__)  # noqa: TRY400
 
     def nudge(self) -> None:
         """Something may have changed: look now."""

@@ -169,6 +169,11 @@ class Pipeline:
         """Advances every unfinished request; returns where each then stands."""
         return {request: self.advance(request) for request in self.database.unfinished()}
 
+    def follow(self, request: str) -> Stage:
+        """Notices that a refused request got its money back on chain; returns where it stands."""
+        self._view(request)
+        return Stage(self.database.request(request).stage)
+
     def _refused(self, request: str, stage: Stage, refusal: Refusal) -> bool:
         """Ends a request that cannot go on; returns False if it is only to be tried again."""
         facts = {"request": request, "stage": stage, "code": refusal.code}

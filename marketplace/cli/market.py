@@ -96,7 +96,11 @@ def serve(config: Path) -> None:
 @refusals_as_words
 def resume(config: Path) -> None:
     """Finish whatever a crash left, from the stage log and the chain."""
-    done = build_operator(load_config(config)).pipeline.resume()
+    operator = build_operator(load_config(config))
+    try:
+        done = operator.pipeline.resume()
+    finally:
+        operator.database.engine.dispose()
     say({request: str(stage) for request, stage in done.items()})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,6 +39,7 @@ class Api:
             self._http = httpx.Client(base_url=self.url, timeout=TIMEOUT_SECONDS)
         except httpx.InvalidURL:
             raise self._unreachable() from None
+        weakref.finalize(self, self._http.close)  # a command that ends leaves no socket open
 
     def get(self, path: str) -> dict[str, Any]:
         """The JSON answer. Raises Refusal with the operator's code, OperatorUnreachable."""

@@ -21,7 +21,6 @@ from marketplace.api import create_app
 from marketplace.chain.adapter import Chain, MarketPolicy
 from marketplace.client import Answer, Ask, Marketplace
 from marketplace.client import steward as stewarding
-from marketplace.client.http import OperatorUnreachable
 from marketplace.config import load_config
 from marketplace.demo import class_terms, purpose, researcher_credential
 from marketplace.errors import Refusal
@@ -348,18 +347,6 @@ def read_sqlite(path: Path, query: str, *arguments: Any) -> list[tuple[Any, ...]
     """Rows, read beside the process that owns the file."""
     with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
         return list(connection.execute(query, arguments))
-
-
-def patiently(act: Callable[[], Any], seconds: float = 60.0) -> Any:
-    """Does it, trying again while the operator is being restarted."""
-    until = time.monotonic() + seconds
-    while True:
-        try:
-            return act()
-        except OperatorUnreachable:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.2)
 
 
 def _patient() -> Patient:

@@ -356,7 +356,24 @@ class Story:
             str(self.local.manifest_path),
         )
         self.tell("a receipt verified with the operator down", "verified", receipt=receipt)
+        self.revoke_through_custodian()
         self.local.start_operator()
+
+    def revoke_through_custodian(self) -> None:
+        """The operator is down; a custodian carries the revocation."""
+        patient = self.people[-2]
+        key_file = self.local.folder / "keys" / "another-patient.key"
+        keyfiles.create(key_file, patient.key)
+        self.usufruct(
+            "revoke",
+            *("--custodian", self.local.custodian_urls[0], "--node", self.local.node_url),
+            *("--manifest", str(self.local.manifest_path), "--key-file", str(key_file)),
+            *("--dataset", "0x" + self.dataset.hex()),
+        )
+        state = self.market.chain.consent_of(self.dataset, patient.address).state.name
+        self.expect(state == "NONE", f"the consent is {state} after revocation")
+        name = "a patient revokes through a custodian with the operator down"
+        self.tell(name, "revoked", patient=patient.address)
 
     def usufruct(self, *arguments: str) -> str:
         """Runs the command line as anybody would."""

@@ -100,13 +100,29 @@ def grant(url: str, key_file: Path, dataset: bytes, index: int, cap: int, days: 
 @URL
 @KEY
 @DATASET
+@click.option("--custodian", help="Send it through this custodian (URL) instead of the operator.")
+@click.option("--node", help="With --custodian: JSON-RPC URL of a node that you trust.")
+@click.option("--manifest", type=FILE, help="With --custodian: the deployment's manifest.")
 @refusals_as_words
-def revoke(url: str, key_file: Path, dataset: bytes) -> None:
+def revoke(
+    url: str,
+    key_file: Path,
+    dataset: bytes,
+    custodian: str | None,
+    node: str | None,
+    manifest: Path | None,
+) -> None:
     """Stop now. Every request that is not sealed yet leaves you out."""
-    market, own = Marketplace(url), keyfiles.read(key_file)
-    sequence = market.consent(dataset, account_of(own))["sequence"]
-    _relay(market, market.revocation_message(own, dataset, sequence))
-    say(market.consent(dataset, account_of(own)))
+    own = keyfiles.read(key_file)
+    if custodian is None:
+        market = Marketplace(url)
+        sequence = market.consent(dataset, account_of(own))["sequence"]
+        _relay(market, market.revocation_message(own, dataset, sequence))
+        say(market.consent(dataset, account_of(own)))
+        return
+    if node is None or manifest is None:
+        raise click.UsageError("--custodian needs --node and --manifest")
+    say(Marketplace(url, node, Manifest.load(manifest)).revoke_through(custodian, own, dataset))
 
 
 @click.command()

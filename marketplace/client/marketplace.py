@@ -18,6 +18,7 @@ from marketplace.errors import Refusal
 from marketplace.sealing.row import Value
 from marketplace.sealing.seal import CustodianKey, seal_row
 from marketplace.vocabulary import CustodianIndex, DatasetId, address, patient_address
+from marketplace.wire import http_client
 from marketplace.wire.dictionary import Dictionary, from_json
 from marketplace.wire.eip712 import SignedStruct, SigningKey, sign
 from marketplace.wire.http import to_hex
@@ -34,6 +35,7 @@ from marketplace.wire.structs import (
 
 MESSAGE_LIFE = 3_600
 """Seconds within which a signed message must be on chain."""
+RELAY_SECONDS = 120.0
 REVOCATION_REACH = 256
 """How far above the current sequence a revocation reaches, so that no grant that somebody holds back
 can outrun it."""
@@ -202,6 +204,24 @@ class Marketplace:
         """Ends everything granted so far, also what is not on chain yet."""
         revocation = Revocation(account_of(key), dataset, sequence + REVOCATION_REACH)
         return self.message("revocation", revocation, "ConsentRegistry", key)
+
+    def revoke_through(self, custodian: str, key: SigningKey, dataset: bytes) -> dict[str, Any]:
+        """Revokes through a custodian's relay, asking the operator nothing.
+
+        Returns the consent as the caller's own node then shows it. Raises as the custodian refuses,
+        or PeerUnreachable: try another one, or the chain itself.
+        """
+        patient = account_of(key)
+        sequence = self.chain.consent_of(dataset, patient).sequence
+        message = self.revocation_message(key, dataset, sequence)
+        body = {
+            "revocation": message["message"],
+            "signer": patient,
+            "signature": message["signature"],
+        }
+        done = http_client.post(custodian, "/revocations", body, timeout=RELAY_SECONDS)
+        state = self.chain.consent_of(dataset, patient).state.name.lower()
+        return {"state": state, "transaction": done["transaction"]}
 
     def rest_message(self, key: SigningKey, dataset: bytes, sequence: int) -> dict[str, Any]:
         """Takes the consent out of cohorts until its patient wakes it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import CursorResult, Engine, create_engine, event, select, update
+from sqlalchemy import CursorResult, Engine, create_engine, delete, event, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -225,9 +226,13 @@ class Database:
     # --- signed API requests
 
     def use_nonce(self, address: str, nonce: str, deadline: int) -> bool:
-        """Notes that a signed API request was used. Returns False if it had been."""
+        """Notes that a signed API request was used, and forgets those too old to be used again.
+
+        Returns False if it had been.
+        """
         try:
             with self.session() as session:
+                session.execute(delete(ApiNonceRow).where(ApiNonceRow.deadline < int(time.time())))
                 session.add(ApiNonceRow(address=address, nonce=nonce, deadline=deadline))
         except IntegrityError:
             return False

@@ -25,6 +25,7 @@ STORY = [
     ("a request beyond some patients' budget", "settled"),
     ("everything stopped and started again", "unchanged"),
     ("a receipt verified with the operator down", "verified"),
+    ("a patient revokes through a custodian with the operator down", "revoked"),
 ]
 
 

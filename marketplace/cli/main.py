@@ -7,6 +7,8 @@ from typing import Final
 
 import click
 
+from marketplace import logs
+
 COMMANDS: Final = {
     "up": "marketplace.cli.market:up",
     "demo": "marketplace.cli.market:demo",
@@ -58,3 +60,4 @@ class Lazy(click.Group):
 @click.version_option(package_name="usufruct")
 def main() -> None:
     """Usufruct: a marketplace for health data in which consent is enforced, not promised."""
+    logs.configure()

@@ -13,6 +13,7 @@ Rounding = Literal["nearest", "down", "up"]
 
 _SCALE_DIGITS = 6
 _FORMAT = 1
+_DEEPEST = 1_000  # our own have 4 levels
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Noised:
     def from_json(cls, data: bytes) -> "Noised":
         """The inverse of to_json. Raises ValueError for anything that to_json does not write."""
         try:
+            _require_shallow(data)
             read = json.loads(data)
             noised = cls(
                 quantity=read["quantity"],
@@ -84,6 +86,19 @@ class Noised:
         if not same:
             raise ValueError("these bytes are not a noised result in canonical form")
         return noised
+
+
+def _require_shallow(data: bytes) -> None:
+    """Raises ValueError for brackets nested so deeply that the JSON reader could leave its stack.
+
+    Some libraries raise Python's recursion limit beyond what the reader survives. Brackets in texts
+    count too: no label has so many.
+    """
+    depth = 0
+    for byte in data:
+        depth += (byte in b"[{") - (byte in b"]}")
+        if depth > _DEEPEST:
+            raise ValueError("nested too deeply")
 
 
 def _estimate(entry: dict[str, str]) -> Estimate:

@@ -150,14 +150,17 @@ class PipelineWorld:
 
     def reach(self, pipeline: Pipeline, request: str, wanted: Stage) -> None:
         """Steps and finalises until the request stands at a stage, and no further."""
+        refusal: Refusal | None = None
         for _ in range(ROUNDS):
             while stage_of(pipeline, request) is not wanted:
-                if self.step(pipeline, request) is not None:
+                refusal = self.step(pipeline, request)
+                if refusal is not None:
+                    print(f"{stage_of(pipeline, request)} waits: {refusal.code}")
                     break
             else:
                 return
             self.finalise()
-        pytest.fail(f"{wanted} was not reached: {history(pipeline, request)}")
+        pytest.fail(f"{wanted} was not reached: {history(pipeline, request)} {refusal!r}")
 
     def finish(self, pipeline: Pipeline, request: str) -> None:
         """Advances as the worker does, while blocks go on, until the request is settled."""
@@ -224,6 +227,11 @@ class PipelineWorld:
         self.world.sender.send("ConsentRegistry", "revokeBySig", *arguments)
 
     def grant(self, patient: LocalAccount) -> None:
+        """Consents again; not in the seconds in which the shard is still frozen, where it would rest."""
+        frozen_until = self.chain.shard(self.world.classes[0], 0).frozen_until
+        while self.chain.now() <= frozen_until:
+            self.chain.node.request("evm_increaseTime", [frozen_until - self.chain.now() + 1])
+            self.chain.node.mine()
         view = self.chain.consent_of(self.world.dataset, patient.address)
         function, arguments = self.world.grant(patient, sequence=view.sequence + 1)
         self.world.sender.send("ConsentRegistry", function, *arguments)

@@ -252,10 +252,13 @@ def test_a_request_that_is_handed_in_twice_stays_what_it_was(database: Database)
     assert logged(database) == [(None, "submitted"), ("submitted", "funded")]
 
 
+LATER = 2**40
+
+
 def test_a_nonce_is_used_once_by_each_account(database: Database) -> None:
-    assert database.use_nonce("0xa", "1", 100)
-    assert not database.use_nonce("0xa", "1", 100)
-    assert database.use_nonce("0xb", "1", 100)
+    assert database.use_nonce("0xa", "1", LATER)
+    assert not database.use_nonce("0xa", "1", LATER)
+    assert database.use_nonce("0xb", "1", LATER)
 
 
 def test_unfinished_requests_are_those_with_work_left_oldest_first(database: Database) -> None:

@@ -187,6 +187,7 @@ def test_a_patient_who_leaves_after_a_lost_seal_is_not_in_the_one_that_counts(
     patients = made.chain.sealed_cohort(_id(request_)).patients
     assert leaver.address not in map(str, patients)
     made.require_settled_once(pipeline, request_)
+    made.pass_freeze()
     made.grant(leaver)
     made.finalise()
 
@@ -207,6 +208,7 @@ def test_a_cohort_that_fell_under_the_minimum_after_a_lost_seal_is_dissolved(
     made.finalise()
     assert pipeline.advance(request_) is Stage.RECLAIMED
     assert made.released(request_) == []
+    made.pass_freeze()
     for patient in made.patients[1:]:
         made.grant(patient)
     made.finalise()

@@ -226,12 +226,14 @@ class PipelineWorld:
         arguments = (struct, patient.address, sign(struct, domain, patient))
         self.world.sender.send("ConsentRegistry", "revokeBySig", *arguments)
 
-    def grant(self, patient: LocalAccount) -> None:
-        """Consents again; not in the seconds in which the shard is still frozen, where it would rest."""
+    def pass_freeze(self) -> None:
+        """Passes the seconds in which the shard is still frozen, where a grant would rest."""
         frozen_until = self.chain.shard(self.world.classes[0], 0).frozen_until
         while self.chain.now() <= frozen_until:
             self.chain.node.request("evm_increaseTime", [frozen_until - self.chain.now() + 1])
             self.chain.node.mine()
+
+    def grant(self, patient: LocalAccount) -> None:
         view = self.chain.consent_of(self.world.dataset, patient.address)
         function, arguments = self.world.grant(patient, sequence=view.sequence + 1)
         self.world.sender.send("ConsentRegistry", function, *arguments)

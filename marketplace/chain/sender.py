@@ -36,7 +36,6 @@ OUT_OF_GAS: Final = "out_of_gas"
 NONCE_ATTEMPTS: Final = 20
 FIRST_POLL: Final = 0.02  # seconds; doubles up to
 LAST_POLL: Final = 0.5
-RECEIPT_POLLS: Final = 10
 
 _locks: defaultdict[tuple[int, str], threading.Lock] = defaultdict(threading.Lock)
 """One per chain and account: threads of this process number their transactions in turn."""
@@ -187,19 +186,11 @@ class Transactor:
         if len(data) > LARGEST_DATA:
             raise _too_large(len(data))
         limit = self._estimate(to, data) if gas is None else gas
-        found = self._mined(to, data, limit)
+        transaction = self._submit(to, data, limit)
+        found = self._await(transaction)
         if found["status"] != 1:
             raise self._why(to, data, found, limit)
         return _receipt(found, manifest)
-
-    def _mined(self, to: str | None, data: bytes, gas: int) -> dict[str, Any]:
-        """The receipt; sends anew where another process' transaction of this number took its place."""
-        for _ in range(NONCE_ATTEMPTS):
-            transaction, nonce = self._submit(to, data, gas)
-            found = self._await(transaction, nonce)
-            if found is not None:
-                return found
-        raise _too_many_senders(self.address)
 
     def _estimate(self, to: str | None, data: bytes) -> int:
         estimate = self.node.estimate_gas(self.address, to, data)
@@ -212,11 +203,8 @@ class Transactor:
             )
         return min(GAS_LIMIT, int(estimate * GAS_MARGIN))
 
-    def _submit(self, to: str | None, data: bytes, gas: int) -> tuple[bytes, int]:
-        """Takes the next number; where another process was faster, the one after that.
-
-        Returns the transaction's hash and number.
-        """
+    def _submit(self, to: str | None, data: bytes, gas: int) -> bytes:
+        """Takes the next number; where another process was faster, the one after that."""
         fields: dict[str, Any] = {"chainId": self.chain_id, "value": 0, "data": data, "gas": gas}
         if to is not None:
             fields["to"] = to
@@ -226,49 +214,32 @@ class Transactor:
                 nonce = self.node.transaction_count(self.address)
                 signed = self._account.sign_transaction({**fields, **fees, "nonce": nonce})
                 try:
-                    self._hand_over(bytes(signed.raw_transaction), bytes(signed.hash))
-                    return bytes(signed.hash), nonce
+                    return self._hand_over(bytes(signed.raw_transaction), bytes(signed.hash))
                 except NonceTaken:
                     time.sleep(FIRST_POLL * (attempt + 1))
-        raise _too_many_senders(self.address)
+        raise NonceTaken(
+            message=f"The account {self.address} is used by too many senders at once.",
+            remedy="Give every process an account of its own, or try again.",
+        )
 
-    def _hand_over(self, raw: bytes, transaction: bytes) -> None:
+    def _hand_over(self, raw: bytes, transaction: bytes) -> bytes:
         try:
             self.node.send_raw_transaction(raw)
         except NodeUnreachable as fault:
             # It may have arrived: sent anew under another number, it could happen twice.
             if self._look_up(transaction) is None:
                 raise _outcome_unknown(transaction) from fault
+        return transaction
 
-    def _await(self, transaction: bytes, nonce: int) -> dict[str, Any] | None:
-        """The receipt, or None where another transaction of this number is in a block instead.
-
-        A node's pool lets a dearer transaction of the same number replace a waiting one.
-        """
+    def _await(self, transaction: bytes) -> dict[str, Any]:
         deadline = time.monotonic() + self.timeout
         pause = FIRST_POLL
         while (found := self._look_up(transaction)) is None:
-            if self._is_replaced(nonce):
-                return self._look_up_patiently(transaction)
             if time.monotonic() > deadline:
                 raise _outcome_unknown(transaction)
             time.sleep(pause)
             pause = min(LAST_POLL, pause * 2)
         return found
-
-    def _look_up_patiently(self, transaction: bytes) -> dict[str, Any] | None:
-        """It may have come into a block a moment ago, and its receipt be a moment late."""
-        for _ in range(RECEIPT_POLLS):
-            if (found := self._look_up(transaction)) is not None:
-                return found
-            time.sleep(LAST_POLL)
-        return None
-
-    def _is_replaced(self, nonce: int) -> bool:
-        try:
-            return self.node.transaction_count(self.address, "latest") > nonce
-        except NodeUnreachable:
-            return False
 
     def _look_up(self, transaction: bytes) -> dict[str, Any] | None:
         """The receipt, once it is this transaction's and of a block that is on the chain."""
@@ -300,13 +271,6 @@ class Transactor:
             remedy="Send it again with more gas." if spent else "Read the state, then try again.",
             facts={"transaction": "0x" + bytes(found["transactionHash"]).hex()},
         )
-
-
-def _too_many_senders(account: str) -> NonceTaken:
-    return NonceTaken(
-        message=f"The account {account} is used by too many senders at once.",
-        remedy="Give every process an account of its own, or try again.",
-    )
 
 
 def call_data(contract: str, function: str, *arguments: Any) -> bytes:

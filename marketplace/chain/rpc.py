@@ -186,11 +186,11 @@ class Node:
         logs = self.ask("eth_getLogs", lambda: [_log(each) for each in found])
         return sorted(logs, key=lambda log: (log.block, log.index))
 
-    def transaction_count(self, account: str, block: str = "pending") -> int:
-        """The next nonce of an account; at `pending`, what waits in the node's pool included."""
+    def transaction_count(self, account: str) -> int:
+        """The next nonce of an account, what waits in the node's pool included."""
         return self.ask(
             "eth_getTransactionCount",
-            lambda: self.web3.eth.get_transaction_count(account, block),  # type: ignore[arg-type]
+            lambda: self.web3.eth.get_transaction_count(account, "pending"),  # type: ignore[arg-type]
         )
 
     def fees(self) -> dict[str, int]:

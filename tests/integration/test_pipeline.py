@@ -9,6 +9,7 @@ import json
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -24,6 +25,7 @@ from marketplace.local import POLICY, ForeignNode, await_health
 from marketplace.operator import Operator, build_operator
 from marketplace.pipeline import STEPS
 from marketplace.stages import Stage
+from marketplace.store.models import ApiNonceRow
 from tests.support.market_world import (
     PATIENTS,
     World,
@@ -132,16 +134,21 @@ def test_every_step_may_be_repeated_without_a_second_effect(
     request = world.open()
     while operator.database.request(request).stage != Stage.SETTLED:
         here = operator.database.request(request).stage
-        for _ in range(40):
-            try:
-                step(operator, request)
-            except Refusal:
-                continue
-            if operator.database.request(request).stage != here:
-                break
+        leave(operator, request, Stage(here))
         again = replay_from(operator, request, Stage(here))
         assert again in (Stage(here), Stage(operator.database.request(request).stage))
     world.require_settled_once(request, before, PATIENTS)
+
+
+def leave(operator: Operator, request: str, stage: Stage, seconds: float = 60.0) -> None:
+    """Takes the step of a stage until it has done its work: a notice or finality may have to pass."""
+    until = time.monotonic() + seconds
+    while operator.database.request(request).stage == stage:
+        assert time.monotonic() < until, stage
+        try:
+            step(operator, request)
+        except Refusal:
+            time.sleep(0.1)
 
 
 def replay_from(operator: Operator, request: str, stage: Stage) -> Stage:
@@ -483,15 +490,19 @@ def test_a_full_database_stops_a_request_and_it_goes_on_once_there_is_room(
 
 
 def fill(operator: Operator) -> None:
-    """Leaves no free page, and little room in any."""
+    """Leaves no free page, and little room in any: with nonces that are not old enough to be forgotten."""
     nonces = itertools.count()
-    while (code := code_of(lambda: use_nonce(operator, next(nonces)))) is None:
-        pass
-    assert code == "storage_full"
+    for at_once in (1000, 1):  # many a transaction first, since each waits for the disk
+        while (code := code_of(lambda n=at_once: use_nonces(operator, nonces, n))) is None:
+            pass
+        assert code == "storage_full"
 
 
-def use_nonce(operator: Operator, number: int) -> bool:
-    return operator.database.use_nonce("0xfull", f"{number:066d}", number)
+def use_nonces(operator: Operator, numbers: Iterator[int], count: int) -> None:
+    deadline = int(time.time()) + 3600
+    with operator.database.session() as session:
+        for number in itertools.islice(numbers, count):
+            session.add(ApiNonceRow(address="0xfull", nonce=f"{number:066d}", deadline=deadline))
 
 
 def require_postgresql(operator: Operator) -> None:

@@ -60,11 +60,14 @@ postgresql:
 demo: setup-demo ## the main job, from nothing; ONCE=1 ends after the story, JSON=path writes it down
 	$(BIN)/python -m marketplace.cli demo $(if $(ONCE),--once) $(if $(JSON),--json "$(JSON)")
 
+# Workers of the tests. Each takes whole files, since what a file starts serves all of its tests.
+JOBS ?= 2
+
 test: setup ## every suite, each with its time
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 test-long: setup ## the same, with the long campaigns
-	$(BIN)/python -m pytest --long
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --long
 
 check: check-format lint types imports solidity check-artifacts check-gas slither ## all that CI checks beside the tests
 

@@ -3,11 +3,13 @@ pragma solidity ^0.8.24;
 
 import {DataUse} from "../src/DataUse.sol";
 import {DatasetRegistry} from "../src/DatasetRegistry.sol";
+import {QuorumSignature} from "../src/interfaces/ICustodianCommittee.sol";
 import {IDatasetRegistry, RecordAttestation, StorageReceipt} from "../src/interfaces/IDatasetRegistry.sol";
 import {ClassTerms} from "../src/types/DataUseTypes.sol";
 import {DatasetId} from "../src/types/Ids.sol";
 import {Signing} from "./base/Signing.sol";
 import {World} from "./base/World.sol";
+import {Pausable} from "@openzeppelin/contracts/utils/Pausable.sol";
 
 /// binding ── to nobody ── twice
 /// datasets ── without a dictionary ── twice ── unknown ── not its steward ── handed over to nobody
@@ -46,8 +48,22 @@ contract DatasetsTest is World {
 
     function test_pause_stops_what_adds_and_lifts_again() public {
         datasets.pause();
-        (bool done,) = address(datasets).call(abi.encodeCall(datasets.publishDataset, ("d", "s", "")));
-        assertTrue(!done, "published");
+        bytes[6] memory additions = [
+            abi.encodeCall(datasets.publishDataset, ("d", "s", "")),
+            abi.encodeCall(datasets.publishClass, (dataset, _classTerms(3))),
+            abi.encodeCall(datasets.registerDescent, (dataset, new uint32[](1), new uint32[](1))),
+            abi.encodeCall(datasets.addIssuer, (dataset, PATIENT_A)),
+            abi.encodeCall(datasets.registerRecord, (_said(), "")),
+            abi.encodeCall(
+                datasets.confirmStorage,
+                (StorageReceipt(dataset, PATIENT_A, "commitment", 1, 1), new QuorumSignature[](0))
+            )
+        ];
+        bytes memory refused = abi.encodeWithSelector(Pausable.EnforcedPause.selector);
+        for (uint256 i = 0; i < additions.length; ++i) {
+            (bool done, bytes memory reason) = address(datasets).call(additions[i]);
+            assertTrue(!done && keccak256(reason) == keccak256(refused), "stopped by the pause");
+        }
         datasets.unpause();
         datasets.publishDataset("d", "s", "");
     }

@@ -9,6 +9,7 @@ import {CreditWithdrawal, EarningsWithdrawal, IResearchMarket} from "../src/inte
 import {RequestId} from "../src/types/Ids.sol";
 import {Signing} from "./base/Signing.sol";
 import {Story} from "./base/Story.sol";
+import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 
 /// Calls back whoever moves it, in the middle of every transfer, and passes on what it is told.
@@ -34,6 +35,16 @@ contract CallingToken is TestEuro {
     }
 }
 
+/// Says no, where others revert.
+contract FalseToken is TestEuro {
+    constructor() TestEuro(msg.sender) {}
+
+    function transferFrom(address, address, uint256) public pure override returns (bool) {
+        return false;
+    }
+}
+
+/// a token that says no: SafeERC20FailedOperation
 /// postBond, releaseBond ── more than is free: BondTooSmall ── to nobody or the market: InvalidDestination
 /// withdrawCredit, withdrawEarnings
 /// ├── nothing owed: NothingOwed ── to nobody or the market: InvalidDestination
@@ -152,6 +163,16 @@ contract MarketMoneyTest is Story {
         vm.prank(_patient(0));
         market.withdrawEarnings(dataset, address(0xcafe));
         assertEq(token.balanceOf(address(0xcafe)), PRICE, "paid");
+    }
+
+    // --- the token
+
+    function test_a_token_that_says_no_is_refused() public {
+        FalseToken no = new FalseToken();
+        ResearchMarket refused =
+            new ResearchMarket(address(this), no, datasets, researchers, consents, committee, _policy());
+        vm.expectRevert(abi.encodeWithSelector(SafeERC20.SafeERC20FailedOperation.selector, address(no)));
+        refused.postBond(1);
     }
 
     // --- re-entry

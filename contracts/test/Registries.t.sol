@@ -32,13 +32,36 @@ contract RegistriesTest is Test {
         members %= 20;
         gates %= 40;
         quorum %= 20;
-        bool sound = members <= 16 && quorum <= members && 2 * quorum > members && gates != 0 && gates <= 32;
-        try committee.openEpoch(_members(members), quorum, _gates(gates)) returns (uint32 epoch) {
-            assertTrue(sound, "opened");
-            assertEq(committee.currentEpoch(), epoch, "current");
-            assertEq(committee.gatesOf(epoch).length, gates, "gates");
-        } catch {
-            assertTrue(!sound, "refused");
+        bytes memory refusal = _refusalOf(members, quorum, gates);
+        Member[] memory asked = _members(members);
+        if (refusal.length != 0) vm.expectRevert(refusal);
+        uint32 epoch = committee.openEpoch(asked, quorum, _gates(gates));
+        if (refusal.length != 0) return;
+        assertEq(committee.currentEpoch(), epoch, "current");
+        assertEq(committee.gatesOf(epoch).length, gates, "gates");
+    }
+
+    /// By name, what is wrong with an epoch of these sizes; empty if nothing is.
+    function _refusalOf(uint8 members, uint8 quorum, uint8 gates) private pure returns (bytes memory) {
+        uint256 size = members;
+        if (size > 16) return abi.encodeWithSelector(ICustodianCommittee.TooManyMembers.selector, size);
+        if (quorum > size) return abi.encodeWithSelector(ICustodianCommittee.QuorumTooLarge.selector, quorum, size);
+        if (2 * quorum <= size) {
+            return abi.encodeWithSelector(ICustodianCommittee.QuorumTooSmall.selector, quorum, size);
+        }
+        if (gates == 0) return abi.encodeWithSelector(ICustodianCommittee.NoGates.selector);
+        if (gates > 32) return abi.encodeWithSelector(ICustodianCommittee.TooManyGates.selector, uint256(gates));
+        return "";
+    }
+
+    /// The sizes at which each of them begins.
+    function test_a_committee_is_at_most_sixteen_of_whom_a_majority_acts() public {
+        uint8[4][6] memory sizes =
+            [[17, 9, 1, 0], [16, 17, 1, 0], [16, 8, 1, 0], [0, 0, 1, 0], [16, 9, 1, 1], [16, 16, 32, 1]];
+        for (uint256 i = 0; i < sizes.length; ++i) {
+            bool opens = _refusalOf(sizes[i][0], sizes[i][1], sizes[i][2]).length == 0;
+            assertTrue(opens == (sizes[i][3] == 1), "as the table says");
+            testFuzz_any_epoch_with_a_majority_opens_and_no_other(sizes[i][0], sizes[i][1], sizes[i][2]);
         }
     }
 

@@ -23,8 +23,9 @@ from tests.contracts.accounting_setting import (
     Setting,
 )
 from tests.contracts.pyrevm_chain import GENESIS_TIME, ChainRefused, Contract
-from tests.model.accounting import Account, Accounting, Address, Refused, Room
+from tests.model.accounting import Account, Accounting, Address, Room
 from tests.model.market import Market, Request, Stage
+from tests.model.refusals import Refused
 
 SLOTS = 2  # requests at once
 
@@ -92,6 +93,8 @@ class Base:
             return None, False
         assert refused is None, (action, refused, "but the model allows it")
         self.done[action] += 1
+        if self.people.paused and self.model.paused:
+            self.done[f"{action} while paused"] += 1
         return expected, True
 
     def address(self, who: Address) -> str:

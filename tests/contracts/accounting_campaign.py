@@ -22,7 +22,7 @@ WEIGHTS = {
     "freeze": 1,
     "tidy": 2,
     "seal": 2,
-    "settle": 1,
+    "settle": 2,
     "default": 1,
     "reclaim": 2,
     "dissolve": 1,
@@ -35,6 +35,8 @@ WEIGHTS = {
     "expel": 1,
     "erase": 1,
     "attest": 2,
+    "pause": 3,
+    "unpause": 1,
 }
 _ACTIONS = [action for action, weight in WEIGHTS.items() for _ in range(weight)]
 

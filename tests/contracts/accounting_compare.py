@@ -17,6 +17,8 @@ def compare(world: Base) -> None:
             _room(world, room, places)
     _requests(world)
     _money(world)
+    assert world.s.consents.ask("paused") == (world.people.paused,)
+    assert world.s.market.ask("paused") == (world.model.paused,)
 
 
 def _consents(world: Base) -> dict[int, int]:

@@ -1,4 +1,4 @@
-"""What patients, issuers, stewards and passers-by do, in both worlds."""
+"""What patients, issuers, stewards, pausers and passers-by do, in both worlds."""
 
 from tests.contracts.accounting_base import Base
 from tests.contracts.accounting_setting import (
@@ -206,6 +206,21 @@ class PatientSteps(Base):
         if outcome is not None:
             assert outcome[1] == (outcome[0],)
             self.done["wake_words_woke"] += outcome[0]
+
+    def do_pause(self, a: int, b: int, c: int) -> None:
+        self._switch("pause", a)
+
+    def do_unpause(self, a: int, b: int, c: int) -> None:
+        self._switch("unpause", a)
+
+    def _switch(self, function: str, which: int) -> None:
+        """Consents, the market, or (mostly) both."""
+        if which % 4 != 1:
+            on_model = getattr(self.people, function)
+            self.both(function, on_model, self.s.consents, ADMIN.address, function)
+        if which % 4 != 2:
+            on_model = getattr(self.model, function)
+            self.both(function, on_model, self.s.market, ADMIN.address, function)
 
     def do_pass(self, a: int, b: int, c: int) -> None:
         self.at(self.people.now + (1, 1, 2, 4, 6, 4, 12, 1, 45)[a % 9])

@@ -77,7 +77,9 @@ class RequestSteps(PatientSteps):
     def do_progress(self, a: int, b: int, c: int) -> None:
         """The natural next step of a request, waiting for its time where that is all it needs."""
         request = self.slots[a % SLOTS]
-        if request is None or request.stage not in _OPEN_STAGES:
+        if self.model.paused and c % 4 == 1:
+            self.do_unpause(0, b, c)
+        elif request is None or request.stage not in _OPEN_STAGES:
             self.do_open(a, b, c)
         elif request.stage is Stage.OPENED:
             if c % 8:
@@ -194,7 +196,9 @@ class RequestSteps(PatientSteps):
         return keccak(encode(kinds, [*head, len(request.rooms)]))
 
     def do_settle(self, a: int, b: int, c: int) -> None:
-        if (request := self.request_in(a, Stage.SEALED)) is None:
+        """Now and then once more what is settled already."""
+        wanted = Stage.SETTLED if c % 4 == 3 else Stage.SEALED
+        if (request := self.request_in(a, wanted)) is None:
             return
         if request.stage is Stage.SEALED:
             self._open_gate(request)
@@ -207,7 +211,7 @@ class RequestSteps(PatientSteps):
         )
         arguments = (tuple(values), result, signed)
         self.both(
-            "settle",
+            "settle" if request.stage is not Stage.SETTLED else "settle again",
             lambda: self.model.settle(request),
             self.s.market,
             OPERATOR.address,

@@ -150,6 +150,8 @@ def _wire(s: Setting) -> None:
         (s.datasets, "STEWARD", me),
         (s.researchers, "AUTHORITY", me),
         (s.market, "OPERATOR", OPERATOR.address),
+        (s.market, "PAUSER", me),
+        (s.consents, "PAUSER", me),
     ):
         contract.send(me, "grantRole", word_of(role), holder)
     members = [(key.address, [(1, key.secret)]) for key in CUSTODIANS]

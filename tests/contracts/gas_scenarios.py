@@ -7,18 +7,20 @@ same second each time, so that a figure repeats to the unit.
 from collections.abc import Callable
 from typing import Any
 
-from eth_utils.crypto import keccak
-
 from tests.contracts.anvil_chain import AnvilChain, anvil_chain
 from tests.contracts.market_deployment import make_world
 from tests.contracts.market_terms import CAP, CUSTODIANS, MAX_COST, STAFF
 from tests.contracts.market_world import World
-from tests.contracts.support import Sent, address, artifact, word
+from tests.contracts.registry_storage import (
+    SHARD_SEATS,
+    WORD,
+    fill_shard,
+    put_shard,
+    put_shards,
+)
+from tests.contracts.support import Sent, address, word
 
 BATCH = 50
-WORD = 160
-SHARD_WORDS = 4_096
-SHARD_SEATS = WORD * SHARD_WORDS
 PAYLOAD = bytes(1 + n % 255 for n in range(1_024))  # ciphertext has hardly a zero byte
 PATIENTS = [f"patient {n}" for n in range(WORD + 2)]
 FIRST, SECOND = PATIENTS[:2]
@@ -56,7 +58,7 @@ def grants(world: World, chain: AnvilChain) -> Figures:
 def grant_first_in_word(world: World, chain: AnvilChain) -> Figures:
     """As if the whole word before had been assigned."""
     world.grant(FIRST)
-    _put_shard(world, chain, live=1, used=WORD)
+    put_shard(world, live=1, used=WORD)
     return {"grant_first_in_word": world.grant(SECOND).gas}
 
 
@@ -159,7 +161,7 @@ def freezes(world: World, chain: AnvilChain) -> Figures:
     spent = {}
     for number in (1, 4):
         with chain.rolled_back():
-            _put_shards(world, chain, number)
+            put_shards(world, number)
             terms = world.terms()
             world.open(terms)
             spent[number] = world.freeze(terms).gas
@@ -172,7 +174,7 @@ def freezes(world: World, chain: AnvilChain) -> Figures:
 
 def seal_a_full_shard(world: World, chain: AnvilChain) -> Figures:
     """655,360 patients, every word full, in one transaction."""
-    _fill_shard(world, chain)
+    fill_shard(world, CAP, world.later(300 * 86_400))
     request = world.frozen(maxPatients=SHARD_SEATS)
     sent = world.seal(request)
     assert world.request(request)["members"] == SHARD_SEATS
@@ -180,6 +182,27 @@ def seal_a_full_shard(world: World, chain: AnvilChain) -> Figures:
         "seal_655360_patients": sent.gas,
         "seal_per_patient": round(sent.gas / SHARD_SEATS, 3),
     }
+
+
+def life_in_a_full_shard(world: World, chain: AnvilChain) -> Figures:
+    """What no cohort's size may change, where the cohort is as large as a shard."""
+    world.join(*PATIENTS[:4])
+    fill_shard(world, CAP, world.later(300 * 86_400))
+    # One place more than patients: as in a small cohort, the seal returns something.
+    terms = world.terms(maxPatients=SHARD_SEATS + 1)
+    world.open(terms)
+    figures: Figures = {"freeze_1_full_shard": world.freeze(terms).gas}
+    request = world.request_id(terms)
+    world.seal(request)
+    world.draw(request)
+    world.record_key(request)
+    settled = world.settle(request, b"", (0, 1, 2))
+    figures["settle_full_shard_3_signatures_without_payload"] = settled.gas
+    world.thaw()
+    paid = world.trade(FIRST, "withdrawEarnings", world.dataset, address("researcher"))
+    figures["withdraw_earnings_full_shard_to_existing_address"] = paid.gas
+    figures["revoke_full_shard_with_first_earnings"] = world.revoke(SECOND).gas
+    return figures
 
 
 def tidy_words(world: World, chain: AnvilChain) -> Figures:
@@ -232,6 +255,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     life_of_a_request,
     freezes,
     seal_a_full_shard,
+    life_in_a_full_shard,
     tidy_words,
     wake_words,
     withdrawals,
@@ -253,51 +277,3 @@ def _batched(world: World, contract: str, entries: list[tuple[str, list[Any]]]) 
 def _require_none_refused(*transactions: Sent) -> None:
     for sent in transactions:
         assert not [event for event in sent.events if event[0] == "EntryRefused"]
-
-
-# ---- storage, by the compiler's layout ----
-
-
-def _fill_shard(world: World, chain: AnvilChain) -> None:
-    """Every place of the first shard taken by a live consent, as far as a seal can see."""
-    where = _shard_slot(world, 0)
-    full = (CAP << 200) | (world.later(300 * 86_400) << 160) | (2**WORD - 1)
-    first = where + _member("words")[0]
-    chain.store(world.consents.address, {first + n: full for n in range(SHARD_WORDS)})
-    _put_shards(world, chain, 1)
-    _put_shard(world, chain, live=SHARD_SEATS, used=SHARD_SEATS)
-
-
-def _put_shards(world: World, chain: AnvilChain, number: int) -> None:
-    slot = _mapped(world.class_id(), _variable("_shardCount"))
-    chain.store(world.consents.address, {slot: number})
-    assert world.read(world.consents, "shardsOf", world.class_id()) == number
-
-
-def _put_shard(world: World, chain: AnvilChain, *, live: int, used: int) -> None:
-    packed = (live << 8 * _member("live")[1]) | (used << 8 * _member("used")[1])
-    chain.store(world.consents.address, {_shard_slot(world, 0): packed})
-    shard = world.shard()
-    assert (shard["live"], shard["used"]) == (live, used)
-
-
-def _shard_slot(world: World, number: int) -> int:
-    shards = _mapped(world.class_id(), _variable("_shards"))
-    return _mapped(number.to_bytes(32, "big"), shards)
-
-
-def _variable(label: str) -> int:
-    storage = artifact("ConsentRegistry")["storageLayout"]["storage"]
-    return next(int(entry["slot"]) for entry in storage if entry["label"] == label)
-
-
-def _member(label: str) -> tuple[int, int]:
-    """Slot and byte offset in the struct Shard."""
-    members = artifact("ConsentRegistry")["storageLayout"]["types"]["t_struct(Shard)_storage"]
-    found = next(each for each in members["members"] if each["label"] == label)
-    return int(found["slot"]), int(found["offset"])
-
-
-def _mapped(key: bytes, slot: int) -> int:
-    """Where a mapping keeps a value (Solidity: layout of state variables in storage)."""
-    return int.from_bytes(keccak(key + slot.to_bytes(32, "big")), "big")

@@ -176,6 +176,16 @@ class Chain:
         self.tester.time_travel(self.now + seconds)
         self.tester.mine_block()
 
+    def store(self, contract: str, slots: Mapping[int, int]) -> None:
+        """Set storage slots of a contract, and mine a block that has them."""
+        chain = self.tester.backend.chain
+        state = chain.get_vm(chain.header).state
+        for slot, value in slots.items():
+            state.set_storage(bytes.fromhex(contract[2:]), slot, value)
+        state.persist()
+        chain.header = chain.header.copy(state_root=state.state_root)
+        self.tester.mine_block()
+
     def deploy(self, name: str, *arguments: Any) -> Contract:
         parts = artifact(name)
         factory = self.w3.eth.contract(abi=parts["abi"], bytecode=parts["bytecode"])

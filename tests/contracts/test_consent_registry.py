@@ -186,7 +186,8 @@ def test_nobody_revokes_for_another(world: World, who: str) -> None:
         world.revoke("ada", who)
 
 
-def test_a_pause_stops_grants_and_wakes_and_nothing_else(crowd: World) -> None:
+def test_a_pause_stops_grants_and_wakes_until_it_ends(crowd: World) -> None:
+    """Nothing else: see `test_paused`."""
     crowd.consent("ben", "rest", address("ben"), crowd.dataset)
     crowd.consent("pauser", "pause")
     for action, call in (
@@ -196,17 +197,11 @@ def test_a_pause_stops_grants_and_wakes_and_nothing_else(crowd: World) -> None:
     ):
         with refusing("EnforcedPause"):
             crowd.consent("cleo", action, *call)
-    crowd.consent("dan", "rest", address("dan"), crowd.dataset)
-    crowd.consent("cleo", "appointGuardian", crowd.dataset, address("guardian"), 2**39, True)
-    crowd.revoke("ada")
-    crowd.consent("cleo", "erase", crowd.dataset)
-    assert [crowd.view(who)["state"] for who in ("ada", "ben", "cleo")] == [
-        NONE,
-        RESTED_BY_PATIENT,
-        NONE,
-    ]
+    assert crowd.view("ben")["state"] == RESTED_BY_PATIENT
     crowd.consent("pauser", "unpause")
     crowd.grant("ada")
+    crowd.consent("ben", "wake", address("ben"), crowd.dataset)
+    assert [crowd.view(who)["state"] for who in ("ada", "ben")] == [LIVE, LIVE]
 
 
 @pytest.mark.parametrize("action", ["pause", "unpause"])

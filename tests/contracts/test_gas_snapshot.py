@@ -1,11 +1,39 @@
 """The gas snapshot's own rules; `make check-gas` measures it anew."""
 
-from tests.contracts.gas import CEILINGS, SNAPSHOT, differences, over_ceiling, parse, render
+from tests.contracts.gas import (
+    CEILINGS,
+    SIZE_SLACK,
+    SNAPSHOT,
+    differences,
+    grows_with_the_cohort,
+    over_ceiling,
+    parse,
+    render,
+)
+from tests.contracts.gas_scenarios import Figures
+
+
+def committed() -> Figures:
+    return {name: float(gas) for name, gas in parse(SNAPSHOT.read_text()).items()}
 
 
 def test_the_committed_figures_keep_every_ceiling() -> None:
-    figures = {name: float(gas) for name, gas in parse(SNAPSHOT.read_text()).items()}
-    assert over_ceiling(dict(figures)) == []
+    assert over_ceiling(committed()) == []
+
+
+def test_freeze_settle_withdraw_and_revoke_cost_the_same_in_a_full_shard() -> None:
+    assert grows_with_the_cohort(committed()) == []
+
+
+def test_what_grows_with_the_cohort_is_told() -> None:
+    figures = committed()
+    figures["revoke_full_shard_with_first_earnings"] += SIZE_SLACK + 1
+    del figures["freeze_1_full_shard"]
+    told = grows_with_the_cohort(figures)
+    assert [line.partition(":")[0] for line in told] == [
+        "freeze_1_shard",
+        "revoke_with_first_earnings",
+    ]
 
 
 def test_a_figure_above_its_ceiling_is_told() -> None:

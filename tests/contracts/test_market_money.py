@@ -10,7 +10,6 @@ from tests.contracts.market_books import balance, books, credit
 from tests.contracts.market_terms import POLICY, SIGNED
 from tests.contracts.market_world import World
 from tests.contracts.support import (
-    CONTRACT_NAMES,
     NOBODY,
     Chain,
     Sent,
@@ -292,6 +291,10 @@ def test_everything_that_is_owed_can_be_paid_to_the_last_unit(paid: World) -> No
 
 
 def test_roles_are_given_by_the_admin_only(world: World) -> None:
-    with refusing("AccessControlUnauthorizedAccount", address("operator"), bytes(32)):
-        world.trade("operator", "grantRole", role("OPERATOR"), address("stranger"))
-    assert world.market.address in CONTRACT_NAMES
+    given = ("grantRole", role("OPERATOR"), address("stranger"))
+    for who in ("operator", "pauser", "stranger", "deployer"):
+        with refusing("AccessControlUnauthorizedAccount", address(who), bytes(32)):
+            world.trade(who, *given)
+    assert world.read(world.market, "hasRole", *given[1:]) is False
+    world.trade("admin", *given)
+    assert world.read(world.market, "hasRole", *given[1:]) is True

@@ -7,7 +7,7 @@ import pytest
 from tests.contracts.market_books import DEFAULTED, FROZEN, SEALED, SETTLED, books, credit
 from tests.contracts.market_terms import CUSTODIANS, POLICY, SIGNED
 from tests.contracts.market_world import World
-from tests.contracts.support import NOBODY, ZERO, Sent, address, member, refusing, word
+from tests.contracts.support import NOBODY, ZERO, address, member, refusing, word
 
 PAID = 4 * 40  # units, to the four members of a sealed request
 RETURNED = 46 * 40  # units, for the places that nobody took
@@ -268,15 +268,3 @@ def test_a_sealed_request_is_not_reclaimed(crowd: World) -> None:
     after_settle_deadline(crowd, request)
     with refusing("WrongStage", request, FROZEN, SEALED):
         crowd.trade("stranger", "reclaim", request)
-
-
-def test_a_pause_stops_no_seal_settlement_default_or_reclaim(crowd: World) -> None:
-    request = crowd.frozen()
-    for contract in (crowd.market, crowd.consents):
-        crowd.send("pauser", contract, "pause")
-    crowd.trade("stranger", "tidy", request, 0, [0])
-    crowd.seal(request)
-    crowd.draw(request)
-    crowd.record_key(request)
-    settled: Sent = crowd.settle(request)
-    assert settled.facts("RequestSettled")["request"] == request

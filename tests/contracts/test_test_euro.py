@@ -1,10 +1,15 @@
 """The test euro: six decimals, minted by role, spendable by permit."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from eth_account.messages import encode_typed_data
 from web3.contract import Contract
 
-from tests.contracts.support import DAY, Chain, account, address, refusing, role
+from tests.contracts.support import DAY, NOBODY, Chain, account, address, refusing, role
+
+CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 
 @pytest.fixture
@@ -12,6 +17,28 @@ def euro(chain: Chain) -> Contract:
     made = chain.deploy("TestEuro", address("admin"))
     chain.send(made.functions.grantRole(role("MINTER"), address("admin")), "admin")
     return made
+
+
+@pytest.mark.parametrize(
+    ("action", "arguments", "refusal"),
+    [
+        ("mint", (NOBODY, 1), "ERC20InvalidReceiver"),
+        ("transfer", (NOBODY, 0), "ERC20InvalidReceiver"),
+        ("approve", (NOBODY, 1), "ERC20InvalidSpender"),
+        ("transferFrom", (NOBODY, address("stranger"), 0), "ERC20InvalidApprover"),
+    ],
+)
+def test_nobody_is_not_paid_and_does_not_approve(
+    chain: Chain, euro: Contract, action: str, arguments: tuple[Any, ...], refusal: str
+) -> None:
+    with refusing(refusal, NOBODY):
+        chain.send(euro.functions[action](*arguments), "admin")
+
+
+def test_nobody_spends_more_than_there_is(chain: Chain, euro: Contract) -> None:
+    chain.send(euro.functions.mint(address("patient"), 10), "admin")
+    with refusing("ERC20InsufficientBalance", address("patient"), 10, 11):
+        chain.send(euro.functions.transfer(address("stranger"), 11), "patient")
 
 
 def permit(chain: Chain, euro: Contract, amount: int, deadline: int) -> tuple[int, bytes, bytes]:
@@ -76,3 +103,25 @@ def test_a_late_permit_is_refused(chain: Chain, euro: Contract) -> None:
             ),
             "stranger",
         )
+
+
+@pytest.mark.parametrize(
+    ("spoil", "refusal"),
+    [
+        (lambda v, r, s: (0, r, s), "ECDSAInvalidSignature"),
+        (lambda v, r, s: (v, r, _twin(s)), "ECDSAInvalidSignatureS"),
+    ],
+)
+def test_a_permit_has_one_signature_and_a_sound_one(
+    chain: Chain, euro: Contract, spoil: Callable[..., Any], refusal: str
+) -> None:
+    deadline = chain.now + DAY
+    spoilt = spoil(*permit(chain, euro, 60, deadline))
+    call = euro.functions.permit(address("patient"), address("stranger"), 60, deadline, *spoilt)
+    with refusing(refusal):
+        chain.send(call, "stranger")
+
+
+def _twin(s: bytes) -> bytes:
+    """The other s that verifies (SEC 1): the order of secp256k1 less this one."""
+    return (CURVE_ORDER - int.from_bytes(s, "big")).to_bytes(32, "big")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import random
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -32,6 +33,7 @@ from web3.exceptions import ContractCustomError, ContractLogicError, Web3RPCErro
 PROBE = json.loads((Path(__file__).parents[1] / "fixtures/chain_probe/Probe.json").read_text())
 MNEMONIC = "test test test test test test test test test test test junk"
 KILLS = 8
+ACKNOWLEDGED = 3  # transactions before each of them
 SOMEBODY = Web3.to_checksum_address("0x" + "22" * 20)
 
 
@@ -305,11 +307,8 @@ def test_a_node_killed_at_random_moments_keeps_what_it_acknowledged(run: Starter
     probe = deploy(w3, faucet)
     survived = 1  # blocks: the deployment
     for round_number in range(KILLS):
-        acknowledged: list[bytes] = []
-        timer = threading.Timer(random.uniform(0.05, 0.5), node.process.kill)
-        timer.start()
-        sent = _send_until_killed(w3, faucet, probe, acknowledged)
-        timer.join()
+        acknowledged, sent = _send_until_killed(node, w3, faucet, probe)
+        assert len(acknowledged) >= ACKNOWLEDGED
         node.finish()
         node = run()
         w3 = node.web3()
@@ -321,14 +320,17 @@ def test_a_node_killed_at_random_moments_keeps_what_it_acknowledged(run: Starter
         _require_whole_blocks(w3, probe, faucet, survived, head)
         _require_sound_file(node.folder, round_number)
         survived = head
-    assert survived > 2 * KILLS  # or the kills came too early to mean anything
 
 
 def _send_until_killed(
-    w3: Web3, faucet: LocalAccount, probe: Contract, acknowledged: list[bytes]
-) -> int:
-    """Send one note after another; returns how many were sent, the last one unanswered."""
+    node: NodeProcess, w3: Web3, faucet: LocalAccount, probe: Contract
+) -> tuple[list[bytes], int]:
+    """Send one note after another; once some are acknowledged, kill the node in the next two or so.
+
+    Returns what was acknowledged, and how many the account has ever sent, the last one unanswered.
+    """
     nonce = w3.eth.get_transaction_count(faucet.address)
+    acknowledged: list[bytes] = []
     while True:
         data = probe.encode_abi("note", [1, "x" * 600])
         signed = faucet.sign_transaction(
@@ -336,10 +338,15 @@ def _send_until_killed(
              "maxFeePerGas": 10**10, "maxPriorityFeePerGas": 10**9, "value": 0}
         )  # fmt: skip
         nonce += 1
+        began = time.monotonic()
         try:
             acknowledged.append(w3.eth.send_raw_transaction(signed.raw_transaction))
         except OSError:  # requests' ConnectionError: the node is gone
-            return nonce
+            return acknowledged, nonce
+        if len(acknowledged) == ACKNOWLEDGED:
+            # As long as this machine takes, so that any moment of a transaction may be the last.
+            moment = random.uniform(0, 2 * (time.monotonic() - began))
+            threading.Timer(moment, node.process.kill).start()
 
 
 def _require_whole_blocks(
@@ -437,6 +444,30 @@ def test_the_port_answers_this_machine_only_and_limits_bodies(run: Starter) -> N
     oversized = b" " * (6 * 1024 * 1024)
     assert httpx.post(url, content=oversized, headers=json_type).status_code == 413
     assert httpx.post(url, json=call).status_code == 200
+
+
+@pytest.mark.parametrize("bracket", [b"[", b'{"a":'])
+def test_a_body_nested_without_end_is_refused_and_the_node_goes_on(
+    run: Starter, bracket: bytes
+) -> None:
+    node = run()
+    headers = {"content-type": "application/json"}
+    answer = httpx.post(
+        node.ready["url"], content=bracket * 200_000, headers=headers, timeout=60
+    ).json()
+    assert answer["error"]["code"] == -32700
+    assert node.web3().eth.chain_id == node.ready["chain_id"]
+
+
+def test_150_idle_sockets_keep_nobody_out(run: Starter) -> None:
+    node = run()
+    address = ("127.0.0.1", int(node.ready["url"].rsplit(":", 1)[1]))
+    idle = [socket.create_connection(address) for _ in range(150)]
+    for each in idle:
+        each.sendall(b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\n{")
+    assert node.web3().eth.chain_id == node.ready["chain_id"]
+    for each in idle:
+        each.close()
 
 
 def test_a_search_among_thousands_of_blocks_of_events_walks_an_index(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ Whatever is refused raises `Refused` with every name that would be a true reason
 which a contract checks is nobody's promise, and changes nothing.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
+
+from tests.model.refusals import Pausable, refuse_if
 
 LARGEST_CAP = 2**48 - 1
 
@@ -27,21 +28,6 @@ class State(IntEnum):
     RESTING = 2
     RESTED = 3  # by the patient, who alone can wake it
     MOVED = 4
-
-
-class Refused(Exception):
-    """Nothing was changed; any of `reasons` is a true one."""
-
-    def __init__(self, reasons: Iterable[str]) -> None:
-        self.reasons = frozenset(reasons)
-        super().__init__(", ".join(sorted(self.reasons)))
-
-
-def refuse_if(*checks: tuple[bool, str]) -> None:
-    """Raises Refused with the name of each check that holds, if any does."""
-    reasons = [name for holds, name in checks if holds]
-    if reasons:
-        raise Refused(reasons)
 
 
 @dataclass(eq=False)
@@ -97,8 +83,8 @@ class Wish:
     deadline: int
 
 
-class Accounting:
-    """All consents of one dataset.
+class Accounting(Pausable):
+    """All consents of one dataset. A pause stops grants and wakes, and nothing else.
 
     `highest_cost` is the class's highest cost of one request (nano-rho); `horizon` the least duration
     of a grant, `thaw_gap` the least time between two freezes (s); `chairs` how many a room has.
@@ -136,6 +122,7 @@ class Accounting:
     def grant(self, who: Address, wish: Wish) -> None:
         account = self.accounts[who]
         refuse_if(
+            self.when_paused,
             (account.state is State.MOVED, "AddressMoved"),
             (self.now > wish.deadline, "DeadlinePassed"),
             (wish.sequence != account.sequence + 1, "WrongSequence"),
@@ -172,7 +159,8 @@ class Accounting:
 
     def wake(self, who: Address) -> None:
         account = self.accounts[who]
-        refuse_if((account.state not in (State.RESTED, State.RESTING), "NothingToWake"))
+        dormant = account.state in (State.RESTED, State.RESTING)
+        refuse_if(self.when_paused, (not dormant, "NothingToWake"))
         assert account.room is not None
         refuse_if(
             (account.expiry <= self.now, "ConsentIsExpired"),
@@ -228,7 +216,7 @@ class Accounting:
 
     def wake_room(self, room: Room, people: set[Address]) -> int:
         """Wakes those of `people` who wait and can; the others wait no longer. How many woke."""
-        refuse_if((self.frozen(room), "ShardIsFrozen"))
+        refuse_if(self.when_paused, (self.frozen(room), "ShardIsFrozen"))
         woken = 0
         for who in people & self.waiting_in(room):
             account = self.accounts[who]

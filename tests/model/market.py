@@ -8,7 +8,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from tests.model.accounting import Accounting, Address, Class, Room, refuse_if
+from tests.model.accounting import Accounting, Address, Class, Room
+from tests.model.refusals import Pausable, refuse_if
 
 
 class Stage(IntEnum):
@@ -69,8 +70,11 @@ class Request:
 OPERATOR = "operator"
 
 
-class Market:
-    """All requests over one `Accounting`, and every token unit that somebody could claim."""
+class Market(Pausable):
+    """All requests over one `Accounting`, and every token unit that somebody could claim.
+
+    A pause stops new requests and freezes, and nothing else.
+    """
 
     def __init__(self, accounting: Accounting, policy: Policy) -> None:
         self.people = accounting
@@ -102,7 +106,7 @@ class Market:
 
     def open(self, terms: Terms) -> Request:
         dear = [c for c in terms.classes if terms.cost > self.people.highest_cost[c]]
-        refuse_if((bool(dear), "CostAboveClass"))
+        refuse_if(self.when_paused, (bool(dear), "CostAboveClass"))
         escrow = terms.max_patients * terms.price + terms.fee
         self.wallets[terms.researcher] -= escrow
         request = Request(terms, self.people.now, escrow)
@@ -115,7 +119,7 @@ class Market:
         request.stage = Stage.CANCELLED
 
     def freeze(self, request: Request) -> None:
-        self._require(request, Stage.OPENED)
+        refuse_if(self.when_paused, (request.stage is not Stage.OPENED, "WrongStage"))
         terms, now = request.terms, self.people.now
         rooms = [room for c in terms.classes for room in self.people.rooms[c]]
         live = sum(len(self.people.live_in(room)) for room in rooms)

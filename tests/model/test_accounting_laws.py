@@ -9,8 +9,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from tests.model.accounting import Account, Accounting, Address, Refused, Room, State, Wish
+from tests.model.accounting import Account, Accounting, Address, Room, State, Wish
 from tests.model.market import Market, Policy, Request, Stage, Terms
+from tests.model.refusals import Refused
 
 PATIENTS = 8
 HIGHEST_COST = {1: 10, 2: 6, 3: 4}
@@ -63,11 +64,13 @@ class Laws(RuleBasedStateMachine):
     def grant(self, who: int, class_: int, cap: int, lasts: int, step: int) -> None:
         address, now = self.owner[who], self.people.now
         before = self.people.accounts[address].spent
+        paused = self.people.paused
         sequence = self.people.accounts[address].sequence + step
         try:
             self.people.grant(address, Wish(class_, cap, now + lasts, sequence, now))
         except Refused:
             return
+        assert not paused, "a pause stops grants"
         self.signed[who] = max(self.signed[who], cap)
         assert self.people.accounts[address].spent == before, "a grant changed what was spent"
 
@@ -101,6 +104,18 @@ class Laws(RuleBasedStateMachine):
     def wake_rooms(self, class_: int) -> None:
         for room in self.people.rooms[class_]:
             self._try(self.people.wake_room, room, set(self.people.accounts))
+
+    @rule(consents=st.booleans())
+    def pause(self, consents: bool) -> None:
+        """Pauses, or lifts the pause that is on."""
+        stopped = self.people if consents else self.market
+        if not self._try(stopped.pause):
+            stopped.unpause()
+
+    @rule()
+    def unpause(self) -> None:
+        self._try(self.people.unpause)
+        self._try(self.market.unpause)
 
     @rule(seconds=st.integers(1, 5))
     def pass_time(self, seconds: int) -> None:

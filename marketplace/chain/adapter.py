@@ -8,7 +8,10 @@ chain.require_final(cohort.seal_block)
 
 from __future__ import annotations
 
-from marketplace.chain import cohort
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from marketplace.chain import cohort, history
 from marketplace.chain.cohort import NotSealed
 from marketplace.chain.core import ForgedLogs, PartialLogs
 from marketplace.chain.finality import Finality, NotYetFinal, Reorganised
@@ -16,7 +19,7 @@ from marketplace.chain.health import StaleHead
 from marketplace.chain.manifest import Manifest, WrongChain, WrongCode
 from marketplace.chain.reads import Reads
 from marketplace.chain.reverts import ContractRefusal
-from marketplace.chain.rpc import Header, NodeFault, NodeUnreachable, UnknownBlock
+from marketplace.chain.rpc import BlockName, Header, NodeFault, NodeUnreachable, UnknownBlock
 from marketplace.chain.views import (
     Cohort,
     CommitteeMember,
@@ -73,8 +76,44 @@ __all__ = [
 ]
 
 
+T = TypeVar("T")
+
+
 class Chain(Reads):
-    """Typed, checked reads of one deployment through one node; arguments as in `ChainCore`."""
+    """Typed, checked reads of one deployment through one node; arguments as in `ChainCore`.
+
+    Seats and records of an old block are read from the node's state of then; where it has pruned that,
+    they are replayed from its logs (`history`), so that a seal of any age is served.
+    """
+
+    def patients_at(
+        self, class_id: bytes, shard: int, places: Sequence[int], block: BlockName = "latest"
+    ) -> tuple[str, ...]:
+        """As in `ConsentReads`. Raises also PartialLogs, ForgedLogs, Reorganised."""
+        return self._as_of(
+            block,
+            lambda: Reads.patients_at(self, class_id, shard, places, block),
+            lambda number: history.patients_at(self, class_id, shard, places, number),
+        )
+
+    def commitments_of(
+        self, dataset: bytes, patients: Sequence[str], block: BlockName = "latest"
+    ) -> tuple[Stored, ...]:
+        """As in `DatasetReads`. Raises also PartialLogs, ForgedLogs, Reorganised."""
+        return self._as_of(
+            block,
+            lambda: Reads.commitments_of(self, dataset, patients, block),
+            lambda number: history.commitments_of(self, dataset, patients, number),
+        )
+
+    def _as_of(self, block: BlockName, read: Callable[[], T], replay: Callable[[int], T]) -> T:
+        try:
+            return read()
+        except (NodeFault, UnknownBlock):
+            # Nodes have no common word for a pruned state. A block that is not there has none either.
+            if not isinstance(block, int) or block > self.head().number:
+                raise
+            return replay(block)
 
     def sealed_cohort(self, request: bytes) -> Cohort:
         """The cohort of a sealed request, in cohort order, proved against the root on chain.

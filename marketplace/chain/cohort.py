@@ -2,7 +2,8 @@
 
 Nothing here believes a log. The bitmaps of `ShardSealed` are hashed to the root that the market
 stores; logs that are missing, doubled or altered cannot lead to it. The patients of a shard are
-read in the block of that shard's own seal: from the next on, its places may change hands.
+read as of the block of that shard's own seal: from the next on, its places may change hands. Nothing else
+is read of an old state, and `Chain` replays that from the logs where the node has pruned it.
 """
 
 from __future__ import annotations
@@ -55,8 +56,9 @@ def sealed_cohort(chain: Reads, request: bytes) -> Cohort:
             facts={"request": "0x" + request.hex(), "stage": view.stage.name.lower()},
         )
     with chain.pinned(view.seal_block) as seal:
-        at_seal = chain.request(request, seal.number)
-        if at_seal.root != view.root or at_seal.epoch != view.epoch:
+        if (
+            chain.request(request) != view
+        ):  # `view` may be of a block that was replaced before the pin
             raise reorganised(seal.number)
         shards = _shard_logs(chain, request, view, seal)
         members = _members(chain, request, view, shards)
@@ -86,7 +88,7 @@ def sealed_shards(chain: Reads, request: bytes) -> tuple[roots.SealedShard, ...]
 
 def _shard_logs(chain: Reads, request: bytes, view: RequestView, seal: Header) -> list[ShardLog]:
     """Every shard's event, in the request's order, hashing to the stored root."""
-    refs = chain.request_shards(request, seal.number)
+    refs = chain.request_shards(request)
     found = _find_logs(chain, request, seal, len(refs))
     shards = []
     for ref in refs:

@@ -16,6 +16,9 @@ from marketplace.chain.views import Event
 from marketplace.errors import Refusal
 from marketplace.wire.eip712 import Domain
 
+Topics = Sequence[bytes | Sequence[bytes] | None]
+"""Wanted values of the indexed arguments, in order: one, any of several, or None for whichever."""
+
 
 class ForgedLogs(Refusal):
     """Logs that contradict the contracts' storage: the node lies, or its index is damaged."""
@@ -166,11 +169,11 @@ class ChainCore:
         *,
         contracts: Sequence[str] = MARKET_CONTRACTS,
         names: Sequence[str] | None = None,
-        topics: Sequence[bytes | None] = (),
+        topics: Topics = (),
     ) -> Iterator[Event]:
         """Decoded events of blocks `first` to `last` (the head, if None), in chain order, paged.
 
-        `names` keeps only these; `topics` are wanted values of the indexed arguments, in order.
+        `names` keeps only these; see `Topics`.
         """
         if last is None:
             last = self.head().number
@@ -184,7 +187,7 @@ class ChainCore:
         last: int,
         contracts: Sequence[str],
         names: Sequence[str] | None,
-        topics: Sequence[bytes | None],
+        topics: Topics,
     ) -> list[Event]:
         """One eth_getLogs. What lies outside the asked range or contracts is refused."""
         at = {str(self.manifest.address(name)): name for name in contracts}
@@ -199,7 +202,7 @@ class ChainCore:
         return [event for event in events if event is not None]
 
     def events_backwards(
-        self, first: int, last: int, contract: str, name: str, topics: Sequence[bytes | None]
+        self, first: int, last: int, contract: str, name: str, topics: Topics
     ) -> Iterator[Event]:
         """Events of one kind, the newest page first, in chain order within a page."""
         for end in range(last, first - 1, -self.page_blocks):

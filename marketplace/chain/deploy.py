@@ -13,7 +13,8 @@ from marketplace.chain.artifacts import CONTRACTS, abi_arguments
 from marketplace.chain.manifest import TOKEN, Deployed, Manifest, WrongCode
 from marketplace.chain.reads import Reads
 from marketplace.chain.rpc import Node
-from marketplace.chain.sender import Sender, Transactor
+from marketplace.chain.sender import Sender
+from marketplace.chain.transactor import Transactor
 from marketplace.chain.views import MarketPolicy
 from marketplace.errors import Refusal
 from marketplace.vocabulary import Address, address

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
+from eth_utils.crypto import keccak
+
 from marketplace.chain.core import ChainCore, ForgedLogs, PartialLogs
 from marketplace.chain.rpc import BlockName
 from marketplace.chain.views import (
@@ -78,6 +80,11 @@ class MarketReads(ChainCore):
 
     def liabilities(self, block: BlockName = "latest") -> Liabilities:
         return Liabilities.from_abi(self.call("ResearchMarket", "liabilities", block=block))
+
+    def is_operator(self, account: str) -> bool:
+        """Whether an account has the role that freezes and seals."""
+        role = keccak(text="OPERATOR")
+        return bool(self.call("ResearchMarket", "hasRole", role, account))
 
     def credit_of(self, account: str, block: BlockName = "latest") -> int:
         """Token units that an account can withdraw."""
@@ -303,6 +310,13 @@ class CommitteeReads(ChainCore):
         signer = self.call(name, "signerOf", epoch, place, block=block)
         key = self.call(name, "keyOf", epoch, place, X25519, block=block)
         return CommitteeMember(place, signer, {X25519: key})
+
+    def signer_of(self, epoch: int, place: int, block: BlockName = "latest") -> str | None:
+        """Who holds a place in an epoch; None where the epoch has no such place."""
+        _, size = self.call("CustodianCommittee", "quorumOf", epoch, block=block)
+        if place >= size:
+            return None
+        return str(self.call("CustodianCommittee", "signerOf", epoch, place, block=block))
 
     def journal_of(self, signer: str) -> tuple[int, bytes]:
         """Height and head that a custodian anchored; (0, zeros) if it never did."""

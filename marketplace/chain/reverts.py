@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -18,6 +18,7 @@ from web3.exceptions import ContractLogicError, Web3RPCError
 
 from marketplace.chain import artifacts
 from marketplace.chain.artifacts import Entry
+from marketplace.chain.error_fields import FIELDS
 from marketplace.chain.sentences import DATA_USE_REASONS, PANICS, SENTENCES
 from marketplace.chain.views import RequestStage
 from marketplace.errors import Refusal
@@ -126,7 +127,7 @@ def _custom(entry: Entry, data: bytes) -> ContractRefusal:
         code=snake_case(entry.name),
         message=_fill(sentence, facts),
         remedy=_fill(remedy, facts),
-        field=str(facts["field"]) if "field" in facts else None,
+        field=field_of(entry, facts),
         facts=facts,
     )
 
@@ -134,6 +135,13 @@ def _custom(entry: Entry, data: bytes) -> ContractRefusal:
 def sentence_of(entry: Entry) -> tuple[str, str]:
     """Sentence and remedy, by signature or by name. Raises KeyError for an error that has none."""
     return SENTENCES.get(entry.signature) or SENTENCES[entry.name]
+
+
+def field_of(entry: Entry, facts: Mapping[str, Any]) -> str | None:
+    """The input at fault: the one that the error names itself, or the one that it is always about."""
+    if "field" in facts:
+        return str(facts["field"])
+    return FIELDS.get(entry.signature) or FIELDS.get(entry.name)
 
 
 def _fill(template: str, facts: dict[str, Any]) -> str:

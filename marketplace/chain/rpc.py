@@ -8,12 +8,13 @@ from typing import Any, TypeVar
 
 import requests
 from eth_abi.exceptions import DecodingError
-from web3 import HTTPProvider, Web3
+from web3 import Web3
 from web3.exceptions import BlockNotFound, TransactionNotFound, Web3Exception, Web3RPCError
 from web3.middleware import ExtraDataToPOAMiddleware
 from web3.types import FilterParams
 
 from marketplace.chain.reverts import refusal_from
+from marketplace.chain.transport import BoundedProvider
 from marketplace.errors import Refusal
 
 CONNECT_SECONDS = 5.0
@@ -86,12 +87,19 @@ class Log:
 
 
 class Node:
-    """JSON-RPC to one URL. Safe for threads."""
+    """JSON-RPC to one URL. Safe for threads.
+
+    Args:
+        timeout: seconds, of every single call, from the question to the answer's last byte.
+    """
 
     def __init__(self, url: str, *, timeout: float = 20.0) -> None:
-        provider = HTTPProvider(
+        provider = BoundedProvider(
             url,
-            request_kwargs={"timeout": (min(CONNECT_SECONDS, timeout), timeout)},
+            request_kwargs={
+                "timeout": (min(CONNECT_SECONDS, timeout), timeout),
+                "allow_redirects": False,  # each hop would have a time limit of its own
+            },
             # Retrying is the caller's decision: a hidden one multiplies the time limit.
             exception_retry_configuration=None,
         )
@@ -186,11 +194,11 @@ class Node:
         logs = self.ask("eth_getLogs", lambda: [_log(each) for each in found])
         return sorted(logs, key=lambda log: (log.block, log.index))
 
-    def transaction_count(self, account: str) -> int:
-        """The next nonce of an account, what waits in the node's pool included."""
+    def transaction_count(self, account: str, block: BlockName = "pending") -> int:
+        """The next nonce of an account, by default what waits in the node's pool included."""
         return self.ask(
             "eth_getTransactionCount",
-            lambda: self.web3.eth.get_transaction_count(account, "pending"),  # type: ignore[arg-type]
+            lambda: self.web3.eth.get_transaction_count(account, block),  # type: ignore[arg-type]
         )
 
     def fees(self) -> dict[str, int]:
@@ -252,10 +260,18 @@ class Node:
 
     def transaction_input(self, transaction: bytes) -> bytes | None:
         """The call data of a transaction, or None where the node does not have it (any more)."""
+        found = self._transaction(transaction)
+        return None if found is None else self.ask("its input", lambda: bytes(found["input"]))
 
-        def read() -> bytes | None:
+    def is_pending(self, transaction: bytes) -> bool:
+        """Whether the node's pool holds a transaction that is in no block yet."""
+        found = self._transaction(transaction)
+        return found is not None and found.get("blockNumber") is None
+
+    def _transaction(self, transaction: bytes) -> dict[str, Any] | None:
+        def read() -> dict[str, Any] | None:
             try:
-                return bytes(self.web3.eth.get_transaction(transaction)["input"])  # type: ignore[arg-type]
+                return dict(self.web3.eth.get_transaction(transaction))  # type: ignore[arg-type]
             except TransactionNotFound:
                 return None
 

@@ -323,7 +323,8 @@ SENTENCES: Final[dict[str, tuple[str, str]]] = {
     ),
     "SettleDeadlinePassed": (
         "The request had to be settled by {deadline}.",
-        "It can only default now; the researcher gets the fee back.",
+        "It can only default now (`usufruct default`): the researcher gets the fee back, and where a quorum "
+        "of custodians turned, what the patients were paid, out of the operator's bond.",
     ),
     "SettlementMismatch": (
         "The settlement's {field} is not what the chain recorded.",

@@ -1,6 +1,5 @@
 """The adapter and the sender against real contracts, on our own node and on anvil."""
 
-import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 from eth_utils.crypto import keccak
 
-from marketplace.chain import sender as sender_module
+from marketplace.chain import offers
 from marketplace.chain.adapter import (
     Chain,
     ConsentState,
@@ -32,7 +31,8 @@ from marketplace.chain.adapter import (
 )
 from marketplace.chain.deploy import DeploySettings, deploy
 from marketplace.chain.manifest import Deployed
-from marketplace.chain.sender import OutcomeUnknown, Sender
+from marketplace.chain.sender import Sender
+from marketplace.chain.transactor import OutcomeUnknown
 from marketplace.errors import Refusal
 from marketplace.wire.roots import prove_inclusion
 from marketplace.wire.structs import EarningsWithdrawal, Revocation, dataset_id, sign
@@ -273,9 +273,9 @@ def test_concurrent_senders_of_one_account_each_get_their_transaction_in(
 
         class Apart(defaultdict[Any, Any]):
             def __getitem__(self, key: Any) -> Any:
-                return threading.Lock()
+                return offers.Line()
 
-        monkeypatch.setattr(sender_module, "_locks", Apart())
+        monkeypatch.setattr(offers, "lines", Apart())
     to = account(f"concurrent {like_processes}").address
     with ThreadPoolExecutor(6) as pool:
         sent = [pool.submit(world.sender.send, "TestEuro", "mint", to, 1) for _ in range(18)]

@@ -9,7 +9,8 @@ from eth_utils.crypto import keccak
 
 from marketplace.chain.adapter import Chain, Finality, Manifest, MarketPolicy
 from marketplace.chain.deploy import CommitteeSeat, DeploySettings, deploy, open_epoch
-from marketplace.chain.sender import Receipt, Sender
+from marketplace.chain.sender import Sender
+from marketplace.chain.transactor import Receipt
 from marketplace.wire.structs import (
     ClassTerms,
     Credential,

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from marketplace.chain.artifacts import CONTRACTS, load
 from marketplace.chain.finality import Finality, NotYetFinal, require_final
 from marketplace.chain.manifest import Deployed, Manifest
-from marketplace.chain.sender import BATCH_BASE_GAS, GAS_LIMIT, LARGEST_DATA, call_data, chunks
+from marketplace.chain.sender import BATCH_BASE_GAS, call_data, chunks
+from marketplace.chain.transactor import GAS_LIMIT, LARGEST_DATA
 from marketplace.chain.views import MarketPolicy
 from marketplace.errors import Refusal
 from marketplace.vocabulary import address

@@ -23,7 +23,7 @@ from eth_utils import function_signature_to_4byte_selector as selector
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from marketplace.chain.node import params
+from marketplace.chain.node import params, server
 from marketplace.chain.node.backend import PersistentBackend
 from marketplace.chain.node.clock import ShiftableClock, WallClock
 from marketplace.chain.node.errors import (
@@ -440,7 +440,13 @@ def test_a_legacy_transaction_with_replay_protection_is_mined(node: Node) -> Non
     assert (receipt["type"], receipt["status"]) == ("0x0", "0x1")
 
 
-@pytest.mark.parametrize("raw", ["0x", "0x00", "0x02", "0x02c0", "0xc0", "0x7f" + "00" * 40])
+LISTS_FOR_NUMBERS = "0x02d8" + "c101" * 12
+
+
+@pytest.mark.parametrize(
+    "raw",
+    ["0x", "0x00", "0x02", "0x02c0", "0xc0", "0x7f" + "00" * 40, LISTS_FOR_NUMBERS],
+)
 def test_bytes_that_are_no_transaction_are_refused(node: Node, raw: str) -> None:
     assert node.error("eth_sendRawTransaction", raw)["code"] == -32000
     assert node.head() == 0
@@ -635,6 +641,20 @@ def test_an_endless_call_fails_for_gas_and_the_node_goes_on(probed: Node) -> Non
     assert probed.head() == 1
 
 
+def test_no_call_is_given_more_gas_than_a_transaction_may_have(probed: Node) -> None:
+    code = "0x5a60005260206000f3"  # returns the gas that is left
+    for asked in ({}, {"gas": hex(2**60)}):
+        left = int(probed.result("eth_call", {"data": code, **asked}), 16)
+        assert GAS_CAP - 100_000 < left < GAS_CAP
+
+
+def test_an_estimate_gives_up_precision_before_it_burns_gas_without_end(probed: Node) -> None:
+    # Stops where more than 15M gas is left, else burns it all: what a search tries, it mostly burns.
+    burns_unless_rich = "0x5a62e4e1c010600a57fe5b00"
+    estimate = int(probed.result("eth_estimateGas", {"data": burns_unless_rich}), 16)
+    assert estimate == GAS_CAP
+
+
 def test_calls_nested_as_deep_as_gas_allows_end_and_the_node_goes_on(probed: Node) -> None:
     error = probed.error("eth_call", {"to": probed.probe, "data": call_data("dive(uint256)", 9999)})
     assert error["code"] in (3, -32000)
@@ -759,6 +779,33 @@ def test_a_batch_is_answered_call_by_call(node: Node) -> None:
     assert isinstance(answers, list)
     outcomes = [(a["id"], a.get("result", a.get("error", {}).get("code"))) for a in answers]
     assert outcomes == [(1, "0x7a69"), ("two", -32601), (3, "31337"), (4, -32600)]
+
+
+def test_a_batch_that_takes_too_long_is_answered_as_far_as_it_came(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = iter(range(0, 1_000, 4))  # seconds: every look at the clock takes four
+    monkeypatch.setattr(server.time, "monotonic", lambda: next(now))
+    calls = [{"jsonrpc": "2.0", "id": i, "method": "eth_chainId", "params": []} for i in range(5)]
+    answers = node.server.answer(json.dumps(calls).encode())
+    assert isinstance(answers, list)
+    outcomes = [a.get("result", a.get("error", {}).get("code")) for a in answers]
+    assert outcomes == ["0x7a69", "0x7a69", -32005, -32005, -32005]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 65,
+        b'{"a":' * 65 + b"1" + b"}" * 65,
+        # An encoding in which brackets could hide from the guard.
+        json.dumps({"jsonrpc": "2.0", "id": 1, "method": "eth_chainId"}).encode("utf-16"),
+    ],
+)
+def test_a_body_that_is_too_deep_or_not_utf_8_is_not_decoded(node: Node, body: bytes) -> None:
+    answer = node.server.answer(body)
+    assert isinstance(answer, dict)
+    assert answer["error"]["code"] == -32700
 
 
 @pytest.mark.parametrize("size", [0, MOST_CALLS + 1])

@@ -16,6 +16,7 @@ from web3.exceptions import ContractCustomError, ContractLogicError, Web3Excepti
 
 from marketplace.chain import artifacts
 from marketplace.chain.artifacts import Entry
+from marketplace.chain.error_fields import FIELDLESS, FIELDS
 from marketplace.chain.reverts import (
     ROLES,
     ContractRefusal,
@@ -51,6 +52,26 @@ def test_every_error_has_a_sentence_and_a_remedy_that_use_only_its_own_facts(ent
     assert refusal.remedy
     assert set(refusal.facts) == names
     assert "{" not in str(refusal)
+
+
+@pytest.mark.parametrize("entry", ERRORS, ids=lambda each: each.signature)
+def test_every_error_names_the_field_at_fault_or_is_listed_as_having_none(entry: Entry) -> None:
+    refusal = refusal_of(entry.selector + encode(entry.types, [sample(t) for t in entry.types]))
+    if "field" in refusal.facts:
+        assert refusal.field == refusal.facts["field"]
+        assert not {entry.name, entry.signature} & {*FIELDS, *FIELDLESS}
+    elif entry.name in FIELDLESS:
+        assert refusal.field is None
+    else:
+        assert refusal.field
+
+
+def test_no_field_is_left_over_and_none_is_listed_twice() -> None:
+    known = {entry.name for entry in ERRORS} | {entry.signature for entry in ERRORS}
+    assert {*FIELDS, *FIELDLESS} <= known
+    assert not FIELDLESS & set(FIELDS)
+    shared = {name for name in FIELDS if sum(entry.name == name for entry in ERRORS) > 1}
+    assert not shared, "name these by signature: two errors share the name"
 
 
 def test_no_sentence_is_left_over() -> None:

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import click
-import waitress  # type: ignore[import-untyped]  # waitress has no types
 
 from marketplace.chain.node.backend import GENESIS_KEY, PersistentBackend
 from marketplace.chain.node.clock import ShiftableClock
@@ -27,6 +26,8 @@ from marketplace.chain.node.genesis import (
 from marketplace.chain.node.methods import Methods
 from marketplace.chain.node.server import HOST, MOST_BODY_BYTES, RpcServer
 from marketplace.chain.node.storage import ChainStore
+from marketplace.wire import lifeline
+from marketplace.wire.listening import listen
 
 HIGHEST_CHAIN_ID = 2**53 - 1  # what a JSON reader in JavaScript keeps exact
 THREADS = 8  # they wait for one lock; more would only hold more bodies in memory
@@ -93,6 +94,7 @@ def main(
     When ready, prints one line of JSON: {"ready": true, "url": .., "chain_id": .., "faucet": ..}.
     """
     signal.signal(signal.SIGTERM, _stop)
+    lifeline.hold()
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("eth.db").setLevel(logging.CRITICAL)  # it dumps whole batches when one fails
     try:
@@ -125,15 +127,7 @@ def _genesis(store: ChainStore, chain_id: int, faucet: str | None, others: list[
 
 def _serve(application: RpcServer, port: int, about: dict[str, object]) -> None:
     try:
-        server = waitress.create_server(
-            application,
-            host=HOST,
-            port=port,
-            threads=THREADS,
-            ident=None,
-            max_request_body_size=MOST_BODY_BYTES + 1,
-            clear_untrusted_proxy_headers=True,
-        )
+        server = listen(application, HOST, port, threads=THREADS, most_body=MOST_BODY_BYTES)
     except OSError as taken:
         raise click.ClickException(f"port {port} on {HOST}: {taken.strerror}") from taken
     url = f"http://{HOST}:{server.effective_port}"

@@ -180,6 +180,7 @@ class PersistentBackend(PyEVMBackend):  # type: ignore[misc]  # eth-tester has n
             ValidationError,
             ValueError,
             IndexError,
+            TypeError,  # a list in the place of a number
         ) as fault:
             raise TransactionRefused(
                 "rlp: these bytes do not decode to a signed transaction"

@@ -66,6 +66,12 @@ class TooManyResults(RpcError):
     code = -32005
 
 
+class BatchTooLong(RpcError):
+    """The calls before this one took the time that a batch has. This one was not looked at."""
+
+    code = -32005
+
+
 class BlockUnknown(RpcError):
     """The chain has no such block."""
 

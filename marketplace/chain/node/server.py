@@ -9,17 +9,27 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from marketplace.chain.node.errors import InternalError, InvalidRequest, RpcError, UnreadableRequest
+from marketplace.chain.node.errors import (
+    BatchTooLong,
+    InternalError,
+    InvalidRequest,
+    RpcError,
+    UnreadableRequest,
+)
 from marketplace.chain.node.methods import Methods
+from marketplace.wire.canonical import is_shallow
 
 HOST = "127.0.0.1"
 LOCAL_NAMES = frozenset({"127.0.0.1", "localhost"})
 MOST_BODY_BYTES = 5 * 1024 * 1024  # geth's limit; a transaction is at most 256 KB of hex
 MOST_CALLS = 1_000  # in one batch, geth's limit
+BATCH_SECONDS = 10.0  # after which no further call of a batch begins: it holds one of a few threads
 
 Environ = dict[str, Any]
 StartResponse = Callable[[str, list[tuple[str, str]]], object]
@@ -49,12 +59,14 @@ class RpcServer:
         except RpcError as refusal:
             return _failure(None, refusal)
         if isinstance(request, list):
-            return [self._answer_one(call) for call in request]
+            until = time.monotonic() + BATCH_SECONDS
+            return [self._answer_one(call, until) for call in request]
         return self._answer_one(request)
 
-    def _answer_one(self, call: object) -> dict[str, object]:
+    def _answer_one(self, call: object, until: float = math.inf) -> dict[str, object]:
         identity = call.get("id") if isinstance(call, dict) else None
         try:
+            _require_time_left(until)
             name, arguments = _read_call(call)
             result = self._invoke(name, arguments)
         except RpcError as refusal:
@@ -107,13 +119,23 @@ def _respond(start_response: StartResponse, status: str, answer: object) -> Iter
 
 
 def _parse(body: bytes) -> object:
+    if not is_shallow(body):
+        raise UnreadableRequest("the body is nested too deeply")
     try:
-        request = json.loads(body)
+        # UTF-8 only, as the guard above reads it: json would take other encodings too.
+        request = json.loads(body.decode("utf-8"))
     except (ValueError, RecursionError) as fault:
         raise UnreadableRequest("the body is not JSON") from fault
     if isinstance(request, list) and not 0 < len(request) <= MOST_CALLS:
         raise InvalidRequest(f"a batch holds 1 to {MOST_CALLS} calls, this one {len(request)}")
     return request
+
+
+def _require_time_left(until: float) -> None:
+    if time.monotonic() > until:
+        raise BatchTooLong(
+            f"the calls before this one took {BATCH_SECONDS:.0f} seconds; send it in another batch"
+        )
 
 
 def _read_call(call: object) -> tuple[str, object]:

@@ -19,6 +19,8 @@ from typing import IO, Any
 from eth.db.backends.base import BaseDB
 
 from marketplace.chain.node.errors import InternalError, StartRefused, StoreFull
+from marketplace.errors import Refusal
+from marketplace.wire.private import make_database, make_folder
 
 STORE_VERSION = 1
 FILE_NAME = "chain.sqlite3"
@@ -95,7 +97,7 @@ class ChainStore(BaseDB):
     """
 
     def __init__(self, folder: Path, max_pages: int | None = None) -> None:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder)
         self._lock = _lock_folder(folder)
         self._buffer: dict[bytes, bytes | None] | None = None
         self._logs: list[LogRow] = []
@@ -212,6 +214,10 @@ def _lock_folder(folder: Path) -> IO[str]:
 
 
 def _open(path: Path, max_pages: int | None) -> sqlite3.Connection:
+    try:
+        make_database(path)
+    except Refusal as refusal:
+        raise StartRefused(f"the chain store {path}: {refusal}") from refusal
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         _configure(db, max_pages)

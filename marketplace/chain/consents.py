@@ -1,0 +1,70 @@
+"""One patient's consent as a document: what the operator's API shows, and what a node of one's own shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marketplace.chain.reads import Reads
+from marketplace.chain.views import ConsentState
+from marketplace.errors import Refusal
+from marketplace.wire.solidity import ZERO_ADDRESS
+from marketplace.wire.structs import Revocation
+from marketplace.wire.terms import index_of
+
+
+def consent_document(chain: Reads, dataset: bytes, patient: str) -> dict[str, Any]:
+    """Consent, budget (nano-rho), earnings (token units, as text), record and guardian; all public.
+
+    `class_index` is 0 where there never was a consent; `guardian` is null where none is appointed.
+    """
+    view = chain.consent_of(dataset, patient)
+    return {
+        "state": view.state.name.lower(),
+        "class": "0x" + view.class_.hex(),
+        "class_index": index_of(view.class_),
+        "sequence": view.sequence,
+        "expiry": view.expiry,
+        "cap": view.cap,
+        "spent": view.spent,
+        "owed": str(view.owed),
+        "record": _record(chain, dataset, patient),
+        "guardian": _guardian(chain, dataset, patient),
+    }
+
+
+def nothing_to_revoke(chain: Reads, revocation: Revocation) -> Refusal | None:
+    """Why nobody need carry a revocation: its account never had a record, so that it could grant nothing.
+
+    With a record it is carried, consent or not: it also ends grants that somebody may still hold back.
+    """
+    record = chain.record_of(revocation.dataset, revocation.patient)
+    if record.version or record.pending_version:
+        return None
+    consent = chain.consent_of(revocation.dataset, revocation.patient)
+    if consent.state is not ConsentState.NONE:
+        return None
+    return Refusal(
+        code="nothing_to_revoke",
+        message="This address has no record in this dataset, and so no consent.",
+        remedy="Check dataset and key. To revoke all the same, send it from a wallet of your own.",
+        field="revocation.patient",
+    )
+
+
+def _record(chain: Reads, dataset: bytes, patient: str) -> dict[str, Any]:
+    record = chain.record_of(dataset, patient)
+    return {
+        "commitment": "0x" + record.commitment.hex(),
+        "pending": "0x" + record.pending.hex(),
+        "version": record.version,
+        "pending_version": record.pending_version,
+        "erased": record.erased,
+        "suspended": record.suspended,
+    }
+
+
+def _guardian(chain: Reads, dataset: bytes, patient: str) -> dict[str, Any] | None:
+    guardian, expiry, may_grant = chain.guardian_of(dataset, patient)
+    if guardian == ZERO_ADDRESS:
+        return None
+    return {"address": guardian, "expiry": expiry, "may_grant": may_grant}

@@ -1,0 +1,312 @@
+"""One account's transactions: signed and numbered here, waited for, and pushed on where they are stuck.
+
+A transaction whose fee the chain outgrew is offered anew under its own number, with the same call and a
+higher fee. However often that happens, one number is mined once: there is never a second effect, and
+whichever of the offers is mined, its outcome is found. What this process gave up waiting for keeps being
+pushed by whoever waits behind it, and is waited for again, not repeated, where the same call is sent again.
+
+Several processes may send as one account. They offer equal fees for equal numbers, so that of two first
+offers under one number a node keeps one and refuses the other as underpriced. More than that is offered
+only for a transaction that the node's pool still holds. One that fell out of it may have lost its number to
+another process, whose transaction a higher fee would replace: it is offered like a new one, or not at all.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+
+from marketplace.chain import offers
+from marketplace.chain.core import decode_log
+from marketplace.chain.manifest import Manifest
+from marketplace.chain.reverts import ContractRefusal
+from marketplace.chain.rpc import Node, NodeUnreachable, NonceTaken, read_log
+from marketplace.chain.views import Event
+from marketplace.errors import Refusal
+from marketplace.wire.eip712 import SigningKey
+
+log = structlog.get_logger()
+
+GAS_LIMIT: Final = 16_777_216
+"""Of one transaction (EIP-7825)."""
+GAS_MARGIN: Final = 1.25
+"""Estimates are of the state before; others' transactions may come between."""
+LARGEST_DATA: Final = 120_000
+"""Bytes of call data; nodes' pools take at most 128 KB a transaction."""
+OUT_OF_GAS: Final = "out_of_gas"
+NONCE_ATTEMPTS: Final = 20
+FIRST_POLL: Final = 0.02  # seconds; doubles up to
+LAST_POLL: Final = 0.5
+
+
+class OutcomeUnknown(Refusal):
+    """A transaction that was handed over and not seen in a block in time. It may still count."""
+
+    CODE = "outcome_unknown"
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """A transaction that took effect."""
+
+    transaction: bytes
+    block: int
+    block_hash: bytes
+    gas_used: int
+    events: tuple[Event, ...]
+    created: str | None = None
+
+    def event(self, name: str) -> Event:
+        """The first event of this name. Raises KeyError."""
+        for event in self.events:
+            if event.name == name:
+                return event
+        raise KeyError(name)
+
+
+class Transactor:
+    """Raw calls and creations, as one account; also before there is a deployment. Safe for threads.
+
+    Args:
+        timeout: seconds to wait until a transaction is in a block.
+        patience: seconds between two looks at a transaction that is stuck.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        chain_id: int,
+        key: SigningKey,
+        *,
+        timeout: float = 120.0,
+        patience: float = offers.PATIENCE,
+    ) -> None:
+        self._account: LocalAccount = (
+            key if isinstance(key, LocalAccount) else Account.from_key(key)
+        )
+        self.node = node
+        self.chain_id = chain_id
+        self.timeout = timeout
+        self.patience = patience
+
+    @property
+    def address(self) -> str:
+        return str(self._account.address)
+
+    def transact(
+        self, to: str | None, data: bytes, gas: int | None, manifest: Manifest | None = None
+    ) -> Receipt:
+        """Sends, waits, checks. `to` None creates a contract. Raises: see `Sender.send`."""
+        if len(data) > LARGEST_DATA:
+            raise _too_large(len(data))
+        limit = self._estimate(to, data) if gas is None else gas
+        found = self._await(self._submit(to, data, limit))
+        if found["status"] != 1:
+            raise self._why(to, data, found, limit)
+        return _receipt(found, manifest)
+
+    def _estimate(self, to: str | None, data: bytes) -> int:
+        estimate = self.node.estimate_gas(self.address, to, data)
+        if estimate > GAS_LIMIT:
+            raise Refusal(
+                code="too_much_gas",
+                message=f"It needs {estimate} gas; a transaction may use {GAS_LIMIT} (EIP-7825).",
+                remedy="Split the work over several transactions.",
+                facts={"gas": estimate, "limit": GAS_LIMIT},
+            )
+        return min(GAS_LIMIT, int(estimate * GAS_MARGIN))
+
+    @property
+    def _line(self) -> offers.Line:
+        return offers.lines[self.chain_id, self.address]
+
+    def _submit(self, to: str | None, data: bytes, gas: int) -> offers.Offer:
+        """Takes the next number; where another process was faster, the one after that."""
+        fields: dict[str, Any] = {"chainId": self.chain_id, "value": 0, "data": data, "gas": gas}
+        if to is not None:
+            fields["to"] = to
+        line = self._line
+        with line.lock:
+            waiting = self._take_up(line, to, data)
+            if waiting is not None:
+                return waiting
+            fees = self.node.fees()
+            for attempt in range(NONCE_ATTEMPTS):
+                offer = offers.Offer(
+                    {**fields, "nonce": self.node.transaction_count(self.address)}, fees
+                )
+                try:
+                    self._hand_over(line, offer)
+                except NonceTaken:
+                    time.sleep(FIRST_POLL * (attempt + 1))
+                else:
+                    return offer
+        raise NonceTaken(
+            message=f"The account {self.address} is used by too many senders at once.",
+            remedy="Give every process an account of its own, or try again.",
+        )
+
+    def _take_up(self, line: offers.Line, to: str | None, data: bytes) -> offers.Offer | None:
+        """The same call, if it was left in the pool: sent beside it, it could happen twice."""
+        for offer in [each for each in line.left if each.is_call(to, data)]:
+            waits = self._is_waiting(offer)
+            line.left.remove(offer)
+            if waits:
+                return offer
+        return None
+
+    def _is_waiting(self, offer: offers.Offer) -> bool:
+        """Whether the node's pool holds it, and not another process's transaction of its number."""
+        return any(self.node.is_pending(each) for each in reversed(offer.transactions))
+
+    def _hand_over(self, line: offers.Line, offer: offers.Offer) -> None:
+        try:
+            self._send(offer)
+        except NonceTaken:
+            raise
+        except Refusal as fault:
+            # It may have arrived: sent anew under another number, it could happen twice.
+            line.left.append(offer)
+            if not isinstance(fault, NodeUnreachable):
+                raise
+            if self._found(offer) is None:
+                raise _outcome_unknown(offer) from fault
+            line.left.remove(offer)
+
+    def _send(self, offer: offers.Offer) -> None:
+        signed = self._account.sign_transaction({**offer.fields, **offer.fees})
+        if bytes(signed.hash) not in offer.transactions:
+            offer.transactions.append(bytes(signed.hash))
+        self.node.send_raw_transaction(bytes(signed.raw_transaction))
+
+    def _await(self, offer: offers.Offer) -> dict[str, Any]:
+        deadline = time.monotonic() + self.timeout
+        pause = FIRST_POLL
+        while (found := self._found(offer)) is None:
+            if time.monotonic() > deadline:
+                self._line.left.append(offer)
+                raise _outcome_unknown(offer)
+            if time.monotonic() > offer.looked + self.patience:
+                offer.looked = time.monotonic()
+                self._unstick(offer)
+            time.sleep(pause)
+            pause = min(LAST_POLL, pause * 2)
+        return found
+
+    def _found(self, offer: offers.Offer) -> dict[str, Any] | None:
+        """The receipt of whichever of its transactions was mined."""
+        receipts = (self._look_up(each) for each in reversed(offer.transactions))
+        return next((each for each in receipts if each is not None), None)
+
+    def _look_up(self, transaction: bytes) -> dict[str, Any] | None:
+        """The receipt, once it is this transaction's and of a block that is on the chain."""
+        try:
+            found = self.node.receipt(transaction)
+            if found is None or bytes(found["transactionHash"]) != transaction:
+                return None
+            on_chain = self.node.header(int(found["blockNumber"])).hash
+            return found if on_chain == bytes(found["blockHash"]) else None
+        except NodeUnreachable:
+            return None
+
+    def _unstick(self, own: offers.Offer) -> None:
+        """Offers the first in line anew, if it is this one, or one that this process left."""
+        line = self._line
+        with line.lock, _tolerated("stuck_transaction_waits", self.address):
+            mined = self.node.transaction_count(self.address, "latest")
+            line.left[:] = [each for each in line.left if each.nonce >= mined]
+            for offer in (own, *line.left):
+                if offer.nonce == mined and self._was_passed_by(offer):
+                    self._offer_anew(offer)
+
+    def _was_passed_by(self, offer: offers.Offer) -> bool:
+        """Whether blocks went on without it at its present fee."""
+        head = self.node.header("latest").number
+        if offer.passed_since is None:
+            offer.passed_since = head
+        return head - offer.passed_since >= offers.RAISE_BLOCKS
+
+    def _offer_anew(self, offer: offers.Offer) -> None:
+        """The same call under the same number, for what it costs by now."""
+        if len(offer.transactions) > offers.MOST_RAISES:
+            return
+        asked = self.node.fees()
+        if self._is_waiting(offer):
+            offer.fees = offers.raised(offer.fees, asked)
+        elif self.node.transaction_count(self.address) == offer.nonce:
+            offer.fees = asked  # it fell out of the pool, and nobody took its number
+        else:
+            return
+        offer.passed_since = None
+        log.warning("fee_raised", account=self.address, nonce=offer.nonce, **offer.fees)
+        self._send(offer)
+
+    def _why(
+        self, to: str | None, data: bytes, found: Mapping[str, Any], limit: int
+    ) -> ContractRefusal:
+        """Replays a failed call in its block, and in the one before, to hear the reason."""
+        if to is not None:
+            for block in (int(found["blockNumber"]), int(found["blockNumber"]) - 1):
+                try:
+                    self.node.call(to, data, block, self.address)
+                except ContractRefusal as refusal:
+                    return refusal
+        spent = int(found["gasUsed"]) * 64 >= limit * 63  # EIP-150 keeps a 64th back
+        return ContractRefusal(
+            code=OUT_OF_GAS if spent else "reverted_without_reason",
+            message="The transaction ran out of gas."
+            if spent
+            else "The transaction failed, and its call no longer does.",
+            remedy="Send it again with more gas." if spent else "Read the state, then try again.",
+            facts={"transaction": "0x" + bytes(found["transactionHash"]).hex()},
+        )
+
+
+@contextmanager
+def _tolerated(event: str, account: str) -> Iterator[None]:
+    """What refuses here is tried again at the next look; the waiting goes on."""
+    try:
+        yield
+    except Refusal as refusal:
+        log.warning(event, account=account, code=refusal.code)
+
+
+def _receipt(found: Mapping[str, Any], manifest: Manifest | None) -> Receipt:
+    contracts = {} if manifest is None else manifest.contracts
+    names = {str(each.address): name for name, each in contracts.items()}
+    logs = [read_log(log) for log in found["logs"]]
+    events = [decode_log(names[log.address], log) for log in logs if log.address in names]
+    created = found.get("contractAddress")
+    return Receipt(
+        transaction=bytes(found["transactionHash"]),
+        block=int(found["blockNumber"]),
+        block_hash=bytes(found["blockHash"]),
+        gas_used=int(found["gasUsed"]),
+        events=tuple(event for event in events if event is not None),
+        created=None if created is None else str(created),
+    )
+
+
+def _outcome_unknown(offer: offers.Offer) -> OutcomeUnknown:
+    latest = "0x" + offer.transactions[-1].hex()
+    return OutcomeUnknown(
+        message=f"The transaction {latest} is in no block yet; it may get there.",
+        remedy="Look at the chain's state before sending it again; `usufruct resume` does.",
+        facts={"transaction": latest, "nonce": offer.nonce},
+    )
+
+
+def _too_large(size: int) -> Refusal:
+    return Refusal(
+        code="transaction_too_large",
+        message=f"The call has {size} bytes; a transaction may carry {LARGEST_DATA}.",
+        remedy="Split it; a sealed result must be smaller.",
+        facts={"bytes": size, "limit": LARGEST_DATA},
+    )

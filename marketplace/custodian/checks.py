@@ -5,7 +5,7 @@ Nothing here reads what the operator says except the request's id.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from marketplace.chain.adapter import Chain, Cohort, RequestStage, RequestView, Stored
@@ -13,7 +13,7 @@ from marketplace.chain.views import CommitteeView
 from marketplace.errors import Refusal
 from marketplace.vocabulary import Commitment
 from marketplace.wire.delivery import ciphertext_root
-from marketplace.wire.structs import VAULT
+from marketplace.wire.structs import VAULT, RequestTerms
 
 
 class TurnRefused(Refusal):
@@ -43,12 +43,12 @@ class SealedRequest:
 
 @dataclass(frozen=True)
 class Rules:
-    """A custodian's own: its seat, its floor, and the analyses that it knows (hashes)."""
+    """A custodian's own: its seat, its floor, and the analyses that it knows (hash -> release kind)."""
 
     place: int
     signer: str
     minimum_cohort: int
-    analyses: Collection[bytes]
+    analyses: Mapping[bytes, int]
 
 
 def sealed_request(chain: Chain, request: bytes, rules: Rules) -> SealedRequest:
@@ -66,11 +66,12 @@ def sealed_request(chain: Chain, request: bytes, rules: Rules) -> SealedRequest:
     view = chain.request(request)
     _require_open(view, chain.now())
     _require_gate_key(view, chain.request(request, chain.finalized()))
+    _require_independent_gate(view)
     committee = _require_seat(chain, view.epoch, rules)
     _require_cohort(
         view, len(cohort.members), max(rules.minimum_cohort, chain.policy().minimum_cohort)
     )
-    _require_known(chain.request_terms(request).analysis, rules.analyses)
+    _require_known(chain.request_terms(request), rules.analyses)
     stored = chain.commitments_of(cohort.dataset, cohort.patients, cohort.seal_block)
     chain.require_same_block(cohort.seal_block, cohort.seal_block_hash)
     return SealedRequest(view, cohort, committee, stored)
@@ -101,7 +102,7 @@ def _require_open(view: RequestView, now: int) -> None:
         raise _refused(
             "deadline_passed",
             f"The settle deadline {view.settle_deadline} has passed.",
-            "Default the request; the researcher is repaid.",
+            "`usufruct default` ends it: a turn made before is certified at GET /certificates/REQUEST.",
         )
     if view.lane != VAULT:
         raise _refused("wrong_lane", "The request is not of the vault lane.", "Use its own lane.")
@@ -117,6 +118,16 @@ def _require_gate_key(view: RequestView, final: RequestView) -> None:
     if (final.gate, final.gate_key) != (view.gate, view.gate_key):
         raise _refused(
             "not_yet_final", "The gate's key is not in a final block yet.", "Wait, then ask again."
+        )
+
+
+def _require_independent_gate(view: RequestView) -> None:
+    """Whoever opens epochs may list any address: an operator that is its own gate would see records."""
+    if view.gate == view.operator:
+        raise _refused(
+            "gate_is_the_operators",
+            "The drawn gate is the operator of the request itself.",
+            "Have an epoch opened whose gates are other parties; this request can only default.",
         )
 
 
@@ -141,12 +152,18 @@ def _require_cohort(view: RequestView, members: int, least: int) -> None:
         )
 
 
-def _require_known(analysis: bytes, known: Collection[bytes]) -> None:
-    if analysis not in known:
+def _require_known(terms: RequestTerms, known: Mapping[bytes, int]) -> None:
+    if terms.analysis not in known:
         raise _refused(
             "unknown_analysis",
             "This custodian does not know the analysis of this request.",
             "Use a catalogued analysis, or have the custodian add it to its configuration.",
+        )
+    if known[terms.analysis] != terms.release_kind:
+        raise _refused(
+            "wrong_release_kind",
+            "The terms state another kind of release than the analysis has; patients allowed that kind only.",
+            "Ask again with the release kind that a quote returns; this request can only default.",
         )
 
 

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from marketplace.errors import Refusal
+from marketplace.wire.configuration import read_configuration
 
-KNOWN_ANALYSES = (
-    "count.v1",
-    "cross_table.v1",
-    "histogram.v1",
-    "mean.v1",
-    "quantile.v1",
-    "sum.v1",
-    "variance.v1",
-)
+REMEDY = "Correct the file and start again."
+
+RELEASE_KINDS: Final[Mapping[str, int]] = {
+    "count.v1": 0,
+    "cross_table.v1": 1,
+    "histogram.v1": 1,
+    "mean.v1": 0,
+    "quantile.v1": 0,
+    "sum.v1": 0,
+    "variance.v1": 0,
+}
+"""What kind of release each analysis is (a number, a table): the chain holds the kind that a request states
+against what patients allow, and cannot know it. A test holds both against the catalogue."""
+KNOWN_ANALYSES: Final = tuple(RELEASE_KINDS)
 """Ids of the analyses that custodians turn for; a test holds them against the catalogue."""
 
 MINIMUM_COHORT = 20
 """The custodian's own floor, whatever the market's policy says (design, section 3)."""
+
+
+def _known(name: str) -> str:
+    if name not in RELEASE_KINDS:
+        raise ValueError(f"is none of {', '.join(RELEASE_KINDS)}")
+    return name
 
 
 class CustodianConfig(BaseModel):
@@ -41,7 +52,7 @@ class CustodianConfig(BaseModel):
     max_head_age: Annotated[int, Field(gt=0)] = 120
     node_timeout: Annotated[float, Field(gt=0)] = 20.0
     minimum_cohort: Annotated[int, Field(ge=2)] = MINIMUM_COHORT
-    known_analyses: tuple[str, ...] = KNOWN_ANALYSES
+    known_analyses: tuple[Annotated[str, AfterValidator(_known)], ...] = KNOWN_ANALYSES
     watch_interval: Annotated[float, Field(gt=0)] = 2.0
     anchor: bool = False  # send journal heads from the relay account, besides the operator
     max_pages: Annotated[int, Field(gt=0)] | None = None
@@ -53,25 +64,4 @@ def load_config(path: Path) -> CustodianConfig:
     Raises:
         Refusal: `bad_configuration`, naming the field.
     """
-    try:
-        config = CustodianConfig.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except OSError:
-        raise _bad(path.name, "the file cannot be read") from None
-    except json.JSONDecodeError as error:
-        raise _bad(path.name, f"not JSON at line {error.lineno}") from None
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        raise _bad(".".join(map(str, first["loc"])), first["msg"]) from None
-    base = path.parent
-    return config.model_copy(
-        update={"manifest": base / config.manifest, "data": base / config.data}
-    )
-
-
-def _bad(field: str, why: str) -> Refusal:
-    return Refusal(
-        code="bad_configuration",
-        message=f"The custodian's configuration is wrong at {field}: {why}.",
-        remedy="Correct the file and start again.",
-        field=field,
-    )
+    return read_configuration(path, CustodianConfig, "custodian", REMEDY)

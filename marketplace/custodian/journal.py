@@ -28,6 +28,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 FILE_NAME = "custodian.sqlite"
 GENESIS = bytes(32)
 EVENTS = "events"
+NEWEST_VERSION = 2**32 - 1  # uint32 on chain
 PART = 500  # of SQLite's limit on parameters of one statement
 
 
@@ -105,7 +106,9 @@ class Journal:
         if entry is None or entry.head != head:
             raise JournalBehind(
                 message=f"This journal ends at {own}, or differs from what was anchored at {height}.",
-                remedy="Restore the newest copy of the journal; an older one must not turn keys.",
+                remedy="Restore the newest copy. Where there is none, this identity never works again: "
+                "take the place in a new epoch with a new one (`custodian init` in a new folder) and "
+                "hand the shares over with `usufruct custodian rewrap`.",
                 facts={"own": own, "anchored": height},
             )
 
@@ -148,9 +151,12 @@ class Journal:
         with self.reading() as session:
             return session.get(ErasedRow, commitment) is not None
 
-    def destroy(self, session: Session, dataset: bytes, holder: str) -> int:
-        """Deletes every share of this patient's record, for ever. Returns how many."""
+    def destroy(
+        self, session: Session, dataset: bytes, holder: str, newest: int = NEWEST_VERSION
+    ) -> int:
+        """Deletes every share of this patient's record up to a version, for ever. Returns how many."""
         held = (ShareRow.dataset == dataset) & (ShareRow.holder == holder)
+        held &= ShareRow.version <= newest
         gone = list(session.scalars(select(ShareRow.commitment).where(held)))
         if gone:
             session.execute(delete(ShareRow).where(held))
@@ -177,6 +183,13 @@ class Journal:
     def turn(self, request: bytes) -> TurnRow | None:
         with self.reading() as session:
             return session.get(TurnRow, request)
+
+    def keep_seal(self, request: bytes, block: int, block_hash: bytes) -> None:
+        """Notes the block of a turn's seal where the turn has none."""
+        missing = (TurnRow.request == request) & TurnRow.seal_block_hash.is_(None)
+        with self.writing() as session:
+            values = {"seal_block": block, "seal_block_hash": block_hash}
+            session.execute(update(TurnRow).where(missing).values(values))
 
     def open_turns(self) -> list[bytes]:
         """Requests whose envelopes are still kept."""

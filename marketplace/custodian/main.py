@@ -1,4 +1,4 @@
-"""The custodian's process: `serve` (the default), `init`, `rewrap`."""
+"""The custodian's process: `serve` (the default), `init`, `resolve-finality`, `rewrap`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ import click
 from marketplace.chain.adapter import Chain, Finality, Manifest
 from marketplace.custodian import keys
 from marketplace.custodian.checks import Rules
-from marketplace.custodian.config import CustodianConfig, load_config
+from marketplace.custodian.config import RELEASE_KINDS, CustodianConfig, load_config
 from marketplace.custodian.journal import Journal
-from marketplace.custodian.rewrap import rewrap
+from marketplace.custodian.rewrap import PAGE, Rewrap, require_successor
 from marketplace.custodian.server import create_app
 from marketplace.custodian.service import Custodian
 from marketplace.errors import Refusal
+from marketplace.vocabulary import Address, address
 from marketplace.wire.analysis import analysis_hash
-from marketplace.wire.http import serve
+from marketplace.wire.http import hash_field, require_keys, serve, to_hex
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -47,7 +48,7 @@ def build(config: CustodianConfig) -> Custodian:
         place=config.place,
         signer=own.signer.address,
         minimum_cohort=config.minimum_cohort,
-        analyses=frozenset(analysis_hash(name) for name in config.known_analyses),
+        analyses={analysis_hash(name): RELEASE_KINDS[name] for name in config.known_analyses},
     )
     return Custodian(chain, journal, own, rules)
 
@@ -94,20 +95,70 @@ def init(data: Path, epoch: int) -> None:
         raise click.ClickException(str(refusal)) from None
 
 
+@main.command("resolve-finality")
+@click.option("--config", "path", required=True, type=FILE, help="JSON configuration file.")
+def resolve_finality(path: Path) -> None:
+    """Goes on after a block that was final went away: takes the chain that the node shows now.
+
+    Find out first why it did. Prints the requests whose turns that chain does not have.
+    """
+    try:
+        gone = build(load_config(path)).finality.resolve()
+    except Refusal as refusal:
+        raise click.ClickException(f"{refusal} [{refusal.code}]") from None
+    click.echo(json.dumps({"resolved": True, "turns_of_another_chain": [to_hex(r) for r in gone]}))
+
+
 @main.command("rewrap")
-@click.option("--config", "path", required=True, type=FILE)
-@click.option("--epoch", required=True, type=click.IntRange(1), help="The epoch to seal for.")
-@click.option("--out", required=True, type=FILE, help="JSON lines for the successor.")
-def rewrap_shares(path: Path, epoch: int, out: Path) -> None:
-    """Seals every share to the key that holds this place in another epoch."""
-    part = out.with_name(out.name + ".part")
+@click.option("--config", "path", required=True, type=FILE, help="Of the custodian that leaves.")
+@click.option("--epoch", required=True, type=click.IntRange(2), help="The one that was opened.")
+@click.option(
+    "--successor",
+    "identity",
+    required=True,
+    type=FILE,
+    help="What `custodian init` printed there, brought here by a way that you trust.",
+)
+@click.option("--to", "url", required=True, help="Where the successor answers.")
+@click.option(
+    "--page",
+    default=PAGE,
+    show_default=True,
+    type=click.IntRange(1, PAGE),
+    help="Shares at a time.",
+)
+def rewrap_shares(path: Path, epoch: int, identity: Path, url: str, page: int) -> None:
+    """Hands every share to the custodian that holds this place in a new epoch.
+
+    Interrupted, run it again: it goes on where it was. The process may go on serving meanwhile. This is
+    also the way back for a custodian whose journal is behind its anchor: take a place in a new epoch
+    with a new identity (`custodian init` in a new folder), and hand over to it from the restored one.
+    """
     try:
         custodian = build(load_config(path))
-        custodian.require_current()
-        lines = rewrap(custodian.chain, custodian.journal, custodian.vault, epoch)
-        with part.open("wb") as file:
-            number = sum(1 for line in lines if file.write(line + b"\n"))
+        custodian.chain.require_healthy()
+        custodian.finality.require_kept()
+        custodian.watch.catch_up()  # erased shares are destroyed first, also those of a backup
+        signer, key = _identity(identity)
+        vault, own = custodian.vault, custodian.keys.signer
+        to = require_successor(custodian.chain, vault.place, own.address, epoch, signer, key)
+        rewrap = Rewrap(custodian.chain, custodian.journal, vault, own, to)
+        with click.progressbar(length=rewrap.left(), label="shares", file=sys.stderr) as bar:
+            for done in rewrap.deliver(url, page):
+                bar.update(done)
+        number = rewrap.finish(url)
     except Refusal as refusal:
-        raise click.ClickException(str(refusal)) from None
-    part.replace(out)
-    click.echo(json.dumps({"rewrapped": number, "epoch": epoch}))
+        raise click.ClickException(f"{refusal} [{refusal.code}]") from None
+    click.echo(json.dumps({"rewrapped": number, "epoch": epoch, "successor": to.signer}))
+
+
+def _identity(path: Path) -> tuple[Address, bytes]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise click.ClickException(f"{path} cannot be read as JSON") from None
+    require_keys(found, {"signer", "relay", "x25519"}, at=path.name)
+    return (
+        address(found["signer"], f"{path.name}.signer"),
+        hash_field(found["x25519"], f"{path.name}.x25519"),
+    )

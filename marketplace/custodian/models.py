@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Integer, LargeBinary, String, Text
+from sqlalchemy import BigInteger, Boolean, Index, Integer, LargeBinary, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 HASH = LargeBinary(32)
@@ -46,9 +46,13 @@ class ErasedRow(Base):
 
 
 class TurnRow(Base):
-    """One turn, as it was answered. `envelope` is dropped once the request has ended."""
+    """One turn, as it was answered. `envelope` is dropped once the request has ended.
+
+    The seal's block is what was final then; `None` for turns of before it was kept.
+    """
 
     __tablename__ = "turns"
+    __table_args__ = (Index("ix_turns_seal", "seal_block", "seal_block_hash", "request"),)
     request: Mapped[bytes] = mapped_column(HASH, primary_key=True)
     root: Mapped[bytes] = mapped_column(HASH)
     epoch: Mapped[int] = mapped_column(BigInteger)
@@ -58,6 +62,17 @@ class TurnRow(Base):
     journal_height: Mapped[int] = mapped_column(BigInteger)
     journal_head: Mapped[bytes] = mapped_column(HASH)
     journal_signature: Mapped[bytes] = mapped_column(LargeBinary)
+    seal_block: Mapped[int | None] = mapped_column(BigInteger)
+    seal_block_hash: Mapped[bytes | None] = mapped_column(HASH)
+
+
+class ViolationRow(Base):
+    """A final block that went away, at the height of its journal entry; it halts until resolved."""
+
+    __tablename__ = "violations"
+    height: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    block: Mapped[int] = mapped_column(BigInteger)
+    resolved: Mapped[bool] = mapped_column(Boolean)
 
 
 class SettlementRow(Base):
@@ -66,6 +81,24 @@ class SettlementRow(Base):
     __tablename__ = "settlements"
     request: Mapped[bytes] = mapped_column(HASH, primary_key=True)
     digest: Mapped[bytes] = mapped_column(HASH)
+    signature: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class DeliveryRow(Base):
+    """A share that the successor of an epoch acknowledged: what an interrupted rewrap need not repeat."""
+
+    __tablename__ = "deliveries"
+    epoch: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    commitment: Mapped[bytes] = mapped_column(HASH, primary_key=True)
+
+
+class HandoverRow(Base):
+    """The signed word of a predecessor that all its shares went over to this custodian."""
+
+    __tablename__ = "handovers"
+    predecessor: Mapped[str] = mapped_column(String(42), primary_key=True)
+    epoch: Mapped[int] = mapped_column(BigInteger)
+    shares: Mapped[int] = mapped_column(BigInteger)
     signature: Mapped[bytes] = mapped_column(LargeBinary)
 
 

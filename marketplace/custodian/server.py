@@ -6,11 +6,13 @@ from typing import Any
 
 import flask
 
+from marketplace.custodian.certificates import certificate
 from marketplace.custodian.service import Custodian
-from marketplace.custodian.vault import Deposit
+from marketplace.custodian.vault import Deposit, Held
 from marketplace.errors import BadParameter, Refusal
 from marketplace.vocabulary import address, unsigned
 from marketplace.wire import http
+from marketplace.wire.custody import Handover
 from marketplace.wire.header import read_header
 from marketplace.wire.http import answer, binary_field, hash_field, hex_field, read_body
 from marketplace.wire.record import ENVELOPE_BYTES
@@ -22,6 +24,8 @@ MOST_DEPOSITS = 500
 """In one upload."""
 LARGEST_DEPOSITS = 4 * 1024 * 1024
 """Bytes of one upload of deposits: each takes about 1.5 KB."""
+OPTIONAL = frozenset({"holder", "held"})
+"""Of a deposit, besides record and share."""
 MOST_SIGNATURE = 4 * 1024
 """Bytes; an ERC-1271 wallet's may be longer than 65."""
 
@@ -32,7 +36,7 @@ def create_app(custodian: Custodian) -> flask.Flask:
 
     @app.post("/shares")
     def take_share() -> flask.Response:
-        body = read_body({"record", "share"}, frozenset({"holder"}))
+        body = read_body({"record", "share"}, OPTIONAL)
         return answer(custodian.take_share(_deposit(body)))
 
     @app.post("/deposits")
@@ -40,10 +44,35 @@ def create_app(custodian: Custodian) -> flask.Flask:
         body = read_body({"deposits"}, limit=LARGEST_DEPOSITS)
         return answer({"outcomes": custodian.take_shares(_listed(body["deposits"]))})
 
+    @app.post("/handovers")
+    def take_handover() -> flask.Response:
+        body = read_body({"handover", "signature"})
+        return answer(
+            custodian.take_handover(
+                Handover.from_json(body["handover"], "handover."),
+                hex_field(body["signature"], "signature", MOST_SIGNATURE),
+            )
+        )
+
     @app.post("/turns")
     def turn() -> flask.Response:
         body = read_body({"request"})
         return answer(custodian.turn(hash_field(body["request"], "request")))
+
+    @app.get("/certificates/<request>")
+    def certify(request: str) -> flask.Response:
+        turned = hash_field(request, "request")
+        return answer(certificate(custodian.journal, custodian.rules.place, turned))
+
+    @app.post("/answers")
+    def register() -> flask.Response:
+        body = read_body({"settlement", "gate_signature"})
+        return answer(
+            custodian.register(
+                Settlement.from_json(body["settlement"], "settlement."),
+                hex_field(body["gate_signature"], "gate_signature", MOST_SIGNATURE),
+            )
+        )
 
     @app.post("/settlements")
     def settle() -> flask.Response:
@@ -93,7 +122,7 @@ def _listed(deposits: object) -> list[Deposit | Refusal]:
 
 def _read(entry: Any, at: str) -> Deposit | Refusal:
     try:
-        http.require_keys(entry, {"record", "share"}, frozenset({"holder"}), at=at)
+        http.require_keys(entry, {"record", "share"}, OPTIONAL, at=at)
         return _deposit(entry)
     except Refusal as refusal:
         return refusal
@@ -109,4 +138,13 @@ def _deposit(body: dict[str, Any]) -> Deposit:
         index=unsigned(share["index"], 8, "share.index"),
         envelope=binary_field(share["envelope"], "share.envelope", ENVELOPE_BYTES),
         holder=address(str(holder), "holder"),
+        held=None if "held" not in body else _held(body["held"]),
+    )
+
+
+def _held(document: dict[str, Any]) -> Held:
+    http.require_keys(document, {"operator", "signature"}, at="held")
+    return Held(
+        address(str(document["operator"]), "held.operator"),
+        hex_field(document["signature"], "held.signature", MOST_SIGNATURE),
     )

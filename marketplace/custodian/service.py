@@ -7,33 +7,35 @@ from collections.abc import Sequence
 from typing import Any
 
 from marketplace.chain.adapter import Chain
+from marketplace.chain.consents import nothing_to_revoke
 from marketplace.chain.sender import Sender
 from marketplace.custodian.checks import (
     Rules,
     SealedRequest,
     TurnRefused,
     sealed_request,
-    still_usable,
 )
+from marketplace.custodian.cohort_shares import cohort_shares
+from marketplace.custodian.finality import FinalityWatch
 from marketplace.custodian.journal import Head, Journal
 from marketplace.custodian.keys import Keys
-from marketplace.custodian.models import SettlementRow, TurnRow
+from marketplace.custodian.models import TurnRow
+from marketplace.custodian.settling import mismatch, sign_first
+from marketplace.custodian.succession import Succession
 from marketplace.custodian.vault import Deposit, Seat, Vault, receipt_of
 from marketplace.custodian.watch import Watch
 from marketplace.errors import Refusal
 from marketplace.vocabulary import CohortRoot, CustodianIndex, Epoch, RequestId
+from marketplace.wire.custody import Handover
 from marketplace.wire.delivery import delivery_hash
 from marketplace.wire.feldman import Share
 from marketplace.wire.http import problem_document, to_base64, to_hex
 from marketplace.wire.structs import (
-    SETTLEMENT_SCHEMA,
-    VAULT,
     Erasure,
     JournalHead,
     Revocation,
     Settlement,
     TurnCertificate,
-    require_signed,
     sign,
 )
 from marketplace.wire.turn import TurnContext, seal_turn
@@ -58,18 +60,22 @@ class Custodian:
         self.rules = rules
         self.vault = Vault(chain, journal, keys, rules.place)
         self.watch = Watch(chain, journal)
+        self.finality = FinalityWatch(chain, journal)
+        self.succession = Succession(chain, journal, rules.place, keys.signer.address)
         self._turning = [threading.Lock() for _ in range(LOCKS)]
         self._sending = threading.Lock()
 
     # --- readiness
 
     def require_current(self) -> None:
-        """The node is healthy, the journal is not behind its anchor, every erasure is taken in.
+        """The node is healthy and kept what was final; the journal is not behind its anchor; every erasure is
+        taken in.
 
         Raises:
-            JournalBehind; NodeUnreachable, WrongChain, StaleHead, ...
+            FinalityViolated, JournalBehind; NodeUnreachable, WrongChain, StaleHead, ...
         """
         self.chain.require_healthy()
+        self.finality.require_kept()
         self.journal.require_reaches(*self.chain.journal_of(self.keys.signer.address))
         self.watch.catch_up()
 
@@ -77,9 +83,16 @@ class Custodian:
         """Codes of what keeps this custodian from working; empty when ready."""
         try:
             self.require_current()
+            self._require_taken_over()
         except Refusal as refusal:
             return [refusal.code]
         return []
+
+    def _require_taken_over(self) -> None:
+        """Where this custodian sits in the current epoch: its predecessor's shares are here."""
+        epoch = int(self.chain.current_epoch())
+        if self.chain.signer_of(epoch, self.rules.place) == self.keys.signer.address:
+            self.succession.require_finished(epoch)
 
     # --- shares
 
@@ -114,6 +127,11 @@ class Custodian:
             "signature": to_hex(signature),
         }
 
+    def take_handover(self, handover: Handover, signature: bytes) -> dict[str, Any]:
+        """Takes the predecessor's word that all its shares came over; see `Succession.receive`."""
+        self.require_current()
+        return self.succession.receive(handover, signature)
+
     # --- turns
 
     def turn(self, request: bytes) -> dict[str, Any]:
@@ -122,7 +140,7 @@ class Custodian:
         On disk before it is answered; asked again, the same bytes.
 
         Raises:
-            TurnRefused, Equivocation, JournalBehind, Refusal (storage_full) and what
+            TurnRefused, Equivocation, JournalBehind, FinalityViolated, Refusal (storage_full) and what
             `sealed_request` raises. Nothing was released then.
         """
         with self._turning[request[-1] % LOCKS]:
@@ -132,6 +150,7 @@ class Custodian:
             if row is None:
                 row = self._turn_first(request, sealed)
             self._require_same(row, sealed)
+            self._keep_seal(row, sealed)
             return self._turn_answer(row)
 
     def _turn_first(self, request: bytes, sealed: SealedRequest) -> TurnRow:
@@ -147,12 +166,14 @@ class Custodian:
         )
         envelope = seal_turn(self._shares(sealed), context)
         certificate = TurnCertificate(request, view.root, view.epoch)
+        self.finality.require_kept()  # again: the node may have changed its chain meanwhile
         with self.journal.writing() as session:
             body = {
                 "request": to_hex(request),
                 "root": to_hex(view.root),
                 "gate_key": to_hex(view.gate_key),
                 "envelope": to_hex(delivery_hash(envelope)),
+                "seal_block_hash": to_hex(sealed.cohort.seal_block_hash),
             }
             head = self.journal.append(session, "turned", body)
             row = TurnRow(
@@ -165,24 +186,21 @@ class Custodian:
                 journal_height=head.height,
                 journal_head=head.hash,
                 journal_signature=self._sign_head(view.epoch, head),
+                seal_block=sealed.cohort.seal_block,
+                seal_block_hash=sealed.cohort.seal_block_hash,
             )
             session.add(row)
         return row
 
+    def _keep_seal(self, row: TurnRow, sealed: SealedRequest) -> None:
+        """Of a turn whose seal's block went away and came back, or was never kept."""
+        if row.seal_block_hash is None:
+            cohort = sealed.cohort
+            self.journal.keep_seal(row.request, cohort.seal_block, cohort.seal_block_hash)
+
     def _shares(self, sealed: SealedRequest) -> list[Share | None]:
-        """In cohort order; None for a record not held, erased or suspended."""
-        rows = self.journal.shares(sealed.commitments)
-        holders = [
-            rows[each.commitment].holder if each.commitment in rows else each.patient
-            for each in sealed.stored
-        ]
-        usable = still_usable(self.chain, sealed.cohort.dataset, sealed.stored, holders)
-        return [
-            self.vault.unlock(rows[each.commitment])
-            if open_now and each.commitment in rows
-            else None
-            for each, open_now in zip(sealed.stored, usable, strict=True)
-        ]
+        """In cohort order; see `cohort_shares`."""
+        return cohort_shares(self.chain, self.journal, self.vault, self.succession, sealed)
 
     def _require_same(self, row: TurnRow, sealed: SealedRequest) -> None:
         view = sealed.view
@@ -220,11 +238,24 @@ class Custodian:
     def settle(
         self, settlement: Settlement, sealed_result: bytes, gate_signature: bytes
     ) -> dict[str, Any]:
-        """Signs the one settlement of a request that this custodian turned for.
+        """Signs the one settlement of a request, for whoever shows the bytes that it delivers.
 
         Raises:
-            TurnRefused (not-turned, settlement-mismatch with `field`), BadSignature (gate's),
-            Equivocation: another settlement of this request was signed before.
+            TurnRefused (settlement_mismatch) for other bytes; else as `register`.
+        """
+        if delivery_hash(sealed_result) != settlement.delivery_hash:
+            raise mismatch("deliveryHash")
+        return self.register(settlement, gate_signature)
+
+    def register(self, settlement: Settlement, gate_signature: bytes) -> dict[str, Any]:
+        """Notes and signs a gate's answer by its hashes: the first one is the only one, for ever.
+
+        A gate lets its answer out only when a quorum has noted it. Two quorums share a custodian, so a
+        gate that forgot its answer (restored from a backup) cannot let a second one out.
+
+        Raises:
+            TurnRefused (not_turned, settlement_mismatch with `field`), BadSignature (gate's),
+            Equivocation: another answer to this request was noted before.
         """
         request = settlement.request
         with self._turning[request[-1] % LOCKS]:
@@ -232,53 +263,15 @@ class Custodian:
             digest = settlement.digest(self.chain.domain("ResearchMarket"))
             signed = self.journal.settlement(request)
             if signed is None:
-                self._require_settlement(settlement, sealed_result, gate_signature)
-                signed = self._sign_settlement(settlement, digest)
+                signed = sign_first(
+                    self.chain, self.journal, self.keys, self.rules, settlement, gate_signature
+                )
             if signed.digest != digest:
                 raise Equivocation(
-                    message="Another settlement of this request was signed before.",
+                    message="Another answer to this request was signed before.",
                     remedy="Settle with that one: a gate has one answer for a request, for ever.",
                 )
             return {"place": self.rules.place, "signature": to_hex(signed.signature)}
-
-    def _require_settlement(
-        self, settlement: Settlement, sealed_result: bytes, gate_signature: bytes
-    ) -> None:
-        if self.journal.turn(settlement.request) is None:
-            raise TurnRefused(
-                code="not_turned",
-                message="This custodian did not turn its key for this request.",
-                remedy="Ask it to turn first, or settle with those that did.",
-            )
-        sealed = sealed_request(self.chain, settlement.request, self.rules)
-        expected = Settlement(
-            request=settlement.request,
-            root=sealed.view.root,
-            epoch=sealed.view.epoch,
-            lane=VAULT,
-            schema=SETTLEMENT_SCHEMA,
-            ciphertext_root=sealed.ciphertext_root,
-            noise=bytes(32),
-            result_hash=settlement.result_hash,
-            delivery_hash=delivery_hash(sealed_result),
-            gate=sealed.view.gate,
-        )
-        require_equal(settlement, expected)
-        market = self.chain.domain("ResearchMarket")
-        require_signed(settlement, market, gate_signature, sealed.view.gate)
-
-    def _sign_settlement(self, settlement: Settlement, digest: bytes) -> SettlementRow:
-        market = self.chain.domain("ResearchMarket")
-        row = SettlementRow(
-            request=settlement.request,
-            digest=digest,
-            signature=sign(settlement, market, self.keys.signer.secret),
-        )
-        with self.journal.writing() as session:
-            session.add(row)
-            body = {"request": to_hex(settlement.request), "digest": to_hex(digest)}
-            self.journal.append(session, "settled", body)
-        return row
 
     # --- what patients can always do
 
@@ -288,8 +281,11 @@ class Custodian:
         """Puts a signed revocation on chain, paid by this custodian; also when it is not ready.
 
         Raises:
-            ContractRefusal, NodeUnreachable; Refusal (insufficient_funds).
+            ContractRefusal, NodeUnreachable; Refusal (nothing_to_revoke, insufficient_funds).
         """
+        pointless = nothing_to_revoke(self.chain, revocation)
+        if pointless is not None:  # anybody could spend this account's gas on addresses made up
+            raise pointless
         return self._relay("revokeBySig", revocation, signer, signature)
 
     def relay_erasure(self, erasure: Erasure, signature: bytes) -> dict[str, Any]:
@@ -324,16 +320,3 @@ class Custodian:
 
     def _sender(self) -> Sender:
         return Sender(self.chain, self.keys.relay.secret)
-
-
-def require_equal(given: Settlement, expected: Settlement) -> None:
-    """Raises TurnRefused, naming the first field that is not what the chain and the bytes say."""
-    mine = expected.to_json()
-    for name, value in given.to_json().items():
-        if mine[name] != value:
-            raise TurnRefused(
-                code="settlement_mismatch",
-                message=f"The settlement's {name} is not what this custodian finds.",
-                remedy="Settle what was computed for the sealed request, unchanged.",
-                field=name,
-            )

@@ -15,11 +15,12 @@ from marketplace.custodian.models import ErasedRow, ShareRow
 from marketplace.errors import EnvelopeUnreadable, Refusal
 from marketplace.wire import feldman, hpke
 from marketplace.wire.canonical import canonical
+from marketplace.wire.custody import Holding
 from marketplace.wire.feldman import Share
 from marketplace.wire.header import RecordHeader
 from marketplace.wire.http import to_hex
 from marketplace.wire.record import share_info
-from marketplace.wire.structs import StorageReceipt, sign
+from marketplace.wire.structs import StorageReceipt, require_signed, sign
 
 NONCE_BYTES = 12
 X25519 = 1
@@ -32,6 +33,14 @@ class RecordRefused(Refusal):
 
 
 @dataclass(frozen=True)
+class Held:
+    """An operator's signed word that the record's ciphertext lies with it."""
+
+    operator: str
+    signature: bytes
+
+
+@dataclass(frozen=True)
 class Deposit:
     """A share as it is offered: `holder` is the patient's address of today."""
 
@@ -39,6 +48,7 @@ class Deposit:
     index: int
     envelope: bytes
     holder: str
+    held: Held | None = None  # not needed for a record that is in use already
 
 
 @dataclass(frozen=True)
@@ -108,6 +118,20 @@ class Vault:
             )
         if bound != (context.patient, context.record_version):
             raise _refused("wrong_binding", "The record is bound to another address or version.")
+        if self._chain.dictionary_of(context.dataset) != context.dictionary_hash:
+            raise _refused("wrong_dictionary", "The record is sealed for another data dictionary.")
+        if record.pending == commitment:
+            self._require_held(offered)
+
+    def _require_held(self, offered: Deposit) -> None:
+        """An operator has the ciphertext: else the patient would be paid for a record nobody can use."""
+        held = offered.held
+        if held is None or not self._chain.is_operator(held.operator):
+            raise _refused("ciphertext_not_held", "No operator says that it holds the ciphertext.")
+        header = offered.header
+        holding = Holding(header.context.dataset, offered.holder, header.commitment)
+        domain = self._chain.domain("ResearchMarket")
+        require_signed(holding, domain, held.signature, held.operator)
 
     def seat(self) -> Seat:
         """This custodian's place in the current epoch, as the chain has it."""

@@ -6,7 +6,7 @@ import logging
 import threading
 
 from marketplace.chain.adapter import Chain, Event, RequestStage
-from marketplace.custodian.journal import Journal
+from marketplace.custodian.journal import NEWEST_VERSION, Journal
 from marketplace.errors import Refusal
 
 logger = logging.getLogger(__name__)
@@ -40,17 +40,32 @@ class Watch:
     def _take(self, first: int, last: int) -> None:
         names = ["RecordErased", "RecordMoved"]
         events = list(self._chain.events(first, last, contracts=["DatasetRegistry"], names=names))
+        erased = {self._key(e): self._newest_erased(e) for e in events if e.name == "RecordErased"}
         destroyed = 0
         with self._journal.writing() as session:
             for event in events:
                 if event.name == "RecordMoved":
                     self._journal.move(session, *_moved(event))
                 else:
-                    args = event.args
-                    destroyed += self._journal.destroy(session, args["dataset"], args["patient"])
+                    key = self._key(event)
+                    destroyed += self._journal.destroy(session, *key, erased[key])
             self._journal.set_followed(session, last)
         if destroyed:
             self._journal.wipe()
+
+    def _newest_erased(self, event: Event) -> int:
+        """The newest version that must go: a patient may have come back with a newer one since.
+
+        Read from the head, since a pruning node no longer has the state of the event's block.
+        """
+        record = self._chain.record_of(*self._key(event))
+        if record.version == 0:  # moved to another address since, as a newer version is too
+            return NEWEST_VERSION
+        return record.version if record.erased else record.version - 1
+
+    @staticmethod
+    def _key(event: Event) -> tuple[bytes, str]:
+        return event.args["dataset"], event.args["patient"]
 
     def drop_ended(self) -> None:
         """Forgets the envelopes of requests that ended, since shares erased later may be in them."""
@@ -65,7 +80,10 @@ class Watch:
         return view.stage is not RequestStage.SEALED or self._chain.now() > view.settle_deadline
 
     def run(self, interval: float) -> threading.Thread:
-        """Catches up every `interval` seconds, in a thread, until `stop`."""
+        """Catches up at once and every `interval` seconds, in a thread, until `stop`.
+
+        At once, and whatever else is wrong: a restored backup holds shares erased since.
+        """
         thread = threading.Thread(target=self._loop, args=(interval,), daemon=True)
         thread.start()
         return thread
@@ -74,12 +92,14 @@ class Watch:
         self._stop.set()
 
     def _loop(self, interval: float) -> None:
-        while not self._stop.wait(interval):
+        while True:
             try:
                 self.catch_up()
                 self.drop_ended()
             except Refusal as refusal:
                 logger.warning("the chain cannot be followed: %s", refusal.code)
+            if self._stop.wait(interval):
+                return
 
 
 def _moved(event: Event) -> tuple[bytes, str, str]:

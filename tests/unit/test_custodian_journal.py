@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from marketplace.analyses import CATALOGUE
 from marketplace.custodian import keys
-from marketplace.custodian.config import KNOWN_ANALYSES, load_config
+from marketplace.custodian.config import KNOWN_ANALYSES, RELEASE_KINDS, load_config
 from marketplace.custodian.journal import FILE_NAME, GENESIS, Head, Journal, JournalBehind
 from marketplace.custodian.models import ShareRow
 from marketplace.errors import BadParameter, RecordUnreadable, Refusal
@@ -150,6 +150,19 @@ def test_a_destroyed_share_is_in_no_file_and_never_comes_back(
     assert journal.head().height == 1
 
 
+def test_a_newer_version_than_the_erased_one_stays(journal: Journal) -> None:
+    with journal.writing() as session:
+        newer = share_row(b"two")
+        newer.version = 2
+        session.add_all([share_row(b"one"), newer])
+    with journal.writing() as session:
+        assert journal.destroy(session, DATASET, HOLDER, 1) == 1
+    assert not journal.is_erased(b"two".ljust(32, b"\0"))
+    assert journal.share(b"two".ljust(32, b"\0")) is not None
+    with journal.writing() as session:
+        assert journal.destroy(session, DATASET, HOLDER) == 1
+
+
 def test_a_moved_patient_is_erased_under_the_new_address(journal: Journal) -> None:
     with journal.writing() as session:
         session.add(share_row(b"one"))
@@ -202,15 +215,22 @@ def test_a_configuration_with_an_unknown_or_wrong_key_is_refused(tmp_path: Path)
     good = {"place": 0, "node_url": "http://x", "manifest": "m.json", "data": "d"}
     path.write_bytes(canonical(good))
     assert load_config(path).data == tmp_path / "d"
-    for change in ({"plaice": 1}, {"place": 16}, {"minimum_cohort": 1}):
+    for change in (
+        {"plaice": 1},
+        {"place": 16},
+        {"minimum_cohort": 1},
+        {"known_analyses": ["all"]},
+    ):
         path.write_bytes(canonical(good | change))
         with pytest.raises(Refusal) as refused:
             load_config(path)
         assert refused.value.code == "bad_configuration"
-        assert refused.value.field == next(iter(change))
+        assert str(refused.value.field).startswith(next(iter(change)))
 
 
 def test_custodians_know_exactly_the_catalogue() -> None:
+    kinds = {name: int(analysis.release_kind) for name, analysis in CATALOGUE.items()}
+    assert kinds == RELEASE_KINDS
     assert sorted(KNOWN_ANALYSES) == sorted(CATALOGUE)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from marketplace.chain.adapter import Chain, Cohort, RequestStage, RequestView, Stored
 from marketplace.chain.views import CommitteeView
 from marketplace.errors import Refusal
-from marketplace.vocabulary import Commitment
+from marketplace.vocabulary import Address, Commitment
 from marketplace.wire.delivery import ciphertext_root
 from marketplace.wire.structs import VAULT, RequestTerms
 
@@ -38,8 +38,8 @@ def drawn_request(chain: Chain, request: bytes, gate: str) -> tuple[RequestView,
     """The sealed request and its cohort, if the seal is final and this gate was drawn.
 
     Raises:
-        NotSealed, NotYetFinal, GateRefused (not-drawn, request-ended, wrong-lane), and whatever
-        says that the node cannot be relied on.
+        NotSealed, NotYetFinal, GateRefused (not_drawn, gate_is_the_operators, request_ended,
+        wrong_lane), and whatever says that the node cannot be relied on.
     """
     chain.require_healthy()
     cohort = chain.sealed_cohort(request)
@@ -47,6 +47,7 @@ def drawn_request(chain: Chain, request: bytes, gate: str) -> tuple[RequestView,
     view = chain.request(request)
     if view.gate != gate:
         raise not_drawn()
+    _require_independent(view)
     if view.stage is not RequestStage.SEALED or chain.now() > view.settle_deadline:
         raise _refused("request_ended", "The request has ended.", "Nothing is left to compute.")
     if view.lane != VAULT:
@@ -58,7 +59,7 @@ def open_request(chain: Chain, request: bytes, gate: str, key: bytes, least: int
     """As `drawn_request`, with this gate's key on chain in a final block and a large enough cohort.
 
     Raises:
-        As `drawn_request`; GateRefused (gate-key-missing, cohort-too-small).
+        As `drawn_request`; GateRefused (gate_key_missing, cohort_too_small).
     """
     view, cohort = drawn_request(chain, request, gate)
     final = chain.request(request, chain.finalized())
@@ -79,6 +80,23 @@ def open_request(chain: Chain, request: bytes, gate: str, key: bytes, least: int
     )
 
 
+def require_operator(view: RequestView, asker: Address) -> None:
+    """Only the operator that froze the request is served, and no answer leaves to anybody else.
+
+    Whoever could send ciphertexts here could leave some out, and whoever could fetch the answer had it
+    before it is settled and paid for.
+
+    Raises:
+        GateRefused (not_the_operator).
+    """
+    if view.operator != asker:
+        raise _refused(
+            "not_the_operator",
+            f"{asker} is not the operator that froze this request.",
+            "Sign with that operator's account; a researcher is answered through the settlement.",
+        )
+
+
 def not_drawn() -> GateRefused:
     """The refusal of a request that is another gate's, or nobody's yet."""
     return _refused(
@@ -86,6 +104,15 @@ def not_drawn() -> GateRefused:
         "This gate was not drawn for this request.",
         "Ask the gate that the chain names.",
     )
+
+
+def _require_independent(view: RequestView) -> None:
+    if view.gate == view.operator:
+        raise _refused(
+            "gate_is_the_operators",
+            "This gate is the operator of the request itself.",
+            "Run gate and operator in different hands. Once the gate window has passed, another is drawn.",
+        )
 
 
 def _require_cohort(members: int, least: int) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from marketplace.errors import Refusal
+from marketplace.wire.configuration import read_configuration
+
+REMEDY = "Correct the file and start again."
 
 MINIMUM_COHORT = 20
 """The gate's own floor, whatever the market's policy says (design, section 3)."""
@@ -50,25 +51,4 @@ def load_config(path: Path) -> GateConfig:
     Raises:
         Refusal: `bad_configuration`, naming the field.
     """
-    try:
-        config = GateConfig.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except OSError:
-        raise _bad(path.name, "the file cannot be read") from None
-    except json.JSONDecodeError as error:
-        raise _bad(path.name, f"not JSON at line {error.lineno}") from None
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        raise _bad(".".join(map(str, first["loc"])), first["msg"]) from None
-    base = path.parent
-    return config.model_copy(
-        update={"manifest": base / config.manifest, "data": base / config.data}
-    )
-
-
-def _bad(field: str, why: str) -> Refusal:
-    return Refusal(
-        code="bad_configuration",
-        message=f"The gate's configuration is wrong at {field}: {why}.",
-        remedy="Correct the file and start again.",
-        field=field,
-    )
+    return read_configuration(path, GateConfig, "gate", REMEDY)

@@ -40,3 +40,8 @@ class Journal:
                 session.add(row)
                 kept = row
         return kept
+
+    def mark_registered(self, request: bytes) -> None:
+        """A quorum has noted the kept answer: from now on it is given to whoever asks."""
+        with transaction(self.engine) as session:
+            session.get_one(ComputationRow, request).registered = True

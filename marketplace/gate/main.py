@@ -14,7 +14,7 @@ from marketplace.errors import Refusal
 from marketplace.gate import keys
 from marketplace.gate.config import GateConfig, load_config
 from marketplace.gate.journal import Journal
-from marketplace.gate.server import LARGEST_PAGE, create_app
+from marketplace.gate.server import create_app
 from marketplace.gate.service import Gate, Patience
 from marketplace.wire.http import serve
 
@@ -56,7 +56,7 @@ def main(context: click.Context, path: Path | None) -> None:
         app = create_app(build(config))
     except Refusal as refusal:
         raise click.ClickException(str(refusal)) from None
-    serve(app, config.host, config.port, LARGEST_PAGE)
+    serve(app, config.host, config.port)
 
 
 @main.command()

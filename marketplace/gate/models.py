@@ -19,3 +19,4 @@ class ComputationRow(Base):
     sealed_result: Mapped[bytes] = mapped_column(LargeBinary)
     gate_signature: Mapped[bytes] = mapped_column(LargeBinary)
     turns: Mapped[str] = mapped_column(Text)
+    registered: Mapped[bool] = mapped_column(default=False)  # a quorum of custodians noted it

@@ -79,9 +79,11 @@ class Opener:
         shares: Sequence[Share | None],
         wrong: set[int],
     ) -> Row | None:
-        context = self._context(stored)
-        if ciphertext is None or not self._is_committed(stored, context, ciphertext):
+        if ciphertext is None or not self.is_committed(stored, ciphertext):
             return None
+        if len(ciphertext.key_commitments) != self.quorum:
+            return None
+        context = self._context(stored)
         held = [share for share in shares if share is not None]
         try:
             combined = feldman.combine(held, ciphertext.key_commitments)
@@ -105,9 +107,11 @@ class Opener:
             lane=Lane.VAULT,
         )
 
-    def _is_committed(self, stored: Stored, context: RecordContext, ciphertext: Ciphertext) -> bool:
-        if not stored.usable or len(ciphertext.key_commitments) != self.quorum:
+    def is_committed(self, stored: Stored, ciphertext: Ciphertext) -> bool:
+        """Whether this is the very ciphertext that the chain has in use for the member."""
+        if not stored.usable:
             return False
+        context = self._context(stored)
         leaf = record_leaf(context, ciphertext.box, ciphertext.key_commitments)
         return record_commitment(stored.version, [leaf]) == stored.commitment
 

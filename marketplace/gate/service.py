@@ -8,27 +8,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from marketplace.analyses import CATALOGUE, Analysis
-from marketplace.analyses.variables import variables_of
 from marketplace.chain.adapter import Chain, RequestStage
 from marketplace.errors import Refusal
+from marketplace.gate.asked import Asked, require_asked
 from marketplace.gate.checks import (
-    GateRefused,
     OpenRequest,
     drawn_request,
     not_drawn,
     open_request,
+    require_operator,
 )
 from marketplace.gate.config import Endpoint
+from marketplace.gate.delivery import require_delivered
 from marketplace.gate.journal import Journal
 from marketplace.gate.keys import Keys
 from marketplace.gate.models import ComputationRow
 from marketplace.gate.opening import Ciphertext, Opened, Opener, table_of
 from marketplace.gate.quorum import Fault, Question, Turn, ask_all, missing
+from marketplace.gate.registration import register
 from marketplace.gate.staging import Staging
-from marketplace.vocabulary import CustodianIndex, DatasetId, RequestId
-from marketplace.wire import dictionary as wire
-from marketplace.wire.analysis import analysis_hash, parameters_hash
+from marketplace.vocabulary import Address, CustodianIndex, DatasetId, RequestId
 from marketplace.wire.canonical import JSON_LIMIT, canonical, parse
 from marketplace.wire.delivery import (
     DeliveryContext,
@@ -46,8 +45,6 @@ from ml.dp.noised import Noised
 LOCKS = 64
 """Requests are computed one at a time by lock, and so at most 64 at once; strangers' ids cost nothing."""
 
-ANALYSES: Mapping[bytes, Analysis[Any]] = {analysis_hash(name): a for name, a in CATALOGUE.items()}
-
 
 @dataclass(frozen=True)
 class Patience:
@@ -56,16 +53,6 @@ class Patience:
     turn_timeout: float
     turn_grace: float
     minimum_cohort: int
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A computation, checked against what the researcher paid for."""
-
-    analysis: Analysis[Any]
-    parameters: Any
-    document: Mapping[str, Any]
-    dictionary: wire.Dictionary
 
 
 class Gate:
@@ -96,24 +83,42 @@ class Gate:
             return [refusal.code]
         return []
 
-    def key(self, request: bytes) -> dict[str, Any]:
+    def key(
+        self,
+        request: bytes,
+        asker: Address,
+        parameters: Mapping[str, Any],
+        dictionary: Mapping[str, Any],
+    ) -> dict[str, Any]:
         """This gate's X25519 key for a sealed request, and its signature for the chain.
 
+        Without that key on chain no custodian turns, so what could never be answered is refused here:
+        the operator's bond is then not forfeit.
+
         Raises:
-            NotSealed, NotYetFinal, GateRefused, ...: see `drawn_request`.
+            NotSealed, NotYetFinal, GateRefused, ...: see `drawn_request`, `require_asked`.
         """
-        view, _ = drawn_request(self.chain, request, self.keys.signer.address)
+        view, cohort = drawn_request(self.chain, request, self.keys.signer.address)
+        require_operator(view, asker)
+        require_asked(
+            self.chain.request_terms(request),
+            self.chain.dictionary_of(cohort.dataset),
+            len(cohort.members),
+            parameters,
+            dictionary,
+        )
         public = self.keys.for_request(request, view.root).public
         struct = GateKey(request, view.root, public)
         market = self.chain.domain("ResearchMarket")
         signature = sign(struct, market, self.keys.signer.secret)
         return {"key": to_hex(public), "signature": to_hex(signature)}
 
-    def stage(self, request: bytes, records: Mapping[str, Ciphertext]) -> int:
+    def stage(self, request: bytes, asker: Address, records: Mapping[str, Ciphertext]) -> int:
         """Takes a page of ciphertexts ahead of `compute`. Returns how many members are held.
 
         Raises:
-            GateRefused (not_drawn): so that strangers cannot fill the memory. Refusal (staging_full).
+            GateRefused (not_drawn, not_the_operator): so that strangers neither fill the memory nor
+                choose who is counted. Refusal (staging_full).
         """
         for held in (*self.staging.requests(), request):
             view = self.chain.request(held)
@@ -121,39 +126,61 @@ class Gate:
                 self.staging.drop(held)
                 if held == request:
                     raise not_drawn()
+        require_operator(self.chain.request(request), asker)
         return self.staging.add(request, records)
 
     def compute(
         self,
         request: bytes,
+        asker: Address,
         parameters: Mapping[str, Any],
         dictionary: Mapping[str, Any],
         records: Mapping[str, Ciphertext],
     ) -> dict[str, Any]:
         """The answer to a request: noised, sealed to the researcher, signed; for ever the same.
 
-        On disk before it is answered. Noise that was drawn and not kept was seen by nobody.
+        On disk here, and noted by a quorum of custodians, before it is answered. Noise that was drawn
+        and not kept, or not noted, was seen by nobody.
 
         Raises:
-            GateRefused, QuorumMissing, Refusal (storage_full) and what `open_request` raises.
+            GateRefused, CiphertextWithheld, QuorumMissing, AnsweredBefore, Refusal (storage_full) and
+            what `open_request` raises.
         """
         with self._computing[request[-1] % LOCKS]:
             kept = self.journal.find(request)
-            if kept is None:
+            if kept is not None:
+                require_operator(self.chain.request(request), asker)
+            else:
                 kept = self.journal.keep_first(
-                    self._compute_first(request, parameters, dictionary, records)
+                    self._compute_first(request, asker, parameters, dictionary, records)
                 )
+            if not kept.registered:
+                self._register(kept)
             self.staging.drop(request)
             return _answer(kept)
+
+    def _register(self, kept: ComputationRow) -> None:
+        settlement = Settlement.from_json(parse(kept.settlement.encode(), limit=JSON_LIMIT))
+        register(
+            settlement,
+            kept.gate_signature,
+            self.chain.committee(settlement.epoch),
+            self.custodians,
+            self.chain.domain("ResearchMarket"),
+            timeout=self.patience.turn_timeout,
+        )
+        self.journal.mark_registered(kept.request)
 
     def _compute_first(
         self,
         request: bytes,
+        asker: Address,
         parameters: Mapping[str, Any],
         dictionary: Mapping[str, Any],
         records: Mapping[str, Ciphertext],
     ) -> ComputationRow:
         view, _ = drawn_request(self.chain, request, self.keys.signer.address)
+        require_operator(view, asker)
         secret = self.keys.for_request(request, view.root)
         opened = open_request(
             self.chain,
@@ -162,8 +189,11 @@ class Gate:
             secret.public,
             self.patience.minimum_cohort,
         )
-        asked = _require_asked(opened, parameters, dictionary)
+        members = len(opened.cohort.members)
+        asked = require_asked(opened.terms, opened.dictionary_hash, members, parameters, dictionary)
         ciphertexts = {**self.staging.get(request), **records}
+        opener = self._opener(opened, asked)
+        require_delivered(self.chain, opener, opened.stored, ciphertexts)
         turns, faults = self._turns(request, opened)
         table, turns, faults = self._open(opened, asked, ciphertexts, turns, faults)
         noised = asked.analysis.run(asked.parameters, table, opened.terms.cost)
@@ -201,6 +231,15 @@ class Gate:
             raise missing(committee.quorum, len(turns), faults)
         return turns, faults
 
+    def _opener(self, opened: OpenRequest, asked: Asked) -> Opener:
+        return Opener(
+            chain_id=self.chain.chain_id,
+            registry=self.chain.manifest.address("DatasetRegistry"),
+            dataset=DatasetId(opened.cohort.dataset),
+            dictionary=asked.dictionary,
+            quorum=opened.committee.quorum,
+        )
+
     def _open(
         self,
         opened: OpenRequest,
@@ -210,13 +249,7 @@ class Gate:
         faults: list[Fault],
     ) -> tuple[Any, list[Turn], list[Fault]]:
         quorum = opened.committee.quorum
-        opener = Opener(
-            chain_id=self.chain.chain_id,
-            registry=self.chain.manifest.address("DatasetRegistry"),
-            dataset=DatasetId(opened.cohort.dataset),
-            dictionary=asked.dictionary,
-            quorum=quorum,
-        )
+        opener = self._opener(opened, asked)
         result: Opened = opener.open_all(opened.stored, ciphertexts, turns)
         good = [turn for turn in turns if turn.place not in result.wrong]
         faults = [*faults, *(Fault(place, "wrong_share") for place in sorted(result.wrong))]
@@ -265,37 +298,6 @@ class Gate:
             gate_signature=sign(settlement, market, self.keys.signer.secret),
             turns=canonical(notes).decode(),
         )
-
-
-def _require_asked(
-    opened: OpenRequest, parameters: Mapping[str, Any], document: Mapping[str, Any]
-) -> Asked:
-    """What is computed is what was paid for, on the dictionary that the dataset was published with.
-
-    Raises:
-        GateRefused (wrong-dictionary, unknown-analysis, wrong-parameters), BadDictionary,
-        BadParameter.
-    """
-    dictionary = wire.from_json(document)
-    if dictionary.hash() != opened.dictionary_hash:
-        raise _mismatch("dictionary", "The data dictionary is not the published one.")
-    analysis = ANALYSES.get(opened.terms.analysis)
-    if analysis is None:
-        raise _mismatch("analysis", "The request's analysis is not in this gate's catalogue.")
-    checked = analysis.parse(parameters, variables_of(dictionary))
-    written = analysis.canonical(checked)
-    if parameters_hash(written) != opened.terms.parameters:
-        raise _mismatch("parameters", "The parameters are not those that the request names.")
-    return Asked(analysis, checked, json.loads(written), dictionary)
-
-
-def _mismatch(field: str, message: str) -> GateRefused:
-    return GateRefused(
-        code=f"wrong_{field}",
-        message=message,
-        remedy=f"Send the {field} of this very request, unchanged.",
-        field=field,
-    )
 
 
 def _answer(row: ComputationRow) -> dict[str, Any]:

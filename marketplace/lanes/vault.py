@@ -16,11 +16,10 @@ from marketplace.errors import Refusal
 from marketplace.peers import Peer
 from marketplace.records import RecordStore
 from marketplace.stages import Computed, Sealed
+from marketplace.wire.delivery import MOST_RESULT
 from marketplace.wire.dictionary import Dictionary
 from marketplace.wire.http import binary_field, hash_field, hex_field, to_base64, to_hex
 
-MOST_RESULT = 100_000
-"""Bytes of a sealed result: it travels in a transaction, which nodes bound at 128 KB."""
 MOST_SIGNATURE = 4_096
 RECORDS_PER_PAGE = 500
 """Ciphertexts sent to the gate at once: a few hundred kilobytes."""
@@ -52,9 +51,12 @@ class Vault:
             )
         return peer
 
-    def key(self, sealed: Sealed) -> tuple[bytes, bytes]:
+    def key(
+        self, sealed: Sealed, parameters: Mapping[str, Any], dictionary: Dictionary
+    ) -> tuple[bytes, bytes]:
         """The gate's X25519 key for this request, and its signature over it."""
-        answer = self.gate(sealed.gate).post("/keys", {"request": to_hex(sealed.request)})
+        body = _asked(sealed, parameters, dictionary)
+        answer = self.gate(sealed.gate).post("/keys", body)
         return hash_field(answer.get("key"), "key"), hex_field(
             answer.get("signature"), "signature", MOST_SIGNATURE
         )
@@ -66,17 +68,15 @@ class Vault:
 
         Returns:
             The gate's answer, and the custodians' signed journal heads to anchor.
+
+        Raises:
+            GateUnknown, PeerUnreachable, Refusal: the gate's own, or `gate_answer_unreadable`.
         """
         gate = self.gate(sealed.gate)
         request = to_hex(sealed.request)
         for page in self._pages(sealed):
             gate.post(f"/computations/{request}/records", {"records": page})
-        body = {
-            "request": request,
-            "parameters": dict(parameters),
-            "dictionary": json.loads(dictionary.to_bytes()),
-        }
-        answer = gate.post("/computations", body)
+        answer = gate.post("/computations", _asked(sealed, parameters, dictionary))
         settlement = answer.get("settlement")
         if not isinstance(settlement, dict):
             raise _unreadable("settlement")
@@ -86,13 +86,10 @@ class Vault:
             binary_field(answer.get("sealed_result"), "sealed_result", MOST_RESULT),
             hex_field(answer.get("gate_signature"), "gate_signature", MOST_SIGNATURE),
         )
-        return computed, [
-            {"place": turn["place"], "epoch": sealed.epoch, **turn["journal"]}
-            for turn in answer.get("turns", [])
-        ]
+        return computed, _heads(answer.get("turns", []), sealed.epoch)
 
     def _pages(self, sealed: Sealed) -> Sequence[list[dict[str, Any]]]:
-        """The cohort's ciphertexts in cohort order. One that is missing here counts as null there."""
+        """The cohort's ciphertexts in cohort order. The gate refuses to compute without one."""
         cohort = self.chain.sealed_cohort(sealed.request)
         patients = [member.patient for member in cohort.members]
         stored = self.chain.commitments_of(cohort.dataset, patients, cohort.seal_block)
@@ -107,6 +104,21 @@ class Vault:
             entries[start : start + RECORDS_PER_PAGE]
             for start in range(0, len(entries), RECORDS_PER_PAGE)
         ]
+
+
+def _asked(sealed: Sealed, parameters: Mapping[str, Any], dictionary: Dictionary) -> dict[str, Any]:
+    return {
+        "request": to_hex(sealed.request),
+        "parameters": dict(parameters),
+        "dictionary": json.loads(dictionary.to_bytes()),
+    }
+
+
+def _heads(turns: Any, epoch: int) -> list[Any]:
+    try:
+        return [{"place": turn["place"], "epoch": epoch, **turn["journal"]} for turn in turns]
+    except (KeyError, TypeError):
+        raise _unreadable("turns") from None
 
 
 def _unreadable(field: str) -> Refusal:

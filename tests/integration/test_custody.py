@@ -1,30 +1,50 @@
 """Custodians and gate over HTTP, on a real chain; processes where the rule is about processes."""
 
 import base64
+import itertools
+import json
 import shutil
-from collections.abc import Iterator
-from contextlib import ExitStack
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from decimal import Decimal
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 
+import flask
 import httpx
 import pytest
 from eth_account import Account
 from eth_utils.crypto import keccak
+from sqlalchemy import delete
 
-from marketplace.chain.deploy import CommitteeSeat, open_epoch
+from marketplace.analyses import CATALOGUE, ReleaseKind
+from marketplace.analyses.variables import variables_of
 from marketplace.custodian import keys as custodian_keys
 from marketplace.custodian.journal import Journal, JournalBehind
 from marketplace.custodian.main import build
-from marketplace.custodian.rewrap import rewrap
+from marketplace.custodian.server import LARGEST_DEPOSITS, MOST_DEPOSITS
 from marketplace.errors import Refusal
-from marketplace.wire.canonical import canonical, parse
+from marketplace.gate.journal import Journal as GateJournal
+from marketplace.gate.models import ComputationRow
+from marketplace.lanes.vault import Vault
+from marketplace.peers import Peer
+from marketplace.records import RecordStore
+from marketplace.stages import Sealed
+from marketplace.store.database import open_database
+from marketplace.wire import dictionary as wire
+from marketplace.wire.analysis import parameters_hash
+from marketplace.wire.auth import Voice
+from marketplace.wire.canonical import canonical
 from marketplace.wire.http import to_base64, to_hex
 from marketplace.wire.http_client import PeerUnreachable, post
+from marketplace.wire.sqlite import transaction
 from marketplace.wire.structs import (
     Erasure,
+    GateKey,
     Revocation,
     Settlement,
     TurnCertificate,
@@ -37,8 +57,10 @@ from tests.support.custody_world import (
     PARAMETERS,
     CustodyWorld,
     Process,
+    asked_body,
     ciphertext_json,
     custody_world,
+    served,
     served_custodian,
     served_gate,
 )
@@ -84,7 +106,7 @@ def everyone(world: CustodyWorld) -> list[str]:
 
 def compute(world: CustodyWorld, gate: str, request: bytes, **changes: Any) -> dict[str, Any]:
     body = world.computation_body(request, everyone(world)) | changes
-    return post(gate, "/computations", body, timeout=120)
+    return world.ask_gate(gate, "/computations", body)
 
 
 def settle_at(url: str, answer: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -147,9 +169,66 @@ def test_no_turn_for_an_analysis_that_is_not_known(
 ) -> None:
     terms = world.mean_terms("unknown", analysis="everything.v1")
     request = world.seal_request("unknown", terms)
-    world.record_key(request, post(gate, "/keys", {"request": to_hex(request)}, timeout=60))
+    refused("wrong_analysis", world.gate_key, gate, request)
+    world.record_key(request, careless_key(world, request))
     refused("unknown_analysis", turn_at, urls[0], request)
     refused("wrong_analysis", compute, world, gate, request)
+
+
+def careless_key(world: CustodyWorld, request: bytes) -> dict[str, str]:
+    """What a gate that checks nothing would give out."""
+    keys, root = world.gate([]).keys, world.chain.request(request).root
+    struct = GateKey(request, root, keys.for_request(request, root).public)
+    signature = sign(struct, world.chain.domain("ResearchMarket"), keys.signer.secret)
+    return {"key": to_hex(struct.key), "signature": to_hex(signature)}
+
+
+def test_no_key_and_no_turn_for_another_kind_of_release_than_patients_allowed(
+    world: CustodyWorld, urls: list[str], gate: str
+) -> None:
+    """The chain only sees the kind that the terms state."""
+    terms = replace(world.mean_terms("kind"), release_kind=int(ReleaseKind.TABLE))
+    request = world.seal_request("kind", terms)
+    refused("wrong_release_kind", world.gate_key, gate, request)
+    world.record_key(request, careless_key(world, request))
+    refused("wrong_release_kind", turn_at, urls[0], request)
+    refused("wrong_release_kind", compute, world, gate, request)
+
+
+def test_no_key_for_what_the_gate_could_never_answer(world: CustodyWorld, gate: str) -> None:
+    """With the keys turned, an answer that cannot come would cost the operator its bond."""
+    quantile = CATALOGUE["quantile.v1"]
+    asked = {"variable": "systolic", "level": "0.5"}
+    written = quantile.canonical(quantile.parse(asked, variables_of(world.dictionary)))
+    terms = replace(
+        world.mean_terms("dear"),
+        analysis=quantile.analysis_hash(),
+        release_kind=int(quantile.release_kind),
+        parameters=parameters_hash(written),
+        cost=19,  # nano-rho; the mechanism cannot spend less than 20
+    )
+    request = world.seal_request("dear", terms)
+    body = asked_body(request) | {"parameters": asked}
+    assert refused("bad_parameter", world.ask_gate, gate, "/keys", body).field == "cost"
+
+
+def test_a_gate_serves_only_the_operator_that_froze_the_request(
+    world: CustodyWorld, gate: str, keyed: bytes
+) -> None:
+    stranger, domain = account("stranger"), world.manifest.api_domain
+    own = Voice(stranger, stranger.address, domain)
+    forged = Voice(stranger, world.voice.address, domain)
+    routes: list[tuple[str, dict[str, Any]]] = [
+        ("/keys", asked_body(keyed)),
+        (f"/computations/{to_hex(keyed)}/records", {"records": []}),
+        ("/computations", world.computation_body(keyed, everyone(world))),
+    ]
+    first = compute(world, gate, keyed)
+    for path, body in routes:
+        refused("unauthenticated", post, gate, path, body, timeout=60)
+        refused("not_the_operator", post, gate, path, body, timeout=60, voice=own)
+        refused("bad_signature", post, gate, path, body, timeout=60, voice=forged)
+    assert compute(world, gate, keyed) == first
 
 
 def test_no_turn_for_a_cohort_under_the_custodians_own_floor(
@@ -197,9 +276,10 @@ def gate_key(world: CustodyWorld) -> bytes:
 def test_no_settlement_with_a_field_that_is_not_the_chains(
     world: CustodyWorld, urls: list[str], gate: str, field: str
 ) -> None:
-    request = world.seal_request("settlement " + field)
-    world.record_key(request, post(gate, "/keys", {"request": to_hex(request)}, timeout=60))
-    answer = compute(world, gate, request)
+    request = world.keyed_request("settlement " + field, gate)
+    with served_gate(world.gate(urls[:2])) as two:
+        answer = compute(world, two, request)
+    turn_at(urls[2], request)  # and has noted no answer yet
     wrong = {"epoch": 9, "lane": 2, "schema": 2, "gate": world.sender.address}
     document = answer["settlement"] | {field: wrong.get(field, to_hex(b"\7" * 32))}
     changed = Settlement.from_json(document)
@@ -207,7 +287,7 @@ def test_no_settlement_with_a_field_that_is_not_the_chains(
     found = refused(
         "settlement_mismatch",
         settle_at,
-        urls[0],
+        urls[2],
         answer,
         settlement=document,
         gate_signature=signature,
@@ -218,8 +298,8 @@ def test_no_settlement_with_a_field_that_is_not_the_chains(
         world.chain.domain("ResearchMarket"),
         account("stranger"),
     )
-    refused("bad_signature", settle_at, urls[0], answer, gate_signature=to_hex(stranger))
-    refused("settlement_mismatch", settle_at, urls[0], answer, sealed_result=to_base64(b"other"))
+    refused("bad_signature", settle_at, urls[2], answer, gate_signature=to_hex(stranger))
+    refused("settlement_mismatch", settle_at, urls[2], answer, sealed_result=to_base64(b"other"))
 
 
 @pytest.mark.parametrize(
@@ -238,22 +318,132 @@ def test_what_was_not_paid_for_is_not_computed(
     refused(code, compute, world, gate, keyed, **change)
 
 
-def test_records_may_come_in_pages_and_missing_ones_are_null(
-    world: CustodyWorld, gate: str, keyed: bytes
+def test_records_may_come_in_pages_and_none_may_be_missing_or_another(
+    world: CustodyWorld, urls: list[str], gate: str, keyed: bytes
 ) -> None:
     patients = everyone(world)
-    pages = [patients[:2], patients[2:3]]
-    for page in pages:
-        records = [ciphertext_json(each, world.records[each]) for each in page]
-        path = f"/computations/{to_hex(keyed)}/records"
-        held = post(gate, path, {"records": records}, timeout=60)["held"]
-    assert held == 3
     body = {"request": to_hex(keyed), "parameters": PARAMETERS, "dictionary": DICTIONARY}
-    answer = post(gate, "/computations", body, timeout=120)
+    bent = ciphertext_json(patients[-1], world.records[patients[0]])  # another member's
+    pages = [
+        [ciphertext_json(each, world.records[each]) for each in patients[:2]],
+        [ciphertext_json(each, world.records[each]) for each in patients[2:-1]],
+        [bent],
+        [ciphertext_json(patients[-1], world.records[patients[-1]])],
+    ]
+    for page, withheld in zip(pages, (len(patients) - 2, 1, 1, 0), strict=True):
+        path = f"/computations/{to_hex(keyed)}/records"
+        held = world.ask_gate(gate, path, {"records": page})["held"]
+        if withheld:
+            found = refused("ciphertext_withheld", world.ask_gate, gate, "/computations", body)
+            assert f"{withheld} of {len(patients)}" in found.message
+    assert held == len(patients)
+    # Nobody was asked to turn for an answer that the operator bent.
+    assert all(world.custodian(place).journal.turn(keyed) is None for place in range(3))
+    answer = world.ask_gate(gate, "/computations", body)
     sealed = base64.b64decode(answer["sealed_result"])
     assert world.open_result(keyed, sealed).document["cohort_size"] == len(NAMES)
     stranger = f"/computations/{to_hex(bytes(32))}/records"
-    refused("not_drawn", post, gate, stranger, {"records": []}, timeout=60)
+    refused("not_drawn", world.ask_gate, gate, stranger, {"records": []})
+
+
+# --- one answer, whatever a gate forgets
+
+
+def test_a_gate_restored_from_a_backup_lets_no_second_draw_out(
+    world: CustodyWorld, urls: list[str], gate: str, keyed: bytes, tmp_path: Path
+) -> None:
+    backup = tmp_path / "restored"
+    shutil.copytree(world.data("gate"), backup)
+    answer = compute(world, gate, keyed)
+    restored = world.gate(urls, data=backup)
+    with served_gate(restored) as url:
+        refused("answered_before", compute, world, url, keyed)
+        refused("answered_before", compute, world, url, keyed)
+    second = restored.journal.find(keyed)
+    assert second is not None
+    assert (
+        to_base64(second.sealed_result) != answer["sealed_result"]
+    )  # it was drawn, and stays inside
+    assert compute(world, gate, keyed) == answer
+    assert [settle_at(url, answer)["place"] for url in urls] == [0, 1, 2]
+
+
+def test_no_answer_leaves_before_a_quorum_of_custodians_has_noted_it(
+    world: CustodyWorld, urls: list[str], gate: str, keyed: bytes
+) -> None:
+    with (
+        served(turning_only(urls[0])) as first,
+        served(turning_only(urls[1])) as second,
+        served_gate(world.gate([first, second, urls[2]])) as url,
+    ):
+        found = refused("quorum_missing", compute, world, url, keyed)
+    assert "1 of 2" in found.message
+    kept = world.gate([]).journal.find(keyed)
+    assert kept is not None
+    answer = compute(world, gate, keyed)  # the custodians are back: the kept answer goes out
+    assert answer["sealed_result"] == to_base64(kept.sealed_result)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "field"),
+    [
+        ({"settlement": None}, "gate_answer_unreadable", "settlement"),
+        ({"settlement": [1]}, "gate_answer_unreadable", "settlement"),
+        ({"sealed_result": "?"}, "bad_parameter", "sealed_result"),
+        ({"gate_signature": 7}, "bad_parameter", "gate_signature"),
+        ({"turns": None}, "gate_answer_unreadable", "turns"),
+        ({"turns": [1]}, "gate_answer_unreadable", "turns"),
+        ({"turns": [{"place": 0}]}, "gate_answer_unreadable", "turns"),
+    ],
+)
+def test_a_gate_that_answers_nonsense_is_refused_by_the_operator(
+    vault: Vault,
+    sealed: Sealed,
+    world: CustodyWorld,
+    changes: dict[str, Any],
+    code: str,
+    field: str,
+) -> None:
+    answer = {"settlement": {}, "sealed_result": "", "gate_signature": "0x", "turns": []}
+    with answering({**answer, **changes}) as url:
+        asked = replace(vault, gates={sealed.gate.lower(): Peer("gate", url)})
+        found = refused(code, asked.compute, sealed, PARAMETERS, world.dictionary)
+    assert found.field == field
+    assert found.remedy
+
+
+@pytest.fixture(scope="module")
+def sealed(world: CustodyWorld, gate: str) -> Sealed:
+    request = world.keyed_request("nonsense", gate)
+    view = world.chain.request(request)
+    return Sealed(request, view.root, view.members, view.epoch, view.gate)
+
+
+@pytest.fixture(scope="module")
+def vault(world: CustodyWorld) -> Iterator[Vault]:
+    database = open_database(f"sqlite:///{world.data('operator.sqlite')}")
+    yield Vault(world.chain, {}, RecordStore(world.data("records").as_uri(), database))
+    database.engine.dispose()
+
+
+@contextmanager
+def answering(document: dict[str, Any]) -> Iterator[str]:
+    """A gate that answers every computation with this."""
+    app = flask.Flask("nonsense")
+    app.add_url_rule("/computations", "c", lambda: flask.jsonify(document), methods=["POST"])
+    with served(app) as url:
+        yield url
+
+
+def turning_only(target: str) -> flask.Flask:
+    """A custodian that dies between its turn and the answer."""
+    app = flask.Flask("turning")
+
+    @app.post("/turns")
+    def turn() -> Any:
+        return flask.jsonify(post(target, "/turns", flask.request.get_json(), timeout=60))
+
+    return app
 
 
 # --- storage
@@ -284,13 +474,47 @@ def test_a_share_that_the_chain_or_the_dealer_contradicts_is_refused(
     refused("record_unreadable", post, urls[0], "/shares", mine | {"record": other}, timeout=60)
 
 
-def test_bodies_are_bounded_and_errors_say_what_to_do(urls: list[str], gate: str) -> None:
-    for url, size in ((urls[0], 300_000), (gate, 17_000_000)):
-        answer = httpx.post(url + "/keys", content=b"x" * size, timeout=30)
-        assert answer.status_code in (404, 413)
-        answer = httpx.post(f"{url}/turns" if url != gate else f"{url}/keys", content=b"x" * size)
-        assert answer.status_code == 413
-        assert answer.headers["content-type"] == "application/problem+json"
+def test_no_share_is_acknowledged_before_an_operator_answers_for_the_ciphertext(
+    world: CustodyWorld, urls: list[str]
+) -> None:
+    """Else a patient who uploads nothing would be paid, and would hold up every request."""
+    newcomer = account("never uploaded").address
+    world.seal_record(newcomer, VALUES[0])
+    world.attest([newcomer])
+    body = world.deposit_body(newcomer, 0)
+    bare = {key: value for key, value in body.items() if key != "held"}
+    refused("ciphertext_not_held", post, urls[0], "/shares", bare, timeout=60)
+    stranger = world.held(newcomer, bytes(account("stranger").key))
+    refused("ciphertext_not_held", post, urls[0], "/shares", body | {"held": stranger}, timeout=60)
+    other = world.held(everyone(world)[0], world.operator)
+    refused("bad_signature", post, urls[0], "/shares", body | {"held": other}, timeout=60)
+    assert post(urls[0], "/shares", body, timeout=60)["place"] == 0
+    del world.records[newcomer]
+
+
+def test_no_share_of_a_record_sealed_for_another_dictionary_is_acknowledged(
+    world: CustodyWorld, urls: list[str]
+) -> None:
+    newcomer = account("another dictionary").address
+    true = world.dictionary
+    world.dictionary = wire.from_json({**DICTIONARY, "version": 2})
+    world.seal_record(newcomer, VALUES[0])
+    world.dictionary = true
+    world.attest([newcomer])
+    body = world.deposit_body(newcomer, 0)
+    del world.records[newcomer]
+    refused("wrong_dictionary", post, urls[0], "/shares", body, timeout=60)
+
+
+def test_bodies_are_bounded_and_errors_say_what_to_do(
+    world: CustodyWorld, urls: list[str], gate: str
+) -> None:
+    answer = httpx.post(f"{urls[0]}/turns", content=b"x" * 300_000)
+    assert answer.status_code == 413
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert httpx.post(f"{gate}/keys", content=b"x" * 17_000_000, timeout=30).status_code == 401
+    large = {"request": "x" * 17_000_000}
+    refused("body_too_large", world.ask_gate, gate, "/keys", large)
     answer = httpx.post(urls[0] + "/turns", content=b'{"request":"0x00"}')
     assert answer.status_code == 400
     assert {"type", "title", "status", "detail", "code", "remedy", "field"} == set(answer.json())
@@ -299,6 +523,46 @@ def test_bodies_are_bounded_and_errors_say_what_to_do(urls: list[str], gate: str
         assert answer.status_code == 400
         assert answer.json()["code"] in ("malformed_json", "bad_parameter")
     assert httpx.get(urls[0] + "/nowhere").json()["code"] == "no_such_route"
+
+
+def test_a_custodians_process_takes_the_largest_upload_and_refuses_a_larger_one_unread(
+    world: CustodyWorld, tmp_path: Path
+) -> None:
+    custodian = Process("custodian", world.custodian_config(0), tmp_path)
+    good = world.deposit_body(everyone(world)[0], 0)
+    answer = httpx.post(custodian.url + "/deposits", content=padded(good), timeout=120)
+    assert answer.status_code == 200, answer.text
+    first, *others = answer.json()["outcomes"]
+    assert first["place"] == 0
+    assert {each["code"] for each in others} == {"bad_parameter"}
+    for claim in (LARGEST_DEPOSITS + 1, 10 * 2**30):
+        found = claimed(custodian.url, "/deposits", claim)
+        assert (found.pop("status"), found.pop("code")) == (413, "body_too_large")
+        assert found.pop("field") == "body"
+        assert "Send less" in found.pop("remedy")
+        assert set(found) == {"type", "title", "detail"}
+    assert claimed(custodian.url, "/" + "x" * 300_000, 0)["code"] == "headers_too_large"
+    assert custodian.stop() == 0
+
+
+def padded(good: dict[str, Any]) -> bytes:
+    """One good deposit and many that are none, of the largest size that the route takes."""
+    listed = [good, *["x" * 8_000] * (MOST_DEPOSITS - 2)]
+    room = LARGEST_DEPOSITS - len(canonical({"deposits": [*listed, ""]}))
+    return canonical({"deposits": [*listed, "x" * room]})
+
+
+def claimed(url: str, path: str, length: int) -> dict[str, Any]:
+    """The problem document that a mere header is answered with, over a socket."""
+    where = httpx.URL(url)
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
+    with socket.create_connection((where.host, where.port or 0), timeout=60) as connection:
+        connection.sendall(head.encode())
+        with HTTPResponse(connection) as response:
+            response.begin()
+            assert response.getheader("content-type") == "application/problem+json"
+            found: dict[str, Any] = json.loads(response.read())
+    return found
 
 
 # --- what patients can always do
@@ -348,14 +612,14 @@ def test_sigkill_and_restart_change_no_byte_of_a_turn_or_an_answer(
     custodian = Process("custodian", world.custodian_config(0), tmp_path)
     gate = Process("gate", world.gate_config([custodian.url, *urls[1:]]), tmp_path)
     request = world.keyed_request("sigkill", gate.url)
-    key = post(gate.url, "/keys", {"request": to_hex(request)}, timeout=60)
+    key = world.gate_key(gate.url, request)
     turn = turn_at(custodian.url, request)
     custodian.kill()
     custodian.start()
     assert turn_at(custodian.url, request) == turn
     gate.kill()
     gate = Process("gate", world.gate_config([custodian.url, *urls[1:]]), tmp_path)
-    assert post(gate.url, "/keys", {"request": to_hex(request)}, timeout=60) == key
+    assert world.gate_key(gate.url, request) == key
     answer = compute(world, gate.url, request)
     gate.kill()
     gate.start()
@@ -394,6 +658,47 @@ def test_a_full_disk_refuses_a_turn_and_releases_nothing(world: CustodyWorld, ke
     assert full.journal.turn(keyed) is None
     with served_custodian(world.custodian(1)) as url:
         assert turn_at(url, keyed)["place"] == 1
+
+
+def test_a_gate_with_a_full_disk_answers_nothing_and_later_one_answer(
+    world: CustodyWorld, urls: list[str], gate: str, keyed: bytes
+) -> None:
+    full = world.gate(urls, max_pages=1)  # SQLite takes what the file has for the least
+    fill_gate(full.journal)
+    with served_gate(full) as url:
+        found = refused("storage_full", compute, world, url, keyed)
+    assert "Free disk space" in found.remedy
+    assert full.journal.find(keyed) is None
+    with transaction(full.journal.engine) as session:
+        session.execute(delete(ComputationRow).where(ComputationRow.gate_signature == FILLER))
+    with served_gate(world.gate(urls)) as url:
+        answer = compute(world, url, keyed)
+        assert compute(world, url, keyed) == answer
+    # Whoever had noted another answer before would sign no second one.
+    assert [settle_at(url, answer)["place"] for url in urls] == [0, 1, 2]
+
+
+FILLER = b"filler"
+
+
+def fill_gate(journal: GateJournal) -> None:
+    """Answers, smaller and smaller, until none fits any more."""
+    numbers = itertools.count()
+
+    def add_until_full(size: int) -> None:
+        while True:
+            request = next(numbers).to_bytes(32, "big")
+            row = ComputationRow(
+                request=request,
+                settlement="x" * size,
+                sealed_result=b"",
+                gate_signature=FILLER,
+                turns="",
+            )
+            journal.keep_first(row)
+
+    for size in (3000, 100, 1):
+        refused("storage_full", add_until_full, size)
 
 
 def fill(journal: Journal) -> None:
@@ -442,37 +747,54 @@ def test_an_erased_share_is_gone_also_from_a_restored_backup(
     restored.watch.catch_up()  # even a backup that was never anchored learns of it from the chain
     assert not holds(backup)
     refused("record_erased", post, urls[2], "/shares", deposit, timeout=60)
-    answer = compute(world, gate, keyed)
-    assert answer["faults"] == []
     del world.records[patient.address]
+    answer = compute(world, gate, keyed)  # its ciphertext may be gone too: it counts as null
+    assert answer["faults"] == []
 
 
-def test_shares_go_over_to_the_next_epochs_key_and_open_as_before(
-    world: CustodyWorld, urls: list[str], gate: str
+def test_a_restored_custodian_destroys_what_was_erased_before_anybody_asks_it(
+    world: CustodyWorld, urls: list[str], tmp_path: Path
 ) -> None:
-    seats = []
-    for place in range(3):
-        made = custodian_keys.create(world.data(f"custodian{place}"), 2)
-        seats.append(CommitteeSeat(made["signer"], bytes.fromhex(made["x25519"][2:])))
-    successor = custodian_keys.create(world.data("successor"), 2)
-    seats[1] = CommitteeSeat(successor["signer"], bytes.fromhex(successor["x25519"][2:]))
-    epoch = open_epoch(world.sender, seats, 2, world.chain.committee().gates)
-    old = world.custodian(1)
-    lines = list(rewrap(world.chain, old.journal, old.vault, epoch))
-    height = old.journal.head().height
-    assert len(lines) == len(list(rewrap(world.chain, old.journal, old.vault, epoch)))
-    assert old.journal.head().height == height
-    with served_custodian(world.custodian(1, data=world.data("successor"))) as heir:
-        for line in lines:
-            given = post(heir, "/shares", parse(line, limit=100_000), timeout=60)
-            assert given["receipt"]["epoch"] == epoch
-            assert canonical(parse(line, limit=100_000)) == line
-        refused("wrong_epoch", post, urls[1], "/shares", parse(lines[0], limit=9**9), timeout=60)
-        request = world.keyed_request("rotated", gate)
-        with served_gate(world.gate([urls[0], heir])) as new_gate:
-            answer = compute(world, new_gate, request)
-    assert [turn["place"] for turn in answer["turns"]] == [0, 1]
-    assert {fault["place"]: fault["code"] for fault in answer["faults"]} == {2: "peer_unreachable"}
+    patient = world.enrol_sealed(urls, ["erases too"], [VALUES[3]])[0]
+    commitment = world.records.pop(patient.address).commitment
+    backup = tmp_path / "backup"
+    shutil.copytree(world.data("custodian1"), backup)
+    world.erase(patient)
+    restored = world.custodian(1, data=backup)
+    assert restored.journal.share(commitment) is not None
+    process = Process("custodian", world.custodian_config(1, data=backup), tmp_path)
+    try:
+        wait_until(lambda: restored.journal.is_erased(commitment))
+    finally:
+        assert process.stop() == 0
+    assert restored.journal.share(commitment) is None
+
+
+def test_an_erasure_that_becomes_final_late_spares_the_record_that_came_after_it(
+    world: CustodyWorld, urls: list[str]
+) -> None:
+    patient = world.enrol_sealed(urls, ["comes back"], [VALUES[3]])[0]
+    erased = world.records[patient.address].commitment
+    late = world.custodian(2, confirmations=5)  # sees as final what is five blocks old
+    world.erase(patient)
+    world.seal_record(patient.address, VALUES[4], version=2)
+    world.attest([patient.address], version=2)
+    with served_custodian(late) as url:
+        body = world.deposit_body(patient.address, 2)
+        assert post(url, "/shares", body, timeout=60)["receipt"]["version"] == 2
+    fresh = world.records.pop(patient.address).commitment
+    for _ in range(6):
+        world.tick()
+    late.watch.catch_up()
+    assert late.journal.is_erased(erased)
+    assert late.journal.share(fresh) is not None
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 120.0) -> None:
+    until = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < until, "in vain"
+        time.sleep(0.1)
 
 
 def test_a_peer_that_is_not_there_is_a_refusal() -> None:

@@ -37,13 +37,17 @@ from marketplace.vocabulary import DatasetId as Dataset
 from marketplace.wire import dictionary as wire
 from marketplace.wire import hpke
 from marketplace.wire.analysis import analysis_hash, parameters_hash
+from marketplace.wire.auth import Voice
+from marketplace.wire.custody import Holding
 from marketplace.wire.delivery import DeliveryContext, Opened, open_result
 from marketplace.wire.header import RecordHeader
 from marketplace.wire.http import to_base64, to_hex
 from marketplace.wire.http_client import post
+from marketplace.wire.keyfiles import Signer
 from marketplace.wire.record import RecordContext, SealedRecord
 from marketplace.wire.structs import (
     Erasure,
+    GateKey,
     RecordAttestation,
     RequestTerms,
     StorageReceipt,
@@ -88,6 +92,7 @@ class CustodyWorld(World):
 
     folder: Path = Path()
     node_url: str = ""
+    operator: bytes = field(default=b"", repr=False)
     dictionary: wire.Dictionary = field(default_factory=lambda: wire.from_json(DICTIONARY))
     researcher_key: hpke.SecretKey = field(default_factory=hpke.generate)
     records: dict[str, SealedRecord] = field(default_factory=dict)
@@ -173,7 +178,14 @@ class CustodyWorld(World):
         return {
             "record": RecordHeader.of(sealed).to_json(),
             "share": {"index": share.index, "envelope": to_base64(share.envelope)},
+            "held": self.held(patient, self.operator),
         }
+
+    def held(self, patient: str, operator: bytes) -> dict[str, str]:
+        """An operator's word that it holds a patient's ciphertext."""
+        holding = Holding(self.dataset, patient, self.records[patient].commitment)
+        signature = sign(holding, self.chain.domain("ResearchMarket"), operator)
+        return {"operator": Signer.of(operator).address, "signature": to_hex(signature)}
 
     def confirm(self, answers: Mapping[str, list[dict[str, Any]]]) -> None:
         calls = []
@@ -228,6 +240,21 @@ class CustodyWorld(World):
         self.sender.send("ResearchMarket", "drawGate", request)
         return request
 
+    @property
+    def voice(self) -> Voice:
+        """The operator's: the account that freezes."""
+        return Voice(self.operator, self.sender.address, self.manifest.api_domain)
+
+    def ask_gate(
+        self, url: str, path: str, body: Mapping[str, Any], timeout: float = 120
+    ) -> dict[str, Any]:
+        """Posts to a gate as the operator."""
+        return post(url, path, body, timeout=timeout, voice=self.voice)
+
+    def gate_key(self, url: str, request: bytes) -> dict[str, Any]:
+        """A gate's key for a request, as the operator asks for it."""
+        return self.ask_gate(url, "/keys", asked_body(request))
+
     def record_key(self, request: bytes, answer: Mapping[str, Any]) -> None:
         key, signature = (bytes.fromhex(answer[name][2:]) for name in ("key", "signature"))
         self.sender.send("ResearchMarket", "recordGateKey", request, key, signature)
@@ -235,16 +262,12 @@ class CustodyWorld(World):
     def keyed_request(self, salt: str, gate_url: str) -> bytes:
         """Sealed, and with the gate's key on chain."""
         request = self.seal_request(salt)
-        self.record_key(request, post(gate_url, "/keys", {"request": to_hex(request)}, timeout=60))
+        self.record_key(request, self.gate_key(gate_url, request))
         return request
 
     def computation_body(self, request: bytes, patients: Sequence[str]) -> dict[str, Any]:
-        return {
-            "request": to_hex(request),
-            "parameters": PARAMETERS,
-            "dictionary": DICTIONARY,
-            "records": [ciphertext_json(each, self.records[each]) for each in patients],
-        }
+        records = [ciphertext_json(each, self.records[each]) for each in patients]
+        return {**asked_body(request), "records": records}
 
     def open_result(self, request: bytes, sealed: bytes) -> Opened:
         context = DeliveryContext(self.chain.chain_id, self.manifest.market, request)  # type: ignore[arg-type]
@@ -285,6 +308,10 @@ class CustodyWorld(World):
         return build_gate(self.gate_config(urls, **changes))
 
 
+def asked_body(request: bytes) -> dict[str, Any]:
+    return {"request": to_hex(request), "parameters": PARAMETERS, "dictionary": DICTIONARY}
+
+
 def ciphertext_json(patient: str, sealed: SealedRecord) -> dict[str, Any]:
     return {
         "patient": patient,
@@ -309,7 +336,7 @@ def custody_world(node: RunningNode, folder: Path) -> CustodyWorld:
     manifest = deploy(node.url, node.funded_key, settings)
     chain = Chain(node.url, manifest)
     sender = Sender(chain, node.funded_key)
-    world = CustodyWorld(chain, sender, folder=folder, node_url=node.url)
+    world = CustodyWorld(chain, sender, folder=folder, node_url=node.url, operator=node.funded_key)
     world.set_up()
     return world
 

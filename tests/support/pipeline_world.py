@@ -104,7 +104,9 @@ class PipelineWorld:
         self._keep_records(records)
         dictionaries = Dictionaries(self.world.folder / "dictionaries", self.chain)
         dictionaries.keep(self.world.dictionary.to_bytes())
-        gates = {self.gate.keys.signer.address.lower(): Peer("gate", self.gate_url)}
+        gates = {
+            self.gate.keys.signer.address.lower(): Peer("gate", self.gate_url, self.world.voice)
+        }
         return Pipeline(
             chain,
             Sender(chain, ANVIL_KEY, timeout=20),

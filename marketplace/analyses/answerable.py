@@ -1,0 +1,77 @@
+"""Can this be answered at all? Asked before anybody pays, and again by the gate before it gives its key.
+
+Once a cohort is sealed, money and budget are spent; an answer that could never be computed, or never be
+delivered, would then only end in a default. So whatever makes an analysis refuse must show here: it
+depends on parameters, cost and the cohort's public size, never on a record.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from marketplace.analyses.analysis import Analysis
+from marketplace.errors import BadParameter
+from marketplace.vocabulary import RequestId
+from marketplace.wire.delivery import MOST_RESULT, encode_result
+from ml.dp.domain import Table, Variable
+
+SEALING_BYTES = 256
+"""Salt, HPKE's encapsulated key and tag: 80 bytes in fact."""
+DIGITS_MORE = 24
+"""By which any number of an answer may be longer than the same number of another draw: six digits of a
+larger cohort, a sign, and noise a billion standard deviations away with room to spare."""
+
+
+def require_answerable(
+    analysis: Analysis[Any],
+    parameters: Any,
+    variables: Mapping[str, Variable],
+    members: Sequence[int],
+    cost: int,
+) -> None:
+    """What was asked can be computed for cohorts of these sizes at `cost` nano-rho, and delivered.
+
+    Raises:
+        BadParameter: as `Analysis.run` would; or `answer_too_large`, naming the parameters.
+    """
+    for size in members:
+        analysis.expected_error(parameters, size, cost)
+    most = most_bytes(analysis, parameters, variables, min(members), cost)
+    if most > MOST_RESULT:
+        raise BadParameter(
+            code="answer_too_large",
+            message=f"The answer may take {most} bytes; {MOST_RESULT} can be delivered.",
+            remedy="Ask for fewer cells, or with fewer or shorter filters.",
+            field="parameters",
+        )
+
+
+def most_bytes(
+    analysis: Analysis[Any],
+    parameters: Any,
+    variables: Mapping[str, Variable],
+    members: int,
+    cost: int,
+) -> int:
+    """An upper bound of the sealed answer's size, from an answer about nobody's records."""
+    noised = json.loads(analysis.run(parameters, _nobody(variables, members), cost).to_json())
+    document = json.loads(analysis.canonical(parameters))
+    written = encode_result(RequestId(bytes(32)), analysis.id, document, members, noised)
+    return len(written) + DIGITS_MORE * (_leaves(noised) + 1) + SEALING_BYTES
+
+
+def _nobody(variables: Mapping[str, Variable], members: int) -> Table:
+    columns = {name: np.zeros(members, dtype=np.int64) for name in variables}
+    return Table(columns, {name: np.zeros(members, dtype=np.bool_) for name in variables}, members)
+
+
+def _leaves(document: object) -> int:
+    if isinstance(document, dict):
+        return sum(map(_leaves, document.values()))
+    if isinstance(document, list):
+        return sum(map(_leaves, document))
+    return 1

@@ -6,17 +6,19 @@ Each sends transactions from its own account, through a node of its own.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from marketplace.chain.adapter import Chain, Manifest
+from marketplace.chain.adapter import Chain, CommitteeView, ContractRefusal, Manifest
 from marketplace.chain.deploy import CommitteeSeat
 from marketplace.chain.deploy import open_epoch as open_committee_epoch
 from marketplace.chain.sender import Sender
 from marketplace.cli.say import FILE, HEX32, refusals_as_words, say
 from marketplace.client import Api, steward
+from marketplace.errors import Refusal
 from marketplace.vocabulary import address
 from marketplace.wire import dictionary as dictionaries
 from marketplace.wire import keyfiles
@@ -54,6 +56,11 @@ DATASET = click.option("--dataset", type=HEX32, required=True)
     required=True,
     help="What `gate init` printed; once each.",
 )
+@click.option(
+    "--records-anew",
+    is_flag=True,
+    help="Give up every record so far: n, k or the places change, so no share can be handed over.",
+)
 @refusals_as_words
 def open_epoch(
     node: str,
@@ -62,11 +69,15 @@ def open_epoch(
     quorum: int,
     custodians: tuple[Path, ...],
     gates: tuple[Path, ...],
+    records_anew: bool,
 ) -> None:
     """Seat custodians and gates for the committee's next epoch (role ADMIN)."""
     seats = [_seat(path) for path in custodians]
     signers = [_gate(path) for path in gates]
-    sender = Sender(_chain(node, manifest), keyfiles.read(key_file))
+    chain = _chain(node, manifest)
+    if not records_anew:
+        _require_records_go_over(chain, seats, quorum)
+    sender = Sender(chain, keyfiles.read(key_file))
     epoch = open_committee_epoch(sender, seats, quorum, signers)
     say({"epoch": epoch, "custodians": [seat.signer for seat in seats], "gates": signers})
 
@@ -180,6 +191,37 @@ def _chain(node: str, manifest: Path) -> Chain:
     chain = Chain(node, Manifest.load(manifest))
     chain.require_healthy()
     return chain
+
+
+def _require_records_go_over(chain: Chain, seats: Sequence[CommitteeSeat], quorum: int) -> None:
+    """Shares are cut for one n and k, and each belongs to a place: `custodian rewrap` moves no other.
+
+    Raises:
+        Refusal: `committee_changed`; nothing was sent.
+    """
+    before = _committee_in_force(chain)
+    if before is None:
+        return
+    places = {member.signer: member.place for member in before.members}
+    moved = [seat.signer for i, seat in enumerate(seats) if places.get(seat.signer, i) != i]
+    if moved or (before.quorum, len(before.members)) != (quorum, len(seats)):
+        raise Refusal(
+            code="committee_changed",
+            message=f"Epoch {before.epoch} is {before.quorum} of {len(before.members)}"
+            + (f"; {', '.join(moved)} would change places." if moved else "."),
+            remedy="Keep n, k and the places of those who stay; or give --records-anew, and have every "
+            "record sealed and attested again.",
+            field="custodian",
+        )
+
+
+def _committee_in_force(chain: Chain) -> CommitteeView | None:
+    try:
+        return chain.committee()
+    except ContractRefusal as refusal:
+        if refusal.code == "no_epoch":
+            return None
+        raise
 
 
 def _seat(path: Path) -> CommitteeSeat:

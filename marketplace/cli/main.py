@@ -9,6 +9,9 @@ import click
 
 from marketplace import logs
 
+VERSION: Final = "0.1.0"
+"""As in pyproject.toml (a test compares): a checkout that was never installed has no package to ask."""
+
 COMMANDS: Final = {
     "up": "marketplace.cli.market:up",
     "demo": "marketplace.cli.market:demo",
@@ -28,11 +31,23 @@ COMMANDS: Final = {
     "gate": "marketplace.gate.main:main",
     "seal": "marketplace.cli.patient:seal",
     "upload": "marketplace.cli.patient:upload",
-    "grant": "marketplace.cli.patient:grant",
-    "revoke": "marketplace.cli.patient:revoke",
-    "withdraw": "marketplace.cli.patient:withdraw",
+    "grant": "marketplace.cli.consent:grant",
+    "revoke": "marketplace.cli.consent:revoke",
+    "rest": "marketplace.cli.consent:rest",
+    "wake": "marketplace.cli.consent:wake",
+    "withdraw": "marketplace.cli.consent:withdraw",
+    "appoint-guardian": "marketplace.cli.consent:appoint_guardian",
+    "dismiss-guardian": "marketplace.cli.consent:dismiss_guardian",
+    "rotate": "marketplace.cli.consent:rotate",
+    "erase": "marketplace.cli.consent:erase",
+    "status": "marketplace.cli.status:status",
     "key": "marketplace.cli.patient:key",
     "request": "marketplace.cli.researcher:request",
+    "result": "marketplace.cli.result:result",
+    "cancel": "marketplace.cli.researcher:cancel",
+    "reclaim": "marketplace.cli.researcher:reclaim",
+    "default": "marketplace.cli.default:default",
+    "withdraw-credit": "marketplace.cli.researcher:withdraw_credit",
     "verify-receipt": "marketplace.cli.researcher:verify_receipt",
 }
 
@@ -57,7 +72,7 @@ class Lazy(click.Group):
 
 
 @click.group(cls=Lazy)
-@click.version_option(package_name="usufruct")
+@click.version_option(VERSION, prog_name="usufruct")
 def main() -> None:
     """Usufruct: a marketplace for health data in which consent is enforced, not promised."""
     logs.configure()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import sys
 import threading
@@ -14,6 +13,7 @@ from rich.console import Console
 from marketplace.chain.adapter import MarketPolicy
 from marketplace.chain.deploy import DeploySettings
 from marketplace.chain.deploy import deploy as deploy_contracts
+from marketplace.cli.running import tell_where, watched
 from marketplace.cli.say import FILE, FOLDER, refusals_as_words, say
 from marketplace.config import load_config
 from marketplace.demo import StoryFailed, run_story
@@ -23,6 +23,9 @@ from marketplace.serve import run_operator
 from marketplace.wire import keyfiles
 
 VAR = Path("var")
+LONGEST_WINDOW = 30 * 86_400
+"""Seconds: ResearchMarket.LONGEST_WAIT. No request could be opened under a longer notice, and a longer turn
+or gate window would lock its money for as long."""
 
 
 @click.command()
@@ -34,12 +37,14 @@ VAR = Path("var")
 def up(data: Path, port: int) -> None:
     """Start a whole local market and keep it running until Ctrl-C."""
     local = Local(data.absolute(), Ports.beside(port))
+    local.ports.require_free()
     _stop_on_signals()
     try:
         local.start()
-        await_health([local.url])
-        say({"ready": True, "url": local.url, "node": local.node_url, "data": str(data)})
-        threading.Event().wait()
+        with watched(local):
+            await_health([local.url])
+            say({"ready": True, "url": local.url, "node": local.node_url, "data": str(data)})
+            threading.Event().wait()
     except (KeyboardInterrupt, SystemExit):
         click.echo("stopping", err=True)
     finally:
@@ -56,18 +61,20 @@ def up(data: Path, port: int) -> None:
 @refusals_as_words
 def demo(once: bool, json_path: Path | None, data: Path, port: int) -> None:
     """Tell one complete story on a fresh local market, and leave it running."""
-    shutil.rmtree(data, ignore_errors=True)
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     local = Local(data.absolute(), Ports.beside(port))
+    local.clear()
     _stop_on_signals()
     try:
+        console.print("A market starts on this machine and tells its story: about a minute or two.")
         local.start()
-        await_health([local.url])
-        run_story(local, console, json_path)
-        console.print("The story held.")
-        if not once:
-            console.print(f"Everything runs on: {local.url} (Ctrl-C ends it)")
-            threading.Event().wait()
+        with watched(local):
+            await_health([local.url])
+            story = run_story(local, console, json_path)
+            console.print("The story held.")
+            if not once:
+                tell_where(story, console)
+                threading.Event().wait()
     except StoryFailed as failed:
         raise click.ClickException(f"the story failed: {failed}") from None
     except (KeyboardInterrupt, SystemExit):
@@ -115,8 +122,34 @@ def resume(config: Path) -> None:
 @click.option("--pauser", "pausers", multiple=True, help="Address with role PAUSER.")
 @click.option("--admin", "admins", multiple=True, help="Address that opens committee epochs.")
 @click.option("--minter", "minters", multiple=True, help="Address that makes test euros.")
-@click.option("--notice-window", default=86_400, show_default=True, help="Seconds.")
-@click.option("--minimum-cohort", default=20, show_default=True)
+@click.option(
+    "--notice-window",
+    default=86_400,
+    show_default=True,
+    type=click.IntRange(0, LONGEST_WINDOW - 1),
+    help="Seconds between payment and freeze, for patients to rest their consent.",
+)
+@click.option(
+    "--turn-window",
+    default=MarketPolicy.turn_window,
+    show_default=True,
+    type=click.IntRange(1, LONGEST_WINDOW),
+    help="Least seconds between the seal's deadline and the settlement's.",
+)
+@click.option(
+    "--gate-window",
+    default=MarketPolicy.gate_window,
+    show_default=True,
+    type=click.IntRange(1, LONGEST_WINDOW),
+    help="Seconds after which a drawn gate that stays silent is replaced.",
+)
+@click.option(
+    "--minimum-cohort",
+    default=MarketPolicy.minimum_cohort,
+    show_default=True,
+    type=click.IntRange(2, 2**32 - 1),
+    help="Patients.",
+)
 @refusals_as_words
 def deploy(
     node: str,
@@ -130,10 +163,17 @@ def deploy(
     admins: tuple[str, ...],
     minters: tuple[str, ...],
     notice_window: int,
+    turn_window: int,
+    gate_window: int,
     minimum_cohort: int,
 ) -> None:
     """Deploy the contracts to any node and write the manifest that every process checks."""
-    policy = MarketPolicy(notice_window=notice_window, minimum_cohort=minimum_cohort)
+    policy = MarketPolicy(
+        notice_window=notice_window,
+        turn_window=turn_window,
+        gate_window=gate_window,
+        minimum_cohort=minimum_cohort,
+    )
     settings = DeploySettings(
         policy=policy,
         token=token,

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import click
 
 from marketplace.chain.adapter import Chain, Manifest
+from marketplace.chain.sender import Sender
+from marketplace.cli.result import RECEIPT, WAIT, require_settled, show_answer, tell
 from marketplace.cli.say import FILE, HEX32, refusals_as_words, say
+from marketplace.cli.way import GAS, Way, travels
 from marketplace.client import Ask, Marketplace
 from marketplace.receipts.verify import verify
 from marketplace.wire import hpke, keyfiles
-from marketplace.wire.canonical import canonical
+from marketplace.wire.http import to_hex
 from marketplace.wire.terms import Purpose
+
+URL = click.option("--url", default="http://127.0.0.1:8000", show_default=True)
+NODE = click.option("--node", default="http://127.0.0.1:8545", show_default=True)
+KEY = click.option("--key-file", type=FILE, required=True, help="Private key (mode 0600).")
+REQUEST = click.option("--request", "opened", type=HEX32, required=True, help="Id of the request.")
+MANIFEST = click.option("--manifest", type=FILE, help="The deployment's; else the operator's word.")
 
 
 @click.command()
-@click.option("--url", default="http://127.0.0.1:8000", show_default=True)
-@click.option("--node", default="http://127.0.0.1:8545", show_default=True)
-@click.option("--key-file", type=FILE, required=True, help="Private key (mode 0600).")
+@URL
+@NODE
+@KEY
 @click.option("--delivery-key-file", type=FILE, required=True, help="Made if it is missing.")
 @click.option("--dataset", type=HEX32, required=True)
 @click.option("--class", "classes", type=int, multiple=True, default=(1,), show_default=True)
@@ -28,8 +40,9 @@ from marketplace.wire.terms import Purpose
 @click.option("--cost", type=click.IntRange(1), help="Privacy cost, nano-rho.")
 @click.option("--target-error", help="Half-width of the interval, in the variable's unit.")
 @click.option("--purpose", type=FILE, required=True, help="Purpose as JSON.")
-@click.option("--receipt", "receipt_file", type=FILE, help="Write it here, for verify-receipt.")
-@click.option("--quote-only", is_flag=True, help="Show price, cost and error, and stop.")
+@RECEIPT
+@WAIT
+@click.option("--quote-only", is_flag=True, help="Show price, cost, error and odds, and stop.")
 @refusals_as_words
 def request(
     url: str,
@@ -44,6 +57,7 @@ def request(
     target_error: str | None,
     purpose: Path,
     receipt_file: Path | None,
+    patience: int,
     quote_only: bool,
 ) -> None:
     """Ask for one analysis: see its price, pay, wait, and open the answer."""
@@ -51,23 +65,69 @@ def request(
         raise click.UsageError("give exactly one of --cost and --target-error")
     given = _json(parameters, "--parameters")
     wanted = Purpose.from_json(_json(purpose.read_text(), "--purpose"))
-    keyfiles.create(delivery_key_file, hpke.generate().raw)
-    delivery = hpke.SecretKey(keyfiles.read(delivery_key_file))
-    ask = Ask(Marketplace(url, node), keyfiles.read(key_file), delivery)
-    quote = ask.quote(dataset, classes, analysis, given, cost=cost, target_error=target_error)
+    wanted.require_short()
+    market, own = Marketplace(url, node), keyfiles.read(key_file)
+    unmade = Ask(market, own, hpke.generate())  # a quote needs no delivery key, and makes none
+    quote = unmade.quote(dataset, classes, analysis, given, cost=cost, target_error=target_error)
     if quote_only:
-        say(quote)
+        say({**quote, "in_words": quote_words(quote)})
         return
+    for sentence in quote_words(quote):
+        tell(sentence)
+    keyfiles.create(delivery_key_file, hpke.generate().raw)
+    ask = Ask(market, own, hpke.SecretKey(keyfiles.read(delivery_key_file)))
+    ask.require_gas()
     terms = ask.terms(dataset, classes, quote, wanted)
-    ask.submit(terms, given)
-    opened = ask.open(terms)
-    ended = ask.wait(opened, seen=lambda stage: click.echo(stage, err=True))
-    if ended["stage"] != "settled":
-        raise click.ClickException(f"the request is {ended['stage']}: {ended['reason']}")
-    answer = ask.answer(opened)
-    if receipt_file is not None:
-        receipt_file.write_bytes(canonical(answer.receipt))
-    say({"request": opened, "result": answer.result, "receipt": answer.receipt})
+    request = ask.submit(terms, given)
+    tell(f"submitted {request}")
+    tell(fetched_with(request, delivery_key_file))
+    ask.open(terms, told=tell)
+    tell("paid: its escrow is held by the market")
+    require_settled(ask.wait(request, patience, seen=tell))
+    answer = ask.answer(request)
+    show_answer(request, answer.result, answer.receipt, receipt_file)
+
+
+@click.command()
+@URL
+@NODE
+@MANIFEST
+@KEY
+@REQUEST
+@refusals_as_words
+def cancel(url: str, node: str, manifest: Path | None, key_file: Path, opened: bytes) -> None:
+    """Cancel your request before it is frozen: everything comes back as credit."""
+    _end("cancel", Marketplace(url, node, _pinned(manifest)), key_file, opened)
+
+
+@click.command()
+@URL
+@NODE
+@MANIFEST
+@KEY
+@REQUEST
+@refusals_as_words
+def reclaim(url: str, node: str, manifest: Path | None, key_file: Path, opened: bytes) -> None:
+    """End a request that was not sealed in time (anyone): everything comes back as credit."""
+    _end("reclaim", Marketplace(url, node, _pinned(manifest)), key_file, opened)
+
+
+@click.command("withdraw-credit")
+@travels(GAS)
+@KEY
+@click.option("--to", required=True, help="Address that is paid.")
+@refusals_as_words
+def withdraw_credit(way: Way, key_file: Path, to: str) -> None:
+    """Have your credit (returned escrow, fees, bonds) paid to an address."""
+    own = keyfiles.read(key_file)
+    message = way.market.credit_message(own, to)
+    route = way.route(own)
+    before = route.balance(to)
+    transaction = route.carry(message)
+    after = route.balance(to)
+    shown = {"paid": str(after - before), "to": to, "balance": str(after)}
+    words = f"{way.amount(after - before)} paid to {to}."
+    say({**shown, "transaction": transaction, "in_words": [words]})
 
 
 @click.command("verify-receipt")
@@ -79,6 +139,49 @@ def verify_receipt(receipt: Path, node: str, manifest: Path) -> None:
     """Verify a receipt against the chain alone; the operator need not run."""
     verified = verify(receipt.read_bytes(), Chain(node, Manifest.load(manifest)))
     say({"verified": True, "steps": list(verified.steps)})
+
+
+def quote_words(quote: Mapping[str, Any]) -> list[str]:
+    """A quote in sentences: price, privacy cost with its odds, expected error, and what may fail."""
+
+    def money(units: Any) -> str:
+        return f"{Decimal(units).scaleb(-quote['token_decimals']):f}"
+
+    privacy, odds = quote["epsilon"], quote["odds"]
+    words = [
+        f"Price: {money(quote['price_per_member'])} a patient and {money(quote['fee'])} for the operator; "
+        f"{money(quote['escrow'])} are held at most, and what is not needed comes back.",
+        f"Privacy cost: {quote['cost_nano_rho']:,} nano-rho of each patient's lifetime budget "
+        f"(epsilon {privacy['epsilon']} at delta {privacy['delta']}). {odds['in_words']}",
+        f"Expected error: {quote['expected_error']['half_width']} either way, "
+        f"with {quote['members_assumed']} patients.",
+    ]
+    if quote["live"] < quote["minimum_cohort"]:
+        words.append(
+            f"Only {quote['live']} consents are live; below {quote['minimum_cohort']} it is refused later, "
+            "unless more patients consent before it is frozen."
+        )
+    return words
+
+
+def fetched_with(request: str, delivery_key_file: Path) -> str:
+    """How the answer is had if this command should end before it is there."""
+    return (
+        "If this ends first, the answer is not lost: "
+        f"usufruct result --request {request} --delivery-key-file {delivery_key_file}"
+    )
+
+
+def _end(function: str, market: Marketplace, key_file: Path, request: bytes) -> None:
+    chain = market.chain
+    researcher = chain.request(request).researcher
+    Sender(chain, keyfiles.read(key_file)).send("ResearchMarket", function, request)
+    stage = chain.request(request).stage.name.lower()
+    say({"request": to_hex(request), "stage": stage, "credit": str(chain.credit_of(researcher))})
+
+
+def _pinned(manifest: Path | None) -> Manifest | None:
+    return None if manifest is None else Manifest.load(manifest)
 
 
 def _json(text: str, name: str) -> dict[str, object]:

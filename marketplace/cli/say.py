@@ -71,6 +71,6 @@ def read_json(path: Path) -> Any:
         raise click.ClickException(f"{path} is not JSON") from None
 
 
-def say(document: Any) -> None:
-    """Prints JSON."""
-    click.echo(json.dumps(document, indent=2, sort_keys=True))
+def say(document: Any, in_alphabet: bool = True) -> None:
+    """Prints JSON, keys in alphabetical order or in their own."""
+    click.echo(json.dumps(document, indent=2, sort_keys=in_alphabet))

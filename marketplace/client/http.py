@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-import time
 import weakref
 from collections.abc import Mapping
 from typing import Any
@@ -11,17 +9,13 @@ from typing import Any
 import httpx
 
 from marketplace.errors import Refusal
+from marketplace.wire.auth import Voice
 from marketplace.wire.canonical import canonical, parse
-from marketplace.wire.eip712 import Domain, SigningKey, sign
-from marketplace.wire.http import to_hex
-from marketplace.wire.structs import ApiRequest
 
 TIMEOUT_SECONDS = 300.0
 """An upload of hundreds of records waits for chain and custodians."""
 MOST_ANSWER = 64 * 1024 * 1024
 """Bytes; a receipt of a full shard carries 80 KB of bitmaps, a list of datasets their dictionaries."""
-SIGNATURE_LIFE = 120
-"""Seconds that a signed request stays usable."""
 
 
 class OperatorUnreachable(Refusal):
@@ -49,21 +43,10 @@ class Api:
         """The JSON answer. Raises as `get`."""
         return self._send("POST", path, canonical(dict(body)), {})
 
-    def post_signed(
-        self, path: str, body: Mapping[str, Any], domain: Domain, key: SigningKey, signer: str
-    ) -> dict[str, Any]:
+    def post_signed(self, path: str, body: Mapping[str, Any], voice: Voice) -> dict[str, Any]:
         """As `post`, signed by an account."""
         content = canonical(dict(body))
-        nonce, deadline = secrets.token_bytes(32), int(time.time()) + SIGNATURE_LIFE
-        signature = sign(ApiRequest.of("POST", path, content, nonce, deadline), domain, key)
-        parts = {
-            "address": signer,
-            "nonce": to_hex(nonce),
-            "deadline": str(deadline),
-            "signature": to_hex(signature),
-        }
-        header = "; ".join(f"{name}={value}" for name, value in parts.items())
-        return self._send("POST", path, content, {"Usufruct-Auth": header})
+        return self._send("POST", path, content, voice.header("POST", path, content))
 
     def _send(
         self, method: str, path: str, content: bytes, headers: Mapping[str, str]

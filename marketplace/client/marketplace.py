@@ -3,45 +3,28 @@
 from __future__ import annotations
 
 import json
-import secrets
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from eth_account import Account
-
 from marketplace.chain.adapter import Chain, Manifest
 from marketplace.chain.reads import X25519
 from marketplace.client.http import Api
+from marketplace.client.messages import Messages, account_of, deadline
 from marketplace.errors import Refusal
 from marketplace.sealing.row import Value
 from marketplace.sealing.seal import CustodianKey, seal_row
-from marketplace.vocabulary import CustodianIndex, DatasetId, address, patient_address
-from marketplace.wire import http_client
+from marketplace.vocabulary import CustodianIndex, DatasetId, patient_address
 from marketplace.wire.dictionary import Dictionary, from_json
-from marketplace.wire.eip712 import SignedStruct, SigningKey, sign
+from marketplace.wire.eip712 import SigningKey, sign
 from marketplace.wire.http import to_hex
 from marketplace.wire.record import RecordContext, SealedRecord, dump
-from marketplace.wire.structs import (
-    EarningsWithdrawal,
-    Erasure,
-    Grant,
-    RecordAttestation,
-    Rest,
-    Revocation,
-    Wake,
-)
+from marketplace.wire.structs import RecordAttestation
 
-MESSAGE_LIFE = 3_600
-"""Seconds within which a signed message must be on chain."""
-RELAY_SECONDS = 120.0
-REVOCATION_REACH = 256
-"""How far above the current sequence a revocation reaches, so that no grant that somebody holds back
-can outrun it."""
+__all__ = ["Marketplace", "account_of"]
 
 
-class Marketplace:
+class Marketplace(Messages):
     """One operator's market. `node_url` is needed for what goes to the chain directly.
 
     `manifest` pins the deployment; without it the operator says which contracts these are, which is
@@ -166,84 +149,12 @@ class Marketplace:
         answer = self.api.post("/api/v1/records", {"entries": list(entries)})
         return list(answer["outcomes"])
 
-    # --- signed messages
-
-    def message(
-        self, kind: str, struct: SignedStruct, contract: str, key: SigningKey
-    ) -> dict[str, Any]:
-        """A signed message, ready for `relay` (or for a custodian's relay)."""
-        signature = sign(struct, self.manifest.domain(contract), key)
-        entry = {"kind": kind, "message": struct.to_json(), "signature": to_hex(signature)}
-        if kind in ("grant", "revocation", "rest", "wake"):
-            entry["signer"] = account_of(key)
-        return entry
+    # --- carried by the operator
 
     def relay(self, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Has the operator carry signed messages to the chain; returns each one's outcome."""
         answer = self.api.post("/api/v1/messages", {"messages": list(messages)})
         return list(answer["outcomes"])
-
-    def grant_message(
-        self, key: SigningKey, class_: Mapping[str, Any], cap: int, expiry: int, sequence: int
-    ) -> dict[str, Any]:
-        """A patient's consent to one class (as `dataset` shows it), signed."""
-        class_id = bytes.fromhex(class_["class"][2:])
-        grant = Grant(
-            patient=account_of(key),
-            dataset=class_id[:30] + bytes(2),
-            class_=class_id,
-            definition=bytes.fromhex(class_["definition"][2:]),
-            cap=cap,
-            expiry=expiry,
-            sequence=sequence,
-            deadline=deadline(),
-        )
-        return self.message("grant", grant, "ConsentRegistry", key)
-
-    def revocation_message(self, key: SigningKey, dataset: bytes, sequence: int) -> dict[str, Any]:
-        """Ends everything granted so far, also what is not on chain yet."""
-        revocation = Revocation(account_of(key), dataset, sequence + REVOCATION_REACH)
-        return self.message("revocation", revocation, "ConsentRegistry", key)
-
-    def revoke_through(self, custodian: str, key: SigningKey, dataset: bytes) -> dict[str, Any]:
-        """Revokes through a custodian's relay, asking the operator nothing.
-
-        Returns the consent as the caller's own node then shows it. Raises as the custodian refuses,
-        or PeerUnreachable: try another one, or the chain itself.
-        """
-        patient = account_of(key)
-        sequence = self.chain.consent_of(dataset, patient).sequence
-        message = self.revocation_message(key, dataset, sequence)
-        body = {
-            "revocation": message["message"],
-            "signer": patient,
-            "signature": message["signature"],
-        }
-        done = http_client.post(custodian, "/revocations", body, timeout=RELAY_SECONDS)
-        state = self.chain.consent_of(dataset, patient).state.name.lower()
-        return {"state": state, "transaction": done["transaction"]}
-
-    def rest_message(self, key: SigningKey, dataset: bytes, sequence: int) -> dict[str, Any]:
-        """Takes the consent out of cohorts until its patient wakes it."""
-        rest = Rest(account_of(key), dataset, sequence, fresh_nonce(), deadline())
-        return self.message("rest", rest, "ConsentRegistry", key)
-
-    def wake_message(self, key: SigningKey, dataset: bytes, sequence: int) -> dict[str, Any]:
-        """Brings a resting consent back."""
-        wake = Wake(account_of(key), dataset, sequence, fresh_nonce(), deadline())
-        return self.message("wake", wake, "ConsentRegistry", key)
-
-    def withdrawal_message(self, key: SigningKey, dataset: bytes, to: str) -> dict[str, Any]:
-        """Pays all of a patient's earnings of one dataset to an address."""
-        withdrawal = EarningsWithdrawal(
-            account_of(key), dataset, address(to, "to"), fresh_nonce(), deadline()
-        )
-        return self.message("earnings_withdrawal", withdrawal, "ResearchMarket", key)
-
-    def erasure_message(self, key: SigningKey, dataset: bytes, version: int) -> dict[str, Any]:
-        """Revokes, and has custodians destroy their shares."""
-        erasure = Erasure(account_of(key), dataset, version)
-        return self.message("erasure", erasure, "ConsentRegistry", key)
 
 
 def _another_dictionary() -> Refusal:
@@ -253,25 +164,3 @@ def _another_dictionary() -> Refusal:
         remedy="Do not seal anything with it; ask the steward.",
         field="dictionary",
     )
-
-
-def account_of(key: SigningKey) -> str:
-    """The address of a key. Raises Refusal (key_file) for 32 bytes that are no key."""
-    try:
-        return str(Account.from_key(bytes(getattr(key, "key", key))).address)
-    except ValueError:
-        raise Refusal(
-            code="key_file",
-            message="The bytes are no signing key: zero, or not below the curve's order.",
-            remedy="Use the key file that `usufruct key` made, or make a new one.",
-        ) from None
-
-
-def deadline() -> int:
-    """By when a message signed now must be on chain, unix seconds."""
-    return int(time.time()) + MESSAGE_LIFE
-
-
-def fresh_nonce() -> int:
-    """A random unordered nonce."""
-    return int.from_bytes(secrets.token_bytes(32), "big")

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import base64
 import secrets
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from marketplace.chain.sender import Sender
-from marketplace.client.marketplace import Marketplace, account_of
-from marketplace.errors import Refusal
-from marketplace.vocabulary import RequestId
+from marketplace.client.defaults import Defaulted, default
+from marketplace.client.marketplace import Marketplace
+from marketplace.client.messages import account_of
+from marketplace.client.payment import Told, open_request, require_gas
+from marketplace.client.results import open_answer, require_signed_result
+from marketplace.client.waiting import ENDED, PATIENCE, Seen, wait
 from marketplace.wire import hpke
-from marketplace.wire.delivery import DeliveryContext, Opened, open_result, result_hash
-from marketplace.wire.eip712 import Domain, SigningKey, sign
+from marketplace.wire.auth import Voice
+from marketplace.wire.eip712 import SigningKey
 from marketplace.wire.http import to_hex
 from marketplace.wire.structs import VAULT
-from marketplace.wire.structs import Permit as TokenPermit
 from marketplace.wire.terms import Purpose, RequestTerms, class_id
+
+__all__ = ["ENDED", "Answer", "Ask"]
 
 SEAL_WITHIN = 1_200
 """Seconds after the notice window within which the operator must seal."""
-ENDED = ("settled", "refused", "cancelled", "reclaimed", "defaulted")
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,12 @@ class Ask:
     def terms(
         self, dataset: bytes, classes: Sequence[int], quote: Mapping[str, Any], purpose: Purpose
     ) -> RequestTerms:
-        """Terms that take a quote as it is. Deadlines count from the chain's own time."""
+        """Terms that take a quote as it is. Deadlines count from the chain's own time.
+
+        Raises:
+            Refusal: `malformed_message`, for a purpose that names too many diseases.
+        """
+        purpose.require_short()
         policy = self.market.chain.policy()
         seal = self.market.chain.nudge().timestamp + policy.notice_window + SEAL_WITHIN
         return RequestTerms(
@@ -95,64 +101,42 @@ class Ask:
     def submit(self, terms: RequestTerms, parameters: Mapping[str, Any]) -> str:
         """Hands terms and parameters to the operator, who checks them before anything is paid."""
         body = {"terms": terms.to_json(), "parameters": dict(parameters)}
-        domain = self.market.manifest.api_domain
-        path = "/api/v1/requests"
-        answer = self.market.api.post_signed(path, body, domain, self.key, self.researcher)
+        voice = Voice(self.key, self.researcher, self.market.manifest.api_domain)
+        answer = self.market.api.post_signed("/api/v1/requests", body, voice)
         return str(answer["request"])
 
-    def open(self, terms: RequestTerms) -> str:
-        """Opens and pays on chain, from the researcher's own account, with a permit.
+    def open(self, terms: RequestTerms, told: Told | None = None) -> str:
+        """Opens and pays on chain, from the researcher's own account: by permit, or else by an approval.
 
         Returns the request's id. Raises ContractRefusal as the market refuses; nothing is paid then.
+        `told` hears why an approval is needed.
         """
         chain = self.market.chain
         classes = [
             chain.class_terms(class_id(terms.dataset, index)).abi_tuple() for index in terms.classes
         ]
-        sender = Sender(chain, self.key)
-        sender.send(
-            "ResearchMarket", "openWithPermit", terms.abi_tuple(), classes, self._permit(terms)
-        )
+        open_request(chain, self.key, (terms.abi_tuple(), classes), terms.escrow, told)
         return to_hex(terms.request_id(chain.chain_id, chain.market, self.researcher))
 
-    def _permit(self, terms: RequestTerms) -> tuple[int, int, int, bytes, bytes]:
-        chain = self.market.chain
-        nonce = chain.call("TestEuro", "nonces", self.researcher)
-        until = int(time.time()) + 86_400
-        permit = TokenPermit(self.researcher, chain.market, terms.escrow, nonce, until)
-        domain = Domain("Usufruct Test Euro", "1", chain.chain_id, chain.manifest.token)
-        signature = sign(permit, domain, self.key)
-        return terms.escrow, until, signature[64], signature[:32], signature[32:64]
-
     def wait(
-        self, request: str, timeout: float = 600.0, seen: Callable[[str], None] | None = None
+        self, request: str, patience: float = PATIENCE, seen: Seen | None = None
     ) -> dict[str, Any]:
-        """Follows a request until it ends; `seen` is called with each new stage.
+        """Follows a request until it ends; see `waiting.wait`."""
+        return wait(self.market.api, request, patience, seen)
 
-        Raises:
-            Refusal: `still_running` after `timeout` seconds.
-        """
-        until, last = time.monotonic() + timeout, ""
-        while time.monotonic() < until:
-            found = self.market.api.get(f"/api/v1/requests/{request}")
-            if found["stage"] != last:
-                last = found["stage"]
-                if seen is not None:
-                    seen(last)
-            if last in ENDED:
-                return found
-            time.sleep(0.2)
-        raise Refusal(
-            code="still_running",
-            message=f"The request is {last} after {timeout:.0f} seconds.",
-            remedy="Wait longer; nothing is lost. After its deadlines it can be reclaimed or defaulted.",
-        )
+    def require_gas(self) -> None:
+        """Raises Refusal (`insufficient_funds`) where the account could not pay for opening a request."""
+        require_gas(self.market.chain, self.researcher)
 
     def cancel(self, request: str) -> None:
         """Cancels before the freeze; everything comes back as credit."""
         Sender(self.market.chain, self.key).send(
             "ResearchMarket", "cancel", bytes.fromhex(request[2:])
         )
+
+    def default(self, request: str, custodians: Sequence[str]) -> Defaulted:
+        """Ends a request that was sealed and not answered in time; see `defaults.default`."""
+        return default(self.market.chain, self.key, bytes.fromhex(request[2:]), custodians)
 
     def answer(self, request: str) -> Answer:
         """The opened result of a settled request, proved against the hash on chain.
@@ -163,21 +147,5 @@ class Ask:
         receipt = self.market.api.get(f"/api/v1/requests/{request}/receipt")
         opened = open_answer(receipt, self.delivery)
         view = self.market.chain.request(bytes.fromhex(request[2:]))
-        if result_hash(opened.salt, opened.result) != view.result_hash:
-            raise Refusal(
-                code="result_mismatch",
-                message="The delivered result is not the one that custodians signed.",
-                remedy="Do not use it; keep the receipt and ask the operator and the custodians.",
-            )
+        require_signed_result(opened, view.result_hash)
         return Answer(request, dict(opened.document), receipt)
-
-
-def open_answer(receipt: Mapping[str, Any], delivery: hpke.SecretKey) -> Opened:
-    """Opens the sealed result in a receipt with the researcher's key."""
-
-    context = DeliveryContext(
-        receipt["chain_id"],
-        receipt["contracts"]["ResearchMarket"]["address"],
-        RequestId(bytes.fromhex(receipt["request"][2:])),
-    )
-    return open_result(base64.b64decode(receipt["sealed_result"]), delivery, context)

@@ -9,6 +9,7 @@ from typing import Any
 from marketplace.chain.adapter import Chain
 from marketplace.chain.sender import Sender
 from marketplace.client.http import Api
+from marketplace.client.payment import approve
 from marketplace.wire.dictionary import Dictionary
 from marketplace.wire.eip712 import SigningKey
 from marketplace.wire.terms import ClassTerms, Credential
@@ -54,7 +55,7 @@ def mint(chain: Chain, minter: SigningKey, to: str, amount: int) -> None:
 def post_bond(chain: Chain, operator: SigningKey, amount: int) -> None:
     """Posts an operator's bond, token units."""
     sender = Sender(chain, operator)
-    sender.send("TestEuro", "approve", chain.market, amount)
+    approve(chain, sender, amount)
     sender.send("ResearchMarket", "postBond", amount)
 
 

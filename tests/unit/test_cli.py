@@ -3,18 +3,37 @@
 import json
 import subprocess
 import sys
+import tomllib
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+from marketplace.chain.adapter import ConsentState, Manifest, MarketPolicy, RequestStage
+from marketplace.chain.artifacts import CONTRACTS
+from marketplace.chain.manifest import Deployed
 from marketplace.cli.main import COMMANDS, main
+from marketplace.cli.status import CONSENT, REQUEST, ClassFacts, consent_words, request_words
+from marketplace.client import account_of
 from marketplace.fhir.demo import demo_bundles
+from marketplace.stages import Stage
+from marketplace.vocabulary import address
 from marketplace.wire import keyfiles
+from marketplace.words import right_at_most
+from tests.support.nodes import ROOT
 
 HEX = "0x" + "11" * 32
 ADDRESS = "0x" + "11" * 20
 NOBODY = "http://127.0.0.1:1"  # no process of anybody listens there
+MANIFEST = Manifest(
+    chain_id=1,
+    genesis_hash=bytes(32),
+    deployed_block=0,
+    contracts=dict.fromkeys(CONTRACTS, Deployed(address(ADDRESS), bytes(32))),
+    policy=MarketPolicy(),
+).to_json()
 WRONG_USE = 2  # click's exit code for options that do not fit
 
 
@@ -50,6 +69,152 @@ def test_a_command_explains_itself_and_its_options(name: str) -> None:
     assert result.exit_code == 0, result.output
     assert "Usage:" in result.output
     assert len(result.output.splitlines()) > 4
+
+
+def test_the_version_is_told_without_an_installed_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    def not_installed(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", not_installed)
+    result = run("--version")
+    assert result.exit_code == 0, result.exception
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        version = tomllib.load(file)["project"]["version"]
+    assert result.output == f"usufruct, version {version}\n"
+    assert f"Version {version}:" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("option", "wrong"),
+    [
+        ("--notice-window", ["-1", "2592000"]),
+        ("--turn-window", ["0", "2592001"]),
+        ("--gate-window", ["0", "2592001"]),
+        ("--minimum-cohort", ["1", "4294967296"]),
+    ],
+)
+def test_a_policy_outside_the_contracts_bounds_is_wrong_use(
+    tmp_path: Path, key_file: Path, option: str, wrong: list[str]
+) -> None:
+    manifest = tmp_path / "manifest.json"
+    common = ("deploy", "--node", NOBODY, "--key-file", key_file, "--manifest", manifest)
+    for value in wrong:
+        assert option in refused(run(*common, option, value), WRONG_USE)
+
+
+MESSAGES = ["revoke", "rest", "wake", "dismiss-guardian", "erase"]
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_past_the_operator_node_and_manifest_come_together(
+    tmp_path: Path, key_file: Path, name: str
+) -> None:
+    common = (name, "--url", NOBODY, "--key-file", key_file, "--dataset", HEX)
+    together = "--node and --manifest are needed together"
+    assert together in refused(run(*common, "--node", NOBODY), WRONG_USE)
+    assert together in refused(run(*common, "--manifest", tmp_path / "m.json"), WRONG_USE)
+    output = refused(run(*common, "--gas-key-file", key_file), WRONG_USE)
+    assert "--gas-key-file needs --node and --manifest" in output
+
+
+@pytest.mark.parametrize("name", ["revoke", "erase"])
+def test_a_custodian_is_of_no_use_without_an_own_node(key_file: Path, name: str) -> None:
+    common = (name, "--url", NOBODY, "--key-file", key_file, "--dataset", HEX)
+    output = refused(run(*common, "--custodian", NOBODY), WRONG_USE)
+    assert "--custodian needs --node and --manifest" in output
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_past_the_operator_the_operator_is_not_asked(
+    tmp_path: Path, key_file: Path, name: str
+) -> None:
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(json.dumps(MANIFEST))
+    past = ("--url", NOBODY, "--node", NOBODY, "--manifest", manifest)
+    output = refused(run(name, *past, "--key-file", key_file, "--dataset", HEX))
+    assert "[node_unreachable]" in output
+
+
+@pytest.mark.parametrize("patient", ["0x12", "me"])
+def test_a_patient_that_is_no_address_is_named(key_file: Path, patient: str) -> None:
+    common = ("--url", NOBODY, "--key-file", key_file, "--dataset", HEX, "--patient", patient)
+    assert "(field patient)" in refused(run("revoke", *common))
+
+
+def test_a_status_is_of_one_thing(key_file: Path) -> None:
+    both = ("status", "--request", HEX, "--dataset", HEX)
+    assert "is needed" in refused(run(*both), WRONG_USE)
+    twice = ("status", "--dataset", HEX, "--patient", ADDRESS, "--key-file", key_file)
+    assert "is needed" in refused(run(*twice), WRONG_USE)
+    assert "is needed" in refused(run("status", "--dataset", HEX), WRONG_USE)
+
+
+def test_every_stage_of_a_request_and_state_of_a_consent_has_its_words() -> None:
+    stages = {*Stage, *(stage.name.lower() for stage in RequestStage)}
+    assert set(REQUEST) == stages
+    assert set(CONSENT) == {state.name.lower() for state in ConsentState}
+
+
+def test_a_refused_request_says_why_and_how_to_get_the_money_back() -> None:
+    reason = {"message": "Only 3 patients can be counted.", "remedy": "Wait for more consents."}
+    found = {
+        "stage": "refused",
+        "seal_deadline": 0,
+        "settle_deadline": 0,
+        "cohort_size": None,
+        "reason": reason,
+    }
+    words = " ".join(request_words(found))
+    assert "usufruct cancel" in words
+    assert "Only 3 patients can be counted. Wait for more consents." in words
+
+
+def test_a_request_that_waits_says_for_what_and_until_when() -> None:
+    waiting = {
+        "code": "notice_still_running",
+        "message": "Patients can still rest their consent for this request until 1800000000.",
+        "until": 1_800_000_000,
+    }
+    found = {
+        "stage": "funded",
+        "seal_deadline": 0,
+        "settle_deadline": 0,
+        "cohort_size": None,
+        "reason": None,
+        "waiting": waiting,
+    }
+    assert "until 2027-01-15 08:00:00 UTC" in request_words(found)[1]
+
+
+CONSENTING: dict[str, Any] = {
+    "state": "live",
+    "class_index": 2,
+    "expiry": 1_800_000_000,
+    "cap": 1_000,
+    "spent": 400,
+    "owed": "1250000",
+    "record": {"erased": False, "suspended": False, "version": 1},
+    "guardian": None,
+}
+
+
+def test_budget_earnings_and_guardian_are_told_in_words() -> None:
+    guardian = {"address": ADDRESS, "expiry": 1_800_000_000, "may_grant": True}
+    found = {**CONSENTING, "guardian": guardian}
+    words = consent_words(found, ClassFacts(max_cost=250, live=5), decimals=6)
+    assert words[0].startswith("The consent to class 2 is live until 2027-01-15 08:00 UTC")
+    assert "1,000 nano-rho, 400 are spent and 600 are left: 2 requests of the 250" in words[1]
+    assert f"at most {right_at_most(400)} times" in words[2]
+    assert f"at most {right_at_most(1_000)} times" in words[3]
+    assert "1.250000 of the market's token" in words[4]
+    assert f"{ADDRESS} is guardian until 2027-01-15 08:00 UTC" in words[5]
+    assert "may revoke, rest, grant and wake" in words[5]
+
+
+def test_a_suspended_record_is_told_in_words() -> None:
+    record = {"erased": False, "suspended": True, "version": 1}
+    words = consent_words({**CONSENTING, "record": record}, None, 6)
+    assert any("suspended" in each for each in words)
 
 
 def test_an_unknown_command_is_wrong_use() -> None:
@@ -105,6 +270,15 @@ def test_a_key_file_that_others_can_read_is_refused(key_file: Path) -> None:
     key_file.chmod(0o644)
     output = refused(run("revoke", "--url", NOBODY, "--key-file", key_file, "--dataset", HEX))
     assert "chmod 600" in output
+
+
+def test_the_address_of_a_key_that_exists_is_shown_and_the_key_kept(key_file: Path) -> None:
+    secret = key_file.read_bytes()
+    assert "--show" in refused(run("key", key_file))
+    shown = run("key", key_file, "--show")
+    assert json.loads(shown.output) == {"address": account_of(keyfiles.read(key_file))}
+    assert key_file.read_bytes() == secret
+    assert "is missing" in refused(run("key", key_file.with_name("none.key"), "--show"))
 
 
 def test_a_missing_key_file_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,235 @@
+"""Commands of patients, and of guardians where `--patient` says whose guardian signs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from marketplace.cli.say import FILE, HEX32, refusals_as_words, say
+from marketplace.cli.way import CUSTODIAN, GAS, Way, travels
+from marketplace.client import account_of
+from marketplace.errors import Refusal
+from marketplace.vocabulary import address
+from marketplace.wire import keyfiles
+
+DAY = 86_400
+LONGEST_DAYS = 365 * 100
+REVOKED = "Revoked. Every request that is not sealed yet leaves you out."
+NOTHING_TO_REVOKE = (
+    "Nothing changed: no consent was in force. A grant that is not on chain yet is void now."
+)
+KEY = click.option("--key-file", type=FILE, required=True, help="Private key (mode 0600).")
+DATASET = click.option("--dataset", type=HEX32, required=True)
+DAYS = click.option(
+    "--days", default=365, show_default=True, type=click.IntRange(1, LONGEST_DAYS), help="From now."
+)
+PATIENT = click.option(
+    "--patient", help="Act as this patient's guardian: the key file is then the guardian's."
+)
+
+
+@click.command()
+@travels(GAS)
+@KEY
+@DATASET
+@PATIENT
+@click.option("--class", "index", default=1, show_default=True, help="Index of the class.")
+@click.option("--cap", required=True, type=click.IntRange(1), help="Lifetime budget, nano-rho.")
+@DAYS
+@refusals_as_words
+def grant(
+    way: Way,
+    key_file: Path,
+    dataset: bytes,
+    patient: str | None,
+    index: int,
+    cap: int,
+    days: int,
+) -> None:
+    """Consent to one class, up to a lifetime budget, until an expiry."""
+    own = keyfiles.read(key_file)
+    who, route = _who(own, patient), way.route(own)
+    before = route.consent(dataset, who)
+    class_, expiry = route.class_of(dataset, index), int(time.time()) + days * DAY
+    message = way.market.grant_message(own, class_, cap, expiry, before["sequence"] + 1, who)
+    with _cap_in_words(cap, before["spent"]):
+        transaction = route.carry(message)
+    after = route.consent(dataset, who)
+    left = max(0, after["cap"] - after["spent"])
+    spent = (
+        f"of the cap of {after['cap']:,} nano-rho, {after['spent']:,} are spent and {left:,} left"
+    )
+    say({**after, "left": left, "transaction": transaction, "in_words": [f"Granted: {spent}."]})
+
+
+@click.command()
+@travels(GAS, CUSTODIAN)
+@KEY
+@DATASET
+@PATIENT
+@refusals_as_words
+def revoke(way: Way, key_file: Path, dataset: bytes, patient: str | None) -> None:
+    """Stop now. Every request that is not sealed yet leaves you out."""
+    own = keyfiles.read(key_file)
+    who, route = _who(own, patient), way.route(own)
+    before = route.consent(dataset, who)
+    message = way.market.revocation_message(own, dataset, before["sequence"], who)
+    transaction = route.carry(message)
+    words = NOTHING_TO_REVOKE if before["state"] == "none" else REVOKED
+    after = route.consent(dataset, who)
+    say({**after, "outcome": "revoked", "transaction": transaction, "in_words": [words]})
+
+
+@click.command()
+@travels(GAS)
+@KEY
+@DATASET
+@PATIENT
+@refusals_as_words
+def rest(way: Way, key_file: Path, dataset: bytes, patient: str | None) -> None:
+    """Pause: keep the consent, but be in no cohort until you wake it. Costs and pays nothing."""
+    _sign(way, key_file, dataset, patient, lambda market: market.rest_message)
+
+
+@click.command()
+@travels(GAS)
+@KEY
+@DATASET
+@PATIENT
+@refusals_as_words
+def wake(way: Way, key_file: Path, dataset: bytes, patient: str | None) -> None:
+    """End a pause. While a cohort is being counted, it takes effect after that."""
+    _sign(way, key_file, dataset, patient, lambda market: market.wake_message)
+
+
+@click.command()
+@travels(GAS)
+@KEY
+@DATASET
+@click.option("--to", required=True, help="Address that is paid.")
+@refusals_as_words
+def withdraw(way: Way, key_file: Path, dataset: bytes, to: str) -> None:
+    """Have your earnings paid to an address of your choice."""
+    own = keyfiles.read(key_file)
+    message = way.market.withdrawal_message(own, dataset, to)
+    route = way.route(own)
+    paid = int(route.consent(dataset, account_of(own))["owed"])
+    transaction = route.carry(message)
+    words = f"{way.amount(paid)} paid to {to}."
+    shown = {"paid": str(paid), "to": to, "balance": str(route.balance(to))}
+    say({**shown, "transaction": transaction, "in_words": [words]})
+
+
+@click.command("appoint-guardian")
+@travels(GAS)
+@KEY
+@DATASET
+@click.option("--guardian", required=True, help="The guardian's address.")
+@DAYS
+@click.option("--may-grant", is_flag=True, help="Also grant and wake; without it, revoke and rest.")
+@refusals_as_words
+def appoint_guardian(
+    way: Way, key_file: Path, dataset: bytes, guardian: str, days: int, may_grant: bool
+) -> None:
+    """Let somebody act for you in one dataset, in place of any guardian before. Never withdraws."""
+    own = keyfiles.read(key_file)
+    trusted, expiry = address(guardian, "guardian"), int(time.time()) + days * DAY
+    _carry(
+        way, own, dataset, way.market.guardianship_message(own, dataset, trusted, expiry, may_grant)
+    )
+
+
+@click.command("dismiss-guardian")
+@travels(GAS)
+@KEY
+@DATASET
+@refusals_as_words
+def dismiss_guardian(way: Way, key_file: Path, dataset: bytes) -> None:
+    """End a guardian's powers."""
+    own = keyfiles.read(key_file)
+    _carry(way, own, dataset, way.market.dismissal_message(own, dataset))
+
+
+@click.command()
+@travels(GAS)
+@KEY
+@DATASET
+@click.option("--new-key-file", type=FILE, required=True, help="Key of the address to move to.")
+@refusals_as_words
+def rotate(way: Way, key_file: Path, dataset: bytes, new_key_file: Path) -> None:
+    """Move record, consent, earnings and lifetime spend to a fresh address. Anybody can link the two.
+
+    Both keys sign. A guardian has to be appointed again.
+    """
+    own, new = keyfiles.read(key_file), keyfiles.read(new_key_file)
+    route = way.route(own)
+    route.carry(way.market.rotation_message(own, new, dataset))
+    say({"address": account_of(new), **route.consent(dataset, account_of(new))})
+
+
+@click.command()
+@travels(GAS, CUSTODIAN)
+@KEY
+@DATASET
+@refusals_as_words
+def erase(way: Way, key_file: Path, dataset: bytes) -> None:
+    """Revoke, and have the custodians destroy their shares of your record, for good."""
+    own = keyfiles.read(key_file)
+    route = way.route(own)
+    record = route.consent(dataset, account_of(own))["record"]
+    version = max(record["version"], record["pending_version"])
+    if version == 0:
+        raise Refusal(
+            code="no_record",
+            message="This address has no record in the dataset.",
+            remedy="Use the key of the address that the record was attested to.",
+            field="key_file",
+        )
+    _carry(way, own, dataset, way.market.erasure_message(own, dataset, version))
+
+
+def _sign(
+    way: Way,
+    key_file: Path,
+    dataset: bytes,
+    patient: str | None,
+    message: Callable[[Any], Callable[..., dict[str, Any]]],
+) -> None:
+    """A message about the consent as it stands, by its patient or a guardian."""
+    own = keyfiles.read(key_file)
+    who, route = _who(own, patient), way.route(own)
+    sequence = route.consent(dataset, who)["sequence"]
+    route.carry(message(way.market)(own, dataset, sequence, who))
+    say(route.consent(dataset, who))
+
+
+@contextmanager
+def _cap_in_words(cap: int, spent: int) -> Iterator[None]:
+    """A cap that leaves too little is told beside what it counts from."""
+    try:
+        yield
+    except Refusal as refusal:
+        if refusal.code != "budget_too_small":
+            raise
+        counted = f"A cap counts from the first grant: of {cap:,} nano-rho, {spent:,} are spent."
+        raise Refusal(
+            code=refusal.code,
+            message=f"{counted} {refusal.message}",
+            remedy=f"Give a --cap at least {spent:,} above what the class needs, or choose another class.",
+            field="cap",
+        ) from None
+
+
+def _carry(way: Way, own: bytes, dataset: bytes, message: dict[str, Any]) -> None:
+    route = way.route(own)
+    route.carry(message)
+    say(route.consent(dataset, account_of(own)))
+
+
+def _who(own: bytes, patient: str | None) -> str:
+    return account_of(own) if patient is None else address(patient, "patient")

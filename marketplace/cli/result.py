@@ -1,0 +1,120 @@
+"""`usufruct result`: the answer of a request, whenever it is there, with or without its operator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from marketplace.cli.say import FILE, HEX32, refusals_as_words, say
+from marketplace.cli.way import Way, travels
+from marketplace.client.results import open_answer, open_on_chain, receipt_on_chain
+from marketplace.client.waiting import PATIENCE, wait, wait_on_chain
+from marketplace.errors import Refusal
+from marketplace.wire import hpke, keyfiles
+from marketplace.wire.canonical import canonical
+from marketplace.wire.http import to_hex
+
+RECEIPT = click.option(
+    "--receipt", "receipt_file", type=FILE, help="Write it here, for verify-receipt."
+)
+WAIT = click.option(
+    "--wait",
+    "patience",
+    default=int(PATIENCE),
+    show_default=True,
+    type=click.IntRange(0),
+    help="Seconds; afterwards `usufruct result` goes on.",
+)
+
+
+@click.command()
+@travels()
+@click.option("--request", "opened", type=HEX32, required=True, help="Id of the request.")
+@click.option("--delivery-key-file", type=FILE, required=True, help="The request's.")
+@RECEIPT
+@WAIT
+@refusals_as_words
+def result(
+    way: Way, opened: bytes, delivery_key_file: Path, receipt_file: Path | None, patience: int
+) -> None:
+    """Wait for a request's answer, open it and show it, also long after it was asked for.
+
+    With --node and --manifest it comes from the transaction that settled the request: no operator is asked.
+    """
+    delivery = hpke.SecretKey(keyfiles.read(delivery_key_file))
+    if way.past_operator:
+        _from_chain(way, opened, delivery, receipt_file, patience)
+    else:
+        _from_operator(way, opened, delivery, receipt_file, patience)
+
+
+def _from_operator(
+    way: Way, opened: bytes, delivery: hpke.SecretKey, receipt_file: Path | None, patience: int
+) -> None:
+    api, request = way.market.api, to_hex(opened)
+    require_settled(wait(api, request, patience, tell))
+    receipt = api.get(f"/api/v1/requests/{request}/receipt")
+    show_answer(request, open_answer(receipt, delivery).document, receipt, receipt_file)
+    tell(
+        "So far this is the operator's word: `usufruct verify-receipt` holds the receipt against a node."
+    )
+
+
+def _from_chain(
+    way: Way, opened: bytes, delivery: hpke.SecretKey, receipt_file: Path | None, patience: int
+) -> None:
+    chain = way.market.chain
+    ended = wait_on_chain(chain, opened, patience, tell)
+    require_settled({"stage": ended.name.lower(), "reason": None})
+    answer = open_on_chain(chain, opened, delivery)
+    receipt = receipt_on_chain(chain, opened, answer)
+    show_answer(to_hex(opened), answer.document, receipt, receipt_file)
+
+
+def tell(text: str) -> None:
+    """News while somebody waits: on standard error."""
+    click.echo(text, err=True)
+
+
+def require_settled(found: Mapping[str, Any]) -> None:
+    """Raises Refusal (`not_settled`), with the reason, for a request that ended otherwise."""
+    if found["stage"] == "settled":
+        return
+    reason = found["reason"] or {}
+    raise Refusal(
+        code=str(reason.get("code", "not_settled")),
+        message=f"The request is {found['stage']}. {reason.get('message', '')}".strip(),
+        remedy=str(reason.get("remedy", "`usufruct status` says what comes back, and how.")),
+    )
+
+
+def show_answer(
+    request: str,
+    document: Mapping[str, Any],
+    receipt: Mapping[str, Any],
+    receipt_file: Path | None,
+) -> None:
+    """Result, interval and cost first; the receipt last, or only its file where it has one."""
+    noised = document["noised"]
+    shown = {
+        "result": [
+            {
+                "label": each["label"],
+                "value": each["value"],
+                "interval": [each["low"], each["high"]],
+            }
+            for each in noised["estimates"]
+        ],
+        "unit": noised["unit"],
+        "confidence": noised["confidence"],
+        "cost_nano_rho": noised["cost_nano_rho"],
+        "cohort_size": document["cohort_size"],
+        "request": request,
+        "answer": dict(document),
+    }
+    if receipt_file is not None:
+        receipt_file.write_bytes(canonical(dict(receipt)))
+    say({**shown, "receipt": dict(receipt) if receipt_file is None else str(receipt_file)}, False)

@@ -1,0 +1,132 @@
+"""A market that runs on this machine: noticing that a part of it died, and saying where everything is."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from marketplace.demo import Story
+from marketplace.errors import Refusal
+from marketplace.local import Local, Ports
+
+LOOK_SECONDS: Final = 1.0
+GRACE_SECONDS: Final = 1.0
+"""A Ctrl-C reaches every process of a terminal at once: whoever ends now was told to, and did not die."""
+
+
+@dataclass
+class Watch:
+    """Looks at a market's processes from a thread; interrupts the main one when one has died."""
+
+    local: Local
+    dead: Refusal | None = None
+    _over: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        """Until `stop`, or until a process is found dead."""
+        while not self._over.wait(LOOK_SECONDS):
+            dead = died(self.local)
+            if dead is None:
+                continue
+            if not self._over.wait(GRACE_SECONDS):
+                self.dead = dead
+                # Not SIGINT, which shells have their background jobs ignore.
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+            return
+
+    def stop(self) -> None:
+        """Whatever ends from now on was told to."""
+        self._over.set()
+
+
+@contextmanager
+def watched(local: Local) -> Iterator[None]:
+    """Ends what runs inside as soon as a process of the market has died.
+
+    For the main thread, where SIGTERM raises SystemExit.
+
+    Raises:
+        Refusal: `process_died`, naming the process and its log; also in place of the failure that a dead
+            process led to.
+    """
+    watch = Watch(local)
+    threading.Thread(target=watch.run, name="watch", daemon=True).start()
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        if watch.dead is not None:
+            raise watch.dead from None
+        raise
+    except Exception as failure:
+        dead = watch.dead or died(local)
+        if dead is not None:
+            raise dead from failure
+        raise
+    finally:
+        watch.stop()
+
+
+def died(local: Local) -> Refusal | None:
+    """The refusal that names a process which ended without being told to; None while all run."""
+    name = local.fallen()
+    if name is None:
+        return None
+    return Refusal(
+        code="process_died",
+        message=f"The process {name} of this market ended by itself.",
+        remedy=f"Its log says why: {shown(local.log_path(name))}. "
+        f"`{started_again(local)}` starts everything again; nothing is lost.",
+        field=name,
+    )
+
+
+def tell_where(story: Story, console: Console) -> None:
+    """What a visitor needs to go on: URLs, files, the dataset, and two commands that work."""
+    local = story.local
+    lines = [
+        f"Everything runs on: {local.url} (Ctrl-C ends it)",
+        f"  API     {local.url}/api/v1/openapi.json",
+        f"  node    {local.node_url}",
+        f"  files   {shown(local.manifest_path)}, keys in {shown(local.folder / 'keys')}",
+        f"  dataset 0x{story.dataset.hex()}",
+    ]
+    paid = [step for step in story.steps if "receipt" in step and "request" in step]
+    if paid:
+        lines += ["Try in another terminal:", *(f"  {each}" for each in _to_try(local, paid[-1]))]
+    lines.append(f"Later: {started_again(local)} starts it again as it is.")
+    for line in lines:
+        console.print(line, soft_wrap=True, markup=False)
+
+
+def _to_try(local: Local, step: dict[str, str]) -> list[str]:
+    command = Path(sys.executable).with_name("usufruct")
+    name = (
+        shown(command) if command.exists() else f"{shown(Path(sys.executable))} -m marketplace.cli"
+    )
+    where = f"--node {local.node_url} --manifest {shown(local.manifest_path)}"
+    return [
+        f"{name} status --url {local.url} --request {step['request']}",
+        f"{name} verify-receipt {shown(Path(step['receipt']))} {where}",
+    ]
+
+
+def started_again(local: Local) -> str:
+    """The command that starts this market as it was left."""
+    moved = "" if local.ports == Ports() else f" --port {local.ports.operator}"
+    return f"usufruct up --data {shown(local.folder)}{moved}"
+
+
+def shown(path: Path) -> str:
+    """As somebody here would type it."""
+    here = Path.cwd()
+    return shlex.quote(os.path.relpath(path, here) if path.is_relative_to(here) else str(path))

@@ -1,0 +1,192 @@
+"""`usufruct status`: where a request or a consent stands, in plain words. Everything in it is public."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from marketplace.chain.consents import consent_document
+from marketplace.cli.say import FILE, HEX32, refusals_as_words, say
+from marketplace.cli.way import Way, travels
+from marketplace.client import account_of
+from marketplace.client.waiting import waiting_words
+from marketplace.vocabulary import address
+from marketplace.wire import keyfiles
+from marketplace.wire.http import to_hex
+from marketplace.wire.terms import class_id
+from marketplace.words import odds_of
+
+REQUEST: Final[Mapping[str, str]] = {
+    "none": "The chain knows no such request: it was never opened.",
+    "submitted": "Handed in and not paid: nothing happens until it is opened on chain, by {seal}.",
+    "opened": "Paid into escrow. Patients may still rest their consent for it. To be sealed by {seal}.",
+    "funded": "Paid into escrow. Patients may still rest their consent for it. To be sealed by {seal}.",
+    "frozen": "Its cohort is being counted: consents can leave it and none can join. To be sealed by {seal}.",
+    "sealed": "Its cohort of {members} is sealed: no revocation changes it any more. Answer due by {settle}; "
+    "without one, `usufruct default` gets back what is owed.",
+    "keyed": "Custodians turn their keys for its cohort of {members}. Answer due by {settle}; without one, "
+    "`usufruct default` gets back what is owed.",
+    "computed": "Its answer is computed and noised; custodians check it before they sign.",
+    "cleared": "Custodians have signed its answer, which is about to be settled.",
+    "settled": "Answered, for a cohort of {members}. Its receipt holds the result, sealed to the researcher.",
+    "refused": "It cannot go on. Escrow that is still on chain comes back with `usufruct cancel`.",
+    "cancelled": "Cancelled. Everything came back as credit: `usufruct withdraw-credit` pays it out.",
+    "reclaimed": "Not sealed in time. Everything came back as credit: see `usufruct withdraw-credit`.",
+    "defaulted": "Not settled in time. What its researcher is owed is credit: `usufruct withdraw-credit`.",
+}
+CONSENT: Final[Mapping[str, str]] = {
+    "none": "No consent is in force here: no cohort counts this patient.",
+    "live": "The consent to class {index} is live until {expiry}: its cohorts may count this patient.",
+    "resting": "The consent to class {index} rests until it can wake by itself: a cohort is being counted, "
+    "or too little budget is left.",
+    "rested_by_patient": "The consent to class {index} is paused: no cohort counts this patient until "
+    "`usufruct wake`.",
+    "moved": "This address was left for another, to which record, consent and earnings moved.",
+}
+
+
+@click.command()
+@travels()
+@click.option("--request", type=HEX32, help="Of a request.")
+@click.option("--dataset", type=HEX32, help="Of a patient's consent in this dataset.")
+@click.option("--patient", help="With --dataset: the patient's address.")
+@click.option("--key-file", type=FILE, help="With --dataset: the patient's key, for the address.")
+@refusals_as_words
+def status(
+    way: Way,
+    request: bytes | None,
+    dataset: bytes | None,
+    patient: str | None,
+    key_file: Path | None,
+) -> None:
+    """Say where a request stands, or a patient's consent, lifetime budget and earnings."""
+    if (request is None) == (dataset is None):
+        raise click.UsageError("either --request or --dataset is needed")
+    if request is not None:
+        found = _request(way, request)
+        say({**found, "in_words": request_words(found)})
+        return
+    if dataset is None or (patient is None) == (key_file is None):
+        raise click.UsageError("with --dataset, either --patient or --key-file is needed")
+    who = account_of(keyfiles.read(key_file)) if key_file else address(str(patient), "patient")
+    consent = _consent(way, dataset, who)
+    class_ = _class(way, dataset, consent["class_index"])
+    say({"patient": who, **consent, "in_words": consent_words(consent, class_, way.token_decimals)})
+
+
+@dataclass(frozen=True)
+class ClassFacts:
+    """Highest privacy cost of one request (nano-rho), and how many consents are live."""
+
+    max_cost: int
+    live: int
+
+
+def request_words(found: Mapping[str, Any]) -> list[str]:
+    """Sentences about a request as `_request` found it."""
+    words = REQUEST[found["stage"]].format(
+        seal=_date(found["seal_deadline"]),
+        settle=_date(found["settle_deadline"]),
+        members=found["cohort_size"],
+    )
+    reason, waiting = found.get("reason"), found.get("waiting")
+    told = [f"{reason['message']} {reason['remedy']}"] if reason else []
+    return [words, *told, *([f"It waits: {waiting_words(waiting)}"] if waiting else [])]
+
+
+def consent_words(
+    consent: Mapping[str, Any], class_: ClassFacts | None, decimals: int
+) -> list[str]:
+    """Sentences about consent, budget, odds, earnings, record and guardian."""
+    index, expiry = consent["class_index"], _date(consent["expiry"])
+    words = [CONSENT[consent["state"]].format(index=index, expiry=expiry)]
+    if class_ is not None:
+        words += _budget_words(consent, class_)
+    owed = Decimal(consent["owed"]).scaleb(-decimals)
+    words.append(f"Earned and not withdrawn: {owed:f} of the market's token.")
+    return words + _record_words(consent["record"]) + _guardian_words(consent["guardian"])
+
+
+def _budget_words(consent: Mapping[str, Any], class_: ClassFacts) -> list[str]:
+    spent, cap = consent["spent"], consent["cap"]
+    left = max(0, cap - spent)
+    members = max(1, class_.live)
+    return [
+        f"Of the lifetime budget of {cap:,} nano-rho, {spent:,} are spent and {left:,} are left: "
+        f"{left // class_.max_cost} requests of the {class_.max_cost:,} that the class allows at most.",
+        odds_of(spent, members, "all results so far")["in_words"],
+        odds_of(max(spent, cap), members, "all results once the whole budget is spent")["in_words"],
+    ]
+
+
+def _record_words(record: Mapping[str, Any]) -> list[str]:
+    if record["erased"]:
+        return [
+            "The record was erased: custodians destroy their shares, and nothing brings them back."
+        ]
+    if record["suspended"]:
+        return [
+            "The record is suspended, since its issuer is no longer trusted: no cohort counts it."
+        ]
+    if not record["version"]:
+        return ["No record is stored under this address."]
+    return []
+
+
+def _guardian_words(guardian: Mapping[str, Any] | None) -> list[str]:
+    if guardian is None:
+        return []
+    powers = "revoke, rest, grant and wake" if guardian["may_grant"] else "revoke and rest"
+    return [
+        f"{guardian['address']} is guardian until {_date(guardian['expiry'])} and may {powers}."
+    ]
+
+
+def _date(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+# --- asking the operator, or a node of one's own
+
+
+def _request(way: Way, request: bytes) -> dict[str, Any]:
+    if not way.past_operator:
+        found = way.market.api.get(f"/api/v1/requests/{to_hex(request)}")
+        terms = found["terms"]
+        deadlines = {
+            "seal_deadline": terms["sealDeadline"],
+            "settle_deadline": terms["settleDeadline"],
+        }
+        return found | deadlines
+    view = way.market.chain.request(request)
+    return {
+        "request": to_hex(request),
+        "researcher": view.researcher,
+        "stage": view.stage.name.lower(),
+        "cohort_size": view.members if view.was_sealed else None,
+        "seal_deadline": view.seal_deadline,
+        "settle_deadline": view.settle_deadline,
+    }
+
+
+def _consent(way: Way, dataset: bytes, patient: str) -> dict[str, Any]:
+    if way.past_operator:
+        return consent_document(way.market.chain, dataset, patient)
+    return way.market.consent(dataset, patient)
+
+
+def _class(way: Way, dataset: bytes, index: int) -> ClassFacts | None:
+    if index == 0:
+        return None
+    if way.past_operator:
+        chain, class_ = way.market.chain, class_id(dataset, index)
+        live = sum(shard.live for shard in chain.shards(class_))
+        return ClassFacts(chain.class_terms(class_).max_cost, live)
+    found = way.market.dataset(dataset)["classes"][index - 1]
+    return ClassFacts(int(found["terms"]["maxCost"]), found["live"])

@@ -1,0 +1,178 @@
+"""What patients, their guardians and researchers sign: EIP-712 messages that anybody may carry to the chain.
+
+`patient` is who it is about, where the key is that of a guardian; without it, the key is the patient's own.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from eth_account import Account
+
+from marketplace.chain.adapter import Manifest
+from marketplace.errors import Refusal
+from marketplace.vocabulary import address
+from marketplace.wire.eip712 import SignedStruct, SigningKey, sign
+from marketplace.wire.http import to_hex
+from marketplace.wire.messages import KINDS
+from marketplace.wire.solidity import ZERO_ADDRESS
+from marketplace.wire.structs import (
+    CreditWithdrawal,
+    EarningsWithdrawal,
+    Erasure,
+    Grant,
+    Guardianship,
+    Rest,
+    Revocation,
+    Rotation,
+    Wake,
+)
+
+MESSAGE_LIFE = 3_600
+"""Seconds within which a signed message must be on chain."""
+REVOCATION_REACH = 256
+"""How far above the current sequence a revocation reaches, so that no grant that somebody holds back
+can outrun it."""
+HIGHEST_SEQUENCE = 2**32 - 1
+
+
+class Messages:
+    """Signs for the contracts of one deployment."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """The deployment that is signed for."""
+        raise NotImplementedError
+
+    def message(self, kind: str, struct: SignedStruct, key: SigningKey) -> dict[str, Any]:
+        """A signed message of a kind, ready for whoever carries it."""
+        way = KINDS[kind]
+        signature = sign(struct, self.manifest.domain(way.contract), key)
+        entry = {"kind": kind, "message": struct.to_json(), "signature": to_hex(signature)}
+        return entry | {"signer": account_of(key)} if way.names_signer else entry
+
+    def grant_message(
+        self,
+        key: SigningKey,
+        class_: Mapping[str, Any],
+        cap: int,
+        expiry: int,
+        sequence: int,
+        patient: str | None = None,
+    ) -> dict[str, Any]:
+        """Consent to one class (`class` and `definition` in hex).
+
+        Args:
+            cap: lifetime budget of the record, nano-rho.
+            expiry: unix seconds.
+            sequence: exactly one above the consent's current one.
+        """
+        class_id = bytes.fromhex(class_["class"][2:])
+        grant = Grant(
+            patient=_patient(key, patient),
+            dataset=class_id[:30] + bytes(2),
+            class_=class_id,
+            definition=bytes.fromhex(class_["definition"][2:]),
+            cap=cap,
+            expiry=expiry,
+            sequence=sequence,
+            deadline=deadline(),
+        )
+        return self.message("grant", grant, key)
+
+    def revocation_message(
+        self, key: SigningKey, dataset: bytes, sequence: int, patient: str | None = None
+    ) -> dict[str, Any]:
+        """Ends everything granted so far; signed by the patient, also what is not on chain yet."""
+        reach = min(sequence + REVOCATION_REACH, HIGHEST_SEQUENCE)
+        return self.message("revocation", Revocation(_patient(key, patient), dataset, reach), key)
+
+    def rest_message(
+        self, key: SigningKey, dataset: bytes, sequence: int, patient: str | None = None
+    ) -> dict[str, Any]:
+        """Takes the consent out of cohorts until its patient wakes it."""
+        who = _patient(key, patient)
+        return self.message("rest", Rest(who, dataset, sequence, fresh_nonce(), deadline()), key)
+
+    def wake_message(
+        self, key: SigningKey, dataset: bytes, sequence: int, patient: str | None = None
+    ) -> dict[str, Any]:
+        """Brings a resting consent back."""
+        who = _patient(key, patient)
+        return self.message("wake", Wake(who, dataset, sequence, fresh_nonce(), deadline()), key)
+
+    def guardianship_message(
+        self, key: SigningKey, dataset: bytes, guardian: str, expiry: int, may_grant: bool
+    ) -> dict[str, Any]:
+        """Appoints a guardian for one dataset until `expiry` (unix seconds), in place of any other."""
+        appointed = Guardianship(
+            account_of(key),
+            dataset,
+            address(guardian, "guardian"),
+            expiry,
+            may_grant,
+            fresh_nonce(),
+            deadline(),
+        )
+        return self.message("guardianship", appointed, key)
+
+    def dismissal_message(self, key: SigningKey, dataset: bytes) -> dict[str, Any]:
+        """Dismisses the guardian of one dataset."""
+        return self.guardianship_message(key, dataset, ZERO_ADDRESS, 0, False)
+
+    def rotation_message(
+        self, key: SigningKey, new_key: SigningKey, dataset: bytes
+    ) -> dict[str, Any]:
+        """Moves record, consent, earnings and lifetime spend to another address; both keys sign.
+
+        The guardian does not move along.
+        """
+        rotation = Rotation(dataset, account_of(key), account_of(new_key), deadline())
+        domain = self.manifest.domain("ConsentRegistry")
+        by_new_key = to_hex(sign(rotation, domain, new_key))
+        return self.message("rotation", rotation, key) | {"signature_to": by_new_key}
+
+    def erasure_message(self, key: SigningKey, dataset: bytes, version: int) -> dict[str, Any]:
+        """Revokes, and has custodians destroy their shares. `version` is the last one attested."""
+        return self.message("erasure", Erasure(account_of(key), dataset, version), key)
+
+    def withdrawal_message(self, key: SigningKey, dataset: bytes, to: str) -> dict[str, Any]:
+        """Pays all of a patient's earnings of one dataset to an address."""
+        withdrawal = EarningsWithdrawal(
+            account_of(key), dataset, address(to, "to"), fresh_nonce(), deadline()
+        )
+        return self.message("earnings_withdrawal", withdrawal, key)
+
+    def credit_message(self, key: SigningKey, to: str) -> dict[str, Any]:
+        """Pays an account's whole credit (returned escrow, fees, bonds) to an address."""
+        withdrawal = CreditWithdrawal(account_of(key), address(to, "to"), fresh_nonce(), deadline())
+        return self.message("credit_withdrawal", withdrawal, key)
+
+
+def account_of(key: SigningKey) -> str:
+    """The address of a key. Raises Refusal (key_file) for 32 bytes that are no key."""
+    try:
+        return str(Account.from_key(bytes(getattr(key, "key", key))).address)
+    except ValueError:
+        raise Refusal(
+            code="key_file",
+            message="The bytes are no signing key: zero, or not below the curve's order.",
+            remedy="Use the key file that `usufruct key` made, or make a new one.",
+        ) from None
+
+
+def deadline() -> int:
+    """By when a message signed now must be on chain, unix seconds."""
+    return int(time.time()) + MESSAGE_LIFE
+
+
+def fresh_nonce() -> int:
+    """A random unordered nonce."""
+    return int.from_bytes(secrets.token_bytes(32), "big")
+
+
+def _patient(key: SigningKey, patient: str | None) -> str:
+    return account_of(key) if patient is None else address(patient, "patient")

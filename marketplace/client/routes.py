@@ -1,0 +1,152 @@
+"""The ways of a signed message to the chain: through the operator, through a custodian, or by oneself.
+
+Nothing that ends consent or pays money out needs the operator: what it will not carry, or what it cannot
+because it is down, a node of one's own takes from anybody who can pay the gas. A message proves its own
+signer, so it does not matter who that is; but whoever pays is seen on chain beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from marketplace.chain.adapter import Chain
+from marketplace.chain.consents import consent_document
+from marketplace.chain.sender import Sender
+from marketplace.client.marketplace import Marketplace
+from marketplace.errors import Refusal
+from marketplace.wire import http_client
+from marketplace.wire.eip712 import SigningKey
+from marketplace.wire.http import to_hex
+from marketplace.wire.messages import parse_message
+from marketplace.wire.terms import class_id
+
+RELAY_SECONDS: Final = 120.0
+"""Until a custodian has its transaction in a block."""
+CARRIED: Final = {"revocation": "/revocations", "erasure": "/erasures"}
+"""What custodians carry: whatever ends consent."""
+HIGHEST_TOLD: Final = 1 << 24
+"""No honest sequence gets there (a revocation raises it by 257). A revocation names a sequence above the
+current one, so an operator that told the last of them would have a patient end all grants for ever."""
+
+
+class Route(Protocol):
+    """Who is asked where things stand, and who carries a message."""
+
+    def consent(self, dataset: bytes, patient: str) -> dict[str, Any]:
+        """Consent, budget and earnings, as `consent_document` lays them out."""
+
+    def class_of(self, dataset: bytes, index: int) -> dict[str, str]:
+        """`class` and `definition` of a dataset's class (index 1, 2, ...), as a grant names them."""
+
+    def balance(self, account: str) -> int:
+        """Token units of an account."""
+
+    def carry(self, message: Mapping[str, Any]) -> str:
+        """Has it on chain when it returns its transaction (hex). Raises Refusal as the contract refuses."""
+
+
+@dataclass(frozen=True)
+class ThroughOperator:
+    """Without gas or a node; all it shows is the operator's word."""
+
+    market: Marketplace
+
+    def consent(self, dataset: bytes, patient: str) -> dict[str, Any]:
+        """Raises also `implausible_sequence`."""
+        found = self.market.consent(dataset, patient)
+        if not 0 <= int(found["sequence"]) <= HIGHEST_TOLD:
+            raise Refusal(
+                code="implausible_sequence",
+                message="The operator tells of a sequence that no consent reaches.",
+                remedy="Sign nothing with it: use a node of your own (--node and --manifest).",
+                field="sequence",
+            )
+        return found
+
+    def class_of(self, dataset: bytes, index: int) -> dict[str, str]:
+        classes = self.market.dataset(dataset)["classes"]
+        if not 1 <= index <= len(classes):
+            raise _no_class(len(classes))
+        # The id is computed here: an operator cannot pass off another class under this index.
+        identity = to_hex(class_id(dataset, index))
+        return {"class": identity, "definition": classes[index - 1]["definition"]}
+
+    def balance(self, account: str) -> int:
+        return self.market.account(account)["balance"]
+
+    def carry(self, message: Mapping[str, Any]) -> str:
+        outcome = self.market.relay([message])[0]
+        if outcome["outcome"] == "refused":
+            raise Refusal(
+                code=outcome["code"],
+                message=outcome["detail"],
+                remedy=outcome["remedy"],
+                field=outcome["field"],
+            )
+        return str(outcome.get("transaction", ""))
+
+
+@dataclass(frozen=True)
+class OwnNode:
+    """Everything is read from a node of one's own."""
+
+    chain: Chain
+
+    def consent(self, dataset: bytes, patient: str) -> dict[str, Any]:
+        return consent_document(self.chain, dataset, patient)
+
+    def class_of(self, dataset: bytes, index: int) -> dict[str, str]:
+        classes = self.chain.class_ids(dataset)
+        if not 1 <= index <= len(classes):
+            raise _no_class(len(classes))
+        class_ = classes[index - 1]
+        definition = self.chain.class_terms(class_).definition_hash(class_)
+        return {"class": to_hex(class_), "definition": to_hex(definition)}
+
+    def balance(self, account: str) -> int:
+        return self.chain.balance_of(account)
+
+
+@dataclass(frozen=True)
+class ByOneself(OwnNode):
+    """`gas_key` pays for the transaction; any funded account will do."""
+
+    gas_key: SigningKey
+
+    def carry(self, message: Mapping[str, Any]) -> str:
+        parsed = parse_message(message, "message")
+        function, arguments = parsed.call()
+        receipt = Sender(self.chain, self.gas_key).send(parsed.contract, function, *arguments)
+        return to_hex(receipt.transaction)
+
+
+@dataclass(frozen=True)
+class ThroughCustodian(OwnNode):
+    """A custodian pays the gas, for what ends consent."""
+
+    url: str
+
+    def carry(self, message: Mapping[str, Any]) -> str:
+        kind = str(message["kind"])
+        if kind not in CARRIED:
+            raise Refusal(
+                code="not_carried",
+                message=f"Custodians carry {' and '.join(CARRIED)}, no {kind}.",
+                remedy="Send it through the operator, or by yourself (--node without --custodian).",
+                field="custodian",
+            )
+        given = {"signer", "signature"} & set(message)
+        body = {kind: message["message"], **{name: message[name] for name in given}}
+        said = http_client.post(self.url, CARRIED[kind], body, timeout=RELAY_SECONDS)
+        return str(said.get("transaction", ""))
+
+
+def _no_class(number: int) -> Refusal:
+    return Refusal(
+        code="unknown_class",
+        message=f"The dataset has {number} consent classes, and not this one.",
+        remedy="Name one by its index: 1 is the first.",
+        field="class",
+    )

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -24,7 +26,7 @@ from marketplace.chain.funding import fund
 from marketplace.chain.rpc import Node
 from marketplace.chain.sender import Sender
 from marketplace.errors import Refusal
-from marketplace.wire import keyfiles
+from marketplace.wire import keyfiles, lifeline
 
 CUSTODIANS: Final = 3
 QUORUM: Final = 2
@@ -45,6 +47,8 @@ POLICY: Final = MarketPolicy(
 )
 MINIMUM_HORIZON: Final = 86_400
 THAW_GAP: Final = 0
+MARK: Final = ".usufruct-market"
+"""A file that says that a folder was made here, and so may be deleted for a new market."""
 ROLES: Final = ("deployer", "operator", "steward", "issuer", "authority", "researcher", "stranger")
 """Accounts that the demonstration plays; in production each belongs to somebody else."""
 
@@ -63,6 +67,19 @@ class Ports:
         """Ports that move with the operator's, so that two markets can run on one machine."""
         moved = operator - cls.operator
         return cls(cls.chain + moved, operator, cls.custodian + moved, cls.gate + moved)
+
+    def require_free(self) -> None:
+        """Raises Refusal (`port_taken`) if something listens on a port of this market."""
+        hosts = [first + i for first in (self.custodian, self.gate) for i in range(CUSTODIANS)]
+        for port in (self.chain, self.operator, *hosts):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    raise Refusal(
+                        code="port_taken",
+                        message=f"Something listens on port {port} already: a market that still runs?",
+                        remedy="Stop it (Ctrl-C where it was started), or give another --port.",
+                        field="port",
+                    )
 
 
 @dataclass(frozen=True)
@@ -118,7 +135,37 @@ class Local:
         """Address of a role."""
         return keyfiles.Signer.of(self.key(role)).address
 
+    def accounts(self) -> dict[str, str]:
+        """Address of every account of the market that is not a patient's, by name."""
+        found = {role: self.account(role) for role in ROLES}
+        for number in range(CUSTODIANS):
+            custodian, gate = (
+                self._identity_of("custodian", number),
+                self._identity_of("gate", number),
+            )
+            found[f"custodian_{number}"] = custodian["signer"]
+            found[f"custodian_{number}_relay"] = custodian["relay"]
+            found[f"gate_{number}"] = gate["signer"]
+        return found
+
     # --- start and stop
+
+    def clear(self) -> None:
+        """Deletes what an earlier market left in the folder.
+
+        Raises:
+            Refusal: `port_taken`, it may still run; `not_a_market`, the folder holds something else.
+        """
+        self.ports.require_free()
+        holds_something = self.folder.exists() and any(self.folder.iterdir())
+        if holds_something and not (self.folder / MARK).exists():
+            raise Refusal(
+                code="not_a_market",
+                message=f"{self.folder} is not empty and was not made by an earlier run.",
+                remedy="Name a new or empty folder, or empty that one yourself.",
+                field="data",
+            )
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def start(self) -> None:
         """Starts every process, deploying first where nothing is deployed yet.
@@ -127,6 +174,7 @@ class Local:
             Refusal: `not_started`, naming the process that did not come up and its log.
         """
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (self.folder / MARK).touch()
         for role in ROLES:
             keyfiles.create(self.key_path(role), keyfiles.new_signing_key())
         if self.node is None:
@@ -148,6 +196,18 @@ class Local:
         for name in reversed(list(self.processes)):
             self.end(name)
 
+    def fallen(self) -> str | None:
+        """A process that ended although `end` was not asked to end it; None while all run."""
+        for name, process in list(self.processes.items()):
+            # `end` forgets a process before it ends it: who is still known ended by itself.
+            if process.poll() is not None and self.processes.get(name) is process:
+                return name
+        return None
+
+    def log_path(self, name: str) -> Path:
+        """Where a process writes its log."""
+        return self.folder / "logs" / f"{name}.log"
+
     def end(self, name: str, how: int = signal.SIGTERM) -> None:
         """Ends one process (by SIGTERM, unless told otherwise) and waits for it."""
         process = self.processes.pop(name)
@@ -158,8 +218,9 @@ class Local:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait(timeout=10)
-        if process.stdout is not None:
-            process.stdout.close()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
 
     def _spawn(self, name: str, module: str, *arguments: str) -> None:
         logs = self.folder / "logs"
@@ -167,10 +228,11 @@ class Local:
         with (logs / f"{name}.log").open("a") as log:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-m", module, *arguments],
+                stdin=subprocess.PIPE,  # never written to: see `lifeline`
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, **lifeline.environment(), "PYTHONUNBUFFERED": "1"},
             )
 
     def _await_ready(self, name: str) -> dict[str, Any]:
@@ -239,6 +301,10 @@ class Local:
         self._host(kind, number).joinpath("identity.json").write_text(json.dumps(identity))
         return identity
 
+    def _identity_of(self, kind: str, number: int) -> dict[str, str]:
+        """The public part of keys that `_identity` had made."""
+        return dict(json.loads((self._host(kind, number) / "identity.json").read_text()))
+
     def _host(self, kind: str, number: int) -> Path:
         return self.folder / f"{kind}-{number}"
 
@@ -287,10 +353,7 @@ class Local:
         self._spawn(f"{kind}-{number}", f"marketplace.{kind}", "--config", str(path))
 
     def _start_operator(self) -> None:
-        gates = [
-            json.loads((self._host("gate", i) / "identity.json").read_text())["signer"]
-            for i in range(CUSTODIANS)
-        ]
+        gates = [self._identity_of("gate", i)["signer"] for i in range(CUSTODIANS)]
         config = {
             "port": self.ports.operator,
             "data": "operator",

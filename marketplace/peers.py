@@ -2,33 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from marketplace.errors import Refusal
 from marketplace.wire import http_client
+from marketplace.wire.auth import Voice
 
 TIMEOUT_SECONDS = 120.0
 """A gate computes on thousands of records within this; a custodian answers in seconds."""
 
+HEALTH_SECONDS = 30.0
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Peer:
-    """One custodian or gate."""
+    """One custodian or gate. With `voice`, what is posted is signed: a gate serves only its operator."""
 
     name: str
     url: str
+    voice: Voice | None = None
 
-    def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Its answer.
+    def reasons(self) -> list[str]:
+        """Codes of what keeps it from working, by its own word; none when it is ready.
+
+        Raises:
+            PeerUnreachable.
+        """
+        said = http_client.get(
+            self.url, "/health", timeout=HEALTH_SECONDS, most=http_client.SMALL_ANSWER
+        ).get("reasons")
+        return [str(each)[:60] for each in said] if isinstance(said, list) else []
+
+    def post(
+        self, path: str, body: Mapping[str, Any], *, most: int = http_client.MOST_ANSWER
+    ) -> dict[str, Any]:
+        """Its answer, of at most `most` bytes.
 
         Raises:
             PeerUnreachable: no usable answer in time.
             Refusal: with the peer's own code; the message says who refused.
         """
         try:
-            return http_client.post(self.url, path, body, timeout=TIMEOUT_SECONDS)
+            return http_client.post(
+                self.url, path, body, timeout=TIMEOUT_SECONDS, most=most, voice=self.voice
+            )
         except http_client.PeerUnreachable:
             raise
         except Refusal as refusal:
@@ -39,3 +66,55 @@ class Peer:
                 field=refusal.field,
                 facts={"peer": self.name},
             ) from None
+
+
+def ask_all(
+    number: int,
+    ask: Callable[[int], T],
+    enough: Callable[[Mapping[int, T]], bool],
+    *,
+    grace: float = 0.0,
+) -> dict[int, T | Refusal]:
+    """What `ask(place)` brought for each place below `number`, all asked at once.
+
+    Goes on `grace` seconds after `enough` says of the good answers that they do; a place that has not
+    answered by then is left out. `ask` must end by itself, as a call to a peer does.
+    """
+    said: queue.SimpleQueue[tuple[int, T | Refusal]] = queue.SimpleQueue()
+    for place in range(number):
+        # Daemons: a process that is told to stop does not wait for a slow peer.
+        threading.Thread(target=_put, args=(said, place, ask), daemon=True).start()
+    found: dict[int, T | Refusal] = {}
+    until = None
+    while len(found) < number:
+        try:
+            place, found[place] = said.get(
+                timeout=None if until is None else max(0.0, until - time.monotonic())
+            )
+        except queue.Empty:
+            break
+        good = {at: each for at, each in found.items() if not isinstance(each, Refusal)}
+        if until is None and enough(good):
+            until = time.monotonic() + grace
+    return found
+
+
+def _put(
+    said: queue.SimpleQueue[tuple[int, T | Refusal]], place: int, ask: Callable[[int], T]
+) -> None:
+    said.put((place, _tried(place, ask)))
+
+
+def _tried(place: int, ask: Callable[[int], T]) -> T | Refusal:
+    try:
+        return ask(place)
+    except Refusal as refusal:
+        return refusal
+    except Exception as fault:
+        # A peer whose answer trips this process is at fault; the others still count.
+        logger.warning("place %s: %s", place, type(fault).__name__)
+        return Refusal(
+            code="peer_unreadable",
+            message=f"The answer of the one at place {place} cannot be read.",
+            remedy="Check that it runs this version.",
+        )

@@ -14,6 +14,8 @@ from marketplace.wire import hpke
 from marketplace.wire.canonical import canonical, parse_canonical, tagged_hash
 
 SCHEMA = "usufruct-result/1"
+MOST_RESULT = 100_000
+"""Bytes of a sealed result: it travels in a transaction, which nodes bound at 128 KB."""
 SALT_BYTES = 32  # hides a low-entropy result (a count, say) behind its public hash
 
 

@@ -16,22 +16,27 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import flask
-import waitress  # type: ignore[import-untyped]  # waitress has no types
-from werkzeug.exceptions import HTTPException
+from waitress.task import ErrorTask  # type: ignore[import-untyped]  # waitress has no types
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from marketplace.errors import BadParameter, Refusal
+from marketplace.errors import BadParameter, MalformedJson, Refusal
 from marketplace.vocabulary import bytes32
+from marketplace.wire import lifeline
 from marketplace.wire.canonical import canonical, parse
+from marketplace.wire.listening import Channel, listen
 
 SMALL_BODY: Final = 256 * 1024
 """Bytes, for routes that take one signed message or one record header."""
 THREADS: Final = 8
 PROBLEM: Final = "application/problem+json"
+AUTH_HEADER: Final = "Usufruct-Auth"
+"""Who asks, and the signature that proves it: see `auth`."""
 
 STATUS: Final[Mapping[str, int]] = {
     "bad_parameter": 400,
     "malformed_json": 400,
     "malformed_message": 400,
+    "unauthenticated": 401,
     "body_too_large": 413,
     "storage_full": 507,
     "storage_unavailable": 503,
@@ -41,11 +46,21 @@ STATUS: Final[Mapping[str, int]] = {
     "not_yet_final": 503,
     "reorganised": 503,
     "journal_behind": 503,
+    "finality_violated": 503,
     "not_ready": 503,
     "equivocation": 409,
     "already_settled": 409,
 }
 """Statuses by refusal code; every other refusal is 422: understood, and declined."""
+
+UNKNOWN: Final = frozenset({"unknown_request", "unknown_dataset"})
+"""What a path can name; the same in a body is 422."""
+UNROUTED: Final[Mapping[int, tuple[str, str]]] = {
+    404: ("no_such_route", "There is nothing at this path."),
+    405: ("wrong_method", "This path does not take this method."),
+    431: ("headers_too_large", "The headers are larger than this server takes."),
+}
+"""Code and sentence of what is refused before any route is reached, by HTTP status."""
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +106,7 @@ def problem_document(refusal: Refusal) -> dict[str, Any]:
     document: dict[str, Any] = {
         "type": f"urn:usufruct:refusal:{refusal.code}",
         "title": type(refusal).__name__,
-        "status": STATUS.get(refusal.code, 422),
+        "status": _status(refusal),
         "detail": refusal.message,
         "code": refusal.code,
         "remedy": refusal.remedy,
@@ -101,20 +116,55 @@ def problem_document(refusal: Refusal) -> dict[str, Any]:
     return document
 
 
+def _status(refusal: Refusal) -> int:
+    """By code; but what the path names and is not there is 404, and a request's own bad signature 401."""
+    inside = flask.request.view_args if flask.has_request_context() else None
+    if inside and refusal.code in UNKNOWN:
+        return 404
+    if refusal.code == "bad_signature" and refusal.field == f"{AUTH_HEADER}.signature":
+        return 401
+    return STATUS.get(refusal.code, 422)
+
+
 def _http_problem(error: Exception) -> flask.Response:
     status = error.code if isinstance(error, HTTPException) and error.code else 500
-    codes = {404: "no_such_route", 405: "wrong_method", 413: "body_too_large"}
-    document = {
-        "type": "about:blank",
-        "title": error.name if isinstance(error, HTTPException) else "Error",
+    title = error.name if isinstance(error, HTTPException) else "Error"
+    response = _problem_response(status, _status_document(status, title))
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        response.headers["Allow"] = ", ".join(sorted(error.valid_methods))  # RFC 9110, 15.5.6
+    return response
+
+
+def _status_document(status: int, title: str) -> dict[str, Any]:
+    """A refusal that no route made, by its HTTP status."""
+    if status == 413:
+        return {**problem_document(_too_large("larger than this route allows")), "title": title}
+    code, detail = UNROUTED.get(status, ("http_error", "This server does not take that."))
+    return {
+        "type": f"urn:usufruct:refusal:{code}",
+        "title": title,
         "status": status,
-        "detail": "The body is larger than this route allows."
-        if status == 413
-        else "See the status.",
-        "code": codes.get(status, "http_error"),
-        "remedy": "Send a smaller body." if status == 413 else "Check method, path and headers.",
+        "detail": detail,
+        "code": code,
+        "remedy": "Check method, path and headers.",
     }
-    return _problem_response(status, document)
+
+
+def _too_large(what: str) -> Refusal:
+    return Refusal(
+        code="body_too_large",
+        message=f"The body is {what}.",
+        remedy="Send less at a time, with a Content-Length.",
+        field="body",
+    )
+
+
+def _empty() -> Refusal:
+    return MalformedJson(
+        message="The body is empty.",
+        remedy="Send a JSON object, with a Content-Length.",
+        field="body",
+    )
 
 
 def _fault(error: Exception) -> flask.Response:
@@ -132,7 +182,10 @@ def _fault(error: Exception) -> flask.Response:
 
 
 def _problem_response(status: int, document: Mapping[str, Any]) -> flask.Response:
-    return flask.Response(json.dumps(document, sort_keys=True), status=status, mimetype=PROBLEM)
+    response = flask.Response(json.dumps(document, sort_keys=True), status, mimetype=PROBLEM)
+    if status == 401:
+        response.headers["WWW-Authenticate"] = AUTH_HEADER  # RFC 9110, 15.5.2
+    return response
 
 
 # --- bodies
@@ -147,13 +200,12 @@ def read_body(
         MalformedJson, BadParameter.
     """
     length = flask.request.content_length
-    if length is None or length > limit:
-        raise Refusal(
-            code="body_too_large",
-            message=f"The body must have a stated length of at most {limit} bytes.",
-            remedy="Send less at a time, with a Content-Length.",
-        )
-    document = parse(flask.request.get_data(cache=False), limit=limit)
+    if length is not None and length > limit:
+        raise _too_large(f"not of a stated length of at most {limit} bytes")
+    raw = flask.request.get_data(cache=False)
+    if not raw:
+        raise _empty()
+    document = parse(raw, limit=limit)
     require_keys(document, keys, optional)
     return document
 
@@ -216,18 +268,33 @@ def _bad(field: str, why: str) -> BadParameter:
 # --- serving
 
 
-def serve(app: flask.Flask, host: str, port: int, most_bytes: int = SMALL_BODY) -> None:
-    """Serves until SIGTERM; prints one JSON line {"ready": true, "url": ..} once listening."""
+class _RefusalTask(ErrorTask):  # type: ignore[misc]  # waitress has no types
+    """What waitress refuses before the application sees it, said as the application would say it."""
+
+    def execute(self) -> None:
+        error = self.request.error
+        body = json.dumps(_status_document(error.code, error.reason), sort_keys=True).encode()
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers.append(("Content-Type", PROBLEM))
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+
+
+class _Channel(Channel):
+    error_task_class = _RefusalTask
+
+
+def serve(app: flask.Flask, host: str, port: int) -> None:
+    """Serves until SIGTERM; prints one JSON line {"ready": true, "url": ..} once listening.
+
+    A body that claims more than the application's MAX_CONTENT_LENGTH is refused unread.
+    """
     signal.signal(signal.SIGTERM, _stop)
-    server = waitress.create_server(
-        app,
-        host=host,
-        port=port,
-        threads=THREADS,
-        ident=None,
-        max_request_body_size=most_bytes + 1,
-        clear_untrusted_proxy_headers=True,
-    )
+    lifeline.hold()
+    most_body = app.config["MAX_CONTENT_LENGTH"]
+    server = listen(app, host, port, threads=THREADS, most_body=most_body)
+    server.channel_class = _Channel
     url = f"http://{host}:{server.effective_port}"
     sys.stdout.write(json.dumps({"ready": True, "url": url}) + "\n")
     sys.stdout.flush()

@@ -1,17 +1,23 @@
-"""Speaking to a custodian or gate: time limits, bounded answers, problems back into refusals."""
+"""Speaking to a custodian or gate: total time limits, bounded answers, problems back into refusals."""
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
 from collections.abc import Mapping
 from typing import Any
 
 import httpx
 
 from marketplace.errors import Refusal
+from marketplace.wire.auth import Voice
 from marketplace.wire.canonical import canonical, parse
 
 MOST_ANSWER = 64 * 1024 * 1024
 """Bytes. A turn for 655,360 members (a full shard) is 22 MB, 29 MB in base64."""
+SMALL_ANSWER = 64 * 1024
+"""Bytes, for answers of a signature, a health report or a refusal."""
 
 
 class PeerUnreachable(Refusal):
@@ -21,31 +27,109 @@ class PeerUnreachable(Refusal):
 
 
 def post(
-    url: str, path: str, document: Mapping[str, Any], *, timeout: float, most: int = MOST_ANSWER
+    url: str,
+    path: str,
+    document: Mapping[str, Any],
+    *,
+    timeout: float,
+    most: int = MOST_ANSWER,
+    voice: Voice | None = None,
 ) -> dict[str, Any]:
-    """The JSON object that the peer answers.
+    """The JSON object that the peer answers. With `voice`, the request is signed.
+
+    Args:
+        timeout: seconds, from connecting to the answer's last byte.
+        most: bytes of the answer's body.
 
     Raises:
         Refusal: with the peer's own code where it declined.
-        PeerUnreachable: no answer in `timeout` seconds, or none that can be read.
+        PeerUnreachable: no answer in `timeout` seconds, a larger one, or none that can be read.
     """
+    content = canonical(dict(document))
+    signed = voice.header("POST", path, content) if voice is not None else {}
+    return _exchange("POST", url.rstrip("/") + path, content, timeout, most, signed)
+
+
+def get(url: str, path: str, *, timeout: float, most: int = MOST_ANSWER) -> dict[str, Any]:
+    """As `post`, of what is only read."""
+    return _exchange("GET", url.rstrip("/") + path, b"", timeout, most, {})
+
+
+def _exchange(
+    method: str, url: str, content: bytes, timeout: float, most: int, signed: Mapping[str, str]
+) -> dict[str, Any]:
+    headers = {"content-type": "application/json", "accept-encoding": "identity", **signed}
     try:
-        with httpx.stream(
-            "POST",
-            url.rstrip("/") + path,
-            content=canonical(dict(document)),
-            headers={"content-type": "application/json"},
-            timeout=timeout,
-            follow_redirects=False,
-        ) as response:
-            return _read(response.status_code, _bounded(response, most))
+        with (
+            _Deadline(timeout) as deadline,
+            httpx.Client(timeout=timeout, follow_redirects=False) as client,
+            client.stream(
+                method,
+                url,
+                content=content,
+                headers=headers,
+                extensions={"trace": deadline.watch},
+            ) as response,
+        ):
+            body = _bounded(response, most)
+            deadline.require_not_over()  # a body without a length seems complete once hung up
+            return _read(response.status_code, body, most)
     except (httpx.HTTPError, httpx.InvalidURL) as fault:
         raise _unreachable(type(fault).__name__) from None
 
 
+class _Deadline:
+    """Hangs up when the time of a whole exchange is over.
+
+    httpx's own timeout starts anew with every read and write, so a peer that sends a byte now and then,
+    in its status line as well as in its body, would be listened to for ever.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._is_over = False
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+
+    def __enter__(self) -> _Deadline:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    def watch(self, event: str, facts: Mapping[str, Any]) -> None:
+        """httpx's trace: notes the connection's socket, TLS's in the place of the bare one."""
+        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+            with self._lock:
+                self._socket = facts["return_value"].get_extra_info("socket")
+                if self._is_over:
+                    self._hang_up()
+
+    def require_not_over(self) -> None:
+        """Raises PeerUnreachable."""
+        with self._lock:
+            if self._is_over:
+                raise _unreachable("TooSlow")
+
+    def _end(self) -> None:
+        with self._lock:
+            self._is_over = True
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._socket is not None:
+            with contextlib.suppress(OSError):  # it is closed already
+                # Past SSLSocket's own, which would take TLS's state from under the reading thread.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+
 def _bounded(response: httpx.Response, most: int) -> bytes:
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise _unreachable("Encoded")  # nobody asked for it: a few bytes can become gigabytes
     parts, size = [], 0
-    for part in response.iter_bytes():
+    for part in response.iter_raw():
         size += len(part)
         if size > most:
             raise _unreachable("AnswerTooLarge")
@@ -53,9 +137,9 @@ def _bounded(response: httpx.Response, most: int) -> bytes:
     return b"".join(parts)
 
 
-def _read(status: int, body: bytes) -> dict[str, Any]:
+def _read(status: int, body: bytes, most: int) -> dict[str, Any]:
     try:
-        document = parse(body, limit=MOST_ANSWER)
+        document = parse(body, limit=most)
     except Refusal:
         raise _unreachable("NotJson") from None
     if not isinstance(document, dict):

@@ -15,9 +15,9 @@ from eth_utils.crypto import keccak
 from marketplace.errors import Refusal
 from marketplace.vocabulary import Address
 from marketplace.wire import feldman
+from marketplace.wire.private import OWNER_ONLY, make_folder
 
 KEY_BYTES = 32
-OWNER_ONLY = 0o600
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def new_secret() -> bytes:
 
 def create(path: Path, secret: bytes) -> bool:
     """Writes a new key file (0600) durably. Returns False, changing nothing, where one exists."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(path.parent)
     if path.exists():
         return False
     # Written aside and linked, so that a kill between the two leaves no half key behind.

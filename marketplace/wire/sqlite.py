@@ -14,6 +14,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
 from marketplace.errors import Refusal
+from marketplace.wire.private import make_database
 
 BUSY_MILLISECONDS = 30_000
 
@@ -30,7 +31,7 @@ def open_journal(path: Path, migrations: Path, max_pages: int | None = None) -> 
     Raises:
         Refusal: `storage_full`, `storage_unavailable`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_database(path)
     engine = create_engine(f"sqlite:///{path}")
     event.listen(engine, "connect", _pragmas(max_pages))
     event.listen(engine, "begin", _begin)
@@ -39,7 +40,6 @@ def open_journal(path: Path, migrations: Path, max_pages: int | None = None) -> 
     with refusing(), engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
-    path.chmod(0o600)
     return engine
 
 

@@ -24,6 +24,11 @@ from marketplace.wire.solidity import (
 
 REQUEST_TAG = "usufruct/request/1"
 DATASET_TAG = "usufruct/dataset/1"
+MOST_DISEASES = 32
+"""Of one purpose, as of a class's lists. The market has no bound of its own, but looks each one up: a few
+thousand would need more gas than a transaction may use, after everything else was checked."""
+MOST_CLASSES = 64
+"""In one request: a freeze takes at most so many shards (ResearchMarket.MOST_SHARDS)."""
 CLASS_MASK = 0xFFFF
 """A class id is its dataset's id with the class index (1, 2, ...) in the low 16 bits."""
 
@@ -64,6 +69,11 @@ class Purpose(SolidityStruct):
     project: Bytes32
     ethics_approval: Bytes32
     duties: Uint32
+
+    def require_short(self, field: str = "purpose") -> None:
+        """Raises `Refusal` (malformed_message) for more than MOST_DISEASES diseases."""
+        if len(self.diseases) > MOST_DISEASES:
+            raise malformed(f"{field}.diseases", f"names more than {MOST_DISEASES} diseases")
 
 
 @dataclass(frozen=True)

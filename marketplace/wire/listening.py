@@ -1,0 +1,118 @@
+"""What every server here bounds: open connections, and the time that requests and answers take.
+
+waitress alone accepts 100 connections and takes one for idle only once nothing at all has come for two
+minutes, so a hundred silent sockets, or as many that send a byte a minute, would shut everybody else
+out, a patient who revokes included.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from waitress.channel import HTTPChannel  # type: ignore[import-untyped]  # waitress has no types
+from waitress.server import TcpWSGIServer  # type: ignore[import-untyped]
+
+PATIENCE_SECONDS: Final = 15.0
+"""For a small request to arrive whole, for its answer to be fetched, for the next request to begin."""
+BYTES_PER_SECOND: Final = 32 * 1024
+"""So many bytes, in or out, buy another second: large bodies may take longer."""
+SWEEP_SECONDS: Final = 3
+MOST_CONNECTIONS: Final = 1_000
+SPARE_FILES: Final = 256
+"""Open files left for databases, logs and calls to others."""
+
+
+def listen(
+    application: Callable[..., Any], host: str, port: int, *, threads: int, most_body: int
+) -> Server:
+    """A server that listens; `run` serves. A body of more than `most_body` bytes is refused unread.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    return Server(
+        application,
+        host=host,
+        port=port,
+        threads=threads,
+        ident=None,
+        max_request_body_size=most_body + 1,
+        clear_untrusted_proxy_headers=True,
+        connection_limit=most_connections(),
+        cleanup_interval=SWEEP_SECONDS,
+        asyncore_use_poll=True,  # select cannot watch a file whose number is above 1023
+    )
+
+
+def most_connections() -> int:
+    """`MOST_CONNECTIONS`, or fewer where this process may not have so many files open."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed == resource.RLIM_INFINITY:
+        return MOST_CONNECTIONS
+    return min(MOST_CONNECTIONS, max(allowed // 2, allowed - SPARE_FILES))
+
+
+class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
+    """A connection that has until `due`, which a byte now and then hardly moves."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.due = _from_now()
+        super().__init__(*arguments, **options)
+
+    def received(self, data: bytes) -> bool:
+        # Blank lines between two requests begin none.
+        if self.request is None and data.strip():
+            self.due = _from_now()
+        else:
+            self._buy(len(data))
+        return bool(super().received(data))
+
+    def write_soon(self, data: Any) -> int:
+        self.due = _from_now()
+        return int(super().write_soon(data))
+
+    def send(self, data: bytes, do_close: bool = True) -> int:
+        sent = int(super().send(data, do_close))
+        self._buy(sent)
+        return sent
+
+    def _buy(self, size: int) -> None:
+        self.due = min(_from_now(), self.due + size / BYTES_PER_SECOND)
+
+    def is_overdue(self, now: float) -> bool:
+        """Whether the other side is too slow; never while the application itself is at work."""
+        blocks_a_thread = self.total_outbufs_len > self.adj.outbuf_high_watermark
+        return self.due < now and (blocks_a_thread or not self.requests)
+
+    def is_idle(self) -> bool:
+        """Whether nothing would be lost but a request that has not arrived yet."""
+        return not (self.requests or self.total_outbufs_len or self.will_close)
+
+
+class Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
+    """Closes who is too slow and, when all places are taken, who has been idle longest."""
+
+    channel_class = Channel
+
+    def maintenance(self, now: float) -> None:  # noqa: ARG002  # the wall's clock, which may be set
+        for channel in list(self.active_channels.values()):
+            if channel.is_overdue(time.monotonic()):
+                channel.will_close = True
+
+    def readable(self) -> bool:
+        # One place early: at the limit itself waitress accepts nobody, and logs each time that it does.
+        if len(self._map) >= self.adj.connection_limit - 1:
+            self._make_room()
+        return bool(super().readable())
+
+    def _make_room(self) -> None:
+        idle = [each for each in list(self.active_channels.values()) if each.is_idle()]
+        if idle:
+            min(idle, key=lambda each: each.due).will_close = True
+
+
+def _from_now() -> float:
+    return time.monotonic() + PATIENCE_SECONDS

@@ -20,6 +20,7 @@ from marketplace.receipts.format import (
 )
 from marketplace.vocabulary import Address, Epoch
 from marketplace.wire.roots import SealedShard
+from marketplace.wire.structs import Settlement
 
 EVENTS = {name: f"Request{name.capitalize()}" for name in STEPS}
 """The market's event of each step."""
@@ -50,7 +51,8 @@ def build_receipt(
         raise _not_settled(request, view.stage)
     events = life_of(chain, request, view)
     with chain.pinned(events["settled"].block):
-        call = settle_call(chain, events["settled"].transaction, request)
+        settled = Settlement.from_abi(events["settled"].args["settlement"])
+        call = settle_call(chain, events["settled"].transaction, settled)
         if call is None:
             raise _no_call(request)
         receipt = _assemble(chain, view, events, call, analysis, canonical_parameters)
@@ -163,7 +165,7 @@ def _not_settled(request: bytes, stage: RequestStage) -> NotSettled:
 def _no_call(request: bytes) -> Refusal:
     return Refusal(
         code="settle_call_unreadable",
-        message="The transaction that settled the request is no call to the market's settle.",
-        remedy="Settle from an account that calls the market itself, alone or in its batch.",
+        message="The transaction that settled the request does not hold the call of settle as it is.",
+        remedy="Settle from an account, or a wallet that is handed the call itself, not packed otherwise.",
         facts={"request": "0x" + request.hex()},
     )

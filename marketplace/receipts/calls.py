@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from eth_abi.exceptions import DecodingError
@@ -13,6 +15,8 @@ from marketplace.errors import Refusal
 from marketplace.wire.structs import Settlement
 
 MARKET = "ResearchMarket"
+MOST_CALLS = 256
+"""Places in one transaction that are looked at: a batch settles fewer requests."""
 
 
 class StateUnavailable(Refusal):
@@ -30,8 +34,14 @@ class SettleCall:
     signatures: tuple[tuple[int, bytes], ...]
 
 
-def settle_call(chain: Chain, transaction: bytes, request: bytes) -> SettleCall | None:
-    """The call that settled a request in a transaction, alone or within a batch; None if none did.
+def settle_call(chain: Chain, transaction: bytes, settled: Settlement) -> SettleCall | None:
+    """The call that made a settlement in a transaction; None where no such call can be read in it.
+
+    It may stand alone, in a batch, or anywhere in what a wallet was told to do: what was settled is the
+    event's word, and whoever called, signatures are what they are.
+
+    Args:
+        settled: as the market's event of that transaction has it.
 
     Raises:
         StateUnavailable: the node does not have the transaction (any more).
@@ -44,14 +54,17 @@ def settle_call(chain: Chain, transaction: bytes, request: bytes) -> SettleCall 
             remedy="Use an archive node, or one that indexes transactions since the deployment.",
             field="transactions.settled",
         )
-    found = [_read(call) for call in _calls(data)]
-    return next((each for each in found if each and each.settlement.request == request), None)
+    found = (_read(call) for call in islice(_calls(data), MOST_CALLS))
+    return next((each for each in found if each and each.settlement == settled), None)
 
 
-def _calls(data: bytes) -> tuple[bytes, ...]:
-    """The calls of a batch; otherwise the one call itself."""
-    arguments = _arguments(load(MARKET).functions["batch"], data)
-    return (data,) if arguments is None else arguments[0]
+def _calls(data: bytes) -> Iterator[bytes]:
+    """Wherever a call of `settle` may begin."""
+    selector = load(MARKET).functions["settle"].selector
+    at = data.find(selector)
+    while at >= 0:
+        yield data[at:]
+        at = data.find(selector, at + 1)
 
 
 def _read(data: bytes) -> SettleCall | None:

@@ -12,11 +12,11 @@ from eth_utils.crypto import keccak
 
 from marketplace.errors import Refusal
 from marketplace.receipts.fields import require_shallow
-from marketplace.receipts.format import Receipt, Shard, invalid
+from marketplace.receipts.format import Receipt, ReceiptInvalid, Shard, invalid
 from marketplace.wire import delivery
 from marketplace.wire.analysis import analysis_hash
 from marketplace.wire.delivery import Opened
-from marketplace.wire.eip712 import recover
+from marketplace.wire.eip712 import Domain, recover
 from marketplace.wire.roots import cohort_root
 from marketplace.wire.solidity import ZERO_HASH
 from marketplace.wire.structs import SETTLEMENT_SCHEMA, market_domain
@@ -84,15 +84,29 @@ def settlement(receipt: Receipt) -> None:
         _equal("settlement", f"settlement.{name}", found, value, _DIFFERS)
 
 
-def signatures(receipt: Receipt) -> None:
-    """A quorum of the committee signed the settlement, each custodian once, in order of place."""
+class NeedsNode(ReceiptInvalid):
+    """A signature that only a node of the chain can judge: it may be a contract wallet's."""
+
+    CODE = "receipt_needs_node"
+
+
+Accepts = Callable[[str, bytes, bytes], bool]
+"""(address, digest, signature): whether a contract wallet at that address signed (ERC-1271)."""
+
+
+def signatures(receipt: Receipt, accepts: Accepts | None = None) -> None:
+    """A quorum of the committee signed the settlement, each custodian once, in order of place.
+
+    Raises:
+        NeedsNode: no key signed and, with no `accepts` given, nobody can say whether a wallet did.
+    """
     places = [place for place, _ in receipt.signatures]
     if places != sorted(set(places)):
         raise invalid("signatures", "signatures", "do not ascend by place, each place once")
     if len(places) < receipt.committee.quorum:
         raise invalid("signatures", "signatures", "are fewer than the quorum")
     for position in range(len(places)):
-        _signature(receipt, position)
+        _signature(receipt, position, accepts)
 
 
 def delivered(receipt: Receipt) -> None:
@@ -143,18 +157,37 @@ def _shard(where: str, shard: Shard) -> None:
     _equal("shards", f"{where}.root", shard.root, root, "is not the bitmaps' root")
 
 
-def _signature(receipt: Receipt, position: int) -> None:
+def _signature(receipt: Receipt, position: int, accepts: Accepts | None) -> None:
+    """As the contracts judge it: the address's own key first, then a wallet at that address."""
     place, signature = receipt.signatures[position]
     where = f"signatures[{position}]"
     if place >= len(receipt.committee.signers):
         raise invalid("signatures", f"{where}.place", "is no place of the committee")
     domain = market_domain(receipt.deployment.chain_id, receipt.deployment.market)
-    try:
-        signer = recover(receipt.settlement, domain, signature)
-    except Refusal as refusal:
-        raise invalid("signatures", f"{where}.signature", "is no signature") from refusal
     expected = receipt.committee.signers[place]
-    _equal("signatures", f"{where}.signature", signer, expected, "is not that custodian's")
+    if _recovered(receipt, domain, signature) == expected:
+        return
+    if accepts is None:
+        raise _needs_node(f"{where}.signature")
+    if not accepts(expected, receipt.settlement.digest(domain), signature):
+        raise invalid("signatures", f"{where}.signature", "is not that custodian's")
+
+
+def _needs_node(field: str) -> NeedsNode:
+    return NeedsNode(
+        message=f"{field} is not by the key of the custodian's address. Where that is a contract wallet, "
+        "only a node can tell whether it signed (step signatures).",
+        remedy="Verify the receipt against a node of its chain; until then, do not rely on it.",
+        field=field,
+        facts={"step": "signatures"},
+    )
+
+
+def _recovered(receipt: Receipt, domain: Domain, signature: bytes) -> str | None:
+    try:
+        return recover(receipt.settlement, domain, signature)
+    except Refusal:
+        return None
 
 
 def _document(raw: bytes) -> dict[str, object]:

@@ -20,6 +20,7 @@ from marketplace.chain.adapter import (
     RequestView,
     UnknownBlock,
 )
+from marketplace.chain.wallets import accepts_signature
 from marketplace.errors import Refusal
 from marketplace.receipts import checks
 from marketplace.receipts.build import deployment_of, life_of, step_of
@@ -70,7 +71,7 @@ def verify(
 
     Raises:
         ReceiptInvalid: `facts["step"]` and `field` say what is false.
-        StateUnavailable: the node has pruned the state of the seal; ask an archive node.
+        StateUnavailable: the node has neither the state of the seal nor the logs to replay it from.
         NotYetFinal: the settlement could still be reorganised away.
         WrongChain, WrongCode, PartialLogs, ForgedLogs, Reorganised, NodeUnreachable, NodeFault:
         the node cannot be relied on; says nothing of the receipt.
@@ -217,20 +218,40 @@ def _ciphertexts(receipt: Receipt, chain: Chain) -> None:
 
 
 def _at_seal(read: Callable[[], T]) -> T:
-    """What only the state of old blocks holds, which most nodes prune."""
+    """What only the state of old blocks holds, or the logs since the deployment."""
     try:
         return read()
     except (NodeFault, UnknownBlock) as fault:
         raise StateUnavailable(
             message="The node does not give the chain's state as it was when the cohort was sealed.",
-            remedy="Use an archive node. Without that state the receipt is neither proved nor false.",
+            remedy="Use an archive node, or one that keeps all logs. Without either the receipt is "
+            "neither proved nor false.",
             field="settlement.ciphertext_root",
         ) from fault
 
 
+def _signatures(receipt: Receipt, chain: Chain) -> None:
+    """A quorum signed. A wallet is asked in the block that settled: its owners may change since."""
+    block = receipt.steps["settled"].block
+
+    def accepts(signer: str, digest: bytes, signature: bytes) -> bool:
+        try:
+            return accepts_signature(chain.node, signer, digest, signature, block)
+        except (NodeFault, UnknownBlock) as fault:
+            if accepts_signature(chain.node, signer, digest, signature):
+                return True
+            raise StateUnavailable(
+                message="The node does not give a custodian's wallet as it was at the settlement.",
+                remedy="Use an archive node: by today's owners the wallet did not sign.",
+                field="signatures",
+            ) from fault
+
+    checks.signatures(receipt, accepts)
+
+
 def _settle_call(receipt: Receipt, chain: Chain) -> None:
     """The signatures are the ones that the settlement was sent with, all of them."""
-    call = settle_call(chain, receipt.steps["settled"].transaction, receipt.request)
+    call = settle_call(chain, receipt.steps["settled"].transaction, receipt.settlement)
     if call is None:
         raise invalid("settle_call", "transactions.settled", "did not settle this request")
     _equal("settle_call", "signatures", receipt.signatures, call.signatures)
@@ -257,7 +278,7 @@ _STEPS: tuple[tuple[str, Step], ...] = (
     ("events", _events),
     ("final", _final),
     ("ciphertexts", _ciphertexts),
-    ("signatures", _alone(checks.signatures)),
+    ("signatures", _signatures),
     ("settle_call", _settle_call),
 )
 STEPS = ("format", *(name for name, _ in _STEPS))

@@ -262,13 +262,28 @@ def test_a_settlement_that_is_not_final_is_not_verified(
         verify(receipt, Chain(settled.chain.node.url, settled.chain.manifest, finality=patient))
 
 
-def test_a_node_that_pruned_the_state_of_the_seal_is_told_apart_from_a_false_receipt() -> None:
+def test_a_node_that_pruned_the_state_of_the_seal_verifies_from_its_logs() -> None:
     with anvil_node("--prune-history", "8") as node:
         settled = settled_on(node, Finality(use_tag=False))[1]
         receipt = settled.receipt()
         settled.chain.node.request("anvil_mine", [20])
-        with pytest.raises(StateUnavailable) as raised:
-            verify(receipt, settled.chain)
+        assert verify(receipt, settled.chain).steps == STEPS
+        assert settled.receipt() == receipt
+
+
+def test_a_node_that_has_neither_state_nor_logs_of_the_records_is_told_apart() -> None:
+    with anvil_node("--prune-history", "8") as node:
+        settled = settled_on(node, Finality(use_tag=False))[1]
+        receipt = settled.receipt()
+        settled.chain.node.request("anvil_mine", [20])
+        registry = settled.chain.manifest.address("DatasetRegistry").lower()
+
+        def refuse(method: str, result: Any) -> Any:
+            about = result[:1] if method == "eth_getLogs" else []
+            return "pruned" if any(log["address"].lower() == registry for log in about) else result
+
+        with lying(settled, refuse) as chain, pytest.raises(StateUnavailable) as raised:
+            verify(receipt, chain)
         assert raised.value.code == "state_unavailable"
         assert "archive node" in raised.value.remedy
 

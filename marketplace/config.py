@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from marketplace.errors import Refusal
+from marketplace.wire.configuration import read_configuration
+
+REMEDY = "Correct the file; `usufruct up` writes a working one."
 
 MAX_UPLOAD_BYTES = 8 * 1024 * 1024
 """Largest request body: about 1,000 sealed records of ten variables."""
@@ -43,7 +44,7 @@ class OperatorConfig(_Strict):
     key_file: Path
     database_url: str | None = None  # default: SQLite in `data`
     records_url: str | None = None  # an fsspec URL; default: a folder in `data`
-    custodians: tuple[CustodianEndpoint, ...]
+    custodians: Annotated[tuple[CustodianEndpoint, ...], Field(min_length=1)]
     gates: tuple[GateEndpoint, ...]
     confirmations: Annotated[int, Field(ge=0)] = 0
     use_finalized_tag: bool = True
@@ -51,6 +52,17 @@ class OperatorConfig(_Strict):
     poll_interval: Annotated[float, Field(gt=0)] = 0.5
     database_max_pages: int | None = None
     fee: Annotated[int, Field(ge=0)] = 5_000_000  # token units a request
+
+    @field_validator("custodians")
+    @classmethod
+    def _one_at_each_place(
+        cls, given: tuple[CustodianEndpoint, ...]
+    ) -> tuple[CustodianEndpoint, ...]:
+        """By place: who sits where decides whose share each is sent."""
+        seated = tuple(sorted(given, key=lambda each: each.place))
+        if [each.place for each in seated] != list(range(len(seated))):
+            raise ValueError(f"places must be 0 to {len(seated) - 1}, each of them once")
+        return seated
 
     @property
     def database(self) -> str:
@@ -69,30 +81,4 @@ def load_config(path: Path) -> OperatorConfig:
     Raises:
         Refusal: `bad_configuration`, naming the field.
     """
-    try:
-        raw = json.loads(path.read_text())
-        config = OperatorConfig.model_validate(raw)
-    except FileNotFoundError:
-        raise _bad(str(path), "the file does not exist") from None
-    except OSError as error:
-        raise _bad(str(path), f"the file cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise _bad(str(path), "the file is not text") from None
-    except json.JSONDecodeError as error:
-        raise _bad(str(path), f"not JSON at line {error.lineno}") from None
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        raise _bad(".".join(map(str, first["loc"])), first["msg"]) from None
-    base = path.parent
-    return config.model_copy(
-        update={name: base / getattr(config, name) for name in ("data", "manifest", "key_file")}
-    )
-
-
-def _bad(field: str, why: str) -> Refusal:
-    return Refusal(
-        code="bad_configuration",
-        message=f"The operator's configuration is wrong at {field}: {why}.",
-        remedy="Correct the file; `usufruct up` writes a working one.",
-        field=field,
-    )
+    return read_configuration(path, OperatorConfig, "operator", REMEDY)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from marketplace.chain.adapter import Chain, RequestView, ShardRef
+from marketplace.chain.rpc import BlockName
 from marketplace.chain.sender import Sender
 from marketplace.wire.terms import RequestTerms, class_id
 
@@ -80,12 +81,19 @@ def wake(chain: Chain, sender: Sender, dataset: bytes, shards: Sequence[ShardRef
     woken = 0
     for ref in shards:
         class_, shard = class_id(dataset, ref.class_), ref.shard
-        used = chain.shard(class_, shard).used
-        bits_of = chain.waiting(class_, shard, -(-used // WORD_SEATS))
-        waiting = [word for word, bits in enumerate(bits_of) if bits]
+        waiting = waiting_words(chain, class_, shard)
         for start in range(0, len(waiting), WAKE_WORDS):
             sender.send(
                 "ConsentRegistry", "wakeWords", class_, shard, waiting[start : start + WAKE_WORDS]
             )
         woken += len(waiting)
     return woken
+
+
+def waiting_words(
+    chain: Chain, class_: bytes, shard: int, block: BlockName = "latest"
+) -> list[int]:
+    """The words of a shard in which somebody rests who is to be woken."""
+    used = chain.shard(class_, shard, block).used
+    bits_of = chain.waiting(class_, shard, -(-used // WORD_SEATS), block)
+    return [word for word, bits in enumerate(bits_of) if bits]

@@ -11,11 +11,11 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from eth_utils.crypto import keccak
 from rich.console import Console
@@ -39,6 +39,8 @@ SEED: Final = 20_260_121
 CAREFUL: Final = 40
 """Patients whose lifetime cap allows two of the story's requests and not the third."""
 BATCH: Final = 100
+PROGRESS_SECONDS: Final = 10.0
+"""Between two lines of progress, where no terminal shows a bar."""
 
 CLASS_COST: Final = 60_000_000  # nano-rho: highest cost of one request of the class
 COST: Final = 30_000_000  # nano-rho of each request of the story
@@ -48,6 +50,11 @@ YEAR: Final = 365 * 86_400
 
 HMB, NCU, PUB = 3, 1 << 5, 1 << 14  # DataUse: health or biomedical; non-commercial; must publish
 BIOMEDICAL, ANCESTRY = 1 << 6, 1 << 2  # DUO:0000037, DUO:0000033
+SHOWN: Final = (
+    "reason", "price_per_member", "escrow", "expected_error", "odds", "cohort_size", "cost_nano_rho",
+    "result", "interval", "truth",
+)  # fmt: skip
+"""Facts of a step that are printed; the others are for the JSON."""
 MEAN: Final = {"variable": "systolic", "clip": ["80", "200"]}
 
 
@@ -91,11 +98,7 @@ class Story:
         """Adds a step and prints it."""
         step = {"name": name, "outcome": outcome, **facts}
         self.steps.append(step)
-        shown = ", ".join(
-            f"{key} {value}"
-            for key, value in facts.items()
-            if key in ("reason", "cohort_size", "cost_nano_rho", "result", "interval", "truth")
-        )
+        shown = ", ".join(f"{key} {value}" for key, value in facts.items() if key in SHOWN)
         seconds = time.monotonic() - self.started
         self.console.print(f"[dim]{seconds:6.1f} s[/] [bold]{name}[/]: {outcome}  {shown}")
         return step
@@ -108,10 +111,7 @@ class Story:
     def balances(self) -> dict[str, str]:
         """Token units of every account and contract of the story, and what is owed within."""
         chain = self.market.chain
-        accounts = {
-            role: self.local.account(role)
-            for role in ("operator", "steward", "issuer", "authority", "researcher", "stranger")
-        }
+        accounts = self.local.accounts()
         accounts["patient_destination"] = self.destination
         accounts |= {name: each.address for name, each in self.market.manifest.contracts.items()}
         found = {name: str(chain.balance_of(at)) for name, at in accounts.items()}
@@ -191,6 +191,7 @@ class Story:
         """A mean of systolic blood pressure, from quote to opened answer."""
         before = self.balances()
         quote = self.ask.quote(self.dataset, [1], "mean.v1", MEAN, **asked)
+        self.tell_quote(name, quote)
         terms = self.ask.terms(self.dataset, [1], quote, purpose())
         request = self.ask.submit(terms, MEAN)
         self.expect(self.ask.open(terms) == request, "the request's id is not its terms' hash")
@@ -205,6 +206,11 @@ class Story:
         interval = [estimate["low"], estimate["high"]]
         size = answer.result["cohort_size"]
         self.expect(size == len(members), f"{name}: {size} members, not {len(members)}")
+        sealed = self.market.chain.sealed_cohort(bytes.fromhex(request[2:]))
+        used = {member.patient for member in sealed.members}
+        self.expect(
+            used == {person.address for person in members}, f"{name}: other patients were used"
+        )
         receipt = self.local.folder / "receipts" / f"{request}.json"
         receipt.parent.mkdir(exist_ok=True)
         receipt.write_bytes(canonical(answer.receipt))
@@ -222,6 +228,19 @@ class Story:
             balances_before=before,
             balances_after=self.balances(),
             receipt=str(receipt),
+        )
+
+    def tell_quote(self, name: str, quote: Mapping[str, Any]) -> None:
+        """What a researcher sees before paying anything."""
+        error, odds = quote["expected_error"], quote["odds"]
+        self.tell(
+            f"quote for {name}",
+            "quoted",
+            price_per_member=quote["price_per_member"],
+            escrow=quote["escrow"],
+            cost_nano_rho=quote["cost_nano_rho"],
+            expected_error=f"+-{error['half_width']} {error['unit']} ({error['holds']})",
+            odds=f"{odds['right_at_most']} in 100",
         )
 
     def first_request(self) -> None:
@@ -250,7 +269,7 @@ class Story:
         )
 
     def revoke(self) -> None:
-        """A patient revokes through the command line; the next cohort is smaller by exactly one."""
+        """A patient revokes through the command line; the next cohort lacks exactly that patient."""
         patient = self.people[-1]
         key_file = self.local.folder / "keys" / "patient.key"
         keyfiles.create(key_file, patient.key)
@@ -331,7 +350,7 @@ class Story:
         )
 
     def _state(self) -> dict[str, Any]:
-        consents = [self.market.consent(self.dataset, p.address) for p in self.people[::20]]
+        consents = [self.market.consent(self.dataset, p.address) for p in self.people]
         requests = self.market.api.get("/api/v1/requests")["requests"]
         results = [
             self.ask.answer(r["request"]).result for r in requests if r["stage"] in ENDED[:1]
@@ -375,6 +394,11 @@ class Story:
         name = "a patient revokes through a custodian with the operator down"
         self.tell(name, "revoked", patient=patient.address)
 
+    CHAPTERS: ClassVar[tuple[Callable[[Story], None], ...]] = (
+        publish, bring_patients, grant_all, first_request, withdraw, revoke, grant_again, refusals,
+        beyond_budget, restart, verify,
+    )  # fmt: skip
+
     def usufruct(self, *arguments: str) -> str:
         """Runs the command line as anybody would."""
         command = [sys.executable, "-m", "marketplace.cli", *arguments]
@@ -383,11 +407,19 @@ class Story:
             raise StoryFailed(f"usufruct {arguments[0]}: {done.stderr.strip()[-500:]}")
         return done.stdout
 
-    def _progress(self, items: list[Any], what: str) -> Any:
-        return track(items, f"  {what}", console=self.console, transient=True)
+    def _progress(self, items: list[Any], what: str) -> Iterator[Any]:
+        if self.console.is_terminal:
+            yield from track(items, f"  {what}", console=self.console, transient=True)
+            return
+        said = time.monotonic()
+        for done, item in enumerate(items):
+            if time.monotonic() - said >= PROGRESS_SECONDS:
+                said = time.monotonic()
+                self.console.print(f"  {what}: {done} of {len(items)}")
+            yield item
 
 
-def run_story(local: Local, console: Console, json_path: Path | None) -> None:
+def run_story(local: Local, console: Console, json_path: Path | None) -> Story:
     """Tells the whole story on a fresh local market.
 
     Raises:
@@ -395,23 +427,12 @@ def run_story(local: Local, console: Console, json_path: Path | None) -> None:
     """
     story = Story(local, console)
     try:
-        for chapter in (
-            story.publish,
-            story.bring_patients,
-            story.grant_all,
-            story.first_request,
-            story.withdraw,
-            story.revoke,
-            story.grant_again,
-            story.refusals,
-            story.beyond_budget,
-            story.restart,
-            story.verify,
-        ):
-            chapter()
+        for chapter in Story.CHAPTERS:
+            chapter(story)
     finally:
         if json_path is not None:
             json_path.write_text(json.dumps({"steps": story.steps}, indent=2))
+    return story
 
 
 def class_terms() -> ClassTerms:

@@ -7,8 +7,7 @@ does not keep it cannot lose. Each record goes its way alone; a bad one does not
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -16,19 +15,25 @@ from typing import Any
 from marketplace.chain.adapter import Chain, CommitteeView, Record
 from marketplace.chain.sender import Sender
 from marketplace.errors import Refusal
-from marketplace.peers import Peer
+from marketplace.peers import Peer, ask_all
 from marketplace.records import RecordStore
 from marketplace.store import RecordRow
 from marketplace.wire.canonical import canonical
+from marketplace.wire.custody import Holding
 from marketplace.wire.header import RecordHeader
 from marketplace.wire.http import hex_field
+from marketplace.wire.http_client import SMALL_ANSWER
 from marketplace.wire.record import SealedRecord, dump, load
-from marketplace.wire.structs import RecordAttestation, StorageReceipt, require_signed
+from marketplace.wire.structs import RecordAttestation, StorageReceipt, require_signed, sign
 
 MOST_RECORDS = 500
 """In one upload."""
 MOST_SIGNATURE = 4_096
 """Bytes; wallet contracts have longer ones than keys."""
+MOST_OUTCOME = 16 * 1024
+"""Bytes of a custodian's word on one deposit: a signature in hexadecimal, or a refusal."""
+GRACE_SECONDS = 10.0
+"""Once a quorum holds every record of an upload, the other custodians have this long to say that they do."""
 
 
 @dataclass
@@ -51,6 +56,7 @@ class Intake:
     sender: Sender
     records: RecordStore
     custodians: tuple[Peer, ...]
+    key: bytes = field(repr=False)  # of `sender`'s account
 
     def receive(self, uploads: Sequence[Any]) -> list[Entry]:
         """Takes a batch of `{record, attestation, issuer_signature}`; returns each one's outcome.
@@ -58,11 +64,13 @@ class Intake:
         Repeating an upload is harmless: what was done is seen on chain and not done again.
         """
         self.chain.require_healthy()
+        committee = self.chain.committee()
         entries = [self._parsed(raw) for raw in uploads]
         self._require_trusted(entries)
+        self._require_sealed_for(committee, entries)
         self._keep(entries)
         self._register(entries)
-        self._forward(entries)
+        self._forward(entries, committee)
         self._confirm(entries)
         return entries
 
@@ -123,13 +131,43 @@ class Intake:
                 trusted[pair] = self.chain.is_issuer(*pair)
             entry.refusal = _untrusted(attestation, trusted[pair], now)
 
-    def _keep(self, entries: Sequence[Entry]) -> None:
+    def _require_sealed_for(self, committee: CommitteeView, entries: Sequence[Entry]) -> None:
+        """Refuses before anything is kept what this committee could never confirm.
+
+        The attestation covers neither shares nor epoch, so whoever carries a record could change them.
+        """
         for entry in entries:
-            if entry.refusal is not None or entry.record is None or entry.attestation is None:
-                continue
-            # The row first: where the database is full, no file is left behind.
-            self.records.database.keep_record(_row(entry.record, entry.attestation))
-            self.records.put(entry.record.commitment, entry.record.box)
+            if entry.refusal is None:
+                misfit = _misfit(_rec(entry), committee)
+                entry.refusal = misfit if misfit and not self._in_use(entry) else None
+
+    def _in_use(self, entry: Entry) -> bool:
+        attestation = _att(entry)
+        found = self.chain.record_of(attestation.dataset, attestation.patient)
+        return found.commitment == attestation.commitment
+
+    def _keep(self, entries: Sequence[Entry]) -> None:
+        """Keeps all or none: what a full disk refuses leaves nothing of its batch behind."""
+        kept = [entry for entry in entries if entry.refusal is None]
+        # The rows first: where the database is full, no file is left behind.
+        new = self.records.database.keep_records([_row(_rec(each), _att(each)) for each in kept])
+        try:
+            for entry in kept:
+                self.records.put(_rec(entry).commitment, _rec(entry).box)
+        except Refusal:
+            self._forget(new)
+            raise
+
+    def _forget(self, rows: Sequence[RecordRow]) -> None:
+        for row in rows:
+            if self.records.database.forget_record(row.commitment, row.patient):
+                self.records.delete(bytes.fromhex(row.commitment[2:]))
+
+    def _keep_one(self, entry: Entry) -> None:
+        record = _rec(entry)
+        # The row first: where the database is full, no file is left behind.
+        self.records.database.keep_record(_row(record, _att(entry)))
+        self.records.put(record.commitment, record.box)
 
     # --- register
 
@@ -141,10 +179,27 @@ class Intake:
         ]
         refused = self.sender.batch("DatasetRegistry", calls).refused if calls else {}
         for position, entry in enumerate(waiting):
-            entry.refusal = refused.get(position)
+            entry.refusal = _as_sent(refused.get(position))
+            if entry.refusal is not None:
+                self._drop(entry)
+            elif not self.records.holds(_att(entry).commitment):
+                self._keep_one(entry)  # the same upload beside this one was refused, and dropped it
         for entry in entries:
             if entry.refusal is None and entry.state == "received":
                 self._mark(entry, "attested")
+
+    def _drop(self, entry: Entry) -> None:
+        """Leaves nothing of a record that the chain refused, so that nobody can fill the disk with them.
+
+        The chain is asked afterwards: the same record may have been taken from another upload
+        meanwhile, and then it is kept again, whichever of the two comes last.
+        """
+        record, patient = _rec(entry), _att(entry).patient
+        if self.records.database.forget_record("0x" + record.commitment.hex(), patient):
+            self.records.delete(record.commitment)
+        if self._known(entry):
+            entry.refusal = None
+            self._keep_one(entry)
 
     def _known(self, entry: Entry) -> bool:
         attestation = _att(entry)
@@ -155,28 +210,37 @@ class Intake:
 
     # --- custodians
 
-    def _forward(self, entries: Sequence[Entry]) -> None:
+    def _forward(self, entries: Sequence[Entry], committee: CommitteeView) -> None:
         """Sends each custodian its own envelopes, all custodians at once."""
-        committee = self.chain.committee()
         waiting = [
             entry for entry in entries if entry.refusal is None and entry.state == "attested"
         ]
         if not waiting:
             return
-        with ThreadPoolExecutor(len(self.custodians)) as pool:
-            places = range(len(self.custodians))
-            said = list(pool.map(lambda place: self._deposit(waiting, committee, place), places))
-        for entry, answers in zip(waiting, zip(*said, strict=True), strict=True):
+        said = ask_all(
+            min(len(self.custodians), len(committee.members)),
+            lambda place: self._deposit(waiting, committee, place),
+            lambda answers: _are_enough(answers.values(), committee.quorum),
+            grace=GRACE_SECONDS,
+        )
+        for number, entry in enumerate(waiting):
+            answers = {
+                place: each if isinstance(each, Refusal) else each[number]
+                for place, each in said.items()
+            }
             self._take_receipts(entry, answers, committee.quorum)
 
-    def _take_receipts(self, entry: Entry, answers: Sequence[bytes | Refusal], quorum: int) -> None:
-        entry.receipts = [(i, each) for i, each in enumerate(answers) if isinstance(each, bytes)]
+    def _take_receipts(
+        self, entry: Entry, answers: Mapping[int, bytes | Refusal], quorum: int
+    ) -> None:
+        places = sorted(answers)
+        entry.receipts = [(i, each) for i in places if isinstance(each := answers[i], bytes)]
         if len(entry.receipts) >= quorum:
             return
         refusals = [
             f"{self.custodians[i].name}: {each.message}"
-            for i, each in enumerate(answers)
-            if isinstance(each, Refusal)
+            for i in places
+            if isinstance(each := answers[i], Refusal)
         ]
         entry.refusal = Refusal(
             code="custodians_missing",
@@ -189,22 +253,27 @@ class Intake:
         self, entries: Sequence[Entry], committee: CommitteeView, place: int
     ) -> list[bytes | Refusal]:
         """One custodian's receipt signatures for these records, or why there is none."""
-        body = {"deposits": [deposit(_rec(entry), place) for entry in entries]}
-        try:
-            outcomes = self.custodians[place].post("/deposits", body).get("outcomes")
-        except Refusal as refusal:
-            return [refusal] * len(entries)
+        body = {"deposits": [deposit(_rec(e), place, self._held(e)) for e in entries]}
+        most = SMALL_ANSWER + len(entries) * MOST_OUTCOME
+        outcomes = self.custodians[place].post("/deposits", body, most=most).get("outcomes")
         if not isinstance(outcomes, list) or len(outcomes) != len(entries):
-            return [_unreadable(self.custodians[place])] * len(entries)
+            raise _unreadable(self.custodians[place])
         signer = committee.members[place].signer
         return [
             self._receipt(entry, outcome, committee.epoch, signer)
             for entry, outcome in zip(entries, outcomes, strict=True)
         ]
 
+    def _held(self, entry: Entry) -> dict[str, str]:
+        """This operator's signed word that it has the ciphertext: from now on it answers for it."""
+        attestation = _att(entry)
+        holding = Holding(attestation.dataset, attestation.patient, attestation.commitment)
+        signature = sign(holding, self.chain.domain("ResearchMarket"), self.key)
+        return {"operator": self.sender.address, "signature": "0x" + signature.hex()}
+
     def _receipt(self, entry: Entry, outcome: Any, epoch: int, signer: str) -> bytes | Refusal:
         try:
-            if "signature" not in outcome:
+            if not isinstance(outcome, dict) or "signature" not in outcome:
                 return _declined(outcome)
             signature = hex_field(outcome["signature"], "signature", MOST_SIGNATURE)
             domain = self.chain.domain("DatasetRegistry")
@@ -231,6 +300,8 @@ class Intake:
             entry.refusal = refused.get(position)
             if entry.refusal is None:
                 self._mark(entry, "stored")
+            elif self._known(entry) and entry.state == "stored":
+                entry.refusal = None  # the same upload beside this one confirmed it first
 
     def _mark(self, entry: Entry, state: str) -> None:
         entry.state = state
@@ -247,6 +318,12 @@ def _rec(entry: Entry) -> SealedRecord:
     if entry.record is None:
         raise TypeError("an entry without a refusal has a record")
     return entry.record
+
+
+def _are_enough(said: Collection[Sequence[bytes | Refusal]], quorum: int) -> bool:
+    """Whether a quorum of custodians signed for each record."""
+    signed = [sum(isinstance(each, bytes) for each in of_one) for of_one in zip(*said, strict=True)]
+    return bool(signed) and min(signed) >= quorum
 
 
 def _receipt(attestation: RecordAttestation, epoch: int) -> StorageReceipt:
@@ -275,6 +352,34 @@ def _untrusted(attestation: RecordAttestation, trusted: bool, now: int) -> Refus
             remedy="Let the issuer attest again.",
             field="attestation.deadline",
         )
+    return None
+
+
+def _as_sent(refusal: Refusal | None) -> Refusal | None:
+    """The chain's refusal of an attestation, its field named as it was uploaded."""
+    if refusal is not None and refusal.field not in (None, "signature"):
+        refusal.field = f"attestation.{refusal.field}"
+    return refusal
+
+
+def _misfit(record: SealedRecord, committee: CommitteeView) -> Refusal | None:
+    """What of a record is not made for this committee."""
+    seats, quorum = len(committee.members), committee.quorum
+    checks = (
+        ("epoch", "is sealed for epoch", record.epoch, committee.epoch),
+        ("shares", "has this number of shares:", len(record.shares), seats),
+        ("key_commitments", "can be opened by", len(record.key_commitments), quorum),
+    )
+    for name, words, given, expected in checks:
+        if given != expected:
+            return Refusal(
+                code="wrong_committee",
+                message=f"The record {words} {given}; the current committee asks for {expected} "
+                f"(epoch {committee.epoch}, {quorum} of {seats} custodians).",
+                remedy="Send the record as `usufruct seal` wrote it. If the committee has changed "
+                "since, seal the values again and have the issuer attest that record.",
+                field=f"record.{name}",
+            )
     return None
 
 
@@ -308,7 +413,7 @@ def _row(record: SealedRecord, attestation: RecordAttestation) -> RecordRow:
     )
 
 
-def deposit(record: SealedRecord, place: int) -> dict[str, Any]:
-    """What the custodian at a place is sent: the header, and its own share envelope."""
+def deposit(record: SealedRecord, place: int, held: dict[str, str]) -> dict[str, Any]:
+    """What the custodian at a place is sent: the header, its own share envelope, the operator's word."""
     shares = json.loads(dump(record))["shares"]
-    return {"record": RecordHeader.of(record).to_json(), "share": shares[place]}
+    return {"record": RecordHeader.of(record).to_json(), "share": shares[place], "held": held}

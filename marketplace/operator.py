@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections.abc import Callable
@@ -21,11 +22,24 @@ from marketplace.pipeline import Pipeline
 from marketplace.reads import Reads
 from marketplace.records import RecordStore
 from marketplace.store import Database, open_database
+from marketplace.waits import Waits
 from marketplace.wire import keyfiles
+from marketplace.wire.auth import Voice
+from marketplace.wire.private import make_folder
 
 log = structlog.get_logger()
 
 FOLLOW_SECONDS = 30.0
+FAULT_SECONDS = 15.0
+"""After a fault that nobody foresaw, before a request is looked at again."""
+AT_ONCE = 8
+"""Requests at work in one process. Each mostly waits: for the chain, a gate, custodians."""
+
+UPKEEP = "upkeep"
+ROUND = "round"
+"""In the place of a request's id."""
+
+_Task = tuple[Callable[[str], object], str]
 
 
 @dataclass(frozen=True)
@@ -44,35 +58,50 @@ class Operator:
 
 def build_operator(config: OperatorConfig) -> Operator:
     """Opens database, folder, chain and key. Raises Refusal where one of them cannot be had."""
-    config.data.mkdir(parents=True, exist_ok=True)
+    make_folder(config.data)
     manifest = Manifest.load(config.manifest)
     finality = Finality(config.confirmations, config.use_finalized_tag)
     chain = Chain(config.node_url, manifest, max_head_age=config.max_head_age, finality=finality)
-    sender = Sender(chain, keyfiles.read(config.key_file))
+    key = keyfiles.read(config.key_file)
+    sender = Sender(chain, key)
     database = open_database(config.database, max_pages=config.database_max_pages)
     records = RecordStore(config.records, database)
-    custodians = tuple(
-        Peer(f"custodian {each.place}", each.url)
-        for each in sorted(config.custodians, key=lambda each: each.place)
-    )
-    gates = {each.address.lower(): Peer(f"gate {each.address}", each.url) for each in config.gates}
+    custodians = tuple(Peer(f"custodian {each.place}", each.url) for each in config.custodians)
+    voice = Voice(key, sender.address, manifest.api_domain)
+    gates = {
+        each.address.lower(): Peer(f"gate {each.address}", each.url, voice) for each in config.gates
+    }
     dictionaries = Dictionaries(config.data / "dictionaries", chain)
-    pipeline = Pipeline(
-        chain, sender, database, Vault(chain, gates, records), custodians, dictionaries
-    )
-    reads = Reads(chain, database, dictionaries, sender.address, config.fee)
-    intake = Intake(chain, sender, records, custodians)
+    vault = Vault(chain, gates, records)
+    pipeline = Pipeline(chain, sender, database, vault, custodians, dictionaries, config.fee)
+    reads = Reads(chain, database, dictionaries, sender.address, config.fee, pipeline.waits)
+    intake = Intake(chain, sender, records, custodians, key)
     return Operator(config, chain, sender, database, intake, pipeline, reads, dictionaries)
 
 
 @dataclass
 class Worker:
-    """Advances unfinished requests in the background, until it is told to stop."""
+    """Advances unfinished requests in the background, several at a time, until it is told to stop.
+
+    One that waits (for finality, for a slow gate) holds up no other, and one whose step fails in a way
+    that nobody foresaw only rests a while.
+
+    Workers of several processes may share one database and one account, with no lease between them. Two
+    of them may take the same step at the same moment; that costs work and never a second effect, since
+    every step is settled by something that only one of them can pass: the contracts (a request is frozen,
+    sealed, keyed and settled once; the later transaction reverts), the gate (one answer for a request,
+    given again byte for byte), the database (a stage moves only from where it was read; the first answer
+    and the first receipt stay), the account's numbers (see `chain.transactor`).
+    """
 
     operator: Operator
     _stop: threading.Event = field(default_factory=threading.Event)
     _wake: threading.Event = field(default_factory=threading.Event)
     _follow_at: float = 0.0
+    _tasks: queue.SimpleQueue[_Task | None] = field(default_factory=queue.SimpleQueue)
+    _taken: set[str] = field(default_factory=set)
+    _resting: dict[str, float] = field(default_factory=dict)
+    _said: Waits = field(default_factory=Waits)
 
     def start(self) -> threading.Thread:
         """Runs in a thread of its own."""
@@ -81,25 +110,42 @@ class Worker:
         return thread
 
     def run(self) -> None:
-        """Looks at every unfinished request, again and again."""
+        """Looks at every unfinished request, again and again; ends once every step at hand has."""
+        hands = [
+            threading.Thread(target=self._work, name=f"worker {number}", daemon=True)
+            for number in range(AT_ONCE)
+        ]
+        for hand in hands:
+            hand.start()
         while not self._stop.is_set():
             self._round()
             self._wake.wait(self.operator.config.poll_interval)
             self._wake.clear()
+        for _ in hands:
+            self._tasks.put(None)
+        for hand in hands:
+            hand.join()
 
     def _round(self) -> None:
-        """One look at each, so that a fault in one request holds up no other."""
+        """Hands out each that is not at work already."""
         pipeline = self.operator.pipeline
         try:
             unfinished = self.operator.database.unfinished()
-            refused = self.operator.database.refused() if self._is_time_to_follow() else []
+            idle = self._is_time_to_follow()
+            refused = self.operator.database.refused() if idle else []
         except Refusal as refusal:
-            log.warning("worker_waits", code=refusal.code, message=refusal.message)
+            self._say(ROUND, refusal)
             return
+        except Exception as fault:  # as below
+            log.error("worker_fault", kind=type(fault).__name__)  # noqa: TRY400
+            return
+        self._said.clear(ROUND)
         for request in unfinished:
-            self._attempt(pipeline.advance, request)
+            self._hand_out(pipeline.advance, request)
         for request in refused:
-            self._attempt(pipeline.follow, request)
+            self._hand_out(pipeline.follow, request)
+        if idle:
+            self._hand_out(lambda _: pipeline.upkeep.tend(), UPKEEP)
 
     def _is_time_to_follow(self) -> bool:
         """Refused requests only wait for their researcher to fetch the escrow: seldom is enough."""
@@ -109,21 +155,44 @@ class Worker:
         self._follow_at = now + FOLLOW_SECONDS
         return True
 
+    def _hand_out(self, act: Callable[[str], object], request: str) -> None:
+        if request in self._taken or time.monotonic() < self._resting.get(request, 0.0):
+            return
+        self._taken.add(request)
+        self._tasks.put((act, request))
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            act, request = task
+            if not self._stop.is_set():
+                self._attempt(act, request)
+            self._taken.discard(request)
+
     def _attempt(self, act: Callable[[str], object], request: str) -> None:
         try:
             act(request)
         except Refusal as refusal:
-            facts = {"request": request, "code": refusal.code, "message": refusal.message}
-            log.warning("worker_waits", **facts)
-        except Exception as fault:  # the last stop: no fault may end the worker
+            self._say(request, refusal)
+        except (
+            BaseException
+        ) as fault:  # the last stop: no fault, a library's panic included, may end it
+            self._resting[request] = time.monotonic() + FAULT_SECONDS
             # Only its kind: an unknown exception's text may quote what was being handled.
             log.error("worker_fault", request=request, kind=type(fault).__name__)  # noqa: TRY400
+        else:
+            self._resting.pop(request, None)
+            self._said.clear(request)
+
+    def _say(self, what: str, refusal: Refusal) -> None:
+        """Once for each change, not once for each try."""
+        if self._said.note(what, refusal):
+            log.warning("worker_waits", at=what, code=refusal.code, message=refusal.message)
 
     def nudge(self) -> None:
         """Something may have changed: look now."""
         self._wake.set()
 
     def stop(self) -> None:
-        """Ends after the step at hand."""
+        """Ends after the steps at hand."""
         self._stop.set()
         self._wake.set()

@@ -10,8 +10,9 @@ What a reorganisation took away is done again: the request falls back to the sta
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -20,6 +21,8 @@ from eth_utils.crypto import keccak
 
 from marketplace import consent, settlement
 from marketplace.analyses import analysis_by_hash, analysis_by_id
+from marketplace.analyses.answerable import require_answerable
+from marketplace.bonds import require_bond
 from marketplace.chain.adapter import (
     Chain,
     ContractRefusal,
@@ -34,8 +37,11 @@ from marketplace.errors import Refusal
 from marketplace.lanes.vault import Vault
 from marketplace.peers import Peer
 from marketplace.receipts.build import build_receipt
+from marketplace.rehearsal import fields_as_sent, require_openable
 from marketplace.stages import NEXT, Cleared, Computed, Sealed, Stage, route
 from marketplace.store import ComputedRow, Database, ReceiptRow, RequestRow
+from marketplace.upkeep import Upkeep
+from marketplace.waits import Waits
 from marketplace.wire import hpke
 from marketplace.wire.terms import RequestTerms
 
@@ -111,6 +117,13 @@ class Pipeline:
     vault: Vault
     custodians: tuple[Peer, ...]
     dictionaries: Dictionaries
+    fee: int = 0  # token units; the least that a request must offer
+    waits: Waits = field(default_factory=Waits)
+
+    @functools.cached_property
+    def upkeep(self) -> Upkeep:
+        """What is done for consents before, after and between requests."""
+        return Upkeep(self.chain, self.sender)
 
     # --- submit
 
@@ -118,20 +131,32 @@ class Pipeline:
         """Takes a request's terms and parameters before it is opened and paid; returns its id (hex).
 
         Raises:
-            Refusal: unknown analysis, a parameter out of range, terms that name other parameters than
-                these, a delivery key that nothing can be sealed to. Nothing is stored then.
+            Refusal: unknown analysis, a parameter out of range, terms that name other parameters or
+                another kind of release than these, a delivery key that nothing can be sealed to, a fee
+                below this operator's, a bond that does not cover it, terms that the market would not open.
+                Nothing is stored then.
         """
         analysis = analysis_by_hash(terms.analysis)
-        variables = self.dictionaries.variables(terms.dataset)
-        if keccak(analysis.canonical(analysis.parse(parameters, variables))) != terms.parameters:
+        with fields_as_sent():
+            variables = self.dictionaries.variables(terms.dataset)
+        parsed = analysis.parse(parameters, variables)
+        if keccak(analysis.canonical(parsed)) != terms.parameters:
             raise Refusal(
                 code="parameters_mismatch",
                 message="The terms name other parameters than the ones sent.",
                 remedy="Set terms.parameters to the hash that POST /api/v1/quotes returns.",
                 field="terms.parameters",
             )
+        _require_release_kind(terms, int(analysis.release_kind))
         hpke.seal(b"", terms.delivery_key, b"")  # refuses a key that nothing can be sealed to
+        self._require_fee(terms)
+        require_openable(self.chain, researcher, terms)
+        least = self.chain.policy().minimum_cohort
+        with fields_as_sent():  # a seal spends the bond too, whether or not an answer is possible
+            sizes = (least, max(least, terms.max_patients))
+            require_answerable(analysis, parsed, variables, sizes, terms.cost)
         request = "0x" + terms.request_id(self.chain.chain_id, self.chain.market, researcher).hex()
+        self._require_bond(request, terms)
         row = RequestRow(
             id=request,
             researcher=researcher,
@@ -144,12 +169,30 @@ class Pipeline:
         self.database.submit(row, "submitted by its researcher")
         return request
 
+    def _require_bond(self, request: str, terms: RequestTerms) -> None:
+        if (
+            self.chain.request(_id(request)).stage is RequestStage.NONE
+        ):  # else it may be locked by now
+            live = sum(
+                shard.live for each in terms.class_ids() for shard in self.chain.shards(each)
+            )
+            require_bond(self.chain, self.sender.address, live, terms.price)
+
+    def _require_fee(self, terms: RequestTerms) -> None:
+        if terms.fee < self.fee:
+            raise Refusal(
+                code="fee_too_small",
+                message=f"The terms offer a fee of {terms.fee}; this operator asks for {self.fee}.",
+                remedy="Take the fee that POST /api/v1/quotes returns, or ask another operator.",
+                field="terms.fee",
+            )
+
     # --- advance
 
     def advance(self, request: str) -> Stage:
         """Does whatever can be done for a request now; returns where it then stands.
 
-        Faults are logged, not raised: the request is looked at again later.
+        Faults are noted and, when they are news, logged; not raised: the request is looked at again later.
         """
         while True:
             before = Stage(self.database.request(request).stage)
@@ -161,6 +204,7 @@ class Pipeline:
             except Refusal as refusal:
                 if not self._refused(request, before, refusal):
                     return Stage(self.database.request(request).stage)
+            self.waits.clear(request)
             after = Stage(self.database.request(request).stage)
             if after == before:
                 return after
@@ -179,7 +223,8 @@ class Pipeline:
         facts = {"request": request, "stage": stage, "code": refusal.code}
         ends = isinstance(refusal, REFUSING) and refusal.code not in RETRY
         if not ends or Stage.REFUSED not in NEXT[stage] or self._went_on(request):
-            log.warning("step_waits", **facts, message=refusal.message)
+            if self.waits.note(request, refusal):  # else it was said: steps are tried every second
+                log.warning("step_waits", **facts, message=refusal.message)
             return False
         log.info("request_refused", **facts)
         reason = {
@@ -249,6 +294,9 @@ class Pipeline:
         view = self._view(request)
         if view.stage is RequestStage.OPENED:
             terms = RequestTerms.from_json(self.database.request(request).terms)
+            if self.chain.now() <= terms.seal_deadline:  # later, the market's own refusal ends it
+                settlement.require_serving(self.chain, self.custodians)
+            self.upkeep.tend(terms.dataset)
             consent.freeze(self.chain, self.sender, view.researcher, terms)
             view = self._view(request)
         if view.stage in (RequestStage.FROZEN, RequestStage.SEALED, RequestStage.SETTLED):
@@ -267,7 +315,7 @@ class Pipeline:
     def _seal_now(self, request: str, view: RequestView) -> None:
         """Tidies and seals. A cohort that fell under the minimum is dissolved; a lapsed freeze reclaimed."""
         if self.chain.now() > view.frozen_until:
-            self.sender.send("ResearchMarket", "reclaim", _id(request))
+            self._end_freeze("reclaim", request, view)
             return
         consent.tidy(self.chain, self.sender, _id(request), view)
         try:
@@ -275,17 +323,23 @@ class Pipeline:
         except ContractRefusal as refusal:
             if refusal.code != "cohort_too_small":
                 raise
-            self.sender.send("ResearchMarket", "dissolve", _id(request))
+            self._end_freeze("dissolve", request, view)
+
+    def _end_freeze(self, function: str, request: str, view: RequestView) -> None:
+        self.sender.send("ResearchMarket", function, _id(request))
+        self.upkeep.tend(view.dataset)
 
     def _key(self, request: str) -> None:
         view = self._view(request)
         if view.stage is RequestStage.SEALED and not any(view.gate_key):
             view = self._drawn(request, view)
             sealed = _sealed(request, view)
-            key, signature = self.vault.key(sealed)
+            parameters = self.database.request(request).parameters
+            dictionary = self.dictionaries.of(view.dataset)
+            key, signature = self.vault.key(sealed, parameters, dictionary)
             self.sender.send("ResearchMarket", "recordGateKey", sealed.request, key, signature)
             view = self._view(request)
-            self._wake(view, sealed.request)
+            self.upkeep.tend(view.dataset)
         if any(view.gate_key) and view.stage not in CHAIN_ENDS:
             self.database.move(request, Stage.KEYED, f"gate {view.gate} recorded its key")
 
@@ -308,14 +362,6 @@ class Pipeline:
             if self.chain.head().number > block:
                 return
             self.chain.nudge()
-
-    def _wake(self, view: RequestView, request: bytes) -> None:
-        """Whoever granted while the cohort was counted takes part from now on."""
-        shards = self.chain.request_shards(request)
-        try:
-            consent.wake(self.chain, self.sender, view.dataset, shards)
-        except ContractRefusal as refusal:
-            log.info("wake_waits", code=refusal.code)
 
     def _compute(self, request: str) -> None:
         view = self._view(request)
@@ -414,6 +460,17 @@ class Pipeline:
             code="storage_unavailable",
             message=f"The request's {what} is not in this database, which may be an old copy.",
             remedy="It is asked for again; nothing is drawn or paid twice.",
+        )
+
+
+def _require_release_kind(terms: RequestTerms, kind: int) -> None:
+    """The market holds the stated kind against what patients allow, and cannot know the analysis's own."""
+    if terms.release_kind != kind:
+        raise Refusal(
+            code="release_kind_mismatch",
+            message=f"The terms state release kind {terms.release_kind}; this analysis releases kind {kind}.",
+            remedy="Set terms.releaseKind to what POST /api/v1/quotes returns.",
+            field="terms.releaseKind",
         )
 
 

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from eth_utils.crypto import keccak
 
 from marketplace.analyses import CATALOGUE, analysis_by_id
 from marketplace.analyses.fields import exact_number
+from marketplace.bonds import require_bond
 from marketplace.chain.adapter import Chain
+from marketplace.chain.consents import consent_document
+from marketplace.chain.token import decimals
 from marketplace.dictionaries import Dictionaries
 from marketplace.errors import BadParameter, Refusal
 from marketplace.stages import Stage
 from marketplace.store import Database, RequestRow
 from marketplace.vocabulary import unsigned
-from marketplace.wire.terms import ClassTerms, class_id
-from ml.dp.accounting import display_delta, rho, zcdp_to_eps
+from marketplace.waits import Waits
+from marketplace.wire.terms import MOST_CLASSES, ClassTerms, class_id
+from marketplace.words import epsilon_of, odds_of
 
-MOST_CLASSES = 64
-"""In one request."""
 COST_BITS = 56
 """A privacy cost is a uint56 in request terms."""
 PERCENT_HEADROOM = 10
@@ -36,6 +38,7 @@ class Reads:
     dictionaries: Dictionaries
     operator: str
     fee: int  # token units that the operator asks for a request
+    waits: Waits = field(default_factory=Waits)
 
     # --- the market
 
@@ -47,6 +50,8 @@ class Reads:
             "manifest": manifest.to_json(),
             "operator": self.operator,
             "fee": self.fee,
+            "bond_free": str(self.chain.bond_of(self.operator)),
+            "token_decimals": decimals(self.chain),
         }
 
     def committee(self) -> dict[str, Any]:
@@ -100,26 +105,8 @@ class Reads:
         }
 
     def consent(self, dataset: bytes, patient: str) -> dict[str, Any]:
-        """One patient's consent, budget and earnings, and the record it is about."""
-        view = self.chain.consent_of(dataset, patient)
-        record = self.chain.record_of(dataset, patient)
-        return {
-            "state": view.state.name.lower(),
-            "class": "0x" + view.class_.hex(),
-            "sequence": view.sequence,
-            "expiry": view.expiry,
-            "cap": view.cap,
-            "spent": view.spent,
-            "owed": str(view.owed),
-            "record": {
-                "commitment": "0x" + record.commitment.hex(),
-                "pending": "0x" + record.pending.hex(),
-                "version": record.version,
-                "pending_version": record.pending_version,
-                "erased": record.erased,
-                "suspended": record.suspended,
-            },
-        }
+        """One patient's consent, budget and earnings, its record and guardian."""
+        return consent_document(self.chain, dataset, patient)
 
     def account(self, address: str) -> dict[str, Any]:
         """Token balance, credit and bond of an account, in token units."""
@@ -153,7 +140,7 @@ class Reads:
                 cost (nano-rho) and target_error (half-width of the interval, in the variable's unit).
 
         Raises:
-            BadParameter: naming the field.
+            BadParameter: naming the field. Refusal: `bond_too_small`, in figures.
         """
         dataset = bytes.fromhex(str(asked["dataset"])[2:])
         indices = _class_indices(asked["classes"])
@@ -162,10 +149,12 @@ class Reads:
         variables = self.dictionaries.variables(dataset)
         parsed = analysis.parse(asked["parameters"], variables)
         live = {i: self._live(class_id(dataset, i)) for i, _ in classes}
-        members = max(sum(live.values()), self.chain.policy().minimum_cohort)
+        minimum = self.chain.policy().minimum_cohort
+        members = max(sum(live.values()), minimum)
         cost = self._cost(asked, analysis, parsed, members)
         forecast = analysis.expected_error(parsed, members, cost)
         price = max(price_floor(terms, cost) for _, terms in classes)
+        require_bond(self.chain, self.operator, members, price)
         most = members + -(-members * PERCENT_HEADROOM // 100)
         return {
             "analysis_hash": "0x" + analysis.analysis_hash().hex(),
@@ -175,12 +164,15 @@ class Reads:
             "members_assumed": members,
             "cost_nano_rho": cost,
             "highest_cost_nano_rho": min(terms.max_cost for _, terms in classes),
-            "epsilon": self._epsilon(cost, members),
+            "epsilon": _epsilon(cost, members),
+            "odds": odds_of(cost, members),
+            "minimum_cohort": minimum,
             "expected_error": forecast.texts(),
             "price_per_member": price,
             "fee": self.fee,
             "max_patients": most,
             "escrow": str(most * price + self.fee),
+            "token_decimals": decimals(self.chain),
         }
 
     def _live(self, class_: bytes) -> int:
@@ -197,10 +189,6 @@ class Reads:
             return unsigned(asked["cost"], COST_BITS, "cost")
         target = exact_number(asked["target_error"], "target_error")
         return int(analysis.cost_for_error(parsed, members, target))
-
-    def _epsilon(self, cost: int, members: int) -> dict[str, str]:
-        delta = display_delta(members)
-        return {"epsilon": f"{zcdp_to_eps(rho(cost), delta):.4f}", "delta": f"{delta:.3g}"}
 
     # --- requests
 
@@ -222,6 +210,7 @@ class Reads:
             for entry in self.database.log(request)
         ]
         return self._summary(row) | {
+            "waiting": self.waits.of(request),
             "chain_stage": view.stage.name.lower(),
             "cohort_size": view.members if any(view.root) else None,
             "parameters": row.parameters,
@@ -254,6 +243,11 @@ class Reads:
                 remedy="Wait until its stage is settled (GET /api/v1/requests/{id}).",
             )
         return dict(row.receipt)
+
+
+def _epsilon(cost: int, members: int) -> dict[str, str]:
+    epsilon, delta = epsilon_of(cost, members)
+    return {"epsilon": f"{epsilon:.4f}", "delta": f"{delta:.3g}"}
 
 
 def _class_indices(given: object) -> list[int]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import fsspec
 
 from marketplace.errors import Refusal
 from marketplace.store import Database
+from marketplace.wire.private import make_folder
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,8 @@ class RecordStore:
 
     def __post_init__(self) -> None:
         files, root = fsspec.core.url_to_fs(self.url)
+        if "file" in files.protocol:
+            make_folder(Path(root))
         files.makedirs(root, exist_ok=True)
         object.__setattr__(self, "_files", files)
         object.__setattr__(self, "_root", root.rstrip("/"))
@@ -35,11 +41,14 @@ class RecordStore:
             Refusal: `storage_full`, `storage_unavailable`.
         """
         path = self._path(commitment)
-        aside = f"{path}.part"
+        # A name of its own, so that the same record in two uploads is not moved while it is written.
+        aside = f"{path}.{secrets.token_hex(8)}.part"
         try:
             self._files.pipe_file(aside, box)
             self._files.mv(aside, path)
         except OSError as fault:
+            with contextlib.suppress(OSError):
+                self._files.rm_file(aside)
             raise _unwritten(fault) from None
 
     def get(self, commitment: bytes) -> bytes | None:
@@ -48,6 +57,11 @@ class RecordStore:
             return bytes(self._files.cat_file(self._path(commitment)))
         except FileNotFoundError:
             return None
+
+    def holds(self, commitment: bytes) -> bool:
+        """Whether both ciphertext and row are here."""
+        name = "0x" + commitment.hex()
+        return name in self.database.records([name]) and self._files.exists(self._path(commitment))
 
     def delete(self, commitment: bytes) -> None:
         """Forgets a ciphertext; nothing happens where there is none."""

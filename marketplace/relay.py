@@ -1,146 +1,124 @@
 """Signed messages carried to the chain, so that patients need no gas and no wallet.
 
-A message proves its own signer, so whoever carries it can add nothing and change nothing. Batches go to
-a contract's `batch`, where one bad entry does not sink the rest.
+Batches go to a contract's `batch`, where one bad entry does not sink the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-from marketplace.chain.sender import Sender
+from marketplace.chain import consents
+from marketplace.chain.adapter import Chain, ContractRefusal
+from marketplace.chain.sender import ENTRY_GAS, Sender, call_data, chunks
 from marketplace.errors import Refusal
-from marketplace.vocabulary import address
-from marketplace.wire.solidity import malformed
-from marketplace.wire.structs import (
-    CreditWithdrawal,
-    EarningsWithdrawal,
-    Erasure,
-    Grant,
-    Guardianship,
-    Rest,
-    Revocation,
-    Rotation,
-    SignedStruct,
-    Wake,
-)
+from marketplace.wire.messages import Message, parse_message
+from marketplace.wire.structs import Revocation
 
 MOST_MESSAGES = 1_000
 """In one upload; the relay cuts them into transactions."""
 
 
 @dataclass(frozen=True)
-class Kind:
-    """How one kind of message goes on chain."""
-
-    struct: type[SignedStruct]
-    contract: str
-    function: str
-    arguments: Callable[[SignedStruct, dict[str, Any]], tuple[Any, ...]]
-
-
-@dataclass(frozen=True)
-class Message:
-    """One signed message as uploaded: its kind, struct, signer and signature(s)."""
-
-    kind: str
-    struct: SignedStruct
-    envelope: dict[str, Any]
-
-
-@dataclass(frozen=True)
 class Outcome:
-    """What became of one message: on chain, or refused and why."""
+    """What became of one message: in which transaction it is on chain, or why it was refused.
 
-    kind: str
-    refusal: Refusal | None
-
-
-def _by_signer(struct: SignedStruct, envelope: dict[str, Any]) -> tuple[Any, ...]:
-    return struct.abi_tuple(), _address(envelope, "signer"), _bytes(envelope, "signature")
-
-
-def _by_subject(struct: SignedStruct, envelope: dict[str, Any]) -> tuple[Any, ...]:
-    return struct.abi_tuple(), _bytes(envelope, "signature")
-
-
-def _by_both(struct: SignedStruct, envelope: dict[str, Any]) -> tuple[Any, ...]:
-    return (
-        struct.abi_tuple(),
-        _bytes(envelope, "signature"),
-        _bytes(envelope, "signature_to"),
-    )
-
-
-KINDS: Final[dict[str, Kind]] = {
-    "grant": Kind(Grant, "ConsentRegistry", "grantBySig", _by_signer),
-    "revocation": Kind(Revocation, "ConsentRegistry", "revokeBySig", _by_signer),
-    "rest": Kind(Rest, "ConsentRegistry", "restBySig", _by_signer),
-    "wake": Kind(Wake, "ConsentRegistry", "wakeBySig", _by_signer),
-    "guardianship": Kind(Guardianship, "ConsentRegistry", "appointGuardianBySig", _by_subject),
-    "erasure": Kind(Erasure, "ConsentRegistry", "eraseBySig", _by_subject),
-    "rotation": Kind(Rotation, "ConsentRegistry", "rotate", _by_both),
-    "earnings_withdrawal": Kind(
-        EarningsWithdrawal, "ResearchMarket", "withdrawEarningsBySig", _by_subject
-    ),
-    "credit_withdrawal": Kind(
-        CreditWithdrawal, "ResearchMarket", "withdrawCreditBySig", _by_subject
-    ),
-}
-_ENVELOPE = {"kind", "message", "signer", "signature", "signature_to"}
-
-
-def parse_message(raw: Any, field: str) -> Message:
-    """One uploaded message: `{kind, message, signer?, signature, signature_to?}`.
-
-    Raises:
-        Refusal: `malformed_message`, naming the field.
+    No kind where none could be read.
     """
-    if not isinstance(raw, dict):
-        raise malformed(field, "must be an object")
-    unknown = sorted(set(map(str, raw)) - _ENVELOPE)
-    if unknown:
-        raise malformed(f"{field}.{unknown[0][:40]}", "is unknown")
-    kind = KINDS.get(str(raw.get("kind")))
-    if kind is None:
-        raise malformed(f"{field}.kind", f"must be one of {', '.join(KINDS)}")
-    struct = kind.struct.from_json(raw.get("message"), f"{field}.message.")
-    message = Message(str(raw["kind"]), struct, raw)
-    kind.arguments(struct, raw)  # refuses a missing signer or signature before anything is sent
-    return message
+
+    kind: str | None
+    refusal: Refusal | None
+    transaction: bytes | None = None
 
 
-def relay(sender: Sender, messages: Sequence[Message]) -> list[Outcome]:
-    """Sends messages to their contracts, many to a transaction, in the order given per contract."""
+def relay_uploaded(chain: Chain, sender: Sender, raw: Sequence[Any]) -> list[Outcome]:
+    """The same for messages as they were uploaded: one that cannot be read does not sink the rest."""
+    parsed = [_parsed(each, f"messages[{i}]") for i, each in enumerate(raw)]
+    relayed = iter(relay(chain, sender, [each for each in parsed if isinstance(each, Message)]))
+    return [Outcome(None, each) if isinstance(each, Refusal) else next(relayed) for each in parsed]
+
+
+def _parsed(raw: Any, field: str) -> Message | Refusal:
+    try:
+        return parse_message(raw, field)
+    except Refusal as refusal:
+        return refusal
+
+
+def relay(chain: Chain, sender: Sender, messages: Sequence[Message]) -> list[Outcome]:
+    """Sends messages to their contracts, many to a transaction, in the order given per contract.
+
+    What the contract would refuse anyway is not sent: whoever may upload could otherwise spend the
+    relaying account's gas at will.
+    """
     outcomes: list[Outcome] = [Outcome(message.kind, None) for message in messages]
-    for contract in dict.fromkeys(KINDS[message.kind].contract for message in messages):
-        places = [i for i, m in enumerate(messages) if KINDS[m.kind].contract == contract]
-        calls = [_call(messages[i]) for i in places]
-        refused = sender.batch(contract, calls).refused
+    for contract in dict.fromkeys(message.contract for message in messages):
+        named = [i for i, message in enumerate(messages) if message.contract == contract]
+        places = []
+        for place, refusal in zip(
+            named, _hopeless(chain, sender, [messages[i] for i in named]), strict=True
+        ):
+            if refusal is None:
+                places.append(place)
+            else:
+                outcomes[place] = Outcome(messages[place].kind, refusal)
+        calls = [messages[i].call() for i in places]
+        sent = sender.batch(contract, calls)
         for position, place in enumerate(places):
-            outcomes[place] = Outcome(messages[place].kind, refused.get(position))
+            carried, refusal = sent.carried_by.get(position), sent.refused.get(position)
+            transaction = None if carried is None else carried.transaction
+            outcomes[place] = Outcome(messages[place].kind, refusal, transaction)
     return outcomes
 
 
-def _call(message: Message) -> tuple[str, tuple[Any, ...]]:
-    kind = KINDS[message.kind]
-    return kind.function, kind.arguments(message.struct, message.envelope)
+def _hopeless(chain: Chain, sender: Sender, messages: Sequence[Message]) -> list[Refusal | None]:
+    """Of each message of one contract, why it need not be sent."""
+    contract = messages[0].contract
+    found: list[Refusal | None] = [_pointless(chain, message) for message in messages]
+    calls = [call_data(contract, *_named(message)) for message in messages]
+    for places in chunks(calls, ENTRY_GAS):
+        if sender.rehearse(contract, "batch", [calls[place] for place in places]) != 0:
+            _judge_each(sender, messages, places, found)
+    return found
 
 
-def _address(envelope: dict[str, Any], name: str) -> str:
-    value = envelope.get(name)
-    if not isinstance(value, str):
-        raise malformed(name, "is missing")
-    return address(value, name)
+def _judge_each(
+    sender: Sender, messages: Sequence[Message], places: Sequence[int], found: list[Refusal | None]
+) -> None:
+    """By the chain as it is now. What an account says after something good may rest on that, and is sent;
+    but never with a signature that is not one."""
+    good: set[str] = set()
+    for place in places:
+        if found[place] is not None:
+            continue
+        account, refusal = _account(messages[place]), _refusal_of(sender, messages[place])
+        if refusal is None:
+            good.add(account)
+        elif account not in good or refusal.code == "bad_signature":
+            found[place] = refusal
 
 
-def _bytes(envelope: dict[str, Any], name: str) -> bytes:
-    value = envelope.get(name)
-    if not isinstance(value, str) or not value.startswith("0x"):
-        raise malformed(name, "must be 0x and lower-case hex digits")
+def _refusal_of(sender: Sender, message: Message) -> Refusal | None:
     try:
-        return bytes.fromhex(value[2:])
-    except ValueError:
-        raise malformed(name, "must be 0x and lower-case hex digits") from None
+        sender.rehearse(message.contract, *_named(message))
+    except ContractRefusal as refusal:
+        return refusal
+    return None
+
+
+def _pointless(chain: Chain, message: Message) -> Refusal | None:
+    """A revocation is good at any time, so that the contract takes it from any account."""
+    if isinstance(message.struct, Revocation):
+        return consents.nothing_to_revoke(chain, message.struct)
+    return None
+
+
+def _named(message: Message) -> tuple[Any, ...]:
+    function, arguments = message.call()
+    return function, *arguments
+
+
+def _account(message: Message) -> str:
+    document = message.struct.to_json()
+    return str(next(document[name] for name in ("patient", "account", "from") if name in document))

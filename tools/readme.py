@@ -6,16 +6,17 @@ import re
 from pathlib import Path
 
 from marketplace.stages import diagram
-from ml.dp.accounting import odds, rho, zcdp_to_eps
+from marketplace.words import epsilon_of, right_at_most
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
-DELTA = 1e-6
 COSTS = (1_000_000, 10_000_000, 30_000_000, 100_000_000, 300_000_000, 1_000_000_000)  # nano-rho
 GAS = {
     "first grant": "grant_first",
     "first grant of a word (1 patient in 160)": "grant_first_in_word",
+    "first grant of a shard (1 patient in 655,360)": "grant_first_in_shard",
     "grant again, or a higher cap": "grant_cap_change",
+    "grant in another class than before": "grant_other_class",
     "revoke": "revoke",
     "withdraw to an address that holds the token": "withdraw_earnings_to_existing_address",
     "withdraw to a fresh address": "withdraw_earnings_to_fresh_address",
@@ -25,13 +26,50 @@ GAS = {
     "seal, a patient": "seal_per_patient",
     "settle, 3 signatures, without payload": "settle_3_signatures_without_payload",
 }
-BLOCK = re.compile(r"(<!-- generated: ([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"( *)(<!-- generated: ([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+DATA_USE = ROOT / "contracts" / "src" / "DataUse.sol"
+CONSTANT = re.compile(
+    r"((?: +/// [^\n]*\n)+) +uint(8|32) internal constant (\w+) = (?:1 << )?(\d+);"
+)
+"""Comment, width, name and number (a permission) or bit (a modifier) of one of `DataUse`'s constants."""
+USES = {
+    31: "method development", 32: "population research", 33: "population origins or ancestry research",
+    34: "age category research", 35: "gender category research", 36: "research control",
+    37: "biomedical research", 38: "genetic research", 39: "drug development research",
+    40: "disease category research",
+}  # fmt: skip
+"""What a request's uses are bits of, by number in DUO."""
 
 
 def render(text: str) -> str:
     """`text` with every generated part as the code has it now. Raises KeyError for an unknown part."""
-    parts = {"odds": _odds(), "life of a request": _life(), "gas": _gas()}
-    return BLOCK.sub(lambda found: f"{found[1]}{parts[found[2]]}\n{found[3]}", text)
+    parts = {"odds": _odds(), "life of a request": _life(), "gas": _gas(), "masks": _masks()}
+
+    def written(found: re.Match[str]) -> str:
+        lines = "\n".join(found[1] + line for line in parts[found[3]].splitlines())
+        return f"{found[1]}{found[2]}{lines}\n{found[1]}{found[4]}"
+
+    return BLOCK.sub(written, text)
+
+
+def _masks() -> str:
+    """The number of each permission, and the bits of modifiers, duties and uses."""
+    consents = DATA_USE.read_text().partition("// ---- Uses")[0]
+    rows = ["| field | number | means |", "|---|---|---|"]
+    for comment, width, _, number in CONSTANT.findall(consents):
+        means = " ".join(line.strip(" /") for line in comment.splitlines())
+        if means.startswith("DUO:"):
+            value = int(number) if width == "8" else 1 << int(number)
+            rows.append(f"| {_field(width, means)} | {value} | {means.rstrip('.')} |")
+    for code, means in USES.items():
+        rows.append(f"| `uses` | {1 << (code - min(USES))} | DUO:{code:07} {means} |")
+    return "\n".join(rows)
+
+
+def _field(width: str, means: str) -> str:
+    if width == "8":
+        return "`permission`, one of"
+    return "`modifiers`, `duties`" if " duty " in means else "`modifiers`"
 
 
 def _life() -> str:
@@ -41,8 +79,8 @@ def _life() -> str:
 def _odds() -> str:
     rows = ["| spent (nano-rho) | epsilon at delta 1e-6 | right at most |", "|---|---|---|"]
     for cost in COSTS:
-        epsilon = zcdp_to_eps(rho(cost), DELTA)
-        rows.append(f"| {cost:,} | {epsilon:.2f} | {odds(epsilon):.2f} in 100 |")
+        epsilon, _ = epsilon_of(cost)
+        rows.append(f"| {cost:,} | {epsilon:.2f} | {right_at_most(cost)} in 100 |")
     return "\n".join(rows)
 
 

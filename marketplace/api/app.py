@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import flask
 
-from marketplace.api import consents, datasets, market, records, requests
+from marketplace.api import consents, datasets, front, market, records, requests
 from marketplace.api.context import EXTENSION, Context
 from marketplace.config import MAX_UPLOAD_BYTES
 from marketplace.errors import Refusal
@@ -26,6 +26,7 @@ def create_app(operator: Operator, worker: Worker) -> flask.Flask:
 
     app = http.create_app("usufruct", unready, most_bytes=MAX_UPLOAD_BYTES)
     app.extensions[EXTENSION] = Context(operator, worker)
+    app.register_blueprint(front.routes)
     for noun in (market, datasets, records, consents, requests):
         app.register_blueprint(noun.routes, url_prefix=PREFIX)
     return app

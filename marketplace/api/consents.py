@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import flask
 
 from marketplace.api.context import body, operator
 from marketplace.api.problems import outcome
 from marketplace.errors import BadParameter
-from marketplace.relay import MOST_MESSAGES, parse_message, relay
+from marketplace.relay import MOST_MESSAGES, Outcome, relay_uploaded
 from marketplace.vocabulary import patient_address
-from marketplace.wire.http import answer, hash_field
+from marketplace.wire.http import answer, hash_field, to_hex
 
 routes = flask.Blueprint("consents", __name__)
 
@@ -24,11 +26,14 @@ def relay_messages() -> flask.Response:
             remedy="Send more in several requests.",
             field="messages",
         )
-    messages = [parse_message(each, f"messages[{i}]") for i, each in enumerate(raw)]
-    outcomes = relay(operator().sender, messages)
-    return answer(
-        {"outcomes": [{"kind": each.kind, **outcome("relayed", each.refusal)} for each in outcomes]}
-    )
+    here = operator()
+    outcomes = relay_uploaded(here.chain, here.sender, raw)
+    return answer({"outcomes": [_told(each) for each in outcomes]})
+
+
+def _told(each: Outcome) -> dict[str, Any]:
+    told = {"kind": each.kind, **outcome("relayed", each.refusal)}
+    return told if each.transaction is None else told | {"transaction": to_hex(each.transaction)}
 
 
 @routes.get("/datasets/<dataset>/consents/<patient>")

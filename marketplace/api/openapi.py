@@ -4,35 +4,27 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-HEX32: Final = {"type": "string", "pattern": "^0x[0-9a-f]{64}$"}
-ADDRESS: Final = {"type": "string", "pattern": "^0x[0-9a-fA-F]{40}$"}
-SIGNATURE: Final = {"type": "string", "pattern": "^0x([0-9a-f]{2})+$"}
-OBJECT: Final[dict[str, Any]] = {"type": "object"}
-TEXT: Final = {"type": "string"}
+from marketplace.api.schemas import (
+    ADDRESS,
+    HEX32,
+    OBJECT,
+    SCHEMAS,
+    SIGNATURE,
+    TEXT,
+    record,
+    ref,
+    several,
+)
 
-
-def _object(required: dict[str, Any], optional: dict[str, Any] | None = None) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": {**required, **(optional or {})},
-        "required": list(required),
-        "additionalProperties": False,
-    }
-
-
-def _list(items: dict[str, Any], most: int) -> dict[str, Any]:
-    return {"type": "array", "items": items, "minItems": 1, "maxItems": most}
-
-
-_UPLOAD = _object({"record": OBJECT, "attestation": OBJECT, "issuer_signature": SIGNATURE})
-_MESSAGE = _object(
+_UPLOAD = record({"record": OBJECT, "attestation": OBJECT, "issuer_signature": SIGNATURE})
+_MESSAGE = record(
     {"kind": TEXT, "message": OBJECT, "signature": SIGNATURE},
     {"signer": ADDRESS, "signature_to": SIGNATURE},
 )
-_QUOTE = _object(
+_QUOTE = record(
     {
         "dataset": HEX32,
-        "classes": _list({"type": "integer", "minimum": 1, "maximum": 65535}, 64),
+        "classes": several({"type": "integer", "minimum": 1, "maximum": 65535}, 64),
         "analysis": TEXT,
         "parameters": OBJECT,
     },
@@ -42,28 +34,73 @@ _QUOTE = _object(
     },
 )
 
-# method, path, what it does, parameters in the path, body, whether it must be signed
-ROUTES: Final[tuple[tuple[str, str, str, dict[str, Any], dict[str, Any] | None, bool], ...]] = (
-    ("get", "/api/v1/market", "Chain, contracts, policy, operator, fee", {}, None, False),
-    ("get", "/api/v1/committee", "Custodians and gates of the current epoch", {}, None, False),
-    ("get", "/api/v1/catalogue", "Every analysis that can be asked for", {}, None, False),
+# method, path, what it does, parameters in the path, body, what it answers, whether it must be signed
+Route = tuple[str, str, str, dict[str, Any], dict[str, Any] | None, str, bool]
+ROUTES: Final[tuple[Route, ...]] = (
+    ("get", "/", "Where this description, health and market are", {}, None, "Front", False),
+    ("get", "/health", "Whether this server is ready, and why not", {}, None, "Health", False),
+    (
+        "get",
+        "/api/v1/market",
+        "Chain, contracts, policy, operator with its fee and free bond",
+        {},
+        None,
+        "Market",
+        False,
+    ),
+    (
+        "get",
+        "/api/v1/committee",
+        "Custodians and gates of the current epoch",
+        {},
+        None,
+        "Committee",
+        False,
+    ),
+    (
+        "get",
+        "/api/v1/catalogue",
+        "Every analysis that can be asked for",
+        {},
+        None,
+        "Catalogue",
+        False,
+    ),
     (
         "get",
         "/api/v1/accounts/{account}",
         "Balance, credit and bond of an account, token units",
         {"account": ADDRESS},
         None,
+        "Account",
         False,
     ),
-    ("get", "/api/v1/openapi.json", "This document", {}, None, False),
-    ("get", "/api/v1/datasets", "Every dataset, with its consent classes", {}, None, False),
-    ("get", "/api/v1/datasets/{dataset}", "One dataset", {"dataset": HEX32}, None, False),
+    ("get", "/api/v1/openapi.json", "This document", {}, None, "", False),
+    (
+        "get",
+        "/api/v1/datasets",
+        "Every dataset, with its consent classes",
+        {},
+        None,
+        "Datasets",
+        False,
+    ),
+    (
+        "get",
+        "/api/v1/datasets/{dataset}",
+        "One dataset",
+        {"dataset": HEX32},
+        None,
+        "Dataset",
+        False,
+    ),
     (
         "get",
         "/api/v1/datasets/{dataset}/consents/{patient}",
         "One pseudonymous patient's consent, as public as the chain makes it",
         {"dataset": HEX32, "patient": ADDRESS},
         None,
+        "Consent",
         False,
     ),
     (
@@ -71,7 +108,8 @@ ROUTES: Final[tuple[tuple[str, str, str, dict[str, Any], dict[str, Any] | None, 
         "/api/v1/dictionaries",
         "Hand over the dictionary of a dataset on chain",
         {},
-        _object({"dictionary": OBJECT}),
+        record({"dictionary": OBJECT}),
+        "KeptDictionary",
         False,
     ),
     (
@@ -80,6 +118,7 @@ ROUTES: Final[tuple[tuple[str, str, str, dict[str, Any], dict[str, Any] | None, 
         "Price, privacy cost and expected error, before anything is paid",
         {},
         _QUOTE,
+        "Quote",
         False,
     ),
     (
@@ -87,7 +126,8 @@ ROUTES: Final[tuple[tuple[str, str, str, dict[str, Any], dict[str, Any] | None, 
         "/api/v1/records",
         "Take sealed, attested records",
         {},
-        _object({"entries": _list(_UPLOAD, 500)}),
+        record({"entries": several(_UPLOAD, 500)}),
+        "RecordOutcomes",
         False,
     ),
     (
@@ -95,24 +135,27 @@ ROUTES: Final[tuple[tuple[str, str, str, dict[str, Any], dict[str, Any] | None, 
         "/api/v1/messages",
         "Relay signed messages of patients to the chain",
         {},
-        _object({"messages": _list(_MESSAGE, 1000)}),
+        record({"messages": several(_MESSAGE, 1000)}),
+        "MessageOutcomes",
         False,
     ),
-    ("get", "/api/v1/requests", "The latest requests", {}, None, False),
+    ("get", "/api/v1/requests", "The latest requests", {}, None, "Requests", False),
     (
         "post",
         "/api/v1/requests",
         "Hand in terms and parameters before opening the request on chain",
         {},
-        _object({"terms": OBJECT, "parameters": OBJECT}),
+        record({"terms": OBJECT, "parameters": OBJECT}),
+        "Taken",
         True,
     ),
     (
         "get",
         "/api/v1/requests/{request_id}",
-        "One request and its stages",
+        "One request, its stages, and what it waits for",
         {"request_id": HEX32},
         None,
+        "Request",
         False,
     ),
     (
@@ -121,26 +164,14 @@ ROUTES: Final[tuple[tuple[str, str, str, dict[str, Any], dict[str, Any] | None, 
         "The receipt, once settled",
         {"request_id": HEX32},
         None,
+        "Receipt",
         False,
     ),
 )
 
-_PROBLEM_REF = {"$ref": "#/components/schemas/Problem"}
-_PROBLEM = _object(
-    {
-        "type": TEXT,
-        "title": TEXT,
-        "status": {"type": "integer"},
-        "detail": TEXT,
-        "code": TEXT,
-        "remedy": TEXT,
-    },
-    {"field": TEXT},
-)
-
 
 def _operation(
-    summary: str, inside: dict[str, Any], body: dict[str, Any] | None, signed: bool
+    summary: str, inside: dict[str, Any], body: dict[str, Any] | None, shown: str, signed: bool
 ) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "summary": summary,
@@ -149,10 +180,13 @@ def _operation(
             for name, schema in inside.items()
         ],
         "responses": {
-            "200": {"description": summary, "content": {"application/json": {"schema": OBJECT}}},
+            "200": {
+                "description": summary,
+                "content": {"application/json": {"schema": ref(shown) if shown else OBJECT}},
+            },
             "default": {
                 "description": "A refusal: what is wrong, and what to do",
-                "content": {"application/problem+json": {"schema": _PROBLEM_REF}},
+                "content": {"application/problem+json": {"schema": ref("Problem")}},
             },
         },
     }
@@ -168,8 +202,8 @@ def _operation(
 
 def _paths() -> dict[str, Any]:
     paths: dict[str, Any] = {}
-    for method, path, summary, inside, body, signed in ROUTES:
-        paths.setdefault(path, {})[method] = _operation(summary, inside, body, signed)
+    for method, path, summary, inside, body, shown, signed in ROUTES:
+        paths.setdefault(path, {})[method] = _operation(summary, inside, body, shown, signed)
     return paths
 
 
@@ -178,7 +212,7 @@ DOCUMENT: Final[dict[str, Any]] = {
     "info": {"title": "Usufruct", "version": "1", "license": {"name": "Apache-2.0"}},
     "paths": _paths(),
     "components": {
-        "schemas": {"Problem": _PROBLEM},
+        "schemas": SCHEMAS,
         "securitySchemes": {
             "signedRequest": {
                 "type": "apiKey",

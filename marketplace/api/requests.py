@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import flask
 
-from marketplace.api.auth import require_signer
+from marketplace.api.auth import signed_once
 from marketplace.api.context import body, context, operator
 from marketplace.wire.http import answer, hash_field, to_hex
 from marketplace.wire.terms import RequestTerms
@@ -16,10 +16,11 @@ routes = flask.Blueprint("requests", __name__)
 def submit() -> flask.Response:
     """Takes terms and parameters, signed by their researcher, before they are opened on chain."""
     here = operator()
-    researcher = require_signer(flask.request, here.chain.manifest.api_domain, here.database)
-    sent = body("terms", "parameters")
-    terms = RequestTerms.from_json(sent["terms"], "terms.")
-    request = here.pipeline.submit(researcher, terms, sent["parameters"])
+    domain = here.chain.manifest.api_domain
+    with signed_once(flask.request, domain, here.database) as researcher:
+        sent = body("terms", "parameters")
+        terms = RequestTerms.from_json(sent["terms"], "terms.")
+        request = here.pipeline.submit(researcher, terms, sent["parameters"])
     context().worker.nudge()
     return answer({"request": request})
 

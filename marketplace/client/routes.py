@@ -139,7 +139,13 @@ class ThroughCustodian(OwnNode):
             )
         given = {"signer", "signature"} & set(message)
         body = {kind: message["message"], **{name: message[name] for name in given}}
-        said = http_client.post(self.url, CARRIED[kind], body, timeout=RELAY_SECONDS)
+        said = http_client.post(
+            self.url,
+            CARRIED[kind],
+            body,
+            timeout=RELAY_SECONDS,
+            most=http_client.SMALL_ANSWER,
+        )
         return str(said.get("transaction", ""))
 
 

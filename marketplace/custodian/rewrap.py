@@ -29,7 +29,7 @@ from marketplace.wire.canonical import JSON_LIMIT, parse
 from marketplace.wire.custody import Handover
 from marketplace.wire.header import RecordHeader, read_header
 from marketplace.wire.http import hex_field, to_base64, to_hex
-from marketplace.wire.http_client import PeerUnreachable, post
+from marketplace.wire.http_client import SMALL_ANSWER, PeerUnreachable, post
 from marketplace.wire.keyfiles import Signer
 from marketplace.wire.record import seal_share
 from marketplace.wire.structs import require_signed, sign
@@ -98,7 +98,7 @@ class Rewrap:
         with self._journal.writing() as session:
             self._journal.append_once(session, "handed-over", handover.to_json())
         body = {"handover": handover.to_json(), "signature": to_hex(signature)}
-        post(url, "/handovers", body, timeout=TIMEOUT_SECONDS)
+        post(url, "/handovers", body, timeout=TIMEOUT_SECONDS, most=SMALL_ANSWER)
         return handover.shares
 
     def _require_whole(self) -> None:

@@ -17,7 +17,7 @@ from marketplace.errors import Refusal
 from marketplace.gate.config import Endpoint
 from marketplace.gate.quorum import SIGNATURE_BYTES, Fault, missing
 from marketplace.wire.http import hex_field, to_hex
-from marketplace.wire.http_client import post
+from marketplace.wire.http_client import SMALL_ANSWER, post
 from marketplace.wire.structs import Domain, Settlement, require_signed
 
 
@@ -47,7 +47,7 @@ def register(
     body = {"settlement": settlement.to_json(), "gate_signature": to_hex(gate_signature)}
 
     def note(custodian: Endpoint) -> None:
-        said = post(custodian.url, "/answers", body, timeout=timeout)
+        said = post(custodian.url, "/answers", body, timeout=timeout, most=SMALL_ANSWER)
         signature = hex_field(said.get("signature"), "signature", SIGNATURE_BYTES)
         require_signed(settlement, market, signature, signers[custodian.place])
 

@@ -19,6 +19,7 @@ from marketplace.stages import Computed, Sealed
 from marketplace.wire.delivery import MOST_RESULT
 from marketplace.wire.dictionary import Dictionary
 from marketplace.wire.http import binary_field, hash_field, hex_field, to_base64, to_hex
+from marketplace.wire.http_client import SMALL_ANSWER
 
 MOST_SIGNATURE = 4_096
 RECORDS_PER_PAGE = 500
@@ -56,7 +57,7 @@ class Vault:
     ) -> tuple[bytes, bytes]:
         """The gate's X25519 key for this request, and its signature over it."""
         body = _asked(sealed, parameters, dictionary)
-        answer = self.gate(sealed.gate).post("/keys", body)
+        answer = self.gate(sealed.gate).post("/keys", body, most=SMALL_ANSWER)
         return hash_field(answer.get("key"), "key"), hex_field(
             answer.get("signature"), "signature", MOST_SIGNATURE
         )
@@ -75,7 +76,7 @@ class Vault:
         gate = self.gate(sealed.gate)
         request = to_hex(sealed.request)
         for page in self._pages(sealed):
-            gate.post(f"/computations/{request}/records", {"records": page})
+            gate.post(f"/computations/{request}/records", {"records": page}, most=SMALL_ANSWER)
         answer = gate.post("/computations", _asked(sealed, parameters, dictionary))
         settlement = answer.get("settlement")
         if not isinstance(settlement, dict):

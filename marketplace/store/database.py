@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +13,16 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import CursorResult, Engine, create_engine, delete, event, select, update
+from sqlalchemy import (
+    CursorResult,
+    Engine,
+    create_engine,
+    delete,
+    event,
+    make_url,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -26,14 +36,20 @@ from marketplace.store.models import (
     RequestRow,
     StageLogRow,
 )
+from marketplace.wire.private import make_database
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_MILLISECONDS = 30_000
 
 
+DISK_FULL = "53100"
+"""The SQLSTATE of a full disk (PostgreSQL, appendix A)."""
+
+
 def storage_refusal(error: OperationalError) -> Refusal:
     """A write that the database refused, in words (never the statement: it could carry what it stores)."""
-    full = "full" in str(error.orig).lower()
+    full = getattr(error.orig, "sqlstate", None) == DISK_FULL
+    full = full or getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
     return Refusal(
         code="storage_full" if full else "storage_unavailable",
         message="The operator's database is full."
@@ -166,12 +182,31 @@ class Database:
             return False
         return True
 
+    def keep_records(self, rows: Sequence[RecordRow]) -> list[RecordRow]:
+        """Adds sealed records, all or none. Returns those that were not there already."""
+        new = {row.commitment: row for row in rows}
+        for known in self.records(list(new)):
+            del new[known]
+        try:
+            with self.session() as session:
+                session.add_all(new.values())
+        except IntegrityError:  # another upload brought one of them meanwhile
+            return [row for row in new.values() if self.keep_record(row)]
+        return list(new.values())
+
     def set_record_state(self, commitment: str, state: str) -> None:
         """Notes how far a record came (received, attested, stored, erased)."""
         with self.session() as session:
             row = session.get(RecordRow, commitment)
             if row is not None:
                 row.state = state
+
+    def forget_record(self, commitment: str, patient: str) -> bool:
+        """Drops this patient's record, if it came no further than here. Returns whether it was there."""
+        mine = (RecordRow.commitment == commitment) & (RecordRow.patient == patient)
+        with self.session() as session:
+            done = session.execute(delete(RecordRow).where(mine, RecordRow.state == "received"))
+            return isinstance(done, CursorResult) and done.rowcount == 1
 
     def records(self, commitments: list[str]) -> dict[str, RecordRow]:
         """The records of these commitments; a missing one is left out."""
@@ -238,6 +273,12 @@ class Database:
             return False
         return True
 
+    def forget_nonce(self, address: str, nonce: str) -> None:
+        """Gives a nonce back, since what it was used for was refused."""
+        mine = (ApiNonceRow.address == address) & (ApiNonceRow.nonce == nonce)
+        with self.session() as session:
+            session.execute(delete(ApiNonceRow).where(mine))
+
 
 def unknown_request(request: str) -> Refusal:
     return Refusal(
@@ -270,6 +311,8 @@ def open_database(url: str, *, max_pages: int | None = None) -> Database:
         max_pages: SQLite's `max_page_count`, to bound the file's size.
     """
     sqlite = url.startswith("sqlite")
+    if sqlite and (path := make_url(url).database):
+        make_database(Path(path))
     engine = create_engine(url, pool_pre_ping=not sqlite)
     if sqlite:
         event.listen(engine, "connect", _sqlite_pragmas(max_pages))

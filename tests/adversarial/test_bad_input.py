@@ -12,24 +12,32 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from eth_account.signers.local import LocalAccount
 
 from marketplace.api import create_app
 from marketplace.chain.adapter import ContractRefusal
+from marketplace.chain.funding import fund
+from marketplace.chain.sender import Sender
+from marketplace.client import Ask
 from marketplace.config import load_config
 from marketplace.errors import Refusal
-from marketplace.operator import Worker, build_operator
+from marketplace.operator import Operator, Worker, build_operator
+from marketplace.sealing.seal import CustodianKey, seal_row
+from marketplace.vocabulary import CustodianIndex, Epoch
+from marketplace.wire import hpke
 from marketplace.wire.eip712 import HALF_ORDER
 from marketplace.wire.http import to_base64, to_hex
-from marketplace.wire.record import dump
+from marketplace.wire.record import SealedRecord, dump
 from marketplace.wire.structs import Grant, sign
-from tests.support.api_world import PREFIX, ApiWorld, api_world, problem
+from tests.support.api_world import PREFIX, ApiWorld, api_world, market_of, problem
 from tests.support.chain_world import TERMS, account
 from tests.support.mutations import with_value
+from tests.support.nodes import EMBEDDED_KEY
 
 ORDER = 2 * HALF_ORDER + 1
-FULL_PAGES = 24
-"""Of 4 KB: the empty schema fits, and a few records."""
-MOST = 30
+SPARE_PAGES = 6
+"""Of 4 KB, beside the empty schema: a few records fit, and not all."""
+MOST = 20
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +106,42 @@ def test_a_record_that_does_not_match_its_commitment_is_refused(
     with unchanged(world):
         outcome = sole_refusal(world.post("/records", {"entries": [entry]}), field)
         assert outcome["code"] == "record_unreadable"
+
+
+@pytest.mark.parametrize("field", ["shares", "epoch", "key_commitments"])
+def test_a_record_sealed_for_another_committee_is_refused_and_the_rest_is_stored(
+    world: ApiWorld, field: str
+) -> None:
+    """The attestation covers neither shares nor epoch: whoever carries the record could cut them."""
+    patient = account(f"wrong {field}")
+    entry = world.upload_entry(patient, sealed_elsewhere(world, patient, field))
+    with unchanged(world):
+        outcome = sole_refusal(world.post("/records", {"entries": [entry]}), f"record.{field}")
+        assert outcome["code"] == "wrong_committee"
+        assert "`usufruct seal`" in outcome["remedy"]
+    good = world.upload_entry(account(f"beside wrong {field}"))
+    given = world.post("/records", {"entries": [entry, good]}).get_json()["outcomes"]
+    assert [each["outcome"] for each in given] == ["refused", "stored"]
+    if field != "key_commitments":  # which the commitment covers, so that nobody can change them
+        whole = world.upload_entry(patient, world.custody.records[patient.address])
+        (outcome,) = world.post("/records", {"entries": [whole]}).get_json()["outcomes"]
+        assert outcome["outcome"] == "stored"
+
+
+def sealed_elsewhere(world: ApiWorld, patient: LocalAccount, field: str) -> SealedRecord:
+    """A record whose `field` is not what the current committee of 2 of 3 in epoch 1 needs."""
+    record = world.sealed(patient)
+    if field == "shares":
+        return replace(record, shares=record.shares[:2])
+    if field == "epoch":
+        return replace(record, epoch=Epoch(2))
+    seats = [
+        CustodianKey(CustodianIndex(member.place + 1), member.keys[1])
+        for member in world.operator.chain.committee().members
+    ]
+    values = {"systolic": Decimal(120), "smoker": "no"}
+    dictionary = world.custody.dictionary
+    return seal_row(dictionary, values, record.context, seats, Epoch(1), 3)
 
 
 def test_an_attestation_of_another_record_is_refused(world: ApiWorld) -> None:
@@ -172,8 +216,14 @@ def test_a_record_sent_again_changes_nothing(world: ApiWorld) -> None:
     patient = world.patients[0]
     entry = world.upload_entry(patient, world.custody.records[patient.address])
     with unchanged(world):
-        (outcome,) = world.post("/records", {"entries": [entry]}).get_json()["outcomes"]
-        assert outcome["outcome"] == "stored"
+        entries = [entry, world.upload_entry(patient, moved_on(world, patient))]
+        given = world.post("/records", {"entries": entries}).get_json()["outcomes"]
+        assert [each["outcome"] for each in given] == ["stored", "stored"]
+
+
+def moved_on(world: ApiWorld, patient: LocalAccount) -> SealedRecord:
+    """The same record in use, as a later committee would look at it: of another epoch."""
+    return replace(world.custody.records[patient.address], epoch=Epoch(9))
 
 
 def test_a_second_record_of_one_person_is_refused_and_the_rest_is_stored(world: ApiWorld) -> None:
@@ -182,8 +232,8 @@ def test_a_second_record_of_one_person_is_refused_and_the_rest_is_stored(world: 
     entries = [world.upload_entry(each, person=person) for each in (first, second)]
     given = world.post("/records", {"entries": entries}).get_json()["outcomes"]
     assert [each["outcome"] for each in given] == ["stored", "refused"]
-    assert given[1]["code"] == "person_has_record"
-    assert given[1]["remedy"]
+    assert (given[1]["code"], given[1]["field"]) == ("person_has_record", "attestation.person")
+    assert "update or rotate the existing one" in given[1]["remedy"]
     reads, dataset = world.operator.reads, world.custody.dataset
     assert reads.consent(dataset, second.address)["record"]["version"] == 0
     assert reads.consent(dataset, first.address)["record"]["version"] == 1
@@ -195,7 +245,8 @@ def test_a_value_outside_the_dictionary_is_never_sealed_nor_said(
 ) -> None:
     with unchanged(world), pytest.raises(Refusal) as caught:
         world.custody.seal_record(account("bad").address, {"systolic": Decimal(systolic)})
-    assert "systolic" in str(caught.value)
+    assert (caught.value.code, caught.value.field) == ("out_of_dictionary", "systolic")
+    assert caught.value.remedy
     assert str(systolic) not in str(caught.value)
 
 
@@ -203,29 +254,33 @@ def test_a_value_outside_the_dictionary_is_never_sealed_nor_said(
 
 
 @pytest.mark.parametrize(
-    ("changes", "code"),
+    ("changes", "code", "field", "remedy"),
     [
-        ({"deadline": 1}, "message_expired"),
-        ({"sequence": 7}, "wrong_sequence"),
-        ({"definition": bytes(32)}, "wrong_definition"),
-        ({"expiry": 1}, "expiry_too_soon"),
+        ({"deadline": 1}, "deadline_passed", "deadline", "Sign a new one"),
+        ({"sequence": 7}, "wrong_sequence", "sequence", "sign with the sequence"),
+        ({"definition": bytes(32)}, "wrong_definition", "definition", "published terms"),
+        ({"expiry": 1}, "expiry_too_soon", "expiry", "Choose an expiry"),
+        ({"cap": 1}, "budget_too_small", "cap", "higher cap"),
+        ({"cap": 2**56 - 1}, "cap_too_large", "cap", "lower cap"),
+        ({"class_": b"\1" * 30 + b"\0\1"}, "class_outside_dataset", "class", "of this dataset"),
     ],
 )
 def test_a_grant_that_the_contract_cannot_take_is_refused(
-    world: ApiWorld, changes: dict[str, Any], code: str
+    world: ApiWorld, changes: dict[str, Any], code: str, field: str, remedy: str
 ) -> None:
     message = world.grant_message(world.patients[0], **{"sequence": 2, **changes})
     with unchanged(world):
-        outcome = world.post("/messages", {"messages": [message]}).get_json()["outcomes"][0]
-        assert (outcome["outcome"], bool(outcome["remedy"])) == ("refused", True)
-        assert outcome["code"] in (code, "deadline_passed", "signature_expired")
+        outcome = sole_refusal(world.post("/messages", {"messages": [message]}), field)
+        assert outcome["code"] == code
+        assert remedy in outcome["remedy"]
 
 
 def test_a_replayed_grant_is_refused(world: ApiWorld) -> None:
     message = world.grant_message(world.patients[0])
     with unchanged(world):
-        outcome = world.post("/messages", {"messages": [message]}).get_json()["outcomes"][0]
+        outcome = sole_refusal(world.post("/messages", {"messages": [message]}), "sequence")
         assert outcome["code"] == "wrong_sequence"
+        assert "sequence that it shows now" in outcome["remedy"]
 
 
 @pytest.mark.parametrize("way", ["foreign", "malleated", "altered", "another chain"])
@@ -240,9 +295,9 @@ def test_a_grant_that_its_patient_did_not_sign_is_refused(world: ApiWorld, way: 
     else:
         message = _grant_elsewhere(world)
     with unchanged(world):
-        outcome = world.post("/messages", {"messages": [message]}).get_json()["outcomes"][0]
-        assert outcome["outcome"] == "refused"
-        assert "signature" in outcome["code"]
+        outcome = sole_refusal(world.post("/messages", {"messages": [message]}), "signature")
+        assert outcome["code"] == "bad_signature"
+        assert "for this chain and contract" in outcome["remedy"]
 
 
 def _grant_elsewhere(world: ApiWorld) -> dict[str, Any]:
@@ -255,39 +310,82 @@ def _grant_elsewhere(world: ApiWorld) -> dict[str, Any]:
 def test_one_bad_message_does_not_sink_the_rest(world: ApiWorld) -> None:
     bad = world.grant_message(world.patients[0], sequence=9)
     good = world.grant_message(world.patients[1], sequence=2)
-    given = world.post("/messages", {"messages": [bad, good]}).get_json()["outcomes"]
-    assert [each["outcome"] for each in given] == ["refused", "relayed"]
+    unread = {**good, "kind": "gift"}
+    answer = world.post("/messages", {"messages": [unread, bad, good]})
+    assert answer.status_code == 200, answer.get_data(as_text=True)
+    given = answer.get_json()["outcomes"]
+    assert [each["outcome"] for each in given] == ["refused", "refused", "relayed"]
+    assert [each["kind"] for each in given] == [None, "grant", "grant"]
+    assert (given[0]["code"], given[0]["field"]) == ("malformed_message", "messages[0].kind")
 
 
 # --- requests
 
 
 @pytest.mark.parametrize(
-    ("changes", "code"),
+    ("changes", "code", "field"),
     [
-        ({"price": 0}, "price_below_floor"),
-        ({"cost": 2_000_000}, "cost_above_class"),
-        ({"dataset": bytes(30) + bytes(2)}, None),
-        ({"seal_deadline": 1}, None),
-        ({"price": 10**9, "max_patients": 2**31}, None),
+        ({"price": 0}, "price_below_floor", "price"),
+        ({"cost": 2_000_000}, "cost_above_class", "cost"),
+        ({"dataset": bytes(32)}, "unknown_class", "class"),
+        ({"seal_deadline": 1}, "terms_invalid", "sealDeadline"),
+        ({"max_patients": 1}, "terms_invalid", "maxPatients"),
+        (
+            {"price": 10**9, "max_patients": 2**31},
+            "erc20_insufficient_allowance",
+            "allowance",
+        ),
     ],
 )
 def test_terms_that_the_market_does_not_take_cost_nothing(
-    world: ApiWorld, changes: dict[str, Any], code: str | None
+    world: ApiWorld, changes: dict[str, Any], code: str, field: str
 ) -> None:
     with unchanged(world), pytest.raises(Refusal) as caught:
         world.custody.open(world.terms("not taken", **changes))
+    assert (caught.value.code, caught.value.field) == (code, field)
     assert caught.value.remedy
-    assert code is None or (isinstance(caught.value, ContractRefusal) and caught.value.code == code)
+
+
+@pytest.fixture(scope="module")
+def poor(world: ApiWorld) -> LocalAccount:
+    """A credentialed researcher with ether for gas, and with too little of the token."""
+    found, sender = account("too poor"), world.custody.sender
+    fund(world.operator.chain.node, EMBEDDED_KEY, [found.address], 10**18)
+    sender.send("ResearcherRegistry", "give", found.address, world.custody.credential())
+    sender.send("TestEuro", "mint", found.address, world.terms("too dear").escrow - 1)
+    return found
+
+
+@pytest.mark.parametrize("way", ["permit", "approval"])
+def test_an_underfunded_escrow_is_refused_and_takes_nothing(
+    world: ApiWorld, poor: LocalAccount, way: str
+) -> None:
+    chain, terms = world.operator.chain, world.terms("too dear")
+    own = Sender(chain, poor.key)
+    if way == "approval":
+        own.send("TestEuro", "approve", chain.market, terms.escrow)
+    pay: dict[str, Callable[[], object]] = {
+        "approval": lambda: own.send("ResearchMarket", "open", terms, [TERMS]),
+        "permit": lambda: Ask(market_of(world), poor.key, hpke.generate()).open(terms),
+    }
+    balance = chain.balance_of(poor.address)
+    with unchanged(world), pytest.raises(ContractRefusal) as caught:
+        pay[way]()
+    assert (caught.value.code, caught.value.field) == ("erc20_insufficient_balance", "balance")
+    assert caught.value.remedy == "Pay in, or ask for less."
+    assert caught.value.facts["needed"] == terms.escrow == balance + 1
+    assert chain.balance_of(poor.address) == balance
 
 
 def test_an_unknown_analysis_is_refused_before_payment(world: ApiWorld) -> None:
     body = world.submission("unknown", analysis=bytes([1]) * 32)
     with unchanged(world):
-        assert problem(world.post_signed(body))["field"] == "analysis"
-        assert (
-            problem(world.post("/quotes", world.quote(analysis="mean.v9")))["field"] == "analysis"
-        )
+        for found in (
+            problem(world.post_signed(body)),
+            problem(world.post("/quotes", world.quote(analysis="mean.v9"))),
+        ):
+            assert (found["code"], found["field"]) == ("bad_parameter", "analysis")
+            assert "mean.v1" in found["remedy"]
 
 
 def test_a_cohort_under_the_minimum_is_refused_and_paid_back(world: ApiWorld) -> None:
@@ -302,7 +400,7 @@ def test_a_cohort_under_the_minimum_is_refused_and_paid_back(world: ApiWorld) ->
     assert world.operator.pipeline.advance(request) == "refused"
     reason = world.get(f"/requests/{request}").get_json()["reason"]
     assert reason["code"] == "cohort_too_small"
-    assert reason["remedy"]
+    assert "Wait for more consents" in reason["remedy"]
     assert chain.liabilities().escrows == before + terms.escrow  # still the researcher's to cancel
     sender.send("ResearchMarket", "cancel", bytes.fromhex(request[2:]))
     assert chain.liabilities().escrows == before
@@ -312,24 +410,68 @@ def test_a_cohort_under_the_minimum_is_refused_and_paid_back(world: ApiWorld) ->
 
 
 def test_a_full_disk_is_said_changes_nothing_and_loses_nothing(world: ApiWorld) -> None:
-    config = json.loads(world.config_path.read_text())
-    path = world.config_path.with_name("full.json")
-    path.write_text(json.dumps({**config, "data": "full", "database_max_pages": FULL_PAGES}))
-    operator = build_operator(load_config(path))
-    client = create_app(operator, Worker(operator)).test_client()
-    entries = [world.upload_entry(account(f"full {i}")) for i in range(MOST)]
-    outcomes = []
-    try:
-        response = client.post(f"{PREFIX}/records", json={"entries": entries})
-        found = problem(response, 507)
+    with operator_of_its_own(world, None) as empty, empty.database.engine.connect() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+    patients = [account(f"full {i}").address for i in range(MOST)]
+    upload = {"entries": [world.upload_entry(account(f"full {i}")) for i in range(MOST)]}
+    with operator_of_its_own(world, pages + SPARE_PAGES) as full, unchanged(world):
+        for _ in range(2):
+            found = problem(posted(full, upload), 507)
+            assert found["code"] == "storage_full"
+            assert "Free disk space" in found["remedy"]
+            assert stored(full) == ([], [])
+        assert not any(registered(world, each) for each in patients)
+    with operator_of_its_own(world, pages + 1000) as roomy:  # the same data, now with room
+        outcomes = posted(roomy, upload).get_json()["outcomes"]
+        assert [each["outcome"] for each in outcomes] == ["stored"] * MOST
+        assert [len(each) for each in stored(roomy)] == [MOST, MOST]
+    assert all(registered(world, each) for each in patients)
+
+
+def test_a_dictionary_that_a_full_disk_cannot_take_is_refused_and_taken_later(
+    world: ApiWorld,
+) -> None:
+    dictionary = world.custody.dictionary
+    body = {"dictionary": json.loads(dictionary.to_bytes())}
+    kept = world.operator.dictionaries.folder / f"{dictionary.hash().hex()}.json"
+    part = kept.with_suffix(".part")
+    with unchanged(world):
+        kept.unlink()
+        part.symlink_to("/dev/full")  # which answers every write as a full disk does
+        found = problem(world.post("/dictionaries", body), 507)
         assert found["code"] == "storage_full"
         assert "Free disk space" in found["remedy"]
-        reads, dataset = world.operator.reads, world.custody.dataset
-        for i in range(MOST):
-            version = reads.consent(dataset, account(f"full {i}").address)["record"]["version"]
-            outcomes.append(version)
+        assert not part.is_symlink()
+        assert not kept.exists()
+        assert world.post("/dictionaries", body).status_code == 200
+
+
+@contextmanager
+def operator_of_its_own(world: ApiWorld, most_pages: int | None) -> Iterator[Operator]:
+    """A second operator on the same chain, whose database may have so many pages of 4 KB."""
+    config = json.loads(world.config_path.read_text())
+    path = world.config_path.with_name("full.json")
+    path.write_text(json.dumps({**config, "data": "full", "database_max_pages": most_pages}))
+    operator = build_operator(load_config(path))
+    try:
+        yield operator
     finally:
         operator.database.engine.dispose()
-    assert outcomes == [0] * MOST  # nothing reached the chain
-    again = world.post("/records", {"entries": entries[:2]}).get_json()["outcomes"]
-    assert [each["outcome"] for each in again] == ["stored", "stored"]
+
+
+def posted(operator: Operator, upload: dict[str, Any]) -> Any:
+    client = create_app(operator, Worker(operator)).test_client()
+    return client.post(f"{PREFIX}/records", json=upload)
+
+
+def stored(operator: Operator) -> tuple[list[Any], list[str]]:
+    """Rows and files of records."""
+    with operator.database.engine.connect() as connection:
+        rows = connection.exec_driver_sql("SELECT * FROM records").fetchall()
+    return list(rows), [path.name for path in (operator.config.data / "records").iterdir()]
+
+
+def registered(world: ApiWorld, patient: str) -> bool:
+    """Whether the chain has heard of a record of this patient."""
+    found = world.operator.chain.record_of(world.custody.dataset, patient)
+    return any(found.commitment) or any(found.pending)

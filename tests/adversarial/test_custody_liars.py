@@ -55,7 +55,7 @@ def sealed(world: CustodyWorld, salt: str) -> bytes:
 def compute(world: CustodyWorld, urls: list[str], request: bytes) -> dict[str, Any]:
     body = world.computation_body(request, list(world.records))
     with served_gate(world.gate(urls, turn_timeout=20.0)) as gate:
-        return post(gate, "/computations", body, timeout=60)
+        return world.ask_gate(gate, "/computations", body)
 
 
 def faults(answer: dict[str, Any]) -> dict[int, str]:

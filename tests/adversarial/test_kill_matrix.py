@@ -20,6 +20,7 @@ from marketplace.local import CUSTODIANS, await_health
 from marketplace.pipeline import STEPS
 from marketplace.stages import NEXT, TERMINAL, Stage
 from marketplace.wire import http_client
+from marketplace.wire.auth import Voice
 from tests.support.market_world import (
     PATIENTS,
     World,
@@ -196,7 +197,9 @@ def gate_url(world: World, number: int) -> str:
 
 
 def computed(world: World, number: int, body: dict[str, Any]) -> dict[str, Any]:
-    return http_client.post(gate_url(world, number), "/computations", body, timeout=60)
+    account = world.local.account("operator")
+    voice = Voice(world.local.key("operator"), account, world.chain.manifest.api_domain)
+    return http_client.post(gate_url(world, number), "/computations", body, timeout=60, voice=voice)
 
 
 def computation(world: World, operator: Any, request: str) -> dict[str, Any]:

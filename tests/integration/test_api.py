@@ -3,22 +3,26 @@
 import json
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from eth_utils.crypto import keccak
 from jsonschema import Draft202012Validator
+from structlog.testing import capture_logs
 
 from marketplace.api.app import PREFIX
 from marketplace.api.auth import LONGEST_LIFE
 from marketplace.api.openapi import DOCUMENT
+from marketplace.cli.researcher import quote_words
 from marketplace.config import MAX_UPLOAD_BYTES
 from marketplace.wire.canonical import canonical
 from marketplace.wire.eip712 import HALF_ORDER, api_domain
 from marketplace.wire.http import to_hex
+from marketplace.words import right_at_most
 from tests.support.api_world import ApiWorld, api_world, problem
-from tests.support.chain_world import account
+from tests.support.chain_world import PURPOSE, account
 from tests.support.mutations import leaves, with_value
 
 ORDER = 2 * HALF_ORDER + 1  # of secp256k1
@@ -97,22 +101,157 @@ def test_a_quote_prices_by_privacy_and_by_accuracy_alike(world: ApiWorld) -> Non
     )
 
 
-def test_a_request_goes_from_submission_to_receipt(world: ApiWorld) -> None:
+def test_a_quote_tells_the_odds_in_plain_words(world: ApiWorld) -> None:
+    quoted = world.post("/quotes", world.quote(cost=100_000_000)).get_json()
+    odds = quoted["odds"]
+    assert (odds["by_chance"], odds["right_at_most"]) == ("50", right_at_most(100_000_000))
+    assert f"at most {odds['right_at_most']} times in 100" in odds["in_words"]
+    assert odds["delta"] == quoted["epsilon"]["delta"]
+    dearer = world.post("/quotes", world.quote(cost=200_000_000)).get_json()["odds"]
+    assert float(dearer["right_at_most"]) > float(odds["right_at_most"])
+
+
+def test_a_quote_in_sentences_names_price_cost_odds_and_error(world: ApiWorld) -> None:
+    quoted = world.post("/quotes", world.quote()).get_json()
+    price, cost, error = quote_words(quoted)
+    assert f"{quoted['price_per_member'] / 10**6:.6f} a patient" in price
+    assert f"{int(quoted['escrow']) / 10**6:.6f} are held at most" in price
+    assert "10,000 nano-rho" in cost
+    assert quoted["odds"]["in_words"] in cost
+    assert quoted["expected_error"]["half_width"] in error
+    (*_, warning) = quote_words({**quoted, "live": 1})
+    assert "Only 1 consents are live; below 2" in warning
+
+
+def test_a_request_goes_from_submission_to_receipt_and_shows_what_it_waits_for(
+    world: ApiWorld,
+) -> None:
     terms = world.terms("whole way")
     body = {"terms": terms.to_json(), "parameters": {"variable": "systolic"}}
     request = world.post_signed(body).get_json()["request"]
     assert problem(world.get(f"/requests/{request}/receipt"))["code"] == "not_settled"
     world.custody.open(terms)
     world.custody.tick()
+    waits_for_a_bond(world, request)
     world.settle(request)
     found = world.get(f"/requests/{request}").get_json()
+    assert found["waiting"] is None
     assert (found["stage"], found["cohort_size"]) == ("settled", len(world.patients))
     assert found["stages"][0]["after"] == "submitted"
     assert request in [each["request"] for each in world.get("/requests").get_json()["requests"]]
     assert world.get(f"/requests/{request}/receipt").get_json()["request"] == request
 
 
+def shown(path: str, document: Any, method: str = "get") -> None:
+    """Fails unless an answer is what the description promises for this path."""
+    operation = DOCUMENT["paths"][path][method]
+    schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
+    Draft202012Validator({**schema, "components": DOCUMENT["components"]}).validate(document)
+
+
+def test_every_answer_is_what_the_document_promises(world: ApiWorld) -> None:
+    terms = world.terms("promised")
+    body = {"terms": terms.to_json(), "parameters": {"variable": "systolic"}}
+    taken = world.post_signed(body).get_json()
+    shown(f"{PREFIX}/requests", taken, "post")
+    for path in ("/", "/health"):
+        shown(path, world.client.get(path).get_json())
+    inside = {
+        "account": world.researcher.address,
+        "dataset": world.dataset,
+        "patient": world.patients[0].address,
+        "request_id": taken["request"],
+    }
+    for path in DOCUMENT["paths"]:
+        if "get" in DOCUMENT["paths"][path] and not path.endswith("/receipt") and PREFIX in path:
+            answer = world.client.get(path.format_map(inside))
+            assert answer.status_code == 200, path
+            shown(path, answer.get_json())
+    shown(f"{PREFIX}/quotes", world.post("/quotes", world.quote()).get_json(), "post")
+    dictionary = {"dictionary": json.loads(world.custody.dictionary.to_bytes())}
+    kept = world.post("/dictionaries", dictionary)
+    shown(f"{PREFIX}/dictionaries", kept.get_json(), "post")
+    for path, key in (("/records", "entries"), ("/messages", "messages")):
+        shown(f"{PREFIX}{path}", world.post(path, {key: [None]}).get_json(), "post")
+
+
+def test_the_root_leads_to_the_description(world: ApiWorld) -> None:
+    front = world.client.get("/").get_json()
+    assert world.client.get(front["openapi"]).get_json()["openapi"].startswith("3.1")
+    assert world.client.get(front["health"]).status_code == 200
+
+
+# --- what a request waits for, and the operator's bond
+
+
+@contextmanager
+def without_bond(world: ApiWorld) -> Iterator[int]:
+    """The operator's whole free bond is gone, and back afterwards."""
+    sender, chain = world.custody.sender, world.operator.chain
+    bond = chain.bond_of(sender.address)
+    sender.send("ResearchMarket", "releaseBond", sender.address, bond)
+    try:
+        yield bond
+    finally:
+        sender.send("TestEuro", "approve", world.custody.manifest.market, 10**12)
+        sender.send("ResearchMarket", "postBond", bond)
+
+
+def waits_for_a_bond(world: ApiWorld, request: str) -> None:
+    """A step that cannot be taken is shown, and said once in the log however often it is tried."""
+    with without_bond(world), capture_logs() as logs:
+        for _ in range(3):
+            world.operator.pipeline.advance(request)
+        found = world.get(f"/requests/{request}").get_json()
+        shown(f"{PREFIX}/requests/{{request_id}}", found)
+        assert (found["stage"], found["waiting"]["code"]) == ("funded", "bond_too_small")
+        assert found["waiting"]["message"]
+    assert [each["code"] for each in logs if each["event"] == "step_waits"] == ["bond_too_small"]
+
+
+def test_a_bond_that_does_not_cover_a_request_is_said_before_anybody_pays(world: ApiWorld) -> None:
+    quoted = world.post("/quotes", world.quote()).get_json()
+    with without_bond(world):
+        assert world.get("/market").get_json()["bond_free"] == "0"
+        before = world.state()
+        for response in (
+            world.post("/quotes", world.quote()),
+            world.post_signed(world.submission("no bond")),
+        ):
+            found = problem(response, 422)
+            assert found["code"] == "bond_too_small"
+            assert "has 0 free" in found["detail"]
+        assert world.state() == before
+    assert world.post("/quotes", world.quote()).get_json() == quoted
+    assert world.post_signed(world.submission("no bond")).status_code == 200
+
+
 # --- how it refuses
+
+
+def test_the_status_says_what_kind_of_refusal_it_is(world: ApiWorld) -> None:
+    signed = world.submission("statuses")
+    for response, status in (
+        (world.client.post(f"{PREFIX}/quotes"), 400),
+        (world.client.post(f"{PREFIX}/quotes", data=b""), 400),
+        (world.get(f"/requests/{NOWHERE}"), 404),
+        (world.get(f"/requests/{NOWHERE}/receipt"), 404),
+        (world.get(f"/datasets/{NOWHERE}"), 404),
+        (world.post("/requests", signed), 401),
+        (world.post_signed(signed, signer=account("somebody else").address), 401),
+        (world.post_signed(signed, deadline=1), 401),
+        (world.post("/quotes", world.quote(dataset="0x" + "11" * 30 + "0000")), 422),
+    ):
+        found = problem(response, status)
+        assert found["type"] == f"urn:usufruct:refusal:{found['code']}"
+        assert ("WWW-Authenticate" in response.headers) == (status == 401)
+
+
+def test_a_wrong_method_names_the_right_ones(world: ApiWorld) -> None:
+    response = world.client.delete(f"{PREFIX}/requests")
+    found = problem(response, 405)
+    assert "method" in found["detail"]
+    assert {"GET", "POST"} <= set(response.headers["Allow"].split(", "))
 
 
 def test_health_says_ready_and_an_unknown_path_is_a_problem(world: ApiWorld) -> None:
@@ -248,13 +387,21 @@ def test_a_batch_that_is_no_list_is_refused(world: ApiWorld, key: str, value: An
     assert problem(world.post(path, {key: value}))["field"] == key
 
 
-def test_any_value_of_a_message_of_a_wrong_type_is_refused(world: ApiWorld) -> None:
+def test_any_value_of_a_message_of_a_wrong_type_is_refused_and_no_other_with_it(
+    world: ApiWorld,
+) -> None:
     message = world.grant_message(world.patients[0])
-    for path in leaves(message):
-        for value in (None, True, "x", [], {}):
-            changed = with_value(message, path, value)
-            found = problem(world.post("/messages", {"messages": [changed]}))
-            assert found["field"], path
+    kinds = (None, True, "x", [], {})
+    changed = [with_value(message, path, value) for path in leaves(message) for value in kinds]
+    changed += [each for each in STRANGE if not isinstance(each, float) and each != 2**63]
+    before = world.state()
+    answer = world.post("/messages", {"messages": changed})
+    assert answer.status_code == 200, answer.get_data(as_text=True)
+    for each, sent in zip(answer.get_json()["outcomes"], changed, strict=True):
+        assert each["outcome"] == "refused", sent
+        assert each["code"] in ("malformed_message", "bad_parameter"), sent
+        assert all(each[name] for name in ("detail", "remedy", "field")), sent
+    assert world.state() == before
 
 
 def test_any_value_of_a_record_of_a_wrong_type_is_refused(world: ApiWorld) -> None:
@@ -343,12 +490,32 @@ def test_a_signed_request_counts_once_however_its_nonce_is_written(world: ApiWor
     assert world.state() == before
 
 
+def test_a_signed_request_that_was_refused_may_be_sent_again_once_its_reason_is_gone(
+    world: ApiWorld,
+) -> None:
+    sender, body = world.custody.sender, canonical(world.submission("again"))
+    headers = {"Usufruct-Auth": world.auth_header(body)}
+    before = world.state()
+    sender.send("ResearchMarket", "pause")
+    try:
+        found = problem(world.client.post(f"{PREFIX}/requests", data=body, headers=headers))
+        assert found["code"] == "enforced_pause"
+    finally:
+        sender.send("ResearchMarket", "unpause")
+    assert world.state() == before
+    for status in (200, 401):
+        again = world.client.post(f"{PREFIX}/requests", data=body, headers=headers)
+        assert again.status_code == status
+
+
 def test_handing_in_the_same_request_twice_changes_nothing(world: ApiWorld) -> None:
     body = world.submission("twice")
     first = world.post_signed(body).get_json()
     before = world.state()
     assert world.post_signed(body).get_json() == first
-    assert world.state() == before
+    after = world.state()
+    assert len(after.pop("nonces")) == len(before.pop("nonces")) + 1
+    assert after == before
 
 
 def test_parameters_that_the_terms_do_not_name_are_refused(world: ApiWorld) -> None:
@@ -362,6 +529,83 @@ def test_a_delivery_key_that_nothing_can_be_sealed_to_is_refused(world: ApiWorld
     terms = replace(world.terms("no key"), delivery_key=bytes(32))
     body = {"terms": terms.to_json(), "parameters": {"variable": "systolic"}}
     problem(world.post_signed(body))
+
+
+# --- terms that the market would not open are refused before anybody pays, by the market's own word
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "field"),
+    [
+        ({"seal_deadline": 1}, "terms_invalid", "terms.sealDeadline"),
+        ({"seal_deadline": 2**40 - 1}, "terms_invalid", "terms.sealDeadline"),
+        ({"settle_deadline": 1}, "terms_invalid", "terms.settleDeadline"),
+        ({"max_patients": 1}, "terms_invalid", "terms.maxPatients"),
+        ({"release_kind": 1}, "release_kind_mismatch", "terms.releaseKind"),
+        ({"lane": 2}, "terms_invalid", "terms.lane"),
+        ({"classes": ()}, "terms_invalid", "terms.classes"),
+        ({"classes": (1, 1)}, "terms_invalid", "terms.classes"),
+        ({"classes": tuple(range(1, 66))}, "terms_invalid", "terms.classes"),
+        ({"classes": (7,)}, "unknown_class", "terms.classes"),
+        ({"cost": 0}, "terms_invalid", "terms.cost"),
+        ({"cost": 2_000_000}, "cost_above_class", "terms.cost"),
+        ({"price": 0}, "price_below_floor", "terms.price"),
+        ({"fee": 99}, "fee_too_small", "terms.fee"),
+        ({"dataset": bytes(32)}, "unknown_dataset", "terms.dataset"),
+        ({"purpose": replace(PURPOSE, uses=1 << 20)}, "purpose_not_permitted", "terms.purpose"),
+        (
+            {"purpose": replace(PURPOSE, diseases=tuple(range(1, 34)))},
+            "malformed_message",
+            "terms.purpose.diseases",
+        ),
+    ],
+)
+def test_terms_that_the_market_would_refuse_are_refused_before_payment(
+    world: ApiWorld, changes: dict[str, Any], code: str, field: str
+) -> None:
+    before = world.state()
+    found = problem(world.post_signed(world.submission(f"refused {field}", **changes)))
+    assert (found["code"], found["field"]) == (code, field)
+    assert found["remedy"]
+    assert world.state() == before
+
+
+def test_as_many_diseases_as_are_allowed_are_taken(world: ApiWorld) -> None:
+    purpose = replace(PURPOSE, diseases=tuple(range(1, 33)))
+    assert world.post_signed(world.submission("32 diseases", purpose=purpose)).status_code == 200
+
+
+def test_a_researcher_without_a_credential_is_refused_before_payment(world: ApiWorld) -> None:
+    before = world.state()
+    found = problem(world.post_signed(world.submission("nobody"), key=account("no credential")))
+    assert (found["code"], found["field"]) == ("credential_missing", "Usufruct-Auth.address")
+    assert world.state() == before
+
+
+def test_no_allowance_and_no_balance_are_needed_before_payment(world: ApiWorld) -> None:
+    poor = account("credentialed and poor")
+    credential = world.custody.credential()
+    world.custody.sender.send("ResearcherRegistry", "give", poor.address, credential)
+    assert world.post_signed(world.submission("poor"), key=poor).status_code == 200
+
+
+def test_a_pause_is_said_before_payment_and_ends(world: ApiWorld) -> None:
+    sender = world.custody.sender
+    sender.send("ResearchMarket", "pause")
+    try:
+        found = problem(world.post_signed(world.submission("paused")))
+        assert found["code"] == "enforced_pause"
+    finally:
+        sender.send("ResearchMarket", "unpause")
+    assert world.post_signed(world.submission("paused")).status_code == 200
+
+
+def test_a_request_that_is_open_already_can_still_be_handed_in(world: ApiWorld) -> None:
+    terms = world.terms("opened first")
+    request = to_hex(world.custody.open(terms))
+    body = {"terms": terms.to_json(), "parameters": {"variable": "systolic"}}
+    assert world.post_signed(body).get_json()["request"] == request
+    world.custody.sender.send("ResearchMarket", "cancel", bytes.fromhex(request[2:]))
 
 
 def test_every_refusal_has_the_form_that_the_document_promises(world: ApiWorld) -> None:

@@ -1,27 +1,44 @@
 """The main job: `make demo ONCE=1 JSON=path`, run as anybody would, with no Node on the path."""
 
+import io
+import itertools
 import json
 import os
+import shlex
+import signal
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import click
+import httpx
 import pytest
+from rich.console import Console
+
+from marketplace import demo
+from marketplace.cli.main import main
+from marketplace.cli.running import tell_where
+from marketplace.local import Local
 
 STORY = [
     ("dataset published", "published"),
     ("records sealed, attested and stored", "stored"),
     ("patients consent", "granted"),
+    ("quote for mean systolic blood pressure", "quoted"),
     ("mean systolic blood pressure", "settled"),
     ("a patient withdraws", "paid"),
     ("a patient revokes", "revoked"),
+    ("quote for the same question after the revocation", "quoted"),
     ("the same question after the revocation", "settled"),
     ("the patient grants again", "granted"),
     ("a purpose that consent does not cover", "refused"),
     ("a researcher without a credential", "refused"),
     ("a request beyond what the class allows", "refused"),
+    ("quote for a request beyond some patients' budget", "quoted"),
     ("a request beyond some patients' budget", "settled"),
     ("everything stopped and started again", "unchanged"),
     ("a receipt verified with the operator down", "verified"),
@@ -60,8 +77,132 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         command, env=environment, capture_output=True, text=True, check=False, timeout=500
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert "The story held." in done.stdout
     found: list[dict[str, Any]] = json.loads(written.read_text())["steps"]
     return found
+
+
+def _altered_demo(alterations: str, folder: Path, *options: str) -> list[str]:
+    """The command with a story that was changed before it is told."""
+    program = f"from marketplace import demo; {alterations}; from marketplace.cli.main import main; main()"
+    where = ("--data", str(folder / "market"), "--port", str(_free_base()))
+    return [sys.executable, "-c", program, "demo", *where, *options]
+
+
+def test_a_story_that_turns_out_otherwise_ends_with_an_error(tmp_path: Path) -> None:
+    written = tmp_path / "steps.json"
+    no_budget = "demo.PATIENTS = 3; demo.CAP = demo.CAREFUL_CAP = 1"
+    command = _altered_demo(no_budget, tmp_path, "--once", "--json", str(written))
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode != 0
+    assert "the story failed: a grant was refused" in done.stderr
+    outcomes = [step["outcome"] for step in json.loads(written.read_text())["steps"]]
+    assert outcomes == ["published", "stored"]
+
+
+def test_without_once_everything_is_left_running_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    first_chapter = "demo.Story.CHAPTERS = demo.Story.CHAPTERS[:1]"
+    command = _altered_demo(first_chapter, tmp_path)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        url = _await_line(running.stdout, "Everything runs on: ").split()[0]
+        assert str(tmp_path / "market" / "keys") in _await_line(running.stdout, "  files ")
+        assert len(_await_line(running.stdout, "  dataset ")) == 67  # 0x, 64 digits, end of line
+        health = httpx.get(f"{url}/health", timeout=30).json()
+        assert health["ready"]
+        again = subprocess.run(
+            [*command[: command.index("--port") + 1], url.rpartition(":")[2]],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert again.returncode != 0
+        assert "Something listens on port" in again.stderr
+        assert httpx.get(f"{url}/health", timeout=30).json() == health, "it still has its folder"
+        running.send_signal(signal.SIGINT)
+        assert running.wait(timeout=120) == 0
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{url}/health", timeout=5)
+    _a_market_with_a_dead_part_ends(tmp_path / "market", url)
+
+
+def _a_market_with_a_dead_part_ends(folder: Path, url: str) -> None:
+    """`up` starts the demo's market again, and ends with an error that names who died, and the log."""
+    command = [sys.executable, "-m", "marketplace.cli", "up", "--data", str(folder)]
+    command += ["--port", url.rpartition(":")[2]]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        _await_line(running.stdout, '  "url": ')
+        os.kill(_child(running.pid, "marketplace.custodian"), signal.SIGKILL)
+        _, said = running.communicate(timeout=120)
+    assert running.returncode == 1
+    assert "[process_died] (field custodian-" in said
+    assert str(folder / "logs" / "custodian-") in said
+
+
+def _child(parent: int, module: str) -> int:
+    """A child process that runs this module (Linux)."""
+    for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+        if module in Path(f"/proc/{child}/cmdline").read_text().split("\0"):
+            return int(child)
+    raise AssertionError(f"no child runs {module}")
+
+
+def test_progress_is_a_line_now_and_then_where_no_terminal_shows_a_bar(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written = io.StringIO()
+    story = object.__new__(demo.Story)
+    story.console = Console(file=written)
+    clock = itertools.count(step=4)
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
+    assert list(story._progress(list(range(8)), "sealing")) == list(range(8))
+    lines = written.getvalue().splitlines()
+    assert lines
+    assert all(line.startswith("  sealing: ") and line.endswith(" of 8") for line in lines)
+    assert len(lines) < 4
+
+
+def test_the_last_lines_name_files_and_commands_that_exist(tmp_path: Path) -> None:
+    written, request = io.StringIO(), "0x" + "22" * 32
+    story = object.__new__(demo.Story)
+    story.local, story.dataset = Local(tmp_path / "a market"), bytes(32)
+    receipt = str(tmp_path / "a market" / "receipt.json")
+    story.steps = [{"name": "paid", "request": request, "receipt": receipt}, {"receipt": receipt}]
+    tell_where(story, Console(file=written))
+    lines = written.getvalue().splitlines()
+    assert lines[0].startswith(f"Everything runs on: {story.local.url}")
+    shown = [shlex.split(line) for line in lines if "--node" in line or "--request" in line]
+    assert len(shown) == 2
+    for words in shown:
+        name = next(word for word in words if word in ("status", "verify-receipt"))
+        given = words[words.index(name) + 1 :]
+        command = main.get_command(click.Context(main), name)
+        assert command is not None
+        assert command.make_context(name, given).params
+    assert request in shown[0]
+    assert {receipt, str(story.local.manifest_path)} <= set(shown[1])
+
+
+def _await_line(lines: Iterable[str], start: str) -> str:
+    for line in lines:
+        if line.startswith(start):
+            return line.removeprefix(start)
+    raise AssertionError(f"no line starts with {start!r}")
+
+
+def test_a_folder_that_no_market_made_is_not_deleted(tmp_path: Path) -> None:
+    precious = tmp_path / "thesis.txt"
+    precious.write_text("three years")
+    command = [sys.executable, "-m", "marketplace.cli", "demo", "--data", str(tmp_path)]
+    command += ["--port", str(_free_base())]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode != 0
+    assert "was not made by an earlier run" in done.stderr
+    assert precious.read_text() == "three years"
 
 
 def _settled(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -76,6 +217,31 @@ def test_cohorts_shrink_by_exactly_who_revoked_and_who_has_no_budget_left(
     steps: list[dict[str, Any]],
 ) -> None:
     assert [step["cohort_size"] for step in _settled(steps)] == [200, 199, 160]
+
+
+def test_a_quote_says_price_privacy_and_error_before_anything_is_paid(
+    steps: list[dict[str, Any]],
+) -> None:
+    for quote, paid in itertools.pairwise(steps):
+        if quote["outcome"] != "quoted":
+            continue
+        assert quote["cost_nano_rho"] == paid["cost_nano_rho"] == 30_000_000
+        assert quote["price_per_member"] == 600_000
+        assert f"+-{paid['quoted_half_width']}" in quote["expected_error"]
+        low, high = map(float, paid["interval"])
+        assert 0 < float(paid["quoted_half_width"]) < 2 * (high - low)
+
+
+def test_what_was_earned_is_paid_and_what_was_spent_stays_spent(
+    steps: list[dict[str, Any]],
+) -> None:
+    (paid,) = (step for step in steps if step["outcome"] == "paid")
+    before, after = paid["balances_before"], paid["balances_after"]
+    assert paid["amount"] == "600000"
+    assert int(after["patient_destination"]) - int(before["patient_destination"]) == 600_000
+    assert int(before["owed:earnings"]) - int(after["owed:earnings"]) == 600_000
+    again = next(step for step in steps if step["name"] == "the patient grants again")
+    assert again["lifetime_spent"] == 30_000_000
 
 
 def test_every_answer_carries_what_a_reader_needs(steps: list[dict[str, Any]]) -> None:

@@ -4,14 +4,19 @@ On anvil with epochs of 32 slots a block is final 64 blocks later, so every reor
 blocks can happen to a request here. Depths 1, 2, 7, 32 and 64 run always, all 64 in the long campaign.
 """
 
+import json
 from collections.abc import Iterator
 
 import pytest
+from click.testing import CliRunner
 
 from marketplace.chain.adapter import RequestStage
+from marketplace.cli.main import main
+from marketplace.custodian.finality import FinalityViolated
 from marketplace.errors import Refusal
 from marketplace.pipeline import Pipeline
 from marketplace.stages import Stage
+from marketplace.wire import http_client
 from marketplace.wire.http import to_hex
 from marketplace.wire.http_client import post
 from tests.support.custody_world import COST
@@ -52,6 +57,13 @@ def refused(url: str, path: str, request: str) -> str:
     """The code with which a custodian or gate refuses."""
     with pytest.raises(Refusal) as caught:
         post(url, path, {"request": request}, timeout=60)
+    return caught.value.code
+
+
+def no_key(made: PipelineWorld, request: str) -> str:
+    """The code with which the gate refuses its key."""
+    with pytest.raises(Refusal) as caught:
+        made.world.gate_key(made.gate_url, _id(request))
     return caught.value.code
 
 
@@ -114,12 +126,12 @@ def lose_seal(made: PipelineWorld, pipeline: Pipeline, request: str, depth: int)
     assert made.spent() == spent + COST
     made.mine(depth - 1)
     nobody_opens(made, request, "not_yet_final")
-    assert refused(made.gate_url, "/keys", request) == "not_yet_final"
+    assert no_key(made, request) == "not_yet_final"
     made.reorganise(depth)
     assert made.chain.request(_id(request)).stage is RequestStage.FROZEN
     assert made.spent() == spent
     nobody_opens(made, request, "not_sealed")
-    assert refused(made.gate_url, "/keys", request) == "not_sealed"
+    assert no_key(made, request) == "not_sealed"
 
 
 def lose_gate_key(made: PipelineWorld, pipeline: Pipeline, request: str, depth: int) -> None:
@@ -130,7 +142,7 @@ def lose_gate_key(made: PipelineWorld, pipeline: Pipeline, request: str, depth: 
     nobody_opens(made, request, "not_yet_final")
     body = made.world.computation_body(_id(request), list(made.world.records))
     with pytest.raises(Refusal) as caught:
-        post(made.gate_url, "/computations", body, timeout=60)
+        made.world.ask_gate(made.gate_url, "/computations", body)
     assert caught.value.code == "gate_key_missing"
     made.reorganise(depth)
     nobody_opens(made, request, "gate_key_missing")
@@ -235,6 +247,56 @@ def test_a_custodian_that_trusted_the_head_would_have_turned_too_early(
     hasty = made.world.custodian(1, use_finalized_tag=False)
     assert hasty.turn(_id(request_))["place"] == 1
     made.finish(pipeline, request_)
+
+
+def test_a_custodian_whose_seal_is_taken_back_past_finality_serves_nobody_until_its_owner_resolves(
+    made: PipelineWorld, pipeline: Pipeline, request_: str
+) -> None:
+    """One turned, and the chain then breaks its word; the others turned for nothing that is gone."""
+    made.reach(pipeline, request_, Stage.KEYED)
+    made.finalise()
+    url, turned = made.urls[0], post(made.urls[0], "/turns", {"request": request_}, timeout=60)
+    other = keyed_beside(made, pipeline)
+    seal = made.chain.request(_id(request_)).seal_block
+    made.reorganise(made.chain.head().number - seal + 1)
+    made.mine(FINAL)
+    for asked in (request_, other):
+        assert refused(url, "/turns", asked) == "finality_violated"
+    assert health(url) == ["finality_violated"]
+    assert refused(made.urls[1], "/turns", request_) == "not_sealed"
+    certificate = http_client.get(url, f"/certificates/{request_}", timeout=60)
+    assert certificate["signature"] == turned["signature"]  # what was done stays shown
+    restarted = made.world.custodian(0)
+    with pytest.raises(FinalityViolated):
+        restarted.require_current()
+    assert resolved(made) == [request_]
+    assert health(url) == []
+    restarted.journal.require_intact()
+    made.finish(pipeline, request_)
+    made.require_settled_once(pipeline, request_)
+
+
+def keyed_beside(made: PipelineWorld, pipeline: Pipeline) -> str:
+    """Another request, which nobody has been asked to turn for."""
+    request, _ = made.submit(pipeline, "beside")
+    made.reach(pipeline, request, Stage.KEYED)
+    made.finalise()
+    return request
+
+
+def health(url: str) -> list[str]:
+    return list(http_client.get(url, "/health", timeout=60)["reasons"])
+
+
+def resolved(made: PipelineWorld) -> list[str]:
+    """What the owner's command says: the requests whose turns the chain does not have."""
+    path = made.world.folder / "custodian-0.json"
+    config = made.world.custodian_config(0)
+    path.write_text(json.dumps(config.model_dump(mode="json")))
+    arguments = ["custodian", "resolve-finality", "--config", str(path)]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    return list(json.loads(result.stdout)["turns_of_another_chain"])
 
 
 def _id(request: str) -> bytes:

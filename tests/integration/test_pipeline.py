@@ -10,24 +10,29 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from marketplace import peers
+from marketplace.chain.adapter import RequestStage
 from marketplace.chain.sender import Sender
 from marketplace.config import load_config
 from marketplace.errors import Refusal
-from marketplace.local import POLICY, ForeignNode, await_health
-from marketplace.operator import Operator, build_operator
+from marketplace.local import POLICY, QUORUM, ForeignNode, await_health
+from marketplace.operator import Operator, Worker, build_operator
 from marketplace.pipeline import STEPS
 from marketplace.stages import Stage
-from marketplace.store.models import ApiNonceRow
+from marketplace.store.models import ApiNonceRow, ComputedRow, RequestRow
+from marketplace.wire.http_client import post
 from tests.support.market_world import (
     PATIENTS,
+    Patient,
     World,
     advance_until,
     code_of,
@@ -38,11 +43,13 @@ from tests.support.market_world import (
 )
 from tests.support.nodes import anvil_node
 from tests.support.postgresql import running_postgresql
+from tests.support.slow_answers import drip, server_that_sends, sized
 
 WINDOWS = replace(POLICY, freeze_window=120, gate_window=60, turn_window=600, certificate_window=60)
 """Short enough that tests can let chain time pass them."""
 ANVIL = ("--mixed-mining", "--block-time", "1", "--slots-in-an-epoch", "1")
 """`finalized` is then two blocks behind the head."""
+NOBODY = "http://127.0.0.1:1"
 SPARE = 6
 """Patients above the minimum cohort of 20, or a few fewer."""
 
@@ -360,6 +367,86 @@ def test_a_request_that_is_never_settled_defaults_and_patients_keep_their_pay(
     assert world.drawn_noise(request) == []
 
 
+def test_a_gate_that_goes_silent_after_the_turn_costs_the_operators_bond(
+    world: World, operator: Operator
+) -> None:
+    """The keys were turned, and no answer ever comes: nobody but custodians and chain is asked."""
+    before = world.books()
+    request = turned_and_left_alone(world, operator)
+    assert "[deadline_running]" in usufruct_default(world, request).stderr
+    past_settling(world)
+    for url in world.local.custodian_urls[:QUORUM]:  # late: no key turns any more
+        assert turn_code(url, request) == "deadline_passed"
+    done = usufruct_default(world, request)
+    assert done.returncode == 0, done.stderr
+    said, view = json.loads(done.stdout), world.chain.request(bytes.fromhex(request[2:]))
+    assert (said["certified"], said["certificates"]) == (True, [0, 1])
+    advance_until(operator, request, Stage.DEFAULTED)
+    after, paid = world.books(), PATIENTS * view.price
+    assert after.operator_bond == before.operator_bond - paid
+    assert after.researcher_credit == before.researcher_credit + view.max_patients * view.price + (
+        view.fee
+    )
+    assert after.earnings - before.earnings == paid  # their budget was spent: patients keep it
+    assert (after.escrows, after.locked_bonds) == (before.escrows, before.locked_bonds)
+    assert after.held == after.owed
+
+
+def test_without_a_quorum_of_certificates_a_default_waits_and_then_leaves_the_bond(
+    world: World, operator: Operator
+) -> None:
+    before = world.books()
+    request = turned_and_left_alone(world, operator, turning=QUORUM - 1)
+    past_settling(world)
+    refused = usufruct_default(world, request).stderr
+    assert "[certificate_missing]" in refused
+    assert "1 of 2 custodians" in refused
+    assert code_of(lambda: world.ask.default(request, [NOBODY, NOBODY + "0"])) == (
+        "certificate_missing"
+    )
+    pass_time(world, WINDOWS.certificate_window + 1)
+    only = world.local.custodian_urls[:1]
+    assert "[too_few_custodians]" in usufruct_default(world, request, only).stderr
+    assert json.loads(usufruct_default(world, request).stdout)["certified"] is False
+    advance_until(operator, request, Stage.DEFAULTED)
+    after = world.books()
+    assert after.operator_bond == before.operator_bond
+    assert (after.escrows, after.locked_bonds) == (before.escrows, before.locked_bonds)
+
+
+def turned_and_left_alone(world: World, operator: Operator, turning: int = QUORUM) -> str:
+    """Sealed and keyed; so many custodians turned, as the gate asked them to, which then says nothing."""
+    now = world.chain.nudge().timestamp
+    request = world.open(seal_deadline=now + 90, settle_deadline=now + 90 + WINDOWS.turn_window)
+    step_to(operator, request, Stage.KEYED)
+    for url in world.local.custodian_urls[:turning]:
+        until = time.monotonic() + 60
+        while turn_code(url, request) is not None:
+            assert time.monotonic() < until, url
+            time.sleep(0.1)  # the gate's key is not final yet
+    return request
+
+
+def turn_code(url: str, request: str) -> str | None:
+    """With which code a custodian refuses to turn, if it does."""
+    return code_of(lambda: post(url, "/turns", {"request": request}, timeout=60))
+
+
+def past_settling(world: World) -> None:
+    pass_time(world, 90 + WINDOWS.turn_window + 1)
+
+
+def usufruct_default(
+    world: World, request: str, custodians: Sequence[str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "marketplace.cli", "default", "--request", request]
+    command += ["--node", world.local.node_url, "--manifest", str(world.local.manifest_path)]
+    command += ["--key-file", str(world.local.key_path("researcher"))]
+    for url in world.local.custodian_urls if custodians is None else custodians:
+        command += ["--custodian", url]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
 # --- patients meanwhile
 
 
@@ -375,6 +462,97 @@ def test_patients_who_grant_while_a_cohort_is_frozen_take_part_from_the_next_on(
     advance_until(operator, request, Stage.SETTLED)
     assert world.answer(request).result["cohort_size"] == PATIENTS - 1
     assert world.state_of(newcomer) == "live"
+
+
+@pytest.mark.parametrize("end", ["reclaimed", "dissolved"])
+def test_who_granted_during_a_freeze_that_came_to_nothing_takes_part_in_the_next(
+    world: World, operator: Operator, end: str
+) -> None:
+    newcomer, *leaving = world.patients[: SPARE + 1]
+    request = frozen_with_a_newcomer(world, operator, newcomer)
+    if end == "dissolved":
+        world.revoke(leaving)
+    else:
+        pass_time(world, WINDOWS.freeze_window + 1)
+    advance_until(operator, request, Stage.RECLAIMED)
+    if end == "dissolved":
+        pass_time(world, 2)
+        world.grant(leaving)
+    request = world.open()
+    advance_until(operator, request, Stage.SETTLED)
+    assert world.answer(request).result["cohort_size"] == PATIENTS
+
+
+def frozen_with_a_newcomer(world: World, operator: Operator, newcomer: Patient) -> str:
+    """A request whose cohort is being counted, and who grants meanwhile rests."""
+    world.revoke([newcomer])
+    request = world.open()
+    step_to(operator, request, Stage.FROZEN)
+    world.grant([newcomer])
+    assert world.state_of(newcomer) == "resting"
+    return request
+
+
+def test_who_rests_since_a_freeze_that_others_ended_is_woken_by_an_idle_operator(
+    world: World, operator: Operator
+) -> None:
+    """As after a crash between the end of a freeze and the wake: no step of a request is left to do it."""
+    newcomer = world.patients[0]
+    request = frozen_with_a_newcomer(world, operator, newcomer)
+    pass_time(world, WINDOWS.freeze_window + 1)
+    stranger = Sender(world.chain, world.local.key("stranger"))
+    stranger.send("ResearchMarket", "reclaim", bytes.fromhex(request[2:]))
+    advance_until(operator, request, Stage.RECLAIMED)
+    pass_time(world, 2)
+    assert world.state_of(newcomer) == "resting"
+    worker = Worker(operator)
+    thread = worker.start()
+    await_state(world, newcomer, "live")
+    worker.stop()
+    thread.join()
+
+
+def await_state(world: World, patient: Patient, wanted: str) -> None:
+    until = time.monotonic() + 60
+    while world.state_of(patient) != wanted:
+        assert time.monotonic() < until, world.state_of(patient)
+        time.sleep(0.1)
+
+
+def test_a_suspended_record_is_in_no_cohort_also_where_somebody_woke_its_consent(
+    world: World, operator: Operator
+) -> None:
+    """The contracts' wake does not ask for the record: the operator expels before it freezes and after."""
+    *_, suspended, woken = world.patients
+    request = frozen_with_a_newcomer(world, operator, woken)
+    suspend(world, woken)
+    step_to(operator, request, Stage.SEALED)
+    pass_time(world, 2)
+    stranger = Sender(world.chain, world.local.key("stranger"))
+    stranger.send("ConsentRegistry", "wakeWords", world.class_, 0, [0])
+    assert world.state_of(woken) == "live"
+    advance_until(operator, request, Stage.SETTLED)
+    assert world.state_of(woken) == "none"
+    suspend(world, suspended)
+    assert world.state_of(suspended) == "live"
+    request = world.open()
+    advance_until(operator, request, Stage.SETTLED)
+    assert world.answer(request).result["cohort_size"] == PATIENTS - 2
+    assert world.state_of(suspended) == "none"
+    del world.patients[-2:]
+    pass_time(world, 2)
+    world.grant(world.add_patients(2))
+
+
+def suspend(world: World, patient: Patient) -> None:
+    """By the steward, who stops trusting the issuer for as long as it takes."""
+    steward, issuer = (
+        Sender(world.chain, world.local.key("steward")),
+        world.local.account("issuer"),
+    )
+    steward.send("DatasetRegistry", "withdrawIssuer", world.dataset, issuer)
+    steward.send("DatasetRegistry", "suspendRecord", world.dataset, patient.address)
+    steward.send("DatasetRegistry", "addIssuer", world.dataset, issuer)
 
 
 def test_a_request_that_somebody_else_seals_goes_on(world: World, operator: Operator) -> None:
@@ -397,6 +575,36 @@ def test_with_one_custodian_down_a_quorum_still_answers(world: World, operator: 
     world.require_settled_once(request, before, PATIENTS)
     world.local.start_custodian(0)
     await_health(world.local.custodian_urls)
+
+
+def test_with_one_custodian_that_drips_its_answers_two_honest_ones_settle(
+    world: World, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "TIMEOUT_SECONDS", 3_600.0)
+    monkeypatch.setattr(peers, "HEALTH_SECONDS", 3_600.0)
+    before = world.books()
+    request = world.open()
+    with server_that_sends(drip(sized(10**6)), 0.05) as url:
+        custodians = (peers.Peer("custodian 0", url), *operator.pipeline.custodians[1:])
+        pipeline = replace(operator.pipeline, custodians=custodians)
+        advance_until(replace(operator, pipeline=pipeline), request, Stage.SETTLED)
+    world.require_settled_once(request, before, PATIENTS)
+
+
+def test_nothing_is_frozen_or_spent_while_too_few_custodians_could_turn(
+    world: World, operator: Operator
+) -> None:
+    before = world.books()
+    request = world.open()
+    for place in (0, 2):
+        world.local.end(f"custodian-{place}")
+    assert operator.pipeline.advance(request) is Stage.FUNDED
+    assert world.chain.request(bytes.fromhex(request[2:])).stage is RequestStage.OPENED
+    for place in (0, 2):
+        world.local.start_custodian(place)
+    await_health(world.local.custodian_urls)
+    advance_until(operator, request, Stage.SETTLED)
+    world.require_settled_once(request, before, PATIENTS)
 
 
 def test_with_fewer_custodians_than_the_quorum_nothing_opens_until_one_is_back(
@@ -468,25 +676,82 @@ def test_with_the_chain_unreachable_nothing_moves_and_nothing_is_refused(
 def test_a_full_database_stops_a_request_and_it_goes_on_once_there_is_room(
     world: World, operator: Operator
 ) -> None:
-    if operator.database.engine.dialect.name != "sqlite":
-        require_postgresql(operator)
-        return
     before = world.books()
     request = world.open()
     step_to(operator, request, Stage.KEYED)
+    full_database = {"sqlite": full_sqlite, "postgresql": full_postgresql}
+    with full_database[operator.database.engine.dialect.name](world, operator) as full:
+        until = time.monotonic() + 60
+        while (
+            code_of(lambda: step(full, request)) != "storage_full"
+        ):  # the key may not be final yet
+            assert time.monotonic() < until
+            assert full.pipeline.advance(request) is Stage.KEYED
+        assert operator.database.computed(request) is None
+        assert stages(operator, request)[-1] == Stage.KEYED
+    advance_until(operator, request, Stage.SETTLED)
+    world.require_settled_once(request, before, PATIENTS)
+
+
+@contextmanager
+def full_sqlite(world: World, operator: Operator) -> Iterator[Operator]:
+    """A second operator on the same file, which may have no more pages than it has."""
+    keep_large_answer(operator)
     with operator.database.engine.connect() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
     full = build_operator(
         load_config(world.local.config_path).model_copy(update={"database_max_pages": pages})
     )
     fill(full)
-    assert full.pipeline.advance(request) is Stage.KEYED
-    assert operator.database.computed(request) is None
+    yield full
     full.database.engine.dispose()
     with operator.database.engine.begin() as connection:
-        connection.exec_driver_sql("DELETE FROM api_nonces")
-    advance_until(operator, request, Stage.SETTLED)
-    world.require_settled_once(request, before, PATIENTS)
+        for table in (
+            "api_nonces",
+            f"computed WHERE request = '{LARGE}'",
+            f"requests WHERE id = '{LARGE}'",
+        ):
+            connection.exec_driver_sql(f"DELETE FROM {table}")
+
+
+LARGE = "0xlarge"
+
+
+def keep_large_answer(operator: Operator) -> None:
+    """Of a whole page, so that the next answer needs a page of its own."""
+    now = datetime.now(UTC)
+    request = RequestRow(
+        id=LARGE,
+        researcher="",
+        stage=Stage.CANCELLED,
+        terms={},
+        analysis="",
+        parameters={},
+        submitted_at=now,
+    )
+    row = ComputedRow(request=LARGE, settlement={}, sealed_result=bytes(3600), gate_signature=b"")
+    with operator.database.session() as session:
+        session.add(request)
+        session.flush()
+        session.add(row)
+
+
+@contextmanager
+def full_postgresql(_world: World, operator: Operator) -> Iterator[Operator]:
+    """Its disk is not really full, which would take a file system of its own: a trigger refuses every new
+    answer with SQLSTATE 53100 (disk_full), in the words and at the place of a real one."""
+    raising = """RAISE EXCEPTION 'could not extend file "base/5/1": No space left on device'
+        USING ERRCODE = '53100';"""
+    with operator.database.engine.begin() as connection:
+        connection.exec_driver_sql(
+            f"CREATE FUNCTION no_space() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN {raising} END$$"
+        )
+        connection.exec_driver_sql(
+            "CREATE TRIGGER no_space BEFORE INSERT ON computed EXECUTE FUNCTION no_space()"
+        )
+    yield operator
+    with operator.database.engine.begin() as connection:
+        connection.exec_driver_sql("DROP FUNCTION no_space CASCADE")
 
 
 def fill(operator: Operator) -> None:
@@ -503,9 +768,3 @@ def use_nonces(operator: Operator, numbers: Iterator[int], count: int) -> None:
     with operator.database.session() as session:
         for number in itertools.islice(numbers, count):
             session.add(ApiNonceRow(address="0xfull", nonce=f"{number:066d}", deadline=deadline))
-
-
-def require_postgresql(operator: Operator) -> None:
-    with operator.database.engine.connect() as connection:
-        version = connection.exec_driver_sql("SHOW server_version").scalar_one()
-    assert int(str(version).split(".")[0]) >= 12

@@ -19,6 +19,7 @@ from werkzeug.test import TestResponse
 from marketplace.api import create_app
 from marketplace.client import Marketplace
 from marketplace.config import load_config
+from marketplace.custodian.service import Custodian
 from marketplace.operator import Operator, Worker, build_operator
 from marketplace.stages import Stage
 from marketplace.wire.canonical import canonical
@@ -28,6 +29,7 @@ from marketplace.wire.record import SealedRecord, dump
 from marketplace.wire.structs import ApiRequest, Grant, RecordAttestation, RequestTerms
 from tests.support.chain_world import account
 from tests.support.custody_world import (
+    PLACES,
     CustodyWorld,
     custody_world,
     served,
@@ -37,8 +39,10 @@ from tests.support.custody_world import (
 from tests.support.nodes import EMBEDDED_KEY, embedded_node
 
 PREFIX = "/api/v1"
+TABLES = ("requests", "stage_log", "records", "computed", "receipts")
 PATIENTS = 4
 ROUNDS = 20
+REFUSED = (400, 401, 404, 413, 422)
 
 
 @dataclass
@@ -51,7 +55,10 @@ class ApiWorld:
     url: str
     config_path: Path
     custodian_urls: list[str]
+    custodians: list[Custodian]
     patients: list[LocalAccount] = field(default_factory=list)
+    nonces: set[str] = field(default_factory=set)
+    """Of every signed request that `state` ever saw used: the database forgets the old ones."""
 
     @property
     def dataset(self) -> str:
@@ -182,13 +189,15 @@ class ApiWorld:
         with self.operator.database.engine.connect() as connection:
             rows = {
                 table: connection.exec_driver_sql(f"SELECT * FROM {table}").fetchall()
-                for table in ("requests", "stage_log", "records", "computed", "receipts")
+                for table in TABLES
             }
+            self.nonces |= set(connection.exec_driver_sql("SELECT nonce FROM api_nonces").scalars())
         return {
             "liabilities": chain.liabilities(),
             "balance": chain.balance_of(self.researcher.address),
             "shard": chain.shard(self.custody.classes[0], 0),
             "rows": rows,
+            "nonces": sorted(self.nonces),
             "files": sorted(path.name for path in folder.rglob("*.box")),
             "dictionaries": sorted(path.name for path in folder.rglob("*.json")),
         }
@@ -202,7 +211,7 @@ class ApiWorld:
         raise AssertionError(self.operator.database.log(request)[-1].because)
 
 
-def problem(response: TestResponse, status: int | tuple[int, ...] = (400, 413, 422)) -> Any:
+def problem(response: TestResponse, status: int | tuple[int, ...] = REFUSED) -> Any:
     """The problem document of a refusal, checked for its form (RFC 9457)."""
     allowed = (status,) if isinstance(status, int) else status
     assert response.status_code in allowed, (response.status_code, response.get_data(as_text=True))
@@ -220,7 +229,8 @@ def api_world(folder: Path, options: Mapping[str, Any] | None = None) -> Iterato
     """A market with a few consenting patients whose records came in through the API."""
     with embedded_node(folder) as node, ExitStack() as stack:
         custody = custody_world(node, folder)
-        urls = [stack.enter_context(served_custodian(custody.custodian(i))) for i in range(3)]
+        custodians = [custody.custodian(place) for place in range(PLACES)]
+        urls = [stack.enter_context(served_custodian(each)) for each in custodians]
         gate = custody.gate(urls)
         gate_url = stack.enter_context(served_gate(gate))
         path = folder / "operator.json"
@@ -238,7 +248,7 @@ def api_world(folder: Path, options: Mapping[str, Any] | None = None) -> Iterato
         stack.callback(operator.database.engine.dispose)
         app = create_app(operator, Worker(operator))
         url = stack.enter_context(served(app))
-        world = ApiWorld(custody, operator, app.test_client(), url, path, urls)
+        world = ApiWorld(custody, operator, app.test_client(), url, path, urls, custodians)
         operator.dictionaries.keep(custody.dictionary.to_bytes())
         _enrol(world)
         yield world

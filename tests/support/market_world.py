@@ -49,7 +49,9 @@ _given: set[int] = set()
 
 
 def _free_run(length: int) -> int:
-    while True:  # under what systems give to outgoing connections; not seeded: other workers draw too
+    while (
+        True
+    ):  # under what systems give to outgoing connections; not seeded: other workers draw too
         first = random.SystemRandom().randrange(10_000, 17_900)
         run = range(first, first + length)
         if not _given.intersection(run) and all(_is_free(port) for port in run):

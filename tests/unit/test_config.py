@@ -8,6 +8,7 @@ import pytest
 
 from marketplace.config import OperatorConfig, load_config
 from marketplace.errors import Refusal
+from marketplace.gate.config import load_config as load_gate_config
 
 GOOD: dict[str, Any] = {
     "data": "operator",
@@ -92,6 +93,30 @@ def test_a_wrong_value_is_named(tmp_path: Path, changes: dict[str, Any], field: 
     assert refusal(written(tmp_path, json.dumps(GOOD | changes))).field == field
 
 
+def seated(*places: int) -> dict[str, Any]:
+    listed = [{"place": place, "url": f"http://127.0.0.1:81{place:02}"} for place in places]
+    return GOOD | {"custodians": listed}
+
+
+def test_custodians_are_known_by_their_place_and_not_by_their_order(tmp_path: Path) -> None:
+    config = load_config(written(tmp_path, json.dumps(seated(2, 0, 1))))
+    assert [each.place for each in config.custodians] == [0, 1, 2]
+    assert [each.url[-2:] for each in config.custodians] == ["00", "01", "02"]
+
+
+@pytest.mark.parametrize("places", [(1,), (0, 2), (0, 0), (1, 2, 3), (0, 1, 1)])
+def test_custodians_leave_no_place_out_and_share_none(
+    tmp_path: Path, places: tuple[int, ...]
+) -> None:
+    found = refusal(written(tmp_path, json.dumps(seated(*places))))
+    assert found.field == "custodians"
+    assert f"places must be 0 to {len(places) - 1}, each of them once" in found.message
+
+
+def test_an_operator_needs_a_custodian(tmp_path: Path) -> None:
+    assert refusal(written(tmp_path, json.dumps(seated()))).field == "custodians"
+
+
 def test_a_refusal_never_shows_what_the_file_says(tmp_path: Path) -> None:
     secret = "postgresql://user:hunter2@host/db"
     found = refusal(written(tmp_path, json.dumps(GOOD | {"database_url": [secret]})))
@@ -103,3 +128,14 @@ def test_a_configuration_cannot_be_changed_once_read(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="frozen"):
         config.fee = 0  # type: ignore[misc]
     assert isinstance(config, OperatorConfig)
+
+
+def test_a_gates_paths_are_relative_to_its_file_and_its_faults_are_named(tmp_path: Path) -> None:
+    good = {"node_url": "http://x", "manifest": "m.json", "data": "d", "custodians": []}
+    path = written(tmp_path, json.dumps(good))
+    config = load_gate_config(path)
+    assert (config.manifest, config.data) == (tmp_path / "m.json", tmp_path / "d")
+    written(tmp_path, json.dumps(good | {"minimum_cohort": 1}))
+    with pytest.raises(Refusal, match="The gate's configuration") as caught:
+        load_gate_config(path)
+    assert (caught.value.code, caught.value.field) == ("bad_configuration", "minimum_cohort")

@@ -54,49 +54,73 @@ def test_the_latest_result_counts_and_a_withdrawn_one_does_not() -> None:
 def test_a_wrong_unit_names_variable_both_units_and_remedy() -> None:
     bundle = document()
     pressure(bundle)["component"][0]["valueQuantity"]["code"] = "kPa"
-    with pytest.raises(WrongUnit, match=r"systolic.*kPa.*mm\[Hg\].*Convert"):
+    with pytest.raises(WrongUnit) as refusal:
         run(bundle)
+    found = refusal.value
+    assert (found.code, found.field) == ("wrong_unit", "systolic")
+    assert found.message == "systolic is in 'kPa'; the dictionary has 'mm[Hg]'."
+    assert found.remedy == "Convert it to 'mm[Hg]', coded in UCUM (http://unitsofmeasure.org)."
 
 
 def test_a_value_out_of_bounds_names_the_variable_and_never_the_value() -> None:
     bundle = document()
     pressure(bundle)["component"][0]["valueQuantity"]["value"] = 98765
-    with pytest.raises(OutOfDictionary, match="systolic") as refusal:
+    with pytest.raises(OutOfDictionary) as refusal:
         run(bundle)
+    assert (refusal.value.code, refusal.value.field) == ("out_of_dictionary", "systolic")
+    assert "Check the measurement and its unit" in refusal.value.remedy
     assert "98765" not in str(refusal.value) + repr(refusal.value.facts)
 
 
 @pytest.mark.parametrize(
-    "data",
+    ("data", "field", "remedy"),
     [
-        b"not json",
-        b"\xff",
-        b"[" * 100_000,
-        b'{"resourceType":"Bundle","resourceType":"Bundle","entry":[]}',
-        b'{"resourceType":"Patient"}',
-        b'{"resourceType":"Bundle","entry":{}}',
-        b'{"resourceType":"Bundle","entry":[1]}',
-        b'{"resourceType":"Bundle","entry":[]}',
-        b'{"resourceType":"Bundle","entry":[{"resource":{"resourceType":3}}]}',
-        b" " * (LARGEST_BUNDLE + 1),
+        (b"not json", "$", "UTF-8 JSON"),
+        (b"\xff", "$", "UTF-8 JSON"),
+        (b"[" * 100_000, "$", "flatter"),
+        (b'{"resourceType":"Bundle","resourceType":"Bundle","entry":[]}', "$", "every key once"),
+        (b'{"resourceType":"Patient"}', "$.resourceType", "Bundle of one patient"),
+        (b'{"resourceType":"Bundle","entry":{}}', "$.entry", "FHIR R4"),
+        (b'{"resourceType":"Bundle","entry":[1]}', "$.entry[0]", "FHIR R4"),
+        (b'{"resourceType":"Bundle","entry":[]}', "$.entry", "one patient per bundle"),
+        (
+            b'{"resourceType":"Bundle","entry":[{"resource":{"resourceType":3}}]}',
+            "$.entry[0].resource.resourceType",
+            "FHIR R4",
+        ),
+        (b" " * (LARGEST_BUNDLE + 1), "$", "smaller"),
     ],
 )
-def test_malformed_bundles_are_refused_with_a_path(data: bytes) -> None:
+def test_malformed_bundles_are_refused_with_a_path(data: bytes, field: str, remedy: str) -> None:
     with pytest.raises(MalformedFhir) as refusal:
         extract(data, DICTIONARY)
-    assert str(refusal.value.field).startswith("$")
+    assert (refusal.value.code, refusal.value.field) == ("malformed_fhir", field)
+    assert remedy in refusal.value.remedy
 
 
 @pytest.mark.parametrize(
-    ("key", "value"),
-    [("code", 3), ("status", None), ("effectiveDateTime", "soon"), ("component", "x"),
-     ("component", [4]), ("subject", {"reference": "Patient/someone-else"})],
-)  # fmt: skip
-def test_a_wrong_type_in_an_observation_names_its_path(key: str, value: object) -> None:
+    ("key", "value", "at", "remedy"),
+    [
+        ("code", 3, "code", "FHIR R4"),
+        ("status", None, "status", "FHIR R4"),
+        ("effectiveDateTime", "soon", "effectiveDateTime", "2026-01-31"),
+        ("component", "x", "component", "FHIR R4"),
+        ("component", [4], "component[0]", "FHIR R4"),
+        ("subject", {"reference": "Patient/someone-else"}, "subject", "one patient per bundle"),
+    ],
+)
+def test_a_wrong_type_in_an_observation_names_its_path(
+    key: str, value: object, at: str, remedy: str
+) -> None:
     bundle = document()
-    pressure(bundle)[key] = value
-    with pytest.raises(MalformedFhir, match=key):
+    observation = pressure(bundle)
+    number = [entry["resource"] for entry in bundle["entry"]].index(observation)
+    observation[key] = value
+    with pytest.raises(MalformedFhir) as refusal:
         run(bundle)
+    found = refusal.value
+    assert (found.code, found.field) == ("malformed_fhir", f"$.entry[{number}].resource.{at}")
+    assert remedy in found.remedy
 
 
 def test_a_sealed_patient_opens_to_the_same_row() -> None:

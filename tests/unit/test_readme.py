@@ -11,27 +11,42 @@ from typing import Any
 import click
 import pytest
 
+from marketplace import demo
+from marketplace.analyses import analysis_by_id
+from marketplace.analyses.variables import variables_of
 from marketplace.chain import artifacts
 from marketplace.cli.main import main as usufruct
 from marketplace.config import OperatorConfig
 from marketplace.custodian.config import CustodianConfig
+from marketplace.fhir.extract import extract
 from marketplace.gate.config import GateConfig
 from marketplace.stages import diagram
+from marketplace.wire import dictionary as dictionaries
+from marketplace.wire.dictionary import Dictionary
 from marketplace.wire.terms import ClassTerms, Credential, Purpose
 from tools.readme import README, ROOT, render
 
 TEXT = README.read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 CODE = re.compile(r"`([^`\n]+)`")
+SHELL = re.compile(r"```sh\s*\n(.*?)```", re.DOTALL)
 CHECKED = re.compile(r"<!-- checked: (\w+) -->\s*```json\n(.*?)```", re.DOTALL)
 READERS: dict[str, Callable[[Any], object]] = {
     "CustodianConfig": CustodianConfig.model_validate,
     "GateConfig": GateConfig.model_validate,
+    "Dictionary": dictionaries.from_json,
+    "Bundle": lambda body: extract(json.dumps(body).encode(), readme_dictionary()),
     "OperatorConfig": OperatorConfig.model_validate,
     "ClassTerms": ClassTerms.from_json,
     "Credential": Credential.from_json,
     "Purpose": Purpose.from_json,
 }
+
+
+def readme_dictionary() -> Dictionary:
+    """The dictionary that the README shows."""
+    (shown,) = [body for name, body in CHECKED.findall(TEXT) if name == "Dictionary"]
+    return dictionaries.from_json(json.loads(shown))
 
 
 def codes(prefix: str, text: str = TEXT) -> list[list[str]]:
@@ -87,6 +102,34 @@ def test_every_json_of_the_readme_is_read_by_the_code_that_it_is_for() -> None:
     assert {name for name, _ in found} == set(READERS)
     for name, body in found:
         READERS[name](json.loads(body))
+
+
+def test_the_record_of_the_readme_has_every_variable_of_its_dictionary() -> None:
+    (body,) = [body for name, body in CHECKED.findall(TEXT) if name == "Bundle"]
+    values = extract(body.encode(), readme_dictionary())
+    assert values == {"age": 64, "systolic": 128, "sex": "female"}
+
+
+def test_the_request_of_the_readme_can_be_asked_of_its_dictionary() -> None:
+    (command,) = [shlex.split(body) for body in SHELL.findall(TEXT) if "usufruct request" in body]
+    given = dict(zip(command[2::2], command[3::2], strict=True))
+    options = {name for param in find(command[1:]).params for name in param.opts}
+    assert set(given) <= options
+    variables = variables_of(readme_dictionary())
+    analysis = analysis_by_id(given["--analysis"])
+    asked = analysis.parse(json.loads(given["--parameters"]), variables)
+    assert analysis.expected_error(asked, 1_000, int(given["--cost"])).unit == "mm[Hg]"
+
+
+def test_a_mask_of_the_readme_is_the_number_that_the_contracts_use() -> None:
+    for row in (
+        "| `permission`, one of | 3 | DUO:0000006 health",
+        "| `modifiers` | 32 | DUO:0000046 non-commercial use only",
+        "| `modifiers`, `duties` | 16384 | DUO:0000019 duty to publish |",
+        "| `uses` | 64 | DUO:0000037 biomedical research |",
+    ):
+        assert row in TEXT
+    assert (demo.HMB, demo.NCU, demo.PUB, demo.BIOMEDICAL) == (3, 32, 16384, 64)
 
 
 def test_every_event_that_carries_an_address_is_listed_as_linkable() -> None:

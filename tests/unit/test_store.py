@@ -3,6 +3,7 @@
 import ast
 import inspect
 import itertools
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,13 +11,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import event, text
+from sqlalchemy.exc import OperationalError
 
 from marketplace.errors import Refusal
 from marketplace.stages import LIVE, NEXT, Stage
 from marketplace.store import ComputedRow, Database, ReceiptRow, RecordRow, RequestRow
-from marketplace.store.database import open_database
+from marketplace.store.database import open_database, storage_refusal
 
 REQUEST = "0x" + "11" * 32
 
@@ -261,6 +264,16 @@ def test_a_nonce_is_used_once_by_each_account(database: Database) -> None:
     assert database.use_nonce("0xb", "1", LATER)
 
 
+def test_a_nonce_that_is_given_back_can_be_used_again_and_no_other_with_it(
+    database: Database,
+) -> None:
+    assert database.use_nonce("0xa", "1", LATER)
+    assert database.use_nonce("0xb", "1", LATER)
+    database.forget_nonce("0xa", "1")
+    assert database.use_nonce("0xa", "1", LATER)
+    assert not database.use_nonce("0xb", "1", LATER)
+
+
 def test_unfinished_requests_are_those_with_work_left_oldest_first(database: Database) -> None:
     for i, stage in enumerate(Stage):
         database.submit(row(f"0x{i:064x}", stage), "handed in")
@@ -268,7 +281,86 @@ def test_unfinished_requests_are_those_with_work_left_oldest_first(database: Dat
     assert stages == list(LIVE)
 
 
+# --- records
+
+
+def record_row(number: int, header: str = "") -> RecordRow:
+    return RecordRow(
+        commitment=f"0x{number:064x}",
+        dataset="0x02",
+        patient="0x03",
+        version=1,
+        header={"long": header},
+        attestation={},
+        state="received",
+        received_at=datetime.now(UTC),
+    )
+
+
+def kept(database: Database, most: int = 9) -> list[int]:
+    found = database.records([f"0x{number:064x}" for number in range(most)])
+    return sorted(int(each, 16) for each in found)
+
+
+def test_records_are_kept_together_and_those_that_were_there_are_told_apart(
+    database: Database,
+) -> None:
+    assert len(database.keep_records([record_row(1), record_row(1)])) == 1
+    new = database.keep_records([record_row(number) for number in (1, 2, 3)])
+    assert [int(each.commitment, 16) for each in new] == [2, 3]
+    assert kept(database) == [1, 2, 3]
+    assert database.keep_records([]) == []
+
+
+def test_records_that_another_upload_kept_meanwhile_take_none_of_the_others_with_them(
+    database: Database, path: Path
+) -> None:
+    faster = open_database(f"sqlite:///{path}")
+
+    def overtake(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("INSERT INTO records") and not overtaken:
+            overtaken.append(faster.keep_record(record_row(2)))
+
+    overtaken: list[bool] = []
+    event.listen(database.engine, "before_cursor_execute", overtake)
+    new = database.keep_records([record_row(number) for number in (1, 2, 3)])
+    assert [int(each.commitment, 16) for each in new] == [1, 3]
+    assert kept(database) == [1, 2, 3]
+    faster.engine.dispose()
+
+
+def test_records_that_do_not_all_fit_are_not_kept_at_all(path: Path) -> None:
+    roomy = open_database(f"sqlite:///{path}")
+    pages = count_pages(roomy) + 8
+    roomy.engine.dispose()
+    full = open_database(f"sqlite:///{path}", max_pages=pages)
+    rows = [record_row(number, "ab" * 4_000) for number in range(9)]
+    with pytest.raises(Refusal) as refused:
+        full.keep_records(rows)
+    assert refused.value.code == "storage_full"
+    assert kept(full) == []
+    full.engine.dispose()
+
+
 # --- a full disk
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (psycopg.errors.DiskFull("could not extend file: No space left on device"), "storage_full"),
+        (psycopg.errors.AdminShutdown("terminating connection"), "storage_unavailable"),
+        (psycopg.OperationalError("the pool is full"), "storage_unavailable"),
+        (sqlite3.OperationalError("database is locked"), "storage_unavailable"),
+    ],
+)
+def test_a_full_disk_is_told_by_the_databases_code_and_not_by_its_words(
+    fault: Exception, code: str
+) -> None:
+    refusal = storage_refusal(OperationalError("INSERT secret", {"value": "secret"}, fault))
+    assert refusal.code == code
+    assert "secret" not in str(refusal)
+    assert "nothing was changed" in refusal.remedy
 
 
 def test_a_full_disk_refuses_changes_nothing_and_goes_on_once_there_is_room(path: Path) -> None:
@@ -297,16 +389,7 @@ def test_a_full_disk_refuses_changes_nothing_and_goes_on_once_there_is_room(path
 def writes_that_need_room(database: Database) -> list[Callable[[], object]]:
     """Each more than any page's free space."""
     long = "ab" * 40_000
-    record = RecordRow(
-        commitment="0x01",
-        dataset="0x02",
-        patient="0x03",
-        version=1,
-        header={"long": long},
-        attestation={},
-        state="received",
-        received_at=datetime.now(UTC),
-    )
+    record = record_row(1, long)
     other = row("0x" + "33" * 32)
     other.terms = {"long": long}
     return [
@@ -321,3 +404,38 @@ def writes_that_need_room(database: Database) -> list[Callable[[], object]]:
 def count_pages(database: Database) -> int:
     with database.engine.connect() as connection:
         return int(connection.execute(text("PRAGMA page_count")).scalar_one())
+
+
+# --- records that came no further
+
+
+def record(state: str) -> RecordRow:
+    return RecordRow(
+        commitment="0x" + "55" * 32,
+        dataset="0x" + "66" * 32,
+        patient="0x" + "77" * 20,
+        version=1,
+        header={},
+        attestation={},
+        state=state,
+        received_at=datetime.now(UTC),
+    )
+
+
+@pytest.mark.parametrize("state", ["attested", "stored", "erased"])
+def test_a_record_that_came_further_than_here_is_not_forgotten(
+    database: Database, state: str
+) -> None:
+    database.keep_record(record(state))
+    assert not database.forget_record(record(state).commitment, record(state).patient)
+    assert database.records([record(state).commitment])
+
+
+def test_a_record_is_forgotten_once_and_only_as_its_patients(database: Database) -> None:
+    kept = record("received")
+    database.keep_record(record("received"))
+    assert not database.forget_record(kept.commitment, "0x" + "88" * 20)
+    assert database.records([kept.commitment])
+    assert database.forget_record(kept.commitment, kept.patient)
+    assert not database.forget_record(kept.commitment, kept.patient)
+    assert not database.records([kept.commitment])

@@ -1,0 +1,209 @@
+"""What the API answers, as JSON Schema: the tests hold real answers against it.
+
+Amounts are token units, as text where they may be large; privacy costs are nano-rho; times unix seconds,
+unless a name ends in `_at` (RFC 3339).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+Schema = dict[str, Any]
+
+HEX32: Final[Schema] = {"type": "string", "pattern": "^0x[0-9a-f]{64}$"}
+ADDRESS: Final[Schema] = {"type": "string", "pattern": "^0x[0-9a-fA-F]{40}$"}
+SIGNATURE: Final[Schema] = {"type": "string", "pattern": "^0x([0-9a-f]{2})+$"}
+OBJECT: Final[Schema] = {"type": "object"}
+TEXT: Final[Schema] = {"type": "string"}
+FLAG: Final[Schema] = {"type": "boolean"}
+WHOLE: Final[Schema] = {"type": "integer", "minimum": 0}
+AMOUNT: Final[Schema] = {"type": "string", "pattern": "^[0-9]+$"}
+DECIMAL: Final[Schema] = {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?$"}
+
+
+def record(required: Schema, optional: Schema | None = None) -> Schema:
+    """An object with exactly these members."""
+    return {
+        "type": "object",
+        "properties": {**required, **(optional or {})},
+        "required": list(required),
+        "additionalProperties": False,
+    }
+
+
+def several(items: Schema, most: int) -> Schema:
+    """A list of 1 to `most` of them."""
+    return {"type": "array", "items": items, "minItems": 1, "maxItems": most}
+
+
+def any_number(items: Schema) -> Schema:
+    """A list, which may be empty."""
+    return {"type": "array", "items": items}
+
+
+def or_null(schema: Schema) -> Schema:
+    """What may be absent, and is null then."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def ref(name: str) -> Schema:
+    """One of `SCHEMAS`."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+_REASON = record({"code": TEXT, "message": TEXT, "remedy": TEXT, "field": or_null(TEXT)})
+_STAGED = {
+    "request": HEX32,
+    "researcher": ADDRESS,
+    "analysis": TEXT,
+    "stage": TEXT,
+    "reason": or_null(_REASON),
+    "submitted_at": TEXT,
+}
+_CLASS = record({"class": HEX32, "definition": HEX32, "terms": OBJECT, "live": WHOLE})
+_RECORD = record(
+    {
+        "commitment": HEX32,
+        "pending": HEX32,
+        "version": WHOLE,
+        "pending_version": WHOLE,
+        "erased": FLAG,
+        "suspended": FLAG,
+    }
+)
+_REFUSED = {"code": TEXT, "detail": TEXT, "remedy": TEXT, "field": or_null(TEXT)}
+
+SCHEMAS: Final[Schema] = {
+    "Problem": record(
+        {
+            "type": TEXT,
+            "title": TEXT,
+            "status": {"type": "integer"},
+            "detail": TEXT,
+            "code": TEXT,
+            "remedy": TEXT,
+        },
+        {"field": TEXT},
+    ),
+    "Front": record({"name": TEXT, "openapi": TEXT, "market": TEXT, "health": TEXT}),
+    "Health": record({"ready": FLAG, "reasons": any_number(TEXT)}),
+    "Market": record(
+        {
+            "chain_id": WHOLE,
+            "manifest": OBJECT,
+            "operator": ADDRESS,
+            "fee": WHOLE,
+            "bond_free": AMOUNT,
+            "token_decimals": WHOLE,
+        }
+    ),
+    "Committee": record(
+        {
+            "epoch": WHOLE,
+            "quorum": WHOLE,
+            "members": any_number(record({"place": WHOLE, "signer": ADDRESS, "key": HEX32})),
+            "gates": any_number(ADDRESS),
+        }
+    ),
+    "Catalogue": record(
+        {
+            "analyses": any_number(
+                record(
+                    {
+                        "id": TEXT,
+                        "title": TEXT,
+                        "hash": HEX32,
+                        "release_kind": WHOLE,
+                        "parameters": any_number(TEXT),
+                    }
+                )
+            )
+        }
+    ),
+    "Account": record({"address": ADDRESS, "balance": AMOUNT, "credit": AMOUNT, "bond": AMOUNT}),
+    "Dataset": record(
+        {
+            "dataset": HEX32,
+            "steward": ADDRESS,
+            "dictionary_hash": HEX32,
+            "uri": TEXT,
+            "retired": FLAG,
+            "dictionary": or_null(
+                record({"name": TEXT, "version": WHOLE, "variables": any_number(OBJECT)})
+            ),
+            "classes": any_number(_CLASS),
+        }
+    ),
+    "Datasets": record({"datasets": any_number(ref("Dataset"))}),
+    "Consent": record(
+        {
+            "state": TEXT,
+            "class": HEX32,
+            "class_index": WHOLE,
+            "sequence": WHOLE,
+            "expiry": WHOLE,
+            "cap": WHOLE,
+            "spent": WHOLE,
+            "owed": AMOUNT,
+            "record": _RECORD,
+            "guardian": or_null(record({"address": ADDRESS, "expiry": WHOLE, "may_grant": FLAG})),
+        }
+    ),
+    "KeptDictionary": record({"dictionary_hash": HEX32}),
+    "Quote": record(
+        {
+            "analysis_hash": HEX32,
+            "parameters_hash": HEX32,
+            "release_kind": WHOLE,
+            "live": WHOLE,
+            "members_assumed": WHOLE,
+            "cost_nano_rho": WHOLE,
+            "highest_cost_nano_rho": WHOLE,
+            "epsilon": record({"epsilon": DECIMAL, "delta": DECIMAL}),
+            "odds": record(
+                {"by_chance": DECIMAL, "right_at_most": DECIMAL, "delta": DECIMAL, "in_words": TEXT}
+            ),
+            "minimum_cohort": WHOLE,
+            "expected_error": record(
+                {"half_width": DECIMAL, "holds": TEXT, "standard_error": DECIMAL, "unit": TEXT}
+            ),
+            "price_per_member": WHOLE,
+            "fee": WHOLE,
+            "max_patients": WHOLE,
+            "escrow": AMOUNT,
+            "token_decimals": WHOLE,
+        }
+    ),
+    "RecordOutcomes": record(
+        {
+            "outcomes": any_number(
+                record({"patient": or_null(ADDRESS), "outcome": TEXT}, dict(_REFUSED))
+            )
+        }
+    ),
+    "MessageOutcomes": record(
+        {
+            "outcomes": any_number(
+                record({"kind": or_null(TEXT), "outcome": TEXT}, {**_REFUSED, "transaction": HEX32})
+            )
+        }
+    ),
+    "Taken": record({"request": HEX32}),
+    "Summary": record(_STAGED),
+    "Requests": record({"requests": any_number(ref("Summary"))}),
+    "Request": record(
+        {
+            **_STAGED,
+            "waiting": or_null(record({"code": TEXT, "message": TEXT}, {"until": WHOLE})),
+            "chain_stage": TEXT,
+            "cohort_size": or_null(WHOLE),
+            "parameters": OBJECT,
+            "terms": OBJECT,
+            "stages": any_number(
+                record({"before": or_null(TEXT), "after": TEXT, "because": TEXT, "at": TEXT})
+            ),
+        }
+    ),
+    "Receipt": OBJECT,
+}
+"""By the name under which the description refers to them."""

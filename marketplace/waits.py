@@ -1,0 +1,45 @@
+"""What each request waits for at the moment, so that nobody has to read a log to learn it.
+
+Kept in this process only: whoever works on a request tries its step again within seconds, and a restarted
+operator soon knows as much as the one before.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+from marketplace.errors import Refusal
+
+
+@dataclass
+class Waits:
+    """The present wait of each request (id in hex). Safe for threads."""
+
+    _now: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def note(self, request: str, refusal: Refusal) -> bool:
+        """A step could not be taken. Returns whether that is news: another reason than the last time."""
+        waiting = _document(refusal)
+        with self._lock:
+            before = self._now.get(request)
+            self._now[request] = waiting
+        return before is None or before["code"] != refusal.code
+
+    def clear(self, request: str) -> None:
+        """It moved on."""
+        with self._lock:
+            self._now.pop(request, None)
+
+    def of(self, request: str) -> dict[str, Any] | None:
+        """`code`, `message` and, where the end is known, `until` (unix seconds, chain time); or None."""
+        with self._lock:
+            return self._now.get(request)
+
+
+def _document(refusal: Refusal) -> dict[str, Any]:
+    waiting: dict[str, Any] = {"code": refusal.code, "message": refusal.message}
+    until = refusal.facts.get("until")
+    return waiting | {"until": until} if isinstance(until, int) else waiting

@@ -1,0 +1,137 @@
+"""A peer's answer is complete in time and of a bounded size, or none: real sockets, real bytes."""
+
+import gzip
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import pytest
+
+from marketplace.errors import Refusal
+from marketplace.peers import ask_all
+from marketplace.wire.http_client import PeerUnreachable, get, post
+from tests.support.slow_answers import GIVE_UP, HEAD, drip, server_that_sends, sized
+
+WHOLE = b'{"signature":"0x00"}'
+TIMEOUT = 0.5
+PAUSE = 0.05
+"""Seconds between two bytes: far less than the time limit, so that no single read ever waits it out."""
+
+DRIPS = {
+    "in the status line": drip(b"HTTP/1.1 200 ", b"O"),
+    "in a header": drip(HEAD + b"X-Wait: ", b"a"),
+    "in header after header": drip(HEAD, b"A: b\r\n"),
+    "before the body": drip(sized(10**6)),
+    "behind a finished body that claims more": drip(sized(10**6) + WHOLE),
+    "behind a finished body without a length": drip(HEAD + b"Connection: close\r\n\r\n" + WHOLE),
+    "in chunks": drip(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+}
+
+
+def asked(ask: Callable[[], Any]) -> Any:
+    """What it brought or raised; fails where it takes for ever."""
+    found: list[Any] = []
+
+    def run() -> None:
+        try:
+            found.append(ask())
+        except Refusal as refusal:
+            found.append(refusal)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(GIVE_UP)
+    assert found, "no answer and no refusal"
+    return found[0]
+
+
+@pytest.mark.parametrize("parts", DRIPS.values(), ids=DRIPS)
+def test_a_peer_that_drips_for_ever_is_unreachable_after_the_time_limit(
+    parts: Iterable[bytes],
+) -> None:
+    with server_that_sends(parts, PAUSE) as url:
+        assert isinstance(asked(lambda: post(url, "/", {}, timeout=TIMEOUT)), PeerUnreachable)
+
+
+def test_a_peer_that_never_takes_the_question_is_unreachable_after_the_time_limit() -> None:
+    # Far more than the sockets' buffers hold, to one that reads 64 KB and then talks only.
+    question = {"text": "}" * (32 << 20)}
+    with server_that_sends(drip(b"HTTP/1.1 100 Continue\r\n", b"a"), PAUSE) as url:
+        assert isinstance(asked(lambda: post(url, "/", question, timeout=TIMEOUT)), PeerUnreachable)
+
+
+def test_an_answer_in_many_small_parts_within_the_time_limit_is_read() -> None:
+    with server_that_sends([sized(len(WHOLE)), WHOLE[:9], WHOLE[9:]], 0.01) as url:
+        assert post(url, "/", {}, timeout=GIVE_UP) == {"signature": "0x00"}
+
+
+def test_an_answer_beyond_the_largest_size_is_given_up() -> None:
+    with server_that_sends(drip(sized(10**9), b" " * 10_000)) as url:
+        found = asked(lambda: post(url, "/", {}, timeout=GIVE_UP, most=100_000))
+    assert isinstance(found, PeerUnreachable)
+    assert "AnswerTooLarge" in found.message
+
+
+def test_a_compressed_answer_is_refused_unread() -> None:
+    bomb = gzip.compress(WHOLE)
+    head = HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb)
+    with server_that_sends([head + bomb]) as url:
+        found = asked(lambda: post(url, "/", {}, timeout=GIVE_UP))
+    assert isinstance(found, PeerUnreachable)
+    assert "Encoded" in found.message
+
+
+def test_a_peer_that_nobody_runs_is_unreachable() -> None:
+    with pytest.raises(PeerUnreachable):
+        get("http://127.0.0.1:9", "/", timeout=GIVE_UP)
+
+
+# --- several at once
+
+
+def two(good: Mapping[int, Any]) -> bool:
+    return len(good) >= 2
+
+
+def test_once_enough_have_answered_the_others_are_not_waited_for() -> None:
+    never = threading.Event()
+
+    def ask(place: int) -> int:
+        if place == 0:
+            never.wait()
+        return place
+
+    assert asked(lambda: ask_all(3, ask, two)) == {1: 1, 2: 2}
+    never.set()
+
+
+def test_one_that_answers_within_the_grace_still_counts() -> None:
+    two_are_in = threading.Event()
+
+    def ask(place: int) -> int:
+        if place == 0:
+            two_are_in.wait(GIVE_UP)
+        return place
+
+    def enough(good: Mapping[int, int]) -> bool:
+        two_are_in.set() if two(good) else None
+        return two(good)
+
+    assert ask_all(3, ask, enough, grace=GIVE_UP) == {0: 0, 1: 1, 2: 2}
+
+
+def test_refusals_and_faults_count_as_answers_and_not_as_good_ones() -> None:
+    declined = Refusal(code="not_ready", message="no", remedy="wait")
+
+    def ask(place: int) -> int:
+        if place == 0:
+            raise declined
+        if place == 1:
+            raise TypeError("an answer that this process did not foresee")
+        return place
+
+    found = ask_all(3, ask, two)
+    assert found[0] is declined
+    assert isinstance(found[1], Refusal)
+    assert found[1].code == "peer_unreadable"
+    assert found[2] == 2

@@ -251,7 +251,7 @@ def _ask(made: Canary) -> None:
     assert "escrow" in json.loads(made.usufruct(*asked, "--quote-only"))
     receipt = folder / "receipt.json"
     answer = json.loads(made.usufruct(*asked, "--receipt", receipt))
-    assert answer["result"]["cohort_size"] == ORDINARY + 1
+    assert answer["cohort_size"] == ORDINARY + 1
     check = ("--node", local.node_url, "--manifest", local.manifest_path)
     assert json.loads(made.usufruct("verify-receipt", receipt, *check))["verified"] is True
 

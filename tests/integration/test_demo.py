@@ -10,7 +10,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +105,7 @@ def test_a_story_that_turns_out_otherwise_ends_with_an_error(tmp_path: Path) -> 
 def test_without_once_everything_is_left_running_until_it_is_told_to_stop(tmp_path: Path) -> None:
     first_chapter = "demo.Story.CHAPTERS = demo.Story.CHAPTERS[:1]"
     command = _altered_demo(first_chapter, tmp_path)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+    with _running(command) as running:
         assert running.stdout is not None
         url = _await_line(running.stdout, "Everything runs on: ").split()[0]
         assert str(tmp_path / "market" / "keys") in _await_line(running.stdout, "  files ")
@@ -127,13 +129,27 @@ def test_without_once_everything_is_left_running_until_it_is_told_to_stop(tmp_pa
     _a_market_with_a_dead_part_ends(tmp_path / "market", url)
 
 
+@contextmanager
+def _running(command: list[str], **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """As from a terminal, where Ctrl-C counts: what shells start in the background ignores it."""
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+        **options,
+    ) as running:
+        try:
+            yield running
+        finally:
+            running.kill()  # nothing, if it has ended; else its market ends with it
+
+
 def _a_market_with_a_dead_part_ends(folder: Path, url: str) -> None:
     """`up` starts the demo's market again, and ends with an error that names who died, and the log."""
     command = [sys.executable, "-m", "marketplace.cli", "up", "--data", str(folder)]
     command += ["--port", url.rpartition(":")[2]]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as running:
+    with _running(command, stderr=subprocess.PIPE) as running:
         assert running.stdout is not None
         _await_line(running.stdout, '  "url": ')
         os.kill(_child(running.pid, "marketplace.custodian"), signal.SIGKILL)

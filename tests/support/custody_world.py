@@ -47,7 +47,6 @@ from marketplace.wire.keyfiles import Signer
 from marketplace.wire.record import RecordContext, SealedRecord
 from marketplace.wire.structs import (
     Erasure,
-    GateKey,
     RecordAttestation,
     RequestTerms,
     StorageReceipt,

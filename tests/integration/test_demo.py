@@ -21,9 +21,9 @@ import httpx
 import pytest
 from rich.console import Console
 
-from marketplace import demo
 from marketplace.cli.main import main
 from marketplace.cli.running import tell_where
+from marketplace.demo import Story
 from marketplace.local import Local
 
 STORY = [
@@ -86,14 +86,15 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 
 def _altered_demo(alterations: str, folder: Path, *options: str) -> list[str]:
     """The command with a story that was changed before it is told."""
-    program = f"from marketplace import demo; {alterations}; from marketplace.cli.main import main; main()"
+    imports = "from marketplace.demo import story; from marketplace.cli.main import main"
+    program = f"{imports}; {alterations}; main()"
     where = ("--data", str(folder / "market"), "--port", str(_free_base()))
     return [sys.executable, "-c", program, "demo", *where, *options]
 
 
 def test_a_story_that_turns_out_otherwise_ends_with_an_error(tmp_path: Path) -> None:
     written = tmp_path / "steps.json"
-    no_budget = "demo.PATIENTS = 3; demo.CAP = demo.CAREFUL_CAP = 1"
+    no_budget = "story.PATIENTS = 3; story.CAREFUL_CAP = 1"
     command = _altered_demo(no_budget, tmp_path, "--once", "--json", str(written))
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode != 0
@@ -103,7 +104,7 @@ def test_a_story_that_turns_out_otherwise_ends_with_an_error(tmp_path: Path) -> 
 
 
 def test_without_once_everything_is_left_running_until_it_is_told_to_stop(tmp_path: Path) -> None:
-    first_chapter = "demo.Story.CHAPTERS = demo.Story.CHAPTERS[:1]"
+    first_chapter = "story.Story.CHAPTERS = story.Story.CHAPTERS[:1]"
     command = _altered_demo(first_chapter, tmp_path)
     with _running(command) as running:
         assert running.stdout is not None
@@ -171,11 +172,11 @@ def test_progress_is_a_line_now_and_then_where_no_terminal_shows_a_bar(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     written = io.StringIO()
-    story = object.__new__(demo.Story)
+    story = object.__new__(Story)
     story.console = Console(file=written)
     clock = itertools.count(step=4)
     monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
-    assert list(story._progress(list(range(8)), "sealing")) == list(range(8))
+    assert list(story.progress(list(range(8)), "sealing")) == list(range(8))
     lines = written.getvalue().splitlines()
     assert lines
     assert all(line.startswith("  sealing: ") and line.endswith(" of 8") for line in lines)
@@ -184,7 +185,7 @@ def test_progress_is_a_line_now_and_then_where_no_terminal_shows_a_bar(
 
 def test_the_last_lines_name_files_and_commands_that_exist(tmp_path: Path) -> None:
     written, request = io.StringIO(), "0x" + "22" * 32
-    story = object.__new__(demo.Story)
+    story = object.__new__(Story)
     story.local, story.dataset = Local(tmp_path / "a market"), bytes(32)
     receipt = str(tmp_path / "a market" / "receipt.json")
     story.steps = [{"name": "paid", "request": request, "receipt": receipt}, {"receipt": receipt}]

@@ -12,11 +12,10 @@ import pytest
 from eth_account.signers.local import LocalAccount
 from eth_utils.crypto import keccak
 
-from marketplace import intake as intake_module
 from marketplace import peers
 from marketplace.chain.reverts import ContractRefusal
 from marketplace.chain.sender import BatchOutcome, Sender
-from marketplace.intake import Intake
+from marketplace.intake import Intake, deposits
 from marketplace.peers import Peer
 from marketplace.records import RecordStore
 from tests.support.api_world import ApiWorld, api_world
@@ -282,7 +281,7 @@ def test_a_custodian_that_drips_its_answer_holds_up_no_upload(
 ) -> None:
     # Not even its own time limit is waited for, once a quorum holds the record.
     monkeypatch.setattr(peers, "TIMEOUT_SECONDS", 3_600.0)
-    monkeypatch.setattr(intake_module, "GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(deposits, "GRACE_SECONDS", 0.1)
     entry = world.upload_entry(account("dripped"))
     with server_that_sends(drip(sized(10**6)), 0.05) as url:
         (done,) = with_custodians(world, [url, *world.custodian_urls[1:]]).receive([entry])

@@ -1,138 +1,51 @@
-"""The story that `make demo` tells: consent, payment, private answers, refusals, revocation, restart.
-
-It is a client like any other: it uses the operator's HTTP API, the chain, and the command line, and
-knows no more than they tell. It fails if any outcome differs from what the story says.
-"""
+"""The chapters of the story."""
 
 from __future__ import annotations
 
 import json
-import math
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from eth_utils.crypto import keccak
 from rich.console import Console
-from rich.progress import track
 
 from marketplace.client import Ask, Marketplace
 from marketplace.client import steward as stewarding
-from marketplace.client.marketplace import account_of
 from marketplace.client.researcher import ENDED
-from marketplace.errors import Refusal
+from marketplace.demo.setting import (
+    ANCESTRY,
+    CAREFUL,
+    CAREFUL_CAP,
+    CLASS_COST,
+    COST,
+    MEAN,
+    PATIENTS,
+    SEED,
+    YEAR,
+    Person,
+    class_terms,
+    mean_of,
+    purpose,
+    researcher_credential,
+)
+from marketplace.demo.telling import Telling
 from marketplace.fhir.demo import demo_bundles, demo_dictionary
 from marketplace.fhir.extract import extract
 from marketplace.local import EUR, Local, await_health
-from marketplace.sealing.row import Value
 from marketplace.wire import hpke, keyfiles
 from marketplace.wire.canonical import canonical
-from marketplace.wire.terms import ClassTerms, Credential, Purpose
 
-PATIENTS: Final = 200
-SEED: Final = 20_260_121
-CAREFUL: Final = 40
-"""Patients whose lifetime cap allows two of the story's requests and not the third."""
 BATCH: Final = 100
-PROGRESS_SECONDS: Final = 10.0
-"""Between two lines of progress, where no terminal shows a bar."""
-
-CLASS_COST: Final = 60_000_000  # nano-rho: highest cost of one request of the class
-COST: Final = 30_000_000  # nano-rho of each request of the story
-CAP: Final = 300_000_000
-CAREFUL_CAP: Final = 2 * COST + COST // 2 + 5_000_000  # 80,000,000
-YEAR: Final = 365 * 86_400
-
-HMB, NCU, PUB = 3, 1 << 5, 1 << 14  # DataUse: health or biomedical; non-commercial; must publish
-BIOMEDICAL, ANCESTRY = 1 << 6, 1 << 2  # DUO:0000037, DUO:0000033
-SHOWN: Final = (
-    "reason", "price_per_member", "escrow", "expected_error", "odds", "cohort_size", "cost_nano_rho",
-    "result", "interval", "truth",
-)  # fmt: skip
-"""Facts of a step that are printed; the others are for the JSON."""
-MEAN: Final = {"variable": "systolic", "clip": ["80", "200"]}
-
-
-class StoryFailed(Exception):
-    """An outcome that differs from what the story says."""
 
 
 @dataclass
-class Person:
-    """One patient: a key that only this process holds, and values that only it ever sees."""
+class Story(Telling):
+    """Consent, payment, private answers, refusals, revocation, restart."""
 
-    key: bytes = field(repr=False)
-    values: Mapping[str, Value] = field(repr=False)
-    cap: int = CAP
-
-    @property
-    def address(self) -> str:
-        """The pseudonymous address."""
-        return account_of(self.key)
-
-
-@dataclass
-class Story:
-    """The story so far."""
-
-    local: Local
-    console: Console = field(default_factory=Console)
-    steps: list[dict[str, Any]] = field(default_factory=list)
     people: list[Person] = field(default_factory=list)
     dataset: bytes = b""
-    started: float = field(default_factory=time.monotonic)
-
-    def __post_init__(self) -> None:
-        self.market = Marketplace(self.local.url, self.local.node_url)
-        self.ask = Ask(self.market, self.local.key("researcher"), hpke.generate())
-        self.destination = account_of(keyfiles.new_signing_key())
-
-    # --- telling
-
-    def tell(self, name: str, outcome: str, **facts: Any) -> dict[str, Any]:
-        """Adds a step and prints it."""
-        step = {"name": name, "outcome": outcome, **facts}
-        self.steps.append(step)
-        shown = ", ".join(f"{key} {value}" for key, value in facts.items() if key in SHOWN)
-        seconds = time.monotonic() - self.started
-        self.console.print(f"[dim]{seconds:6.1f} s[/] [bold]{name}[/]: {outcome}  {shown}")
-        return step
-
-    def expect(self, claim: bool, what: str) -> None:
-        """The story says so; if not, it failed."""
-        if not claim:
-            raise StoryFailed(what)
-
-    def balances(self) -> dict[str, str]:
-        """Token units of every account and contract of the story, and what is owed within."""
-        chain = self.market.chain
-        accounts = self.local.accounts()
-        accounts["patient_destination"] = self.destination
-        accounts |= {name: each.address for name, each in self.market.manifest.contracts.items()}
-        found = {name: str(chain.balance_of(at)) for name, at in accounts.items()}
-        owed = chain.liabilities()
-        for kind in ("escrows", "locked_bonds", "free_bonds", "credits", "earnings"):
-            found[f"owed:{kind}"] = str(getattr(owed, kind))
-        return found
-
-    def refused(self, name: str, reason: str, act: Callable[[], object]) -> None:
-        """Something that must be refused, for this reason, changing no balance."""
-        before = self.balances()
-        try:
-            act()
-        except Refusal as refusal:
-            self.expect(refusal.code == reason, f"{name}: {refusal.code}, not {reason}: {refusal}")
-            after = self.balances()
-            self.expect(before == after, f"{name}: a refusal changed balances")
-            facts = {"reason": reason, "message": str(refusal)}
-            self.tell(name, "refused", **facts, balances_before=before, balances_after=after)
-            return
-        raise StoryFailed(f"{name}: was not refused")
 
     # --- chapter 1: a dataset, its patients, their consent
 
@@ -167,9 +80,9 @@ class Story:
         sealer, issuer = self.market.sealer(self.dataset), self.local.key("issuer")
         entries = [
             self.market.attest(sealer(p.address, p.values, 1), keccak(text=f"person {i}"), issuer)
-            for i, p in enumerate(self._progress(self.people, "sealing"))
+            for i, p in enumerate(self.progress(self.people, "sealing"))
         ]
-        for part in self._progress(_parts(entries), "storing"):
+        for part in self.progress(_parts(entries), "storing"):
             outcomes = self.market.upload(part)
             self.expect(all(each["outcome"] == "stored" for each in outcomes), str(outcomes[:2]))
         self.tell("records sealed, attested and stored", "stored", records=PATIENTS)
@@ -179,7 +92,7 @@ class Story:
         class_ = self.market.dataset(self.dataset)["classes"][0]
         expiry = self.market.chain.now() + YEAR
         messages = [self.market.grant_message(p.key, class_, p.cap, expiry, 1) for p in self.people]
-        for part in self._progress(_parts(messages), "granting"):
+        for part in self.progress(_parts(messages), "granting"):
             self.expect(not stewarding.refusals(self.market.relay(part)), "a grant was refused")
         live = self.market.dataset(self.dataset)["classes"][0]["live"]
         self.expect(live == PATIENTS, f"{live} consents are live, not {PATIENTS}")
@@ -399,25 +312,6 @@ class Story:
         beyond_budget, restart, verify,
     )  # fmt: skip
 
-    def usufruct(self, *arguments: str) -> str:
-        """Runs the command line as anybody would."""
-        command = [sys.executable, "-m", "marketplace.cli", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise StoryFailed(f"usufruct {arguments[0]}: {done.stderr.strip()[-500:]}")
-        return done.stdout
-
-    def _progress(self, items: list[Any], what: str) -> Iterator[Any]:
-        if self.console.is_terminal:
-            yield from track(items, f"  {what}", console=self.console, transient=True)
-            return
-        said = time.monotonic()
-        for done, item in enumerate(items):
-            if time.monotonic() - said >= PROGRESS_SECONDS:
-                said = time.monotonic()
-                self.console.print(f"  {what}: {done} of {len(items)}")
-            yield item
-
 
 def run_story(local: Local, console: Console, json_path: Path | None) -> Story:
     """Tells the whole story on a fresh local market.
@@ -433,63 +327,6 @@ def run_story(local: Local, console: Console, json_path: Path | None) -> Story:
         if json_path is not None:
             json_path.write_text(json.dumps({"steps": story.steps}, indent=2))
     return story
-
-
-def class_terms() -> ClassTerms:
-    """The demo's consent class: non-commercial biomedical research, results to be published."""
-    return ClassTerms(
-        permission=HMB,
-        disease=0,
-        modifiers=NCU | PUB,
-        research_types=0,
-        countries=(),
-        months=0,
-        users=(),
-        projects=(),
-        institutions=(),
-        release_kinds=0b11,
-        max_cost=CLASS_COST,
-        floor_per_record=EUR // 2,
-        floor_per_milli_rho=20_000,
-        terms_hash=bytes(keccak(text="Usufruct demonstration terms, version 1")),
-    )
-
-
-def researcher_credential(now: int) -> Credential:
-    """A university researcher, for a year."""
-    return Credential(
-        kind=1,
-        country=b"NL",
-        expiry=now + YEAR,
-        withdrawn=False,
-        user=bytes(keccak(text="researcher@example.org")),
-        institution=bytes(keccak(text="Example University")),
-        evidence=bytes(keccak(text="letter of appointment")),
-    )
-
-
-def purpose(uses: int = BIOMEDICAL) -> Purpose:
-    """Non-commercial biomedical research that accepts the duty to publish."""
-    return Purpose(
-        uses=uses,
-        diseases=(),
-        commercial=False,
-        clinical_care=False,
-        months=0,
-        project=bytes(keccak(text="blood pressure in adults")),
-        ethics_approval=bytes(32),
-        duties=PUB,
-    )
-
-
-def mean_of(people: list[Person]) -> str:
-    """The true clipped mean, from the plaintext source: only a demonstration can know it."""
-    values = [
-        min(max(Decimal(str(p.values["systolic"])), Decimal(80)), Decimal(200))
-        for p in people
-        if p.values["systolic"] is not None
-    ]
-    return f"{math.fsum(map(float, values)) / len(values):.3f}"
 
 
 def _parts(items: list[Any]) -> list[list[Any]]:

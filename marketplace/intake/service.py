@@ -1,0 +1,171 @@
+"""What takes records in: each goes its way alone; a bad one does not sink the rest."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from marketplace.chain.adapter import Chain, CommitteeView, Record
+from marketplace.chain.sender import Sender
+from marketplace.errors import Refusal
+from marketplace.intake.checks import as_sent, misfit, parsed, untrusted
+from marketplace.intake.deposits import Deposits, storage_receipt
+from marketplace.intake.entries import Entry, attestation_of, record_of, row_of
+from marketplace.peers import Peer
+from marketplace.records import RecordStore
+from marketplace.store import RecordRow
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What takes records in."""
+
+    chain: Chain
+    sender: Sender
+    records: RecordStore
+    custodians: tuple[Peer, ...]
+    key: bytes = field(repr=False)  # of `sender`'s account
+
+    @functools.cached_property
+    def deposits(self) -> Deposits:
+        """How custodians get their parts."""
+        return Deposits(self.chain, self.custodians, self.sender.address, self.key)
+
+    def receive(self, uploads: Sequence[Any]) -> list[Entry]:
+        """Takes a batch of `{record, attestation, issuer_signature}`; returns each one's outcome.
+
+        Repeating an upload is harmless: what was done is seen on chain and not done again.
+        """
+        self.chain.require_healthy()
+        committee = self.chain.committee()
+        entries = [parsed(raw, self.chain) for raw in uploads]
+        self._require_trusted(entries)
+        self._require_sealed_for(committee, entries)
+        self._keep(entries)
+        self._register(entries)
+        self.deposits.collect(entries, committee)
+        self._confirm(entries)
+        return entries
+
+    # --- keep
+
+    def _require_trusted(self, entries: Sequence[Entry]) -> None:
+        """Refuses before anything is kept what strangers signed, so that they cannot fill the disk."""
+        now, trusted = self.chain.now(), {}
+        for entry in entries:
+            if entry.refusal is not None:
+                continue
+            attestation = attestation_of(entry)
+            pair = (attestation.dataset, attestation.issuer)
+            if pair not in trusted:
+                trusted[pair] = self.chain.is_issuer(*pair)
+            entry.refusal = untrusted(attestation, trusted[pair], now)
+
+    def _require_sealed_for(self, committee: CommitteeView, entries: Sequence[Entry]) -> None:
+        """Refuses before anything is kept what this committee could never confirm.
+
+        The attestation covers neither shares nor epoch, so whoever carries a record could change them.
+        """
+        for entry in entries:
+            if entry.refusal is None:
+                found = misfit(record_of(entry), committee)
+                entry.refusal = found if found and not self._in_use(entry) else None
+
+    def _in_use(self, entry: Entry) -> bool:
+        attestation = attestation_of(entry)
+        found = self.chain.record_of(attestation.dataset, attestation.patient)
+        return found.commitment == attestation.commitment
+
+    def _keep(self, entries: Sequence[Entry]) -> None:
+        """Keeps all or none: what a full disk refuses leaves nothing of its batch behind."""
+        kept = [entry for entry in entries if entry.refusal is None]
+        # The rows first: where the database is full, no file is left behind.
+        new = self.records.database.keep_records(
+            [row_of(record_of(each), attestation_of(each)) for each in kept]
+        )
+        try:
+            for entry in kept:
+                self.records.put(record_of(entry).commitment, record_of(entry).box)
+        except Refusal:
+            self._forget(new)
+            raise
+
+    def _forget(self, rows: Sequence[RecordRow]) -> None:
+        for row in rows:
+            if self.records.database.forget_record(row.commitment, row.patient):
+                self.records.delete(bytes.fromhex(row.commitment[2:]))
+
+    def _keep_one(self, entry: Entry) -> None:
+        record = record_of(entry)
+        # The row first: where the database is full, no file is left behind.
+        self.records.database.keep_record(row_of(record, attestation_of(entry)))
+        self.records.put(record.commitment, record.box)
+
+    # --- register
+
+    def _register(self, entries: Sequence[Entry]) -> None:
+        """Puts attestations on chain, many to a transaction; those that are there already are not sent."""
+        waiting = [entry for entry in entries if entry.refusal is None and not self._known(entry)]
+        calls = [
+            ("registerRecord", (attestation_of(entry).abi_tuple(), entry.signature))
+            for entry in waiting
+        ]
+        refused = self.sender.batch("DatasetRegistry", calls).refused if calls else {}
+        for position, entry in enumerate(waiting):
+            entry.refusal = as_sent(refused.get(position))
+            if entry.refusal is not None:
+                self._drop(entry)
+            elif not self.records.holds(attestation_of(entry).commitment):
+                self._keep_one(entry)  # the same upload beside this one was refused, and dropped it
+        for entry in entries:
+            if entry.refusal is None and entry.state == "received":
+                self._mark(entry, "attested")
+
+    def _drop(self, entry: Entry) -> None:
+        """Leaves nothing of a record that the chain refused, so that nobody can fill the disk with them.
+
+        The chain is asked afterwards: the same record may have been taken from another upload
+        meanwhile, and then it is kept again, whichever of the two comes last.
+        """
+        record, patient = record_of(entry), attestation_of(entry).patient
+        if self.records.database.forget_record("0x" + record.commitment.hex(), patient):
+            self.records.delete(record.commitment)
+        if self._known(entry):
+            entry.refusal = None
+            self._keep_one(entry)
+
+    def _known(self, entry: Entry) -> bool:
+        attestation = attestation_of(entry)
+        found: Record = self.chain.record_of(attestation.dataset, attestation.patient)
+        if found.commitment == attestation.commitment:
+            self._mark(entry, "stored")
+        return attestation.commitment in (found.commitment, found.pending)
+
+    # --- confirm
+
+    def _confirm(self, entries: Sequence[Entry]) -> None:
+        epoch = self.chain.current_epoch()
+        waiting = [entry for entry in entries if entry.refusal is None and entry.receipts]
+        calls = [
+            (
+                "confirmStorage",
+                (
+                    storage_receipt(attestation_of(entry), epoch).abi_tuple(),
+                    [(place, signature) for place, signature in entry.receipts],
+                ),
+            )
+            for entry in waiting
+        ]
+        refused = self.sender.batch("DatasetRegistry", calls).refused if calls else {}
+        for position, entry in enumerate(waiting):
+            entry.refusal = refused.get(position)
+            if entry.refusal is None:
+                self._mark(entry, "stored")
+            elif self._known(entry) and entry.state == "stored":
+                entry.refusal = None  # the same upload beside this one confirmed it first
+
+    def _mark(self, entry: Entry, state: str) -> None:
+        entry.state = state
+        self.records.database.set_record_state("0x" + attestation_of(entry).commitment.hex(), state)

@@ -1,0 +1,64 @@
+"""The one answer of a request, as this database keeps it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from marketplace.analyses import analysis_by_id
+from marketplace.analyses.answerable import rehearsed
+from marketplace.chain.adapter import RequestView
+from marketplace.dictionaries import Dictionaries
+from marketplace.errors import Refusal
+from marketplace.pipeline.standing import sealed_of
+from marketplace.stages import Cleared, Computed, Stage
+from marketplace.store import Database
+from marketplace.wire.stated import Stated
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Reads answers back as what the next step takes; what a restored database lacks is fetched again."""
+
+    database: Database
+    dictionaries: Dictionaries
+
+    def computed(self, request: str, view: RequestView) -> Computed:
+        row = self.database.computed(request)
+        if row is None:
+            # A gate gives its one answer again, byte for byte; custodians sign no other.
+            raise self._missing(request, Stage.KEYED, "answer")
+        return Computed(
+            sealed_of(request, view),
+            row.settlement,
+            row.sealed_result,
+            row.gate_signature,
+            row.stated or {},
+        )
+
+    def due(self, request: str, view: RequestView) -> Stated:
+        """What the answer to this request must state: cost and noise depend on no record."""
+        row = self.database.request(request)
+        analysis = analysis_by_id(row.analysis)
+        variables = self.dictionaries.variables(view.dataset)
+        parsed = analysis.parse(row.parameters, variables)
+        noised = rehearsed(analysis, parsed, variables, view.members, view.cost)
+        return Stated(noised.cost_nano_rho, noised.noise)
+
+    def cleared(self, request: str, view: RequestView) -> Cleared:
+        row = self.database.computed(request)
+        signatures = row.signatures if row is not None else None
+        if not signatures:
+            raise self._missing(request, Stage.COMPUTED, "quorum")
+        return Cleared(
+            self.computed(request, view),
+            tuple((each["place"], bytes.fromhex(each["signature"][2:])) for each in signatures),
+        )
+
+    def _missing(self, request: str, to: Stage, what: str) -> Refusal:
+        """What a restored database lacks is fetched again."""
+        self.database.fall_back(request, to, f"the {what} is not in this database")
+        return Refusal(
+            code="storage_unavailable",
+            message=f"The request's {what} is not in this database, which may be an old copy.",
+            remedy="It is asked for again; nothing is drawn or paid twice.",
+        )

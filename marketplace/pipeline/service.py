@@ -1,0 +1,299 @@
+"""The operator's work on requests: one step per stage."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import structlog
+
+from marketplace import consent, release, settlement
+from marketplace.analyses import analysis_by_id
+from marketplace.chain.adapter import Chain, ContractRefusal, NotYetFinal, RequestStage, RequestView
+from marketplace.chain.sender import Sender
+from marketplace.dictionaries import Dictionaries
+from marketplace.errors import Refusal
+from marketplace.lanes.vault import Vault
+from marketplace.peers import Peer
+from marketplace.pipeline.answers import Answers
+from marketplace.pipeline.faults import REFUSING, RETRY, NeverOpened
+from marketplace.pipeline.standing import CHAIN_ENDS, Standing, id_of, sealed_of
+from marketplace.pipeline.submission import Submission
+from marketplace.receipts.build import build_receipt
+from marketplace.stages import NEXT, Stage
+from marketplace.store import ComputedRow, Database, ReceiptRow
+from marketplace.upkeep import Upkeep
+from marketplace.waits import Waits
+from marketplace.wire.terms import RequestTerms
+
+log = structlog.get_logger()
+
+DRAW_BLOCKS: Final = 2
+"""The gate is drawn by the block after the seal, once that has a successor."""
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The operator's work on requests."""
+
+    chain: Chain
+    sender: Sender
+    database: Database
+    vault: Vault
+    custodians: tuple[Peer, ...]
+    dictionaries: Dictionaries
+    fee: int = 0  # token units; the least that a request must offer
+    waits: Waits = field(default_factory=Waits)
+
+    @functools.cached_property
+    def upkeep(self) -> Upkeep:
+        """What is done for consents before, after and between requests."""
+        return Upkeep(self.chain, self.sender)
+
+    @functools.cached_property
+    def standing(self) -> Standing:
+        """The stage log held against the chain."""
+        return Standing(self.chain, self.database)
+
+    @functools.cached_property
+    def answers(self) -> Answers:
+        """Answers as the database keeps them."""
+        return Answers(self.database, self.dictionaries)
+
+    def submit(self, researcher: str, terms: RequestTerms, parameters: Mapping[str, Any]) -> str:
+        """Takes a request's terms and parameters before it is opened and paid; see `Submission.take`."""
+        taken = (self.chain, self.database, self.dictionaries, self.sender.address, self.fee)
+        return Submission(*taken).take(researcher, terms, parameters)
+
+    # --- advance
+
+    def advance(self, request: str) -> Stage:
+        """Does whatever can be done for a request now; returns where it then stands.
+
+        Faults are noted and, when they are news, logged; not raised: the request is looked at again later.
+        """
+        while True:
+            before = Stage(self.database.request(request).stage)
+            step = STEPS.get(before)
+            if step is None:
+                return before
+            try:
+                step(self, request)
+            except Refusal as refusal:
+                if not self._refused(request, before, refusal):
+                    return Stage(self.database.request(request).stage)
+            self.waits.clear(request)
+            after = Stage(self.database.request(request).stage)
+            if after == before:
+                return after
+
+    def resume(self, followed: Callable[[Sequence[str]], Iterable[str]] = iter) -> dict[str, Stage]:
+        """Advances every unfinished request; returns where each then stands.
+
+        Args:
+            followed: goes through them, to show how far it is.
+        """
+        return {request: self.advance(request) for request in followed(self.database.unfinished())}
+
+    def follow(self, request: str) -> Stage:
+        """Notices that a refused request got its money back on chain; returns where it stands."""
+        self.standing.view(request)
+        return Stage(self.database.request(request).stage)
+
+    def _refused(self, request: str, stage: Stage, refusal: Refusal) -> bool:
+        """Ends a request that cannot go on; returns False if it is only to be tried again."""
+        facts = {"request": request, "stage": stage, "code": refusal.code}
+        ends = isinstance(refusal, REFUSING) and refusal.code not in RETRY
+        if not ends or Stage.REFUSED not in NEXT[stage] or self.standing.went_on(request):
+            if self.waits.note(request, refusal):  # else it was said: steps are tried every second
+                log.warning("step_waits", **facts, message=refusal.message)
+            return False
+        log.info("request_refused", **facts)
+        reason = {
+            "code": refusal.code,
+            "message": refusal.message,
+            "remedy": refusal.remedy,
+            "field": refusal.field,
+        }
+        self.database.move(request, Stage.REFUSED, refusal.message, reason)
+        return True
+
+    # --- the steps, one per stage
+
+    def _fund(self, request: str) -> None:
+        view = self.standing.view(request)
+        if view.stage is RequestStage.NONE:
+            self._require_time_left(request)
+        elif view.stage not in CHAIN_ENDS:
+            self.database.move(request, Stage.FUNDED, "escrow held by the market")
+
+    def _require_time_left(self, request: str) -> None:
+        terms = RequestTerms.from_json(self.database.request(request).terms)
+        if self.chain.now() > terms.seal_deadline:
+            raise NeverOpened(
+                message=f"It was not opened before its seal deadline, {terms.seal_deadline}.",
+                remedy="Nothing was paid. Ask again, with deadlines that lie ahead.",
+                field="terms.seal_deadline",
+            )
+
+    def _freeze(self, request: str) -> None:
+        view = self.standing.view(request)
+        if view.stage is RequestStage.OPENED:
+            terms = RequestTerms.from_json(self.database.request(request).terms)
+            if self.chain.now() <= terms.seal_deadline:  # later, the market's own refusal ends it
+                settlement.require_serving(self.chain, self.custodians)
+            self.upkeep.tend(terms.dataset)
+            consent.freeze(self.chain, self.sender, view.researcher, terms)
+            view = self.standing.view(request)
+        if view.stage in (RequestStage.FROZEN, RequestStage.SEALED, RequestStage.SETTLED):
+            self.database.move(request, Stage.FROZEN, "every shard frozen")
+
+    def _seal(self, request: str) -> None:
+        view = self.standing.view(request)
+        if view.stage is RequestStage.FROZEN:
+            self._seal_now(request, view)
+            view = self.standing.view(request)
+        if view.stage in (RequestStage.SEALED, RequestStage.SETTLED):
+            self.chain.require_final(view.seal_block)
+            because = f"cohort of {view.members} sealed, root 0x{view.root.hex()}"
+            self.database.move(request, Stage.SEALED, because)
+
+    def _seal_now(self, request: str, view: RequestView) -> None:
+        """Tidies and seals. A cohort that fell under the minimum is dissolved; a lapsed freeze reclaimed."""
+        if self.chain.now() > view.frozen_until:
+            self._end_freeze("reclaim", request, view)
+            return
+        consent.tidy(self.chain, self.sender, id_of(request), view)
+        try:
+            consent.seal(self.chain, self.sender, id_of(request), view)
+        except ContractRefusal as refusal:
+            if refusal.code != "cohort_too_small":
+                raise
+            self._end_freeze("dissolve", request, view)
+
+    def _end_freeze(self, function: str, request: str, view: RequestView) -> None:
+        self.sender.send("ResearchMarket", function, id_of(request))
+        self.upkeep.tend(view.dataset)
+
+    def _key(self, request: str) -> None:
+        view = self.standing.view(request)
+        if view.stage is RequestStage.SEALED and not any(view.gate_key):
+            view = self._drawn(request, view)
+            sealed = sealed_of(request, view)
+            parameters = self.database.request(request).parameters
+            dictionary = self.dictionaries.of(view.dataset)
+            key, signature = self.vault.key(sealed, parameters, dictionary)
+            self.sender.send("ResearchMarket", "recordGateKey", sealed.request, key, signature)
+            view = self.standing.view(request)
+            self.upkeep.tend(view.dataset)
+        if any(view.gate_key) and view.stage not in CHAIN_ENDS:
+            self.database.move(request, Stage.KEYED, f"gate {view.gate} recorded its key")
+
+    def _drawn(self, request: str, view: RequestView) -> RequestView:
+        """The request with a gate: drawn once the block that draws is there, redrawn if it stays silent."""
+        if int(view.gate, 16) == 0:
+            self._pass(view.draw_block)
+            self.sender.send("ResearchMarket", "drawGate", id_of(request))
+        elif self.chain.now() > view.gate_drawn_at + self.chain.policy().gate_window:
+            self.sender.send("ResearchMarket", "redrawGate", id_of(request))
+        else:
+            return view
+        view = self.standing.view(request)
+        self.chain.require_final(self.chain.head().number)
+        return view
+
+    def _pass(self, block: int) -> None:
+        """Waits for the block that draws; an embedded chain has to be asked for it."""
+        for _ in range(DRAW_BLOCKS):
+            if self.chain.head().number > block:
+                return
+            self.chain.nudge()
+
+    def _compute(self, request: str) -> None:
+        view = self.standing.view(request)
+        if view.stage is RequestStage.SETTLED:  # this database is an old copy
+            self.database.move(request, Stage.COMPUTED, "settled on chain already")
+        if view.stage is not RequestStage.SEALED:
+            return
+        row = self.database.request(request)
+        if self.database.computed(request) is None:
+            self._require_final_key(request, view)
+            dictionary = self.dictionaries.of(view.dataset)
+            computed, heads = self.vault.compute(
+                sealed_of(request, view), row.parameters, dictionary
+            )
+            kept = ComputedRow(
+                request=request,
+                settlement=computed.settlement,
+                sealed_result=computed.sealed_result,
+                gate_signature=computed.gate_signature,
+                stated=computed.stated,
+            )
+            self.database.keep_computed(kept)
+            self._anchor(heads)
+        self.database.move(request, Stage.COMPUTED, "noised answer persisted")
+
+    def _require_final_key(self, request: str, view: RequestView) -> None:
+        """Nobody turns before that; until then the gate need not be sent the whole cohort."""
+        if self.chain.request(id_of(request), self.chain.finalized()).gate_key != view.gate_key:
+            raise NotYetFinal(
+                message="The gate's key is not in a final block yet.",
+                remedy="Wait until the chain has finalised it; the step is tried again.",
+            )
+
+    def _anchor(self, heads: list[Any]) -> None:
+        """Puts the custodians' journal heads on chain, so that a restored backup is noticed."""
+        for head in heads:
+            arguments = (
+                head["epoch"],
+                head["place"],
+                int(head["height"]),
+                bytes.fromhex(head["head"][2:]),
+                bytes.fromhex(head["signature"][2:]),
+            )
+            try:
+                self.sender.send("CustodianCommittee", "anchorJournal", *arguments)
+            except Refusal as refusal:  # the next turn's head covers this one's
+                log.warning("journal_not_anchored", place=head["place"], code=refusal.code)
+
+    def _clear(self, request: str) -> None:
+        view = self.standing.view(request)
+        if view.stage is RequestStage.SETTLED:
+            self.database.move(request, Stage.CLEARED, "settled on chain already")
+        if view.stage is not RequestStage.SEALED:
+            return
+        computed, due = self.answers.computed(request, view), self.answers.due(request, view)
+        cleared = release.clear(self.chain, computed, view, due, self.custodians)
+        signed = [{"place": place, "signature": "0x" + s.hex()} for place, s in cleared.signatures]
+        self.database.keep_signatures(request, signed)
+        self.database.move(request, Stage.CLEARED, f"{len(signed)} custodians signed")
+
+    def _settle(self, request: str) -> None:
+        view = self.standing.view(request)
+        if view.stage is RequestStage.SEALED:
+            settlement.settle(self.sender, self.answers.cleared(request, view))
+            view = self.standing.view(request)
+        if view.stage is RequestStage.SETTLED:
+            row = self.database.request(request)
+            analysis = analysis_by_id(row.analysis)
+            variables = self.dictionaries.variables(view.dataset)
+            canonical = analysis.canonical(analysis.parse(row.parameters, variables))
+            receipt = build_receipt(self.chain, id_of(request), row.analysis, canonical)
+            block = int(receipt["blocks"]["settled"])
+            self.chain.require_final(block)
+            self.database.keep_receipt(ReceiptRow(request=request, block=block, receipt=receipt))
+            self.database.move(request, Stage.SETTLED, f"settled in block {block}")
+
+
+STEPS: Final[dict[Stage, Callable[[Pipeline, str], None]]] = {
+    Stage.SUBMITTED: Pipeline._fund,
+    Stage.FUNDED: Pipeline._freeze,
+    Stage.FROZEN: Pipeline._seal,
+    Stage.SEALED: Pipeline._key,
+    Stage.KEYED: Pipeline._compute,
+    Stage.COMPUTED: Pipeline._clear,
+    Stage.CLEARED: Pipeline._settle,
+}
+"""One step per stage that has something left to do."""

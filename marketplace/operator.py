@@ -14,6 +14,7 @@ from marketplace.chain.adapter import Chain, Finality, Manifest
 from marketplace.chain.sender import Sender
 from marketplace.config import OperatorConfig
 from marketplace.dictionaries import Dictionaries
+from marketplace.erasures import Erasures
 from marketplace.errors import Refusal
 from marketplace.intake import Intake
 from marketplace.lanes.vault import Vault
@@ -36,6 +37,7 @@ AT_ONCE = 8
 """Requests at work in one process. Each mostly waits: for the chain, a gate, custodians."""
 
 UPKEEP = "upkeep"
+ERASURES = "erasures"
 ROUND = "round"
 """In the place of a request's id."""
 
@@ -54,6 +56,7 @@ class Operator:
     pipeline: Pipeline
     reads: Reads
     dictionaries: Dictionaries
+    erasures: Erasures
 
 
 def build_operator(config: OperatorConfig) -> Operator:
@@ -63,7 +66,7 @@ def build_operator(config: OperatorConfig) -> Operator:
     finality = Finality(config.confirmations, config.use_finalized_tag)
     chain = Chain(config.node_url, manifest, max_head_age=config.max_head_age, finality=finality)
     key = keyfiles.read(config.key_file)
-    sender = Sender(chain, key)
+    sender = Sender(chain, key, max_fee=config.max_fee)
     database = open_database(config.database, max_pages=config.database_max_pages)
     records = RecordStore(config.records, database)
     custodians = tuple(Peer(f"custodian {each.place}", each.url) for each in config.custodians)
@@ -76,7 +79,10 @@ def build_operator(config: OperatorConfig) -> Operator:
     pipeline = Pipeline(chain, sender, database, vault, custodians, dictionaries, config.fee)
     reads = Reads(chain, database, dictionaries, sender.address, config.fee, pipeline.waits)
     intake = Intake(chain, sender, records, custodians, key)
-    return Operator(config, chain, sender, database, intake, pipeline, reads, dictionaries)
+    erasures = Erasures(chain, records)
+    return Operator(
+        config, chain, sender, database, intake, pipeline, reads, dictionaries, erasures
+    )
 
 
 @dataclass
@@ -146,6 +152,7 @@ class Worker:
             self._hand_out(pipeline.follow, request)
         if idle:
             self._hand_out(lambda _: pipeline.upkeep.tend(), UPKEEP)
+            self._hand_out(lambda _: self.operator.erasures.catch_up(), ERASURES)
 
     def _is_time_to_follow(self) -> bool:
         """Refused requests only wait for their researcher to fetch the escrow: seldom is enough."""

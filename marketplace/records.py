@@ -13,7 +13,7 @@ from typing import Any
 import fsspec
 
 from marketplace.errors import Refusal
-from marketplace.store import Database
+from marketplace.store import ERASED, Database, RecordRow
 from marketplace.wire.private import make_folder
 
 
@@ -37,6 +37,8 @@ class RecordStore:
     def put(self, commitment: bytes, box: bytes) -> None:
         """Keeps a ciphertext; whole or not at all (written aside, then moved into place).
 
+        One that was erased is not kept, whoever sends it again.
+
         Raises:
             Refusal: `storage_full`, `storage_unavailable`.
         """
@@ -50,6 +52,9 @@ class RecordStore:
             with contextlib.suppress(OSError):
                 self._files.rm_file(aside)
             raise _unwritten(fault) from None
+        # Afterwards: an erasure meanwhile marks the row before it deletes what it finds.
+        if self._is_erased(commitment):
+            self.delete(commitment)
 
     def get(self, commitment: bytes) -> bytes | None:
         """A ciphertext, or None where there is none."""
@@ -60,28 +65,74 @@ class RecordStore:
 
     def holds(self, commitment: bytes) -> bool:
         """Whether both ciphertext and row are here."""
-        name = "0x" + commitment.hex()
-        return name in self.database.records([name]) and self._files.exists(self._path(commitment))
+        row = self._row(commitment)
+        is_kept = row is not None and row.state != ERASED
+        return is_kept and bool(self._files.exists(self._path(commitment)))
 
-    def delete(self, commitment: bytes) -> None:
-        """Forgets a ciphertext; nothing happens where there is none."""
+    def delete(self, commitment: bytes) -> bool:
+        """Forgets a ciphertext; nothing happens where there is none. Returns whether there was one.
+
+        Raises:
+            Refusal: `storage_unavailable`; it may still be there.
+        """
         path = self._path(commitment)
-        if self._files.exists(path):
+        try:
+            if not self._files.exists(path):
+                return False
             self._files.rm_file(path)
+        except FileNotFoundError:  # another worker was faster
+            return False
+        except OSError:
+            raise _undeleted() from None
+        return True
+
+    def erase(self, commitment: bytes, because: str) -> bool:
+        """Deletes a ciphertext and what its row says of it, for ever; the row's log says why.
+
+        May be repeated, after a crash or on what a backup brought back. Returns whether anything was left.
+
+        Raises:
+            Refusal: `storage_full`, `storage_unavailable`.
+        """
+        was_known = self.database.erase_record(_name(commitment), because)
+        was_here = self.delete(commitment)
+        return was_known or was_here
 
     def fetch(self, commitments: Sequence[bytes]) -> dict[bytes, tuple[bytes, list[str]]]:
         """Box and key commitments (hex) of each record that is here."""
-        rows = self.database.records(["0x" + each.hex() for each in commitments])
+        rows = self.database.records([_name(each) for each in commitments])
         found = {}
         for commitment in commitments:
-            row = rows.get("0x" + commitment.hex())
-            box = self.get(commitment) if row is not None else None
-            if row is not None and box is not None:
+            row = rows.get(_name(commitment))
+            if row is None or row.state == ERASED:
+                continue
+            box = self.get(commitment)
+            if box is not None:
                 found[commitment] = (box, list(row.header["key_commitments"]))
         return found
 
+    def _is_erased(self, commitment: bytes) -> bool:
+        row = self._row(commitment)
+        return row is not None and row.state == ERASED
+
+    def _row(self, commitment: bytes) -> RecordRow | None:
+        name = _name(commitment)
+        return self.database.records([name]).get(name)
+
     def _path(self, commitment: bytes) -> str:
         return f"{self._root}/{commitment.hex()}.box"
+
+
+def _name(commitment: bytes) -> str:
+    return "0x" + commitment.hex()
+
+
+def _undeleted() -> Refusal:
+    return Refusal(
+        code="storage_unavailable",
+        message="A ciphertext in the folder of sealed records cannot be deleted.",
+        remedy="Repair the folder, or its permissions; it is tried again.",
+    )
 
 
 def _unwritten(fault: OSError) -> Refusal:

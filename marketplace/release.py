@@ -1,53 +1,166 @@
-"""The last check before an answer leaves: only what passes here can be settled."""
+"""The last check before an answer leaves: only what passes here can be settled.
+
+The operator cannot open the answer. It holds what the gate signed and what the gate states of the sealed
+result in public numbers, and from the chain what was sealed and debited; each of these must fit the others.
+Whether the sealed result says the same, its researcher sees on opening it.
+"""
 
 from __future__ import annotations
 
-from marketplace.chain.adapter import RequestView
+from collections.abc import Mapping, Sequence
+
+from marketplace.chain.adapter import Chain, RequestView
+from marketplace.chain.wallets import accepts_signature
 from marketplace.errors import Refusal
-from marketplace.stages import Computed
+from marketplace.peers import Peer, ask_all
+from marketplace.receipts.format import SIGNATURE_BYTES
+from marketplace.stages import Cleared, Computed
 from marketplace.wire.delivery import delivery_hash
+from marketplace.wire.eip712 import BadSignature
+from marketplace.wire.http import hex_field, to_base64, to_hex
+from marketplace.wire.http_client import SMALL_ANSWER
 from marketplace.wire.solidity import ZERO_HASH
-from marketplace.wire.structs import (
-    SETTLEMENT_SCHEMA,
-    Domain,
-    Settlement,
-    require_signed,
-)
+from marketplace.wire.stated import Stated
+from marketplace.wire.structs import SETTLEMENT_SCHEMA, Domain, Settlement, require_signed
 
 
 class ReleaseRefused(Refusal):
-    """An answer that does not belong to what was sealed."""
+    """An answer that does not belong to what was sealed, or is not as noised as it was paid for."""
 
     CODE = "release_refused"
 
 
-def require_releasable(computed: Computed, view: RequestView, domain: Domain) -> Settlement:
-    """The settlement of a computed answer, if it is exactly of what the chain sealed.
+class QuorumMissing(Refusal):
+    """Fewer custodians signed than the epoch's quorum."""
 
-    Checks that root, epoch, lane and gate are the chain's, that the sealed result is the one that is
-    named, and that the drawn gate signed it.
+    CODE = "quorum_missing"
+
+
+def clear(
+    chain: Chain, computed: Computed, view: RequestView, due: Stated, custodians: Sequence[Peer]
+) -> Cleared:
+    """Has a quorum sign a releasable answer. Custodian i of `custodians` sits at place i.
+
+    Args:
+        due: cost and noise of such an answer about nobody, at what the request debited.
 
     Raises:
-        ReleaseRefused: naming the field that differs.
+        As `require_releasable`; no custodian was asked then.
+        QuorumMissing: naming each custodian that did not sign, and why.
+    """
+    settlement = require_releasable(computed, view, due, chain.domain("ResearchMarket"))
+    committee = chain.committee(view.epoch)
+    body = {
+        "settlement": settlement.to_json(),
+        "sealed_result": to_base64(computed.sealed_result),
+        "gate_signature": to_hex(computed.gate_signature),
+    }
+
+    def signed(place: int) -> bytes:
+        said = custodians[place].post("/settlements", body, most=SMALL_ANSWER)
+        signature = hex_field(said.get("signature"), "signature", SIGNATURE_BYTES)
+        _require_signed(chain, settlement, signature, committee.members[place].signer)
+        return signature
+
+    said = ask_all(
+        min(len(custodians), len(committee.members)),
+        signed,
+        lambda good: len(good) >= committee.quorum,
+    )
+    signatures = sorted((i, each) for i, each in said.items() if isinstance(each, bytes))
+    if len(signatures) < committee.quorum:
+        raise _unsigned(said, custodians, committee.quorum)
+    return Cleared(computed, tuple(signatures[: committee.quorum]))
+
+
+def require_releasable(
+    computed: Computed, view: RequestView, due: Stated, domain: Domain
+) -> Settlement:
+    """The settlement of a computed answer, if it is exactly of what the chain sealed, noised and paid for.
+
+    Checks that root, epoch, lane and gate are the chain's, that the sealed result is the one that is
+    named, that the drawn gate signed it, that the gate states all the noise that is due, and no higher
+    cost than the chain debited from every member.
+
+    Raises:
+        ReleaseRefused: `release_refused`, naming the field that differs; `noise_missing`;
+            `cost_above_debit`.
         BadSignature: the drawn gate did not sign this settlement.
+        BadParameter: what the gate states cannot be read.
     """
     settlement = Settlement.from_json(computed.settlement)
+    _require_of_the_seal(settlement, computed, view)
+    require_signed(settlement, domain, computed.gate_signature, view.gate)
+    stated = Stated.from_json(computed.stated)
+    _require_noise(stated, due)
+    _require_paid(stated, view)
+    return settlement
+
+
+def _require_of_the_seal(settlement: Settlement, computed: Computed, view: RequestView) -> None:
     expected = {
         "request": computed.sealed.request,
         "root": view.root,
         "epoch": view.epoch,
         "lane": view.lane,
         "schema": SETTLEMENT_SCHEMA,
-        "noise": ZERO_HASH,
+        "noise": ZERO_HASH,  # nobody contributes noise in the vault lane: its gate draws it
         "gate": view.gate,
         "delivery_hash": delivery_hash(computed.sealed_result),
     }
     for field, value in expected.items():
         if getattr(settlement, field) != value:
-            raise ReleaseRefused(
-                message=f"The answer's {field} is not the sealed request's.",
-                remedy="Nothing was released. Ask the gate's host; the request can still default.",
-                field=field,
+            raise _refused(
+                ReleaseRefused.CODE, f"The answer's {field} is not the sealed request's.", field
             )
-    require_signed(settlement, domain, computed.gate_signature, view.gate)
-    return settlement
+
+
+def _require_noise(stated: Stated, due: Stated) -> None:
+    """Noise in everything that the analysis puts noise into, none of it weaker than the cost allows."""
+    named = [what for what, _ in stated.noise]
+    if not named or named != [what for what, _ in due.noise]:
+        raise _refused("noise_missing", "The answer does not have the noise that is due.", "noise")
+    for (what, _), has, needs in zip(due.noise, stated.scales(), due.scales(), strict=True):
+        if has < needs or has == 0:
+            message = f"The answer's noise in its {what} is weaker than its cost allows."
+            raise _refused("noise_missing", message, "noise")
+
+
+def _require_paid(stated: Stated, view: RequestView) -> None:
+    if not 0 < stated.cost_nano_rho <= view.cost:
+        raise _refused(
+            "cost_above_debit",
+            f"The answer spent {stated.cost_nano_rho} nano-rho; the seal debited {view.cost}.",
+            "cost_nano_rho",
+        )
+
+
+def _refused(code: str, message: str, field: str) -> ReleaseRefused:
+    return ReleaseRefused(
+        code=code,
+        message=message,
+        remedy="Nothing was released. Ask the gate's host; the request can still default.",
+        field=field,
+    )
+
+
+def _unsigned(
+    said: Mapping[int, bytes | Refusal], custodians: Sequence[Peer], quorum: int
+) -> QuorumMissing:
+    refusals = {place: each for place, each in said.items() if isinstance(each, Refusal)}
+    named = (f"{custodians[place].name}: {refusals[place]}" for place in sorted(refusals))
+    return QuorumMissing(
+        message=f"{len(said) - len(refusals)} of the {quorum} custodians needed signed. "
+        + " ".join(named),
+        remedy="Start the missing custodians; the step is tried again.",
+    )
+
+
+def _require_signed(chain: Chain, settlement: Settlement, signature: bytes, signer: str) -> None:
+    """As the market judges it: by the custodian's key, or by the contract wallet that sits in its place."""
+    domain = chain.domain("ResearchMarket")
+    try:
+        require_signed(settlement, domain, signature, signer)
+    except BadSignature:
+        if not accepts_signature(chain.node, signer, settlement.digest(domain), signature):
+            raise

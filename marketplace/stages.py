@@ -105,17 +105,20 @@ class Computed:
     """What a gate answered for a sealed request: noised, sealed to the researcher, signed.
 
     Holds nothing that could be opened here: `sealed_result` opens with the researcher's key only.
+    `stated` is what the gate says of it in public numbers: cost and noise.
     """
 
     sealed: Sealed
     settlement: dict[str, object]
     sealed_result: bytes = field(repr=False)
     gate_signature: bytes = field(repr=False)
+    stated: dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """A computed answer that `release.clear` let through: the only type that settlement takes."""
+    """A computed answer that `release.clear` let through, with the signatures of a quorum: the only type
+    that `settlement.settle` takes."""
 
     computed: Computed
     signatures: tuple[tuple[int, bytes], ...]  # (custodian's place, signature), places ascending

@@ -18,6 +18,7 @@ from marketplace.errors import BadParameter
 from marketplace.vocabulary import RequestId
 from marketplace.wire.delivery import MOST_RESULT, encode_result
 from ml.dp.domain import Table, Variable
+from ml.dp.noised import Noised
 
 SEALING_BYTES = 256
 """Salt, HPKE's encapsulated key and tag: 80 bytes in fact."""
@@ -58,10 +59,25 @@ def most_bytes(
     cost: int,
 ) -> int:
     """An upper bound of the sealed answer's size, from an answer about nobody's records."""
-    noised = json.loads(analysis.run(parameters, _nobody(variables, members), cost).to_json())
+    noised = json.loads(rehearsed(analysis, parameters, variables, members, cost).to_json())
     document = json.loads(analysis.canonical(parameters))
     written = encode_result(RequestId(bytes(32)), analysis.id, document, members, noised)
     return len(written) + DIGITS_MORE * (_leaves(noised) + 1) + SEALING_BYTES
+
+
+def rehearsed(
+    analysis: Analysis[Any],
+    parameters: Any,
+    variables: Mapping[str, Variable],
+    members: int,
+    cost: int,
+) -> Noised:
+    """The answer about so many members whose records are all null.
+
+    Its cost and its noise scales are those of every answer to this question about a cohort of this size:
+    they depend on no record. Raises BadParameter as `Analysis.run` does.
+    """
+    return analysis.run(parameters, _nobody(variables, members), cost)
 
 
 def _nobody(variables: Mapping[str, Variable], members: int) -> Table:

@@ -27,7 +27,7 @@ from marketplace.chain.views import (
 from marketplace.errors import Refusal
 from marketplace.vocabulary import Epoch
 from marketplace.wire.solidity import ZERO_ADDRESS
-from marketplace.wire.terms import ClassTerms, Credential, Purpose, RequestTerms, class_id
+from marketplace.wire.terms import ClassTerms, Credential, RequestTerms, class_id
 
 X25519 = 1
 """Scheme of a committee key (ICustodianCommittee.CommitteeKey)."""
@@ -108,11 +108,6 @@ class MarketReads(ChainCore):
     def credential_of(self, researcher: str) -> Credential:
         """As given; `kind` is 0 for one who has none. Says nothing of expiry."""
         return Credential.from_abi(self.call("ResearcherRegistry", "credentialOf", researcher))
-
-    def require_credential(self, researcher: str) -> Credential:
-        """Raises `ContractRefusal` (credential_missing, _expired, _is_withdrawn)."""
-        found = self.call("ResearcherRegistry", "requireCredential", researcher)
-        return Credential.from_abi(found)
 
 
 class ConsentReads(ChainCore):
@@ -255,19 +250,6 @@ class DatasetReads(ChainCore):
         if terms.definition_hash(class_id) != definition:
             raise _forged("ClassPublished", class_id)
         return terms
-
-    def require_permitted(
-        self, class_id: bytes, terms: ClassTerms, purpose: Purpose, credential: Credential
-    ) -> None:
-        """Raises `ContractRefusal` (purpose_not_permitted, with every reason, ...)."""
-        self.call(
-            "DatasetRegistry",
-            "requirePermitted",
-            class_id,
-            terms,
-            purpose,
-            credential,
-        )
 
     def _first_event(self, name: str, topic: bytes) -> Event:
         events = self.events(

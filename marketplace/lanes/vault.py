@@ -79,13 +79,17 @@ class Vault:
             gate.post(f"/computations/{request}/records", {"records": page}, most=SMALL_ANSWER)
         answer = gate.post("/computations", _asked(sealed, parameters, dictionary))
         settlement = answer.get("settlement")
+        stated = answer.get("stated")
         if not isinstance(settlement, dict):
             raise _unreadable("settlement")
+        if not isinstance(stated, dict):
+            raise _unreadable("stated")
         computed = Computed(
             sealed,
             settlement,
             binary_field(answer.get("sealed_result"), "sealed_result", MOST_RESULT),
             hex_field(answer.get("gate_signature"), "gate_signature", MOST_SIGNATURE),
+            stated,
         )
         return computed, _heads(answer.get("turns", []), sealed.epoch)
 

@@ -6,8 +6,10 @@ comes from Alembic migrations in both.
 
 from marketplace.store.database import Database, open_database
 from marketplace.store.models import ComputedRow, ReceiptRow, RecordRow, RequestRow, StageLogRow
+from marketplace.store.sealed_records import ERASED
 
 __all__ = [
+    "ERASED",
     "ComputedRow",
     "Database",
     "ReceiptRow",

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +12,6 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import (
     CursorResult,
-    Engine,
     create_engine,
     delete,
     event,
@@ -23,7 +19,7 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from marketplace.errors import Refusal
@@ -32,47 +28,19 @@ from marketplace.store.models import (
     ApiNonceRow,
     ComputedRow,
     ReceiptRow,
-    RecordRow,
     RequestRow,
     StageLogRow,
 )
+from marketplace.store.sealed_records import SealedRecords
 from marketplace.wire.private import make_database
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_MILLISECONDS = 30_000
 
 
-DISK_FULL = "53100"
-"""The SQLSTATE of a full disk (PostgreSQL, appendix A)."""
-
-
-def storage_refusal(error: OperationalError) -> Refusal:
-    """A write that the database refused, in words (never the statement: it could carry what it stores)."""
-    full = getattr(error.orig, "sqlstate", None) == DISK_FULL
-    full = full or getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
-    return Refusal(
-        code="storage_full" if full else "storage_unavailable",
-        message="The operator's database is full."
-        if full
-        else "The operator's database did not answer.",
-        remedy="Free disk space, then run `usufruct resume`; nothing was changed.",
-    )
-
-
 @dataclass(frozen=True)
-class Database:
+class Database(SealedRecords):
     """The operator's store. Every change of stage goes through `move`, which writes the log with it."""
-
-    engine: Engine
-
-    @contextmanager
-    def session(self) -> Iterator[Session]:
-        """One transaction. Raises `Refusal` (storage_full, storage_unavailable) where it cannot be kept."""
-        try:
-            with Session(self.engine, expire_on_commit=False) as session, session.begin():
-                yield session
-        except OperationalError as error:
-            raise storage_refusal(error) from None
 
     # --- requests
 
@@ -170,53 +138,6 @@ class Database:
                 select(StageLogRow).where(StageLogRow.request == request).order_by(StageLogRow.id)
             )
             return list(session.scalars(query))
-
-    # --- records
-
-    def keep_record(self, row: RecordRow) -> bool:
-        """Adds a sealed record. Returns False if it was there already."""
-        try:
-            with self.session() as session:
-                session.add(row)
-        except IntegrityError:
-            return False
-        return True
-
-    def keep_records(self, rows: Sequence[RecordRow]) -> list[RecordRow]:
-        """Adds sealed records, all or none. Returns those that were not there already."""
-        new = {row.commitment: row for row in rows}
-        for known in self.records(list(new)):
-            del new[known]
-        try:
-            with self.session() as session:
-                session.add_all(new.values())
-        except IntegrityError:  # another upload brought one of them meanwhile
-            return [row for row in new.values() if self.keep_record(row)]
-        return list(new.values())
-
-    def set_record_state(self, commitment: str, state: str) -> None:
-        """Notes how far a record came (received, attested, stored, erased)."""
-        with self.session() as session:
-            row = session.get(RecordRow, commitment)
-            if row is not None:
-                row.state = state
-
-    def forget_record(self, commitment: str, patient: str) -> bool:
-        """Drops this patient's record, if it came no further than here. Returns whether it was there."""
-        mine = (RecordRow.commitment == commitment) & (RecordRow.patient == patient)
-        with self.session() as session:
-            done = session.execute(delete(RecordRow).where(mine, RecordRow.state == "received"))
-            return isinstance(done, CursorResult) and done.rowcount == 1
-
-    def records(self, commitments: list[str]) -> dict[str, RecordRow]:
-        """The records of these commitments; a missing one is left out."""
-        found: dict[str, RecordRow] = {}
-        with self.session() as session:
-            for start in range(0, len(commitments), 500):
-                part = commitments[start : start + 500]
-                query = select(RecordRow).where(RecordRow.commitment.in_(part))
-                found |= {row.commitment: row for row in session.scalars(query)}
-        return found
 
     # --- answers
 

@@ -71,6 +71,22 @@ class RecordRow(Base):
     received_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
 
 
+class RecordLogRow(Base):
+    """What became of a sealed record's ciphertext. Written in the transaction that changes its state."""
+
+    __tablename__ = "record_log"
+    __table_args__ = (Index("ix_record_log_commitment", "commitment", "id"),)
+
+    id: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
+    )
+    commitment: Mapped[str] = mapped_column(ForeignKey("records.commitment"))
+    before: Mapped[str] = mapped_column(String(16))
+    after: Mapped[str] = mapped_column(String(16))
+    because: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
 class ComputedRow(Base):
     """The noised answer of a gate, persisted before it goes anywhere: a retry finds it here."""
 
@@ -81,6 +97,7 @@ class ComputedRow(Base):
     sealed_result: Mapped[bytes] = mapped_column(LargeBinary)
     gate_signature: Mapped[bytes] = mapped_column(LargeBinary)
     signatures: Mapped[list[Any] | None] = mapped_column(JSON, default=None)
+    stated: Mapped[dict[str, Any] | None] = mapped_column(JSON, default=None)  # cost and noise
 
 
 class ReceiptRow(Base):

@@ -6,16 +6,18 @@ custodians and gates are processes.
 
 import itertools
 import json
+import math
 import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,6 +33,8 @@ from marketplace.stages import Stage
 from marketplace.store.models import ApiNonceRow, ComputedRow, RequestRow
 from marketplace.wire.http_client import post
 from tests.support.market_world import (
+    COST,
+    MEAN,
     PATIENTS,
     Patient,
     World,
@@ -124,14 +128,29 @@ def test_a_paid_request_settles_once_and_passes_every_stage(
     world: World, operator: Operator
 ) -> None:
     before = world.books()
+    quote = world.ask.quote(world.dataset, [1], "mean.v1", MEAN, cost=COST)
     request = world.open()
     advance_until(operator, request, Stage.SETTLED)
     world.require_settled_once(request, before, PATIENTS)
+    require_noised_as_quoted(world.answer(request).result["noised"], quote)
     assert stages(operator, request) == [
         "submitted", "funded", "frozen", "sealed", "keyed", "computed", "cleared", "settled",
     ]  # fmt: skip
     assert operator.pipeline.advance(request) is Stage.SETTLED
     assert world.settlements(request) == 1
+
+
+def require_noised_as_quoted(noised: Mapping[str, Any], quote: Mapping[str, Any]) -> None:
+    """The opened answer states the cost that was quoted, and the noise that the quoted error came from."""
+    assert noised["cost_nano_rho"] == quote["cost_nano_rho"] == COST
+    assert noised["members"] == quote["members_assumed"] == PATIENTS
+    scales = {what: float(scale) for what, scale in noised["noise"]}
+    low, high = map(float, MEAN["clip"])
+    of_the_sum = scales["sum of deviations from the middle"]
+    assert of_the_sum == pytest.approx((high - low) / math.sqrt(2 * COST * 1e-9), rel=1e-3)
+    of_the_count = scales["count"] * (high - low) / 2  # as it moves a mean at the edge of the range
+    error = min(math.hypot(of_the_sum, of_the_count) / PATIENTS, high - low)
+    assert error == pytest.approx(float(quote["expected_error"]["standard_error"]), rel=1e-3)
 
 
 def test_every_step_may_be_repeated_without_a_second_effect(
@@ -156,6 +175,34 @@ def leave(operator: Operator, request: str, stage: Stage, seconds: float = 60.0)
             step(operator, request)
         except Refusal:
             time.sleep(0.1)
+
+
+def test_an_answer_that_states_too_little_noise_or_too_high_a_cost_is_signed_by_nobody(
+    world: World, operator: Operator
+) -> None:
+    request = world.open()
+    step_to(operator, request, Stage.COMPUTED)
+    row = operator.database.computed(request)
+    assert row is not None
+    assert row.stated is not None
+    for stated, code in (
+        (row.stated | {"noise": row.stated["noise"][:1]}, "noise_missing"),
+        (row.stated | {"cost_nano_rho": COST + 1}, "cost_above_debit"),
+        (None, "bad_parameter"),
+    ):
+        restate(operator, request, stated)
+        assert operator.pipeline.advance(request) is Stage.COMPUTED
+        assert code_of(lambda: step(operator, request)) == code
+        kept = operator.database.computed(request)
+        assert kept is not None
+        assert kept.signatures is None
+    restate(operator, request, row.stated)
+    advance_until(operator, request, Stage.SETTLED)
+
+
+def restate(operator: Operator, request: str, stated: dict[str, Any] | None) -> None:
+    with operator.database.session() as session:
+        session.get_one(ComputedRow, request).stated = stated
 
 
 def replay_from(operator: Operator, request: str, stage: Stage) -> Stage:

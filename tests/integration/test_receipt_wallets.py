@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from eth_utils.crypto import keccak
 
+from marketplace import release
 from marketplace import settlement as settling
 from marketplace.chain.adapter import Finality
 from marketplace.chain.deploy import CommitteeSeat, open_epoch
@@ -22,6 +23,7 @@ from marketplace.receipts.format import load
 from marketplace.receipts.verify import STEPS, ReceiptInvalid, StateUnavailable, verify
 from marketplace.stages import Computed, Sealed
 from marketplace.wire.http import to_hex
+from marketplace.wire.stated import Stated
 from marketplace.wire.structs import sign
 from tests.contracts.hostile_code import MAGIC, assemble
 from tests.support import receipt_world
@@ -216,14 +218,15 @@ def test_an_operator_takes_a_wallets_signature_and_no_other_keys(settled: Settle
     domain, view = chain.domain("ResearchMarket"), chain.request(request)
     gate = sign(answer, domain, account("gate"))
     sealed = Sealed(request, view.root, view.members, view.epoch, view.gate)
-    computed = Computed(sealed, answer.to_json(), sealed_result, gate)
+    due = Stated(view.cost, (("sum", "1"),))
+    computed = Computed(sealed, answer.to_json(), sealed_result, gate, due.to_json())
     good = [sign(answer, domain, each) for each in world.custodians]
     with ExitStack() as stack:
         stranger = stack.enter_context(answering(sign(answer, domain, account("stranger"))))
         peers = [stack.enter_context(answering(each)) for each in good]
-        cleared = settling.clear(chain, computed, view, [peers[0], stranger, peers[2]])
+        cleared = release.clear(chain, computed, view, due, [peers[0], stranger, peers[2]])
         assert [place for place, _ in cleared.signatures] == [0, 2]
-        with pytest.raises(settling.QuorumMissing):
-            settling.clear(chain, computed, view, [peers[0], stranger, stranger])
+        with pytest.raises(release.QuorumMissing):
+            release.clear(chain, computed, view, due, [peers[0], stranger, stranger])
     settling.settle(world.sender, cleared)
     assert verify(Settled(world, request, settled.opened).receipt(), chain).steps == STEPS

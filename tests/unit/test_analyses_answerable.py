@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marketplace.analyses import CATALOGUE
-from marketplace.analyses.answerable import most_bytes, require_answerable
+from marketplace.analyses.answerable import most_bytes, rehearsed, require_answerable
 from marketplace.errors import BadParameter
 from marketplace.vocabulary import Address, RequestId
 from marketplace.wire import hpke
@@ -20,6 +20,7 @@ from marketplace.wire.delivery import (
     new_salt,
     seal_result,
 )
+from marketplace.wire.stated import Stated
 from ml.dp.domain import Table
 from tests.unit.test_analyses_parameters import DICTIONARY, GOOD
 
@@ -64,6 +65,23 @@ def test_whatever_is_taken_before_payment_can_be_computed_and_delivered(
     result = encode_result(RequestId(bytes(32)), name, document, n, noised)
     sealed = seal_result(new_salt(), result, DELIVERY.public, CONTEXT)
     assert len(sealed) <= most_bytes(analysis, asked, DICTIONARY, LEAST, cost) <= MOST_RESULT
+
+
+@names
+@settings(max_examples=10, deadline=None)
+@given(cost=st.integers(1_000, 10**9), n=st.integers(LEAST, MOST), value=st.integers(0, 3))
+def test_cost_and_noise_of_an_answer_are_those_of_one_about_nobody(
+    name: str, cost: int, n: int, value: int
+) -> None:
+    analysis, asked = CATALOGUE[name], parsed(name)
+    due = rehearsed(analysis, asked, DICTIONARY, n, cost)
+    answer = analysis.run(asked, cohort(n, value), cost)
+    assert (answer.cost_nano_rho, answer.noise) == (due.cost_nano_rho, due.noise)
+    stated = Stated(due.cost_nano_rho, due.noise)
+    assert Stated.from_json(stated.to_json()) == stated
+    assert stated.noise
+    assert all(scale > 0 for scale in stated.scales())
+    assert 0 < stated.cost_nano_rho <= cost
 
 
 def test_a_cost_that_the_mechanism_cannot_spend_is_refused_before_payment() -> None:

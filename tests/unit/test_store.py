@@ -19,7 +19,8 @@ from sqlalchemy.exc import OperationalError
 from marketplace.errors import Refusal
 from marketplace.stages import LIVE, NEXT, Stage
 from marketplace.store import ComputedRow, Database, ReceiptRow, RecordRow, RequestRow
-from marketplace.store.database import open_database, storage_refusal
+from marketplace.store.database import open_database
+from marketplace.store.transactions import storage_refusal
 
 REQUEST = "0x" + "11" * 32
 
@@ -114,7 +115,7 @@ def break_log(database: Database) -> None:
     """From now on the database accepts everything but audit rows."""
 
     def refuse(_c: Any, cursor: Any, statement: str, *_: Any) -> None:
-        if statement.startswith("INSERT INTO stage_log"):
+        if statement.startswith(("INSERT INTO stage_log", "INSERT INTO record_log")):
             cursor.execute("INSERT INTO no_such_table VALUES (1)")
 
     event.listen(database.engine, "before_cursor_execute", refuse)
@@ -404,6 +405,31 @@ def writes_that_need_room(database: Database) -> list[Callable[[], object]]:
 def count_pages(database: Database) -> int:
     with database.engine.connect() as connection:
         return int(connection.execute(text("PRAGMA page_count")).scalar_one())
+
+
+# --- records that were erased
+
+
+def test_an_erasure_and_its_audit_row_are_one_transaction(database: Database) -> None:
+    kept = record("stored").commitment
+    database.keep_record(record("stored"))
+    break_log(database)
+    with pytest.raises(Refusal, match="did not answer"):
+        database.erase_record(kept, "why")
+    assert database.records([kept])[kept].state == "stored"
+    assert database.record_history(kept) == []
+
+
+def test_an_erasure_says_why_and_happens_once_and_only_to_what_is_known(database: Database) -> None:
+    because = inspect.signature(Database.erase_record).parameters["because"]
+    assert because.default is inspect.Parameter.empty
+    kept = record("attested").commitment
+    assert not database.erase_record(kept, "before it came")
+    database.keep_record(record("attested"))
+    assert database.erase_record(kept, "why")
+    assert not database.erase_record(kept, "again")
+    history = [(e.before, e.after, e.because) for e in database.record_history(kept)]
+    assert history == [("attested", "erased", "why")]
 
 
 # --- records that came no further

@@ -1,0 +1,46 @@
+"""One transaction of the operator's database, and what a write that failed is called."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from marketplace.errors import Refusal
+
+DISK_FULL = "53100"
+"""The SQLSTATE of a full disk (PostgreSQL, appendix A)."""
+
+
+def storage_refusal(error: OperationalError) -> Refusal:
+    """A write that the database refused, in words (never the statement: it could carry what it stores)."""
+    full = getattr(error.orig, "sqlstate", None) == DISK_FULL
+    full = full or getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    return Refusal(
+        code="storage_full" if full else "storage_unavailable",
+        message="The operator's database is full."
+        if full
+        else "The operator's database did not answer.",
+        remedy="Free disk space, then run `usufruct resume`; nothing was changed.",
+    )
+
+
+@dataclass(frozen=True)
+class Transactions:
+    """The engine, and the one way to use it."""
+
+    engine: Engine
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """One transaction. Raises `Refusal` (storage_full, storage_unavailable) where it cannot be kept."""
+        try:
+            with Session(self.engine, expire_on_commit=False) as session, session.begin():
+                yield session
+        except OperationalError as error:
+            raise storage_refusal(error) from None

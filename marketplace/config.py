@@ -15,6 +15,11 @@ MAX_UPLOAD_BYTES = 8 * 1024 * 1024
 """Largest request body: about 1,000 sealed records of ten variables."""
 
 
+MAX_FEE_GWEI = 500.0
+"""Ten times what an ordinary busy hour of the main net costs: it stops runaway fees, not ordinary work."""
+WEI_IN_GWEI = 10**9
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -34,7 +39,15 @@ class GateEndpoint(_Strict):
 
 
 class OperatorConfig(_Strict):
-    """Paths are relative to the file's folder. Times in seconds."""
+    """Paths are relative to the file's folder. Times in seconds.
+
+    `max_fee_gwei` is the most that this operator's account pays for a gas (maxFeePerGas, or the gas price
+    of chains before EIP-1559). Above it no step of a request is sent: it waits, and says so
+    (`fee_above_ceiling`, or `fee_ceiling_holds` where it was sent already and its fee cannot be raised
+    further), until fees fall. A request may then miss its deadlines, so set it to what an answer is worth,
+    not to an ordinary day's fee. What ends a consent or pays money out is relayed at any fee, and while it
+    waits so is all that this process has before it in the account's line.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8000
@@ -52,6 +65,7 @@ class OperatorConfig(_Strict):
     poll_interval: Annotated[float, Field(gt=0)] = 0.5
     database_max_pages: int | None = None
     fee: Annotated[int, Field(ge=0)] = 5_000_000  # token units a request
+    max_fee_gwei: Annotated[float, Field(ge=1 / WEI_IN_GWEI, allow_inf_nan=False)] = MAX_FEE_GWEI
 
     @field_validator("custodians")
     @classmethod
@@ -63,6 +77,11 @@ class OperatorConfig(_Strict):
         if [each.place for each in seated] != list(range(len(seated))):
             raise ValueError(f"places must be 0 to {len(seated) - 1}, each of them once")
         return seated
+
+    @property
+    def max_fee(self) -> int:
+        """The ceiling in wei a gas."""
+        return round(self.max_fee_gwei * WEI_IN_GWEI)
 
     @property
     def database(self) -> str:

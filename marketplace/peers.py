@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
+
+import structlog
 
 from marketplace.errors import Refusal
 from marketplace.wire import http_client
@@ -21,7 +22,7 @@ HEALTH_SECONDS = 30.0
 
 T = TypeVar("T")
 
-logger = logging.getLogger(__name__)
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def _tried(place: int, ask: Callable[[int], T]) -> T | Refusal:
         return refusal
     except Exception as fault:
         # A peer whose answer trips this process is at fault; the others still count.
-        logger.warning("place %s: %s", place, type(fault).__name__)
+        log.warning("answer_unreadable", place=place, kind=type(fault).__name__)
         return Refusal(
             code="peer_unreadable",
             message=f"The answer of the one at place {place} cannot be read.",

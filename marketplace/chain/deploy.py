@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from eth_utils.crypto import keccak
 
@@ -25,6 +25,38 @@ MINIMUM_HORIZON = 7 * 24 * 3600
 THAW_GAP = 60
 """Seconds between two freezes of a shard, in which new grants go live."""
 
+LONGEST_WAIT: Final = 30 * 86_400
+"""Seconds: ResearchMarket.LONGEST_WAIT. No request could be opened under a longer notice, and longer windows
+would lock its money for as long."""
+LONGEST_FREEZE: Final = 3_600
+"""Seconds. No grant of a frozen shard goes live, so that a freeze is minutes at most; these are enough to
+seal 64 shards, the most that a request may have, four times over at 12 seconds a block."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a window may be, in seconds; the contracts refuse some windows of 0, and none that is too long."""
+
+    least: int
+    most: int
+    why: str
+
+
+WINDOWS: Final[Mapping[str, Bounds]] = {
+    "notice_window": Bounds(
+        0, LONGEST_WAIT - 1, "No request can be opened under a notice of 30 days or more."
+    ),
+    "freeze_window": Bounds(
+        1, LONGEST_FREEZE, "No grant goes live while its shard is frozen: minutes, not hours."
+    ),
+    "turn_window": Bounds(1, LONGEST_WAIT, "A request's money is locked for as long."),
+    "gate_window": Bounds(1, LONGEST_WAIT, "A silent gate holds a request up for as long."),
+    "certificate_window": Bounds(1, LONGEST_WAIT, "Fee and bond are locked for as long."),
+    "minimum_horizon": Bounds(0, 365 * 86_400, "No patient could consent for a shorter time."),
+    "thaw_gap": Bounds(0, 86_400, "A class answers no second request for as long."),
+}
+"""Every window that a deployment fixes for ever."""
+
 ROLE_CONTRACTS = {
     "OPERATOR": ("ResearchMarket",),
     "PAUSER": ("ResearchMarket", "ConsentRegistry", "DatasetRegistry", "ResearcherRegistry"),
@@ -34,6 +66,8 @@ ROLE_CONTRACTS = {
     "MINTER": (TOKEN,),
 }
 """Which contracts know a role."""
+BINDINGS: Final = 2
+"""Transactions that name the registries and the market to each other."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +87,27 @@ class DeploySettings:
     authorities: Sequence[str] = ()
     admins: Sequence[str] = ()
     minters: Sequence[str] = ()
+
+    def require_bounded(self) -> None:
+        """Raises Refusal (`window_out_of_bounds`), naming the window: none can be changed later."""
+        for name, bounds in WINDOWS.items():
+            seconds = getattr(self.policy, name, None)
+            seconds = getattr(self, name) if seconds is None else seconds
+            if not bounds.least <= seconds <= bounds.most:
+                option = "--" + name.replace("_", "-")
+                raise Refusal(
+                    code="window_out_of_bounds",
+                    message=f"{name} is {seconds} seconds. {bounds.why}",
+                    remedy=f"Give {option} from {bounds.least} to {bounds.most} seconds.",
+                    field=name,
+                )
+
+    @property
+    def transactions(self) -> int:
+        """How many a deployment takes."""
+        roles = self.roles().items()
+        grants = sum(len(ROLE_CONTRACTS[role]) * len(holders) for role, holders in roles)
+        return len(CONTRACTS) - (self.token is not None) + BINDINGS + grants
 
     def roles(self) -> dict[str, Sequence[str]]:
         """Holders by role. A foreign token's minters are its own business."""
@@ -74,17 +129,27 @@ class CommitteeSeat:
     hpke_key: bytes
 
 
-def deploy(url: str, deployer_key: SigningKey, settings: DeploySettings) -> Manifest:
+def deploy(
+    url: str,
+    deployer_key: SigningKey,
+    settings: DeploySettings,
+    done: Callable[[int], None] = lambda _: None,
+) -> Manifest:
     """Deploys everything and checks what it deployed.
 
     Returns the manifest, which is yet to be saved. Not resumable: after a failure, deploy anew.
 
+    Args:
+        done: told of each transaction, `settings.transactions` in all.
+
     Raises:
         ContractRefusal (policy_invalid, token_has_too_many_decimals, ...), WrongCode,
-        NodeUnreachable, NodeFault; Refusal (artifact_missing, insufficient_funds, no_token).
+        NodeUnreachable, NodeFault; Refusal (window_out_of_bounds, artifact_missing,
+        insufficient_funds, no_token).
     """
+    settings.require_bounded()
     node = Node(url)
-    site = _Site(node, Transactor(node, node.chain_id(), deployer_key))
+    site = _Site(node, Transactor(node, node.chain_id(), deployer_key), done)
     first_block = node.header("latest").number
     deployed = site.create_all(settings)
     manifest = Manifest(
@@ -97,7 +162,7 @@ def deploy(url: str, deployer_key: SigningKey, settings: DeploySettings) -> Mani
         policy=settings.policy,
     )
     chain = Reads(url, manifest)
-    _bind_and_appoint(Sender(chain, deployer_key), manifest, settings)
+    _bind_and_appoint(Sender(chain, deployer_key), manifest, settings, done)
     manifest.check(node)
     return manifest
 
@@ -115,6 +180,7 @@ def open_epoch(
 class _Site:
     node: Node
     transactor: Transactor
+    done: Callable[[int], None]
 
     def create_all(self, settings: DeploySettings) -> dict[str, Address]:
         """Addresses by name, in the order of deployment."""
@@ -159,6 +225,7 @@ class _Site:
         artifact = artifacts.load(name)
         data = artifact.creation_data(abi_arguments(arguments))
         receipt = self.transactor.transact(None, data, None)
+        self.done(1)
         created = address(str(receipt.created), name)
         if not artifact.is_code(self.node.code(created)):
             raise WrongCode(
@@ -169,13 +236,17 @@ class _Site:
         return created
 
 
-def _bind_and_appoint(sender: Sender, manifest: Manifest, settings: DeploySettings) -> None:
+def _bind_and_appoint(
+    sender: Sender, manifest: Manifest, settings: DeploySettings, done: Callable[[int], None]
+) -> None:
     sender.send("DatasetRegistry", "bindConsents", manifest.address("ConsentRegistry"))
     sender.send("ConsentRegistry", "bindMarket", manifest.market)
+    done(BINDINGS)
     for role, holders in settings.roles().items():
         for contract in ROLE_CONTRACTS[role]:
             for holder in holders:
                 grant_role(sender, contract, role, holder)
+                done(1)
 
 
 def grant_role(sender: Sender, contract: str, role: str, holder: str) -> None:

@@ -28,6 +28,7 @@ class Offer:
     transactions: list[bytes] = field(default_factory=list)  # hashes, by age
     looked: float = field(default_factory=time.monotonic)
     passed_since: int | None = None  # the head when it was first seen waiting at this fee
+    held_at: int | None = None  # the ceiling, wei a gas, that keeps its fee from being raised
 
     @property
     def nonce(self) -> int:
@@ -45,6 +46,8 @@ class Line:
     """Threads number their transactions, and raise fees, in turn."""
     left: list[Offer] = field(default_factory=list)
     """Handed over, and no longer waited for by anyone."""
+    urgent: set[object] = field(default_factory=set)
+    """One for each call that is waited for and that no ceiling may hold back: nor what is ahead of it."""
 
 
 lines: defaultdict[tuple[int, str], Line] = defaultdict(Line)

@@ -10,16 +10,26 @@ from marketplace.chain import artifacts
 from marketplace.chain.artifacts import abi_arguments
 from marketplace.chain.core import ChainCore
 from marketplace.chain.offers import PATIENCE
+from marketplace.chain.outcome import LARGEST_DATA, Receipt
 from marketplace.chain.reverts import ContractRefusal, refusal_of
-from marketplace.chain.transactor import (
-    GAS_LIMIT,
-    LARGEST_DATA,
-    OUT_OF_GAS,
-    Receipt,
-    Transactor,
-)
+from marketplace.chain.transactor import GAS_LIMIT, OUT_OF_GAS, Transactor
 from marketplace.wire.eip712 import SigningKey
 
+NEVER_HELD_BACK: Final = frozenset(
+    {
+        "revoke",
+        "revokeBySig",
+        "rest",
+        "restBySig",
+        "erase",
+        "eraseBySig",
+        "withdrawEarnings",
+        "withdrawEarningsBySig",
+        "withdrawCredit",
+        "withdrawCreditBySig",
+    }
+)
+"""Functions that end or rest a consent, or pay out: nothing may ever block them, a fee ceiling neither."""
 BATCH_BASE_GAS: Final = 100_000
 ENTRY_GAS: Final = 250_000
 """Of one batch entry: a signed first grant or an attested record with room to spare."""
@@ -44,6 +54,7 @@ class Sender:
         key: private key (32 bytes) or local account. Never printed.
         timeout: seconds to wait until a transaction is in a block.
         patience: seconds between two looks at a transaction that is stuck; see `transactor`.
+        max_fee: most that a gas may cost, wei, but for `NEVER_HELD_BACK`; None for no ceiling.
     """
 
     def __init__(
@@ -53,9 +64,10 @@ class Sender:
         *,
         timeout: float = 120.0,
         patience: float = PATIENCE,
+        max_fee: int | None = None,
     ) -> None:
         self._transactor = Transactor(
-            chain.node, chain.chain_id, key, timeout=timeout, patience=patience
+            chain.node, chain.chain_id, key, timeout=timeout, patience=patience, max_fee=max_fee
         )
         self._chain = chain
 
@@ -71,9 +83,11 @@ class Sender:
         Raises:
             ContractRefusal: it reverts; found by the estimate where `gas` is None, so nothing
                 is paid then.
-            OutcomeUnknown, NodeUnreachable, NodeFault; Refusal (too_much_gas, insufficient_funds).
+            OutcomeUnknown, FeeAboveCeiling, NodeUnreachable, NodeFault; Refusal (too_much_gas,
+                insufficient_funds).
         """
-        return self._send_data(contract, call_data(contract, function, *arguments), gas)
+        data = call_data(contract, function, *arguments)
+        return self._send_data(contract, data, gas, function in NEVER_HELD_BACK)
 
     def batch(
         self,
@@ -91,15 +105,20 @@ class Sender:
             As `send`, of whole transactions only; what went before has taken effect.
         """
         entries = [call_data(contract, function, *arguments) for function, arguments in calls]
+        urgent = [function in NEVER_HELD_BACK for function, _ in calls]
         receipts: list[Receipt] = []
         refused: dict[int, ContractRefusal] = {}
         carried_by: dict[int, Receipt] = {}
         for chunk in chunks(entries, entry_gas):
-            starved = self._send_chunk(contract, entries, chunk, entry_gas, receipts, refused)
+            hurry = any(urgent[position] for position in chunk)
+            starved = self._send_chunk(
+                contract, entries, chunk, entry_gas, receipts, refused, hurry
+            )
             carried_by |= {each: receipts[-1] for each in chunk if each not in {*starved, *refused}}
             for position in starved:
                 try:
-                    receipts.append(self._send_data(contract, entries[position], None))
+                    alone = self._send_data(contract, entries[position], None, urgent[position])
+                    receipts.append(alone)
                     carried_by[position] = receipts[-1]
                 except ContractRefusal as refusal:
                     refused[position] = refusal
@@ -125,12 +144,13 @@ class Sender:
         entry_gas: int,
         receipts: list[Receipt],
         refused: dict[int, ContractRefusal],
+        urgent: bool,
     ) -> list[int]:
         """One transaction. Returns the positions that may have lacked gas."""
         data = call_data(contract, "batch", [entries[position] for position in chunk])
         gas = min(GAS_LIMIT, BATCH_BASE_GAS + entry_gas * len(chunk))
         try:
-            receipt = self._send_data(contract, data, gas)
+            receipt = self._send_data(contract, data, gas, urgent)
         except ContractRefusal as refusal:
             if refusal.code != OUT_OF_GAS:
                 raise
@@ -144,9 +164,9 @@ class Sender:
                 starved.append(chunk[local])
         return starved
 
-    def _send_data(self, contract: str, data: bytes, gas: int | None) -> Receipt:
+    def _send_data(self, contract: str, data: bytes, gas: int | None, urgent: bool) -> Receipt:
         to = self._chain.manifest.address(contract)
-        return self._transactor.transact(to, data, gas, self._chain.manifest)
+        return self._transactor.transact(to, data, gas, self._chain.manifest, urgent=urgent)
 
 
 def call_data(contract: str, function: str, *arguments: Any) -> bytes:

@@ -9,6 +9,10 @@ Several processes may send as one account. They offer equal fees for equal numbe
 offers under one number a node keeps one and refuses the other as underpriced. More than that is offered
 only for a transaction that the node's pool still holds. One that fell out of it may have lost its number to
 another process, whose transaction a higher fee would replace: it is offered like a new one, or not at all.
+
+An account may have a ceiling, a most that it pays for a gas. What would cost more is not sent, and what
+waits already is raised to the ceiling and then left to wait. What ends a consent or pays money out has none:
+while such a call is waited for, nor has anything of this process that is ahead of it in the line.
 """
 
 from __future__ import annotations
@@ -16,19 +20,23 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
-from marketplace.chain import offers
-from marketplace.chain.core import decode_log
+from marketplace.chain import fees, offers
 from marketplace.chain.manifest import Manifest
+from marketplace.chain.outcome import (
+    LARGEST_DATA,
+    Receipt,
+    outcome_unknown,
+    receipt_of,
+    too_large,
+)
 from marketplace.chain.reverts import ContractRefusal
-from marketplace.chain.rpc import Node, NodeUnreachable, NonceTaken, read_log
-from marketplace.chain.views import Event
+from marketplace.chain.rpc import Node, NodeUnreachable, NonceTaken
 from marketplace.errors import Refusal
 from marketplace.wire.eip712 import SigningKey
 
@@ -38,37 +46,10 @@ GAS_LIMIT: Final = 16_777_216
 """Of one transaction (EIP-7825)."""
 GAS_MARGIN: Final = 1.25
 """Estimates are of the state before; others' transactions may come between."""
-LARGEST_DATA: Final = 120_000
-"""Bytes of call data; nodes' pools take at most 128 KB a transaction."""
 OUT_OF_GAS: Final = "out_of_gas"
 NONCE_ATTEMPTS: Final = 20
 FIRST_POLL: Final = 0.02  # seconds; doubles up to
 LAST_POLL: Final = 0.5
-
-
-class OutcomeUnknown(Refusal):
-    """A transaction that was handed over and not seen in a block in time. It may still count."""
-
-    CODE = "outcome_unknown"
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """A transaction that took effect."""
-
-    transaction: bytes
-    block: int
-    block_hash: bytes
-    gas_used: int
-    events: tuple[Event, ...]
-    created: str | None = None
-
-    def event(self, name: str) -> Event:
-        """The first event of this name. Raises KeyError."""
-        for event in self.events:
-            if event.name == name:
-                return event
-        raise KeyError(name)
 
 
 class Transactor:
@@ -77,6 +58,7 @@ class Transactor:
     Args:
         timeout: seconds to wait until a transaction is in a block.
         patience: seconds between two looks at a transaction that is stuck.
+        max_fee: the ceiling, wei a gas; None for none.
     """
 
     def __init__(
@@ -87,6 +69,7 @@ class Transactor:
         *,
         timeout: float = 120.0,
         patience: float = offers.PATIENCE,
+        max_fee: int | None = None,
     ) -> None:
         self._account: LocalAccount = (
             key if isinstance(key, LocalAccount) else Account.from_key(key)
@@ -95,22 +78,35 @@ class Transactor:
         self.chain_id = chain_id
         self.timeout = timeout
         self.patience = patience
+        self.max_fee = max_fee
 
     @property
     def address(self) -> str:
         return str(self._account.address)
 
     def transact(
-        self, to: str | None, data: bytes, gas: int | None, manifest: Manifest | None = None
+        self,
+        to: str | None,
+        data: bytes,
+        gas: int | None,
+        manifest: Manifest | None = None,
+        *,
+        urgent: bool = False,
     ) -> Receipt:
-        """Sends, waits, checks. `to` None creates a contract. Raises: see `Sender.send`."""
+        """Sends, waits, checks. `to` None creates a contract. Raises: see `Sender.send`.
+
+        Args:
+            urgent: no ceiling holds it back, nor what is ahead of it.
+        """
         if len(data) > LARGEST_DATA:
-            raise _too_large(len(data))
+            raise too_large(len(data))
         limit = self._estimate(to, data) if gas is None else gas
-        found = self._await(self._submit(to, data, limit))
+        with _hurrying(self._line if urgent else None):
+            ceiling = None if urgent else self.max_fee
+            found = self._await(self._submit(to, data, limit, ceiling))
         if found["status"] != 1:
             raise self._why(to, data, found, limit)
-        return _receipt(found, manifest)
+        return receipt_of(found, manifest)
 
     def _estimate(self, to: str | None, data: bytes) -> int:
         estimate = self.node.estimate_gas(self.address, to, data)
@@ -127,7 +123,12 @@ class Transactor:
     def _line(self) -> offers.Line:
         return offers.lines[self.chain_id, self.address]
 
-    def _submit(self, to: str | None, data: bytes, gas: int) -> offers.Offer:
+    @property
+    def _ceiling(self) -> int | None:
+        """Of what waits already, at the present moment."""
+        return None if self._line.urgent else self.max_fee
+
+    def _submit(self, to: str | None, data: bytes, gas: int, ceiling: int | None) -> offers.Offer:
         """Takes the next number; where another process was faster, the one after that."""
         fields: dict[str, Any] = {"chainId": self.chain_id, "value": 0, "data": data, "gas": gas}
         if to is not None:
@@ -137,10 +138,10 @@ class Transactor:
             waiting = self._take_up(line, to, data)
             if waiting is not None:
                 return waiting
-            fees = self.node.fees()
+            offered = fees.first(self.node, ceiling)
             for attempt in range(NONCE_ATTEMPTS):
                 offer = offers.Offer(
-                    {**fields, "nonce": self.node.transaction_count(self.address)}, fees
+                    {**fields, "nonce": self.node.transaction_count(self.address)}, offered
                 )
                 try:
                     self._hand_over(line, offer)
@@ -177,7 +178,7 @@ class Transactor:
             if not isinstance(fault, NodeUnreachable):
                 raise
             if self._found(offer) is None:
-                raise _outcome_unknown(offer) from fault
+                raise outcome_unknown(offer) from fault
             line.left.remove(offer)
 
     def _send(self, offer: offers.Offer) -> None:
@@ -192,7 +193,7 @@ class Transactor:
         while (found := self._found(offer)) is None:
             if time.monotonic() > deadline:
                 self._line.left.append(offer)
-                raise _outcome_unknown(offer)
+                raise outcome_unknown(offer)
             if time.monotonic() > offer.looked + self.patience:
                 offer.looked = time.monotonic()
                 self._unstick(offer)
@@ -237,16 +238,28 @@ class Transactor:
         """The same call under the same number, for what it costs by now."""
         if len(offer.transactions) > offers.MOST_RAISES:
             return
-        asked = self.node.fees()
         if self._is_waiting(offer):
-            offer.fees = offers.raised(offer.fees, asked)
+            wanted = offers.raised(offer.fees, self.node.fees())
+            dearer = fees.under(wanted, self._ceiling)
+            if not fees.replaces(offer.fees, dearer):
+                self._hold(offer)
+                return
+            offer.fees = dearer
         elif self.node.transaction_count(self.address) == offer.nonce:
-            offer.fees = asked  # it fell out of the pool, and nobody took its number
+            # It fell out of the pool, and nobody took its number.
+            offer.fees = fees.first(self.node, self._ceiling)
         else:
             return
-        offer.passed_since = None
+        offer.passed_since = offer.held_at = None
         log.warning("fee_raised", account=self.address, nonce=offer.nonce, **offer.fees)
         self._send(offer)
+
+    def _hold(self, offer: offers.Offer) -> None:
+        """Leaves it to wait at its fee, and says so once."""
+        if offer.held_at is None:
+            facts = {"account": self.address, "nonce": offer.nonce, "ceiling_wei": self.max_fee}
+            log.warning("fee_ceiling_holds", **facts, **offer.fees)
+        offer.held_at = self.max_fee
 
     def _why(
         self, to: str | None, data: bytes, found: Mapping[str, Any], limit: int
@@ -270,43 +283,23 @@ class Transactor:
 
 
 @contextmanager
+def _hurrying(line: offers.Line | None) -> Iterator[None]:
+    """While inside, nothing of a line is held at a ceiling."""
+    if line is None:
+        yield
+        return
+    call = object()
+    line.urgent.add(call)
+    try:
+        yield
+    finally:
+        line.urgent.discard(call)
+
+
+@contextmanager
 def _tolerated(event: str, account: str) -> Iterator[None]:
     """What refuses here is tried again at the next look; the waiting goes on."""
     try:
         yield
     except Refusal as refusal:
         log.warning(event, account=account, code=refusal.code)
-
-
-def _receipt(found: Mapping[str, Any], manifest: Manifest | None) -> Receipt:
-    contracts = {} if manifest is None else manifest.contracts
-    names = {str(each.address): name for name, each in contracts.items()}
-    logs = [read_log(log) for log in found["logs"]]
-    events = [decode_log(names[log.address], log) for log in logs if log.address in names]
-    created = found.get("contractAddress")
-    return Receipt(
-        transaction=bytes(found["transactionHash"]),
-        block=int(found["blockNumber"]),
-        block_hash=bytes(found["blockHash"]),
-        gas_used=int(found["gasUsed"]),
-        events=tuple(event for event in events if event is not None),
-        created=None if created is None else str(created),
-    )
-
-
-def _outcome_unknown(offer: offers.Offer) -> OutcomeUnknown:
-    latest = "0x" + offer.transactions[-1].hex()
-    return OutcomeUnknown(
-        message=f"The transaction {latest} is in no block yet; it may get there.",
-        remedy="Look at the chain's state before sending it again; `usufruct resume` does.",
-        facts={"transaction": latest, "nonce": offer.nonce},
-    )
-
-
-def _too_large(size: int) -> Refusal:
-    return Refusal(
-        code="transaction_too_large",
-        message=f"The call has {size} bytes; a transaction may carry {LARGEST_DATA}.",
-        remedy="Split it; a sealed result must be smaller.",
-        facts={"bytes": size, "limit": LARGEST_DATA},
-    )

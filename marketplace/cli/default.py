@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from marketplace.chain.adapter import Chain, Manifest
+from marketplace.cli.progress import bar
 from marketplace.cli.say import FILE, HEX32, refusals_as_words, say
 from marketplace.client.defaults import default as end_unanswered
 from marketplace.wire import keyfiles
@@ -38,7 +39,9 @@ def default(
     chain = Chain(node, Manifest.load(manifest))
     chain.require_healthy()
     researcher = chain.request(opened).researcher
-    ended = end_unanswered(chain, keyfiles.read(key_file), opened, custodians)
+    key = keyfiles.read(key_file)
+    with bar("asking the custodians", None):
+        ended = end_unanswered(chain, key, opened, custodians)
     say(
         {
             "request": to_hex(opened),

@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from marketplace import logs
+from marketplace.wire import logs
 
 VERSION: Final = "0.1.0"
 """As in pyproject.toml (a test compares): a checkout that was never installed has no package to ask."""
@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "open-epoch": "marketplace.cli.admin:open_epoch",
     "post-bond": "marketplace.cli.admin:post_bond",
     "mint": "marketplace.cli.admin:mint",
+    "hand-over-roles": "marketplace.cli.roles:hand_over_roles",
     "publish-dataset": "marketplace.cli.admin:publish_dataset",
     "hand-over-dictionary": "marketplace.cli.admin:hand_over_dictionary",
     "publish-class": "marketplace.cli.admin:publish_class",

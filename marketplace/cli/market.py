@@ -6,26 +6,42 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 
 from marketplace.chain.adapter import MarketPolicy
-from marketplace.chain.deploy import DeploySettings
+from marketplace.chain.deploy import WINDOWS, DeploySettings
 from marketplace.chain.deploy import deploy as deploy_contracts
+from marketplace.cli.progress import bar, tracked
 from marketplace.cli.running import tell_where, watched
 from marketplace.cli.say import FILE, FOLDER, refusals_as_words, say
 from marketplace.config import load_config
 from marketplace.demo import StoryFailed, run_story
+from marketplace.errors import Refusal
 from marketplace.local import Local, Ports, await_health
 from marketplace.operator import build_operator
 from marketplace.serve import run_operator
-from marketplace.wire import keyfiles
+from marketplace.wire import keyfiles, logs
 
 VAR = Path("var")
-LONGEST_WINDOW = 30 * 86_400
-"""Seconds: ResearchMarket.LONGEST_WAIT. No request could be opened under a longer notice, and a longer turn
-or gate window would lock its money for as long."""
+
+
+class Window(click.IntRange):
+    """Seconds that a deployment fixes for ever, as `deploy` bounds them."""
+
+    name = "seconds"
+
+    def __init__(self, window: str) -> None:
+        self._why = WINDOWS[window].why
+        super().__init__(WINDOWS[window].least, WINDOWS[window].most)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return int(super().convert(value, param, ctx))
+        except click.BadParameter as wrong:
+            self.fail(f"{wrong.message} {self._why}", param, ctx)
 
 
 @click.command()
@@ -40,9 +56,11 @@ def up(data: Path, port: int) -> None:
     local.ports.require_free()
     _stop_on_signals()
     try:
-        local.start()
+        with bar("starting", None):
+            local.start()
         with watched(local):
-            await_health([local.url])
+            with bar("until it is ready", None):
+                await_health([local.url])
             say({"ready": True, "url": local.url, "node": local.node_url, "data": str(data)})
             threading.Event().wait()
     except (KeyboardInterrupt, SystemExit):
@@ -95,7 +113,10 @@ def _stop_on_signals() -> None:
 @refusals_as_words
 def serve(config: Path) -> None:
     """Run the operator's server."""
-    run_operator(config)
+    try:
+        run_operator(config)
+    except Refusal as refusal:
+        raise logs.NotStarted(refusal) from None
 
 
 @click.command()
@@ -105,7 +126,7 @@ def resume(config: Path) -> None:
     """Finish whatever a crash left, from the stage log and the chain."""
     operator = build_operator(load_config(config))
     try:
-        done = operator.pipeline.resume()
+        done = operator.pipeline.resume(lambda unfinished: tracked("requests", unfinished))
     finally:
         operator.database.engine.dispose()
     say({request: str(stage) for request, stage in done.items()})
@@ -126,22 +147,36 @@ def resume(config: Path) -> None:
     "--notice-window",
     default=86_400,
     show_default=True,
-    type=click.IntRange(0, LONGEST_WINDOW - 1),
+    type=Window("notice_window"),
     help="Seconds between payment and freeze, for patients to rest their consent.",
 )
 @click.option(
     "--turn-window",
     default=MarketPolicy.turn_window,
     show_default=True,
-    type=click.IntRange(1, LONGEST_WINDOW),
+    type=Window("turn_window"),
     help="Least seconds between the seal's deadline and the settlement's.",
 )
 @click.option(
     "--gate-window",
     default=MarketPolicy.gate_window,
     show_default=True,
-    type=click.IntRange(1, LONGEST_WINDOW),
+    type=Window("gate_window"),
     help="Seconds after which a drawn gate that stays silent is replaced.",
+)
+@click.option(
+    "--freeze-window",
+    default=MarketPolicy.freeze_window,
+    show_default=True,
+    type=Window("freeze_window"),
+    help="Most seconds between freeze and seal; no new grant goes live meanwhile.",
+)
+@click.option(
+    "--certificate-window",
+    default=MarketPolicy.certificate_window,
+    show_default=True,
+    type=Window("certificate_window"),
+    help="Seconds after the settlement's deadline in which a default can still be certified.",
 )
 @click.option(
     "--minimum-cohort",
@@ -165,6 +200,8 @@ def deploy(
     notice_window: int,
     turn_window: int,
     gate_window: int,
+    freeze_window: int,
+    certificate_window: int,
     minimum_cohort: int,
 ) -> None:
     """Deploy the contracts to any node and write the manifest that every process checks."""
@@ -172,6 +209,8 @@ def deploy(
         notice_window=notice_window,
         turn_window=turn_window,
         gate_window=gate_window,
+        freeze_window=freeze_window,
+        certificate_window=certificate_window,
         minimum_cohort=minimum_cohort,
     )
     settings = DeploySettings(
@@ -184,6 +223,8 @@ def deploy(
         admins=admins,
         minters=minters,
     )
-    deployed = deploy_contracts(node, keyfiles.read(key_file), settings)
+    key = keyfiles.read(key_file)
+    with bar("deploying", settings.transactions) as advance:
+        deployed = deploy_contracts(node, key, settings, advance)
     deployed.save(manifest)
     say(deployed.to_json())

@@ -12,6 +12,7 @@ import click
 
 from marketplace.chain.adapter import Chain, Manifest
 from marketplace.chain.sender import Sender
+from marketplace.cli.progress import bar
 from marketplace.cli.result import RECEIPT, WAIT, require_settled, show_answer, tell
 from marketplace.cli.say import FILE, HEX32, refusals_as_words, say
 from marketplace.cli.way import GAS, Way, travels
@@ -137,7 +138,9 @@ def withdraw_credit(way: Way, key_file: Path, to: str) -> None:
 @refusals_as_words
 def verify_receipt(receipt: Path, node: str, manifest: Path) -> None:
     """Verify a receipt against the chain alone; the operator need not run."""
-    verified = verify(receipt.read_bytes(), Chain(node, Manifest.load(manifest)))
+    content, chain = receipt.read_bytes(), Chain(node, Manifest.load(manifest))
+    with bar("verifying", None):
+        verified = verify(content, chain)
     say({"verified": True, "steps": list(verified.steps)})
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,12 +9,11 @@ import httpx
 
 from marketplace.errors import Refusal
 from marketplace.wire.auth import Voice
-from marketplace.wire.canonical import canonical, parse
+from marketplace.wire.canonical import canonical
+from marketplace.wire.http_client import MOST_ANSWER, PeerUnreachable, exchange
 
 TIMEOUT_SECONDS = 300.0
-"""An upload of hundreds of records waits for chain and custodians."""
-MOST_ANSWER = 64 * 1024 * 1024
-"""Bytes; a receipt of a full shard carries 80 KB of bitmaps, a list of datasets their dictionaries."""
+"""From connecting to the answer's last byte: an upload of many records waits for chain and custodians."""
 
 
 class OperatorUnreachable(Refusal):
@@ -25,15 +23,27 @@ class OperatorUnreachable(Refusal):
 
 
 class Api:
-    """One operator's API."""
+    """One operator's API. Safe for threads.
 
-    def __init__(self, url: str) -> None:
+    Args:
+        timeout: seconds, of every call, from connecting to the answer's last byte.
+        most: bytes of an answer's body. The default holds a receipt of a full shard (80 KB of bitmaps)
+            and a list of datasets with their dictionaries with room to spare.
+        transport: in the place of the network.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float = TIMEOUT_SECONDS,
+        most: int = MOST_ANSWER,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
         self.url = url.rstrip("/")
-        try:
-            self._http = httpx.Client(base_url=self.url, timeout=TIMEOUT_SECONDS)
-        except httpx.InvalidURL:
-            raise self._unreachable() from None
-        weakref.finalize(self, self._http.close)  # a command that ends leaves no socket open
+        self.timeout = timeout
+        self.most = most
+        self.transport = transport
 
     def get(self, path: str) -> dict[str, Any]:
         """The JSON answer. Raises Refusal with the operator's code, OperatorUnreachable."""
@@ -49,35 +59,23 @@ class Api:
         return self._send("POST", path, content, voice.header("POST", path, content))
 
     def _send(
-        self, method: str, path: str, content: bytes, headers: Mapping[str, str]
+        self, method: str, path: str, content: bytes, signed: Mapping[str, str]
     ) -> dict[str, Any]:
         try:
-            response = self._http.request(
+            return exchange(
                 method,
-                path,
-                content=content,
-                headers={"Content-Type": "application/json", **headers},
+                self.url + path,
+                content,
+                signed,
+                timeout=self.timeout,
+                most=self.most,
+                transport=self.transport,
             )
-            document = parse(response.content, limit=MOST_ANSWER)
-        except (httpx.HTTPError, httpx.InvalidURL, Refusal):
-            raise self._unreachable() from None
-        if not isinstance(document, dict):
-            raise self._unreachable()
-        if response.status_code != httpx.codes.OK:
-            raise _refusal(document)
-        return dict(document)
+        except PeerUnreachable as fault:
+            raise self._unreachable(fault) from None
 
-    def _unreachable(self) -> OperatorUnreachable:
+    def _unreachable(self, fault: PeerUnreachable) -> OperatorUnreachable:
         return OperatorUnreachable(
-            message=f"The operator at {self.url} did not answer.",
+            message=f"The operator at {self.url} did not answer. {fault.message}",
             remedy="Try again later. To revoke now, use a custodian's relay or the chain.",
         )
-
-
-def _refusal(problem: Mapping[str, Any]) -> Refusal:
-    return Refusal(
-        code=str(problem.get("code", "unknown")),
-        message=str(problem.get("detail", "The operator refused.")),
-        remedy=str(problem.get("remedy", "Ask the operator.")),
-        field=problem.get("field"),
-    )

@@ -88,15 +88,15 @@ def read_header(document: object) -> RecordHeader:
     Raises:
         RecordUnreadable: naming the field that is wrong, or a commitment that does not match.
     """
-    require_keys(document, KEYS, at="record")
+    fields = require_keys(document, KEYS, at="record")
     try:
-        header = _read(dict(document))  # type: ignore[call-overload]  # require_keys saw a dict
+        header = _read(fields)
         feldman.require_points(header.key_commitments)
     except RecordUnreadable:
         raise
     except Refusal as refusal:
         raise _unreadable(refusal.field or "record", refusal.message) from None
-    if document["commitment"] != to_hex(header.commitment):  # type: ignore[index]
+    if fields["commitment"] != to_hex(header.commitment):
         raise _unreadable("commitment", "The commitment does not match the record's parts.")
     return header
 

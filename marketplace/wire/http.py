@@ -9,13 +9,13 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import logging
 import signal
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import flask
+import structlog
 from waitress.task import ErrorTask  # type: ignore[import-untyped]  # waitress has no types
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
@@ -23,7 +23,7 @@ from marketplace.errors import BadParameter, MalformedJson, Refusal
 from marketplace.vocabulary import bytes32
 from marketplace.wire import lifeline
 from marketplace.wire.canonical import canonical, parse
-from marketplace.wire.listening import Channel, listen
+from marketplace.wire.listening import Channel, Server, listen
 
 SMALL_BODY: Final = 256 * 1024
 """Bytes, for routes that take one signed message or one record header."""
@@ -42,6 +42,7 @@ STATUS: Final[Mapping[str, int]] = {
     "storage_unavailable": 503,
     "node_unreachable": 503,
     "node_fault": 503,
+    "fee_above_ceiling": 503,
     "stale_head": 503,
     "not_yet_final": 503,
     "reorganised": 503,
@@ -62,7 +63,7 @@ UNROUTED: Final[Mapping[int, tuple[str, str]]] = {
 }
 """Code and sentence of what is refused before any route is reached, by HTTP status."""
 
-logger = logging.getLogger(__name__)
+log = structlog.get_logger()
 
 
 def create_app(
@@ -168,8 +169,8 @@ def _empty() -> Refusal:
 
 
 def _fault(error: Exception) -> flask.Response:
-    # Only the kind: the text of an unknown exception may quote what was being handled.
-    logger.error("internal fault: %s", type(error).__name__)
+    # Kinds and places only (see `logs`): its text may quote what was being handled.
+    log.error("internal_fault", exc_info=error)
     document = {
         "type": "about:blank",
         "title": "Internal fault",
@@ -212,14 +213,15 @@ def read_body(
 
 def require_keys(
     document: object, keys: set[str], optional: frozenset[str] = frozenset(), at: str = "body"
-) -> None:
-    """Raises BadParameter, naming the key that is missing or unknown."""
+) -> dict[str, Any]:
+    """The same object, known to have these keys. Raises BadParameter, naming what is missing or unknown."""
     if not isinstance(document, dict):
         raise _bad(at, "must be an object")
     for key in sorted(keys - set(document)):
         raise _bad(f"{at}.{key}", "is missing")
     for key in sorted(set(document) - keys - optional):
         raise _bad(f"{at}.{key[:40]}", "is unknown")
+    return document
 
 
 def hash_field(value: object, field: str) -> bytes:
@@ -285,21 +287,46 @@ class _Channel(Channel):
     error_task_class = _RefusalTask
 
 
-def serve(app: flask.Flask, host: str, port: int) -> None:
-    """Serves until SIGTERM; prints one JSON line {"ready": true, "url": ..} once listening.
+def bind(app: flask.Flask, host: str, port: int) -> Server:
+    """A server of this application that listens; its `run` serves.
 
     A body that claims more than the application's MAX_CONTENT_LENGTH is refused unread.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    server = listen(app, host, port, threads=THREADS, most_body=app.config["MAX_CONTENT_LENGTH"])
+    server.channel_class = _Channel
+    return server
+
+
+def serve(app: flask.Flask, host: str, port: int) -> None:
+    """Serves until SIGTERM; prints one JSON line {"ready": true, "url": ..} once listening. See `bind`.
+
+    Raises:
+        Refusal: `cannot_listen`, the port is taken.
     """
     signal.signal(signal.SIGTERM, _stop)
     lifeline.hold()
-    most_body = app.config["MAX_CONTENT_LENGTH"]
-    server = listen(app, host, port, threads=THREADS, most_body=most_body)
-    server.channel_class = _Channel
+    try:
+        server = bind(app, host, port)
+    except OSError as fault:
+        raise _cannot_listen(host, port, fault) from None
     url = f"http://{host}:{server.effective_port}"
     sys.stdout.write(json.dumps({"ready": True, "url": url}) + "\n")
     sys.stdout.flush()
+    log.info("serving", url=url)
     server.run()  # returns on SystemExit, which the signal raises
     server.close()
+
+
+def _cannot_listen(host: str, port: int, fault: OSError) -> Refusal:
+    return Refusal(
+        code="cannot_listen",
+        message=f"Port {port} on {host} cannot be had: {fault.strerror or type(fault).__name__}.",
+        remedy="Stop what listens there, or name another port.",
+        field="port",
+    )
 
 
 def _stop(_signal: int, _frame: object) -> None:

@@ -1,9 +1,11 @@
-"""Speaking to a custodian or gate: total time limits, bounded answers, problems back into refusals."""
+"""Speaking to an operator, custodian or gate: total time limits, bounded answers, problems into refusals."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import socket
+import ssl
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -47,22 +49,36 @@ def post(
     """
     content = canonical(dict(document))
     signed = voice.header("POST", path, content) if voice is not None else {}
-    return _exchange("POST", url.rstrip("/") + path, content, timeout, most, signed)
+    return exchange("POST", url.rstrip("/") + path, content, signed, timeout=timeout, most=most)
 
 
 def get(url: str, path: str, *, timeout: float, most: int = MOST_ANSWER) -> dict[str, Any]:
     """As `post`, of what is only read."""
-    return _exchange("GET", url.rstrip("/") + path, b"", timeout, most, {})
+    return exchange("GET", url.rstrip("/") + path, b"", {}, timeout=timeout, most=most)
 
 
-def _exchange(
-    method: str, url: str, content: bytes, timeout: float, most: int, signed: Mapping[str, str]
+def exchange(
+    method: str,
+    url: str,
+    content: bytes,
+    signed: Mapping[str, str],
+    *,
+    timeout: float,
+    most: int,
+    transport: httpx.BaseTransport | None = None,
 ) -> dict[str, Any]:
+    """One question and its answer, by a connection of its own. As `post`; `signed` are headers to add.
+
+    Args:
+        transport: in the place of the network; its own time is not limited.
+    """
     headers = {"content-type": "application/json", "accept-encoding": "identity", **signed}
     try:
         with (
             _Deadline(timeout) as deadline,
-            httpx.Client(timeout=timeout, follow_redirects=False) as client,
+            httpx.Client(
+                timeout=timeout, follow_redirects=False, verify=_trust(), transport=transport
+            ) as client,
             client.stream(
                 method,
                 url,
@@ -76,6 +92,12 @@ def _exchange(
             return _read(response.status_code, body, most)
     except (httpx.HTTPError, httpx.InvalidURL) as fault:
         raise _unreachable(type(fault).__name__) from None
+
+
+@functools.cache
+def _trust() -> ssl.SSLContext:
+    """Certificates that TLS servers are held against; reading them takes longer than most exchanges."""
+    return httpx.create_ssl_context()
 
 
 class _Deadline:
@@ -153,8 +175,8 @@ def _declined(document: Mapping[str, Any]) -> Refusal:
     """The peer's refusal, every text bounded: it is another party's word."""
     return Refusal(
         code=_text(document, "code", 60),
-        message=_text(document, "detail", 400),
-        remedy=_text(document, "remedy", 400),
+        message=_text(document, "detail", 800),
+        remedy=_text(document, "remedy", 800),
         field=_text(document, "field", 80) if "field" in document else None,
     )
 

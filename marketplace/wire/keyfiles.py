@@ -18,6 +18,7 @@ from marketplace.wire import feldman
 from marketplace.wire.private import OWNER_ONLY, make_folder
 
 KEY_BYTES = 32
+MAKE = "Make it with `usufruct key`; a custodian or gate makes its own with `init`."
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def read(path: Path) -> bytes:
         mode = path.stat().st_mode
         raw = bytes.fromhex(path.read_text(encoding="ascii").strip().removeprefix("0x"))
     except FileNotFoundError:
-        raise _bad(path, "is missing", "Make the keys with the `init` command.") from None
+        raise _bad(path, "is missing", MAKE) from None
     except (OSError, ValueError):
         raise _bad(path, "cannot be read as a key", "Restore it from your backup.") from None
     if stat.S_IMODE(mode) & 0o077:

@@ -24,7 +24,7 @@ from marketplace.cli.main import main
 from marketplace.client import Marketplace
 from marketplace.client import steward as stewarding
 from marketplace.demo import class_terms, purpose, researcher_credential
-from marketplace.local import EUR, Local, await_health
+from marketplace.local import CUSTODIANS, EUR, Local, await_health
 from marketplace.sealing.row import to_row
 from marketplace.wire import dictionary as wire
 from marketplace.wire import keyfiles
@@ -178,7 +178,6 @@ def canary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Canary]:
         _live_through(made)
         yield made
     finally:
-        market.api._http.close()
         local.stop()
 
 
@@ -263,6 +262,10 @@ def test_no_file_log_or_database_row_of_any_process_holds_a_record_value(canary:
     folder = canary.local.folder
     for name in ("operator/operator.sqlite", "custodian-0", "gate-0", "logs", "operator/records"):
         assert (folder / name).exists(), name
+    kinds = ["custodian", "gate"]
+    names = ["chain", "operator", *(f"{kind}-{i}" for kind in kinds for i in range(CUSTODIANS))]
+    for name in names:  # every process wrote a log, which is searched below
+        assert '"serving"' in canary.local.log_path(name).read_text(), name
     assert search(folder, canaries(canary.dictionary)) == []
 
 
@@ -282,7 +285,6 @@ def test_what_a_patient_writes_for_upload_holds_ciphertext_only(canary: Canary) 
 def test_no_event_of_the_chain_holds_a_record_value(canary: Canary) -> None:
     market = Marketplace(canary.local.url, canary.local.node_url)
     events = list(market.chain.events(0))
-    market.api._http.close()
     assert len(events) > 3 * ORDINARY
     told = repr([event.args for event in events]).encode()
     scaled = VALUE.replace(".", "").encode()

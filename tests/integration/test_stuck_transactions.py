@@ -7,12 +7,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from marketplace.chain import offers
+from marketplace.chain.fees import FeeAboveCeiling
 from marketplace.chain.offers import raised
+from marketplace.chain.outcome import OutcomeUnknown, Receipt, outcome_unknown
 from marketplace.chain.rpc import NodeUnreachable
-from marketplace.chain.sender import Sender
-from marketplace.chain.transactor import OutcomeUnknown, Receipt
+from marketplace.chain.sender import NEVER_HELD_BACK, Sender
+from marketplace.wire.messages import KINDS
+from marketplace.wire.structs import Revocation, sign
 from tests.support.chain_world import World, account, world_on
 from tests.support.nodes import LyingProxy, anvil_node
 
@@ -69,9 +73,15 @@ def mine_at(world: World, wei: int) -> None:
     world.chain.node.mine()
 
 
-def sender(world: World, timeout: float = DEADLINE, url: str | None = None) -> Sender:
+def sender(
+    world: World,
+    timeout: float = DEADLINE,
+    url: str | None = None,
+    max_fee: int | None = None,
+) -> Sender:
     chain = world.chain if url is None else type(world.chain)(url, world.manifest)
-    return Sender(chain, world.sender._transactor._account, timeout=timeout, patience=PATIENCE)
+    key = world.sender._transactor._account
+    return Sender(chain, key, timeout=timeout, patience=PATIENCE, max_fee=max_fee)
 
 
 def mint(each: Sender, to: str, amount: int = 1) -> Receipt:
@@ -292,3 +302,134 @@ def test_a_raised_fee_is_more_than_a_tenth_higher_and_at_least_what_is_asked_now
     assert raised({"gasPrice": 8}, {"maxFeePerGas": 512, "maxPriorityFeePerGas": 9}) == {
         "gasPrice": 9
     }
+
+
+# --- a ceiling
+
+CEILING = 10 * 10**9
+"""Wei: between CHEAP and DEAR."""
+
+
+def fee_of(found: dict[str, Any]) -> int:
+    return int(found["maxFeePerGas"], 16)
+
+
+def test_nothing_is_sent_while_the_chain_asks_for_more_than_the_ceiling(
+    world: World, pool: ThreadPoolExecutor
+) -> None:
+    mine_at(world, DEAR)
+    to, number = account("too dear").address, next_number(world)
+    held = sender(world, max_fee=CEILING)
+    with pytest.raises(FeeAboveCeiling) as refused:
+        mint(held, to)
+    assert refused.value.code == "fee_above_ceiling"
+    assert "at most 10" in refused.value.message
+    assert "max_fee_gwei" in refused.value.remedy
+    assert waiting(world) == {}
+    mine_at(world, CHEAP)
+    until(lambda: base_now(world) < CEILING, world.chain.node.mine)
+    sent = pool.submit(mint, held, to)
+    in_the_pool(world, 1)
+    mine_at(world, CHEAP)
+    sent.result(DEADLINE)
+    assert next_number(world) == number + 1
+
+
+def base_now(world: World) -> int:
+    return world.chain.node.header("latest").base_fee or 0
+
+
+def test_a_new_transaction_offers_no_more_than_the_ceiling(
+    world: World, pool: ThreadPoolExecutor
+) -> None:
+    low = base_now(world) * 11 // 10  # less than a new transaction would offer, enough for a block
+    sent = pool.submit(mint, sender(world, max_fee=low), account("at the ceiling").address)
+    in_the_pool(world, 1)
+    ((_, found),) = waiting(world).items()
+    assert fee_of(found) == low
+    assert int(found["maxPriorityFeePerGas"], 16) <= low
+    world.chain.node.mine()
+    sent.result(DEADLINE)
+
+
+def test_a_stuck_transaction_is_raised_to_the_ceiling_and_then_waits_and_says_why(
+    world: World, pool: ThreadPoolExecutor
+) -> None:
+    number, ceiling = next_number(world), 6 * base_now(world)  # a first offer is less than 5 times
+    offered: set[int] = set()
+    with capture_logs() as logs:
+        sent = pool.submit(mint, sender(world, max_fee=ceiling), account("held").address)
+        in_the_pool(world, 1)
+
+        def passed_by() -> None:
+            offered.add(fee_of(waiting(world)[number]))
+            pass_by(world)
+
+        until(lambda: "fee_ceiling_holds" in {each["event"] for each in logs}, passed_by)
+        for _ in range(3 * offers.RAISE_BLOCKS):
+            passed_by()
+    assert len(offered) > 1
+    assert ceiling * 10 // 11 < max(offered) <= ceiling, logs
+    told = [each for each in logs if each["event"] == "fee_ceiling_holds"]
+    assert [(each["nonce"], each["ceiling_wei"]) for each in told] == [(number, ceiling)]
+    mine_at(world, CHEAP)
+    sent.result(DEADLINE)
+    assert next_number(world) == number + 1
+
+
+def test_who_gives_up_waiting_for_what_is_held_at_the_ceiling_is_told_so() -> None:
+    offer = offers.Offer({"nonce": 7}, {"maxFeePerGas": CEILING}, [bytes(32)])
+    assert "max_fee_gwei" not in outcome_unknown(offer).message
+    offer.held_at = CEILING
+    assert "the ceiling of 10 gwei a gas (max_fee_gwei)" in outcome_unknown(offer).message
+
+
+def revoke(world: World, each: Sender, name: str) -> Receipt:
+    patient = account(name)
+    revocation = Revocation(patient.address, world.dataset, 1)
+    signature = sign(revocation, world.chain.domain("ConsentRegistry"), patient)
+    arguments = (revocation, patient.address, signature)
+    return each.send("ConsentRegistry", "revokeBySig", *arguments, gas=GAS)
+
+
+def test_a_revocation_goes_at_any_fee_alone_and_in_a_batch(
+    world: World, pool: ThreadPoolExecutor
+) -> None:
+    mine_at(world, DEAR)
+    held = sender(world, max_fee=CEILING)
+    sent = pool.submit(revoke, world, held, "revokes at any fee")
+    in_the_pool(world, 1)
+    with pytest.raises(FeeAboveCeiling):  # nothing new slips through beside it
+        mint(held, account("beside a revocation").address)
+    assert outbid(world, sent).events
+    patient = account("revokes in a batch")
+    revocation = Revocation(patient.address, world.dataset, 1)
+    signature = sign(revocation, world.chain.domain("ConsentRegistry"), patient)
+    calls = [("revokeBySig", (revocation, patient.address, signature))]
+    batch = pool.submit(held.batch, "ConsentRegistry", calls)
+    until(batch.done, lambda: mine_at(world, DEAR))
+    assert batch.result().refused == {}
+
+
+def test_a_revocation_pushes_what_is_held_before_it_in_the_line(
+    world: World, pool: ThreadPoolExecutor
+) -> None:
+    to, number = account("held before a revocation").address, next_number(world)
+    held = sender(world, max_fee=CEILING)
+    first = pool.submit(mint, held, to)
+    in_the_pool(world, 1)
+    until(lambda: fee_of(waiting(world)[number]) >= CEILING * 10 // 11, lambda: pass_by(world))
+    second = pool.submit(revoke, world, held, "revokes behind")
+    in_the_pool(world, 2)
+    until(lambda: fee_of(waiting(world)[number]) > CEILING, lambda: pass_by(world))
+    outbid(world, second)
+    first.result(DEADLINE)
+    assert next_number(world) == number + 2
+    assert world.chain.balance_of(to) == 1
+
+
+def test_whatever_ends_a_consent_or_pays_out_knows_no_ceiling() -> None:
+    kinds = ("revocation", "rest", "erasure", "earnings_withdrawal", "credit_withdrawal")
+    assert {KINDS[kind].function for kind in kinds} <= NEVER_HELD_BACK
+    by_oneself = {KINDS[kind].function.removesuffix("BySig") for kind in kinds}
+    assert {*by_oneself, *(KINDS[kind].function for kind in kinds)} == NEVER_HELD_BACK

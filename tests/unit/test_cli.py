@@ -4,19 +4,24 @@ import json
 import subprocess
 import sys
 import tomllib
+from dataclasses import fields, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
 
 from marketplace.chain.adapter import ConsentState, Manifest, MarketPolicy, RequestStage
 from marketplace.chain.artifacts import CONTRACTS
+from marketplace.chain.deploy import WINDOWS, DeploySettings, deploy
 from marketplace.chain.manifest import Deployed
 from marketplace.cli.main import COMMANDS, main
 from marketplace.cli.status import CONSENT, REQUEST, ClassFacts, consent_words, request_words
 from marketplace.client import account_of
+from marketplace.errors import Refusal
 from marketplace.fhir.demo import demo_bundles
 from marketplace.stages import Stage
 from marketplace.vocabulary import address
@@ -88,18 +93,67 @@ def test_the_version_is_told_without_an_installed_package(monkeypatch: pytest.Mo
     ("option", "wrong"),
     [
         ("--notice-window", ["-1", "2592000"]),
+        ("--freeze-window", ["0", "3601", "86400"]),
         ("--turn-window", ["0", "2592001"]),
         ("--gate-window", ["0", "2592001"]),
+        ("--certificate-window", ["0", "2592001"]),
         ("--minimum-cohort", ["1", "4294967296"]),
     ],
 )
-def test_a_policy_outside_the_contracts_bounds_is_wrong_use(
+def test_a_policy_outside_its_bounds_is_wrong_use(
     tmp_path: Path, key_file: Path, option: str, wrong: list[str]
 ) -> None:
     manifest = tmp_path / "manifest.json"
     common = ("deploy", "--node", NOBODY, "--key-file", key_file, "--manifest", manifest)
     for value in wrong:
         assert option in refused(run(*common, option, value), WRONG_USE)
+
+
+def test_a_window_out_of_bounds_says_the_option_its_bounds_and_why(
+    tmp_path: Path, key_file: Path
+) -> None:
+    common = ("deploy", "--node", NOBODY, "--key-file", key_file, "--manifest", tmp_path / "m.json")
+    output = " ".join(refused(run(*common, "--freeze-window", "7200"), WRONG_USE).split())
+    assert "'--freeze-window': 7200 is not in the range 1<=x<=3600." in output
+    assert "No grant goes live while its shard is frozen" in output
+
+
+WINDOW = st.sampled_from(sorted(WINDOWS))
+
+
+@given(WINDOW, st.integers(0, 2**40 - 1))
+def test_a_deployment_takes_a_window_within_its_bounds_and_refuses_any_other_by_its_option(
+    window: str, seconds: int
+) -> None:
+    """Before anything is sent: the contracts would take most of them, for ever."""
+    of_policy = window in {each.name for each in fields(MarketPolicy)}
+    changed = {window: seconds}
+    settings = (
+        DeploySettings(policy=replace(MarketPolicy(), **changed))
+        if of_policy
+        else replace(DeploySettings(), **changed)
+    )
+    bounds = WINDOWS[window]
+    if bounds.least <= seconds <= bounds.most:
+        settings.require_bounded()
+        return
+    with pytest.raises(Refusal) as caught:
+        settings.require_bounded()
+    assert (caught.value.code, caught.value.field) == ("window_out_of_bounds", window)
+    assert (
+        f"--{window.replace('_', '-')} from {bounds.least} to {bounds.most}" in caught.value.remedy
+    )
+
+
+def test_every_window_of_the_policy_is_bounded() -> None:
+    windows = {each.name for each in fields(MarketPolicy) if each.name.endswith("_window")}
+    assert windows < set(WINDOWS)
+
+
+def test_a_deployment_with_a_window_out_of_bounds_asks_no_node(key_file: Path) -> None:
+    settings = DeploySettings(policy=MarketPolicy(freeze_window=86_400))
+    with pytest.raises(Refusal, match="minutes, not hours"):
+        deploy(NOBODY, keyfiles.read(key_file), settings)
 
 
 MESSAGES = ["revoke", "rest", "wake", "dismiss-guardian", "erase"]
@@ -368,20 +422,26 @@ def test_a_receipt_without_file_or_manifest_is_refused(tmp_path: Path) -> None:
     assert "[bad_manifest]" in refused(run("verify-receipt", receipt, *common))
 
 
-@pytest.mark.parametrize("name", ["serve", "resume"])
-def test_an_operator_without_a_good_configuration_does_not_start(tmp_path: Path, name: str) -> None:
+def test_nothing_is_resumed_without_a_good_configuration(tmp_path: Path) -> None:
     path = tmp_path / "operator.json"
-    assert "[bad_configuration]" in refused(run(name, "--config", path))
+    assert "[bad_configuration]" in refused(run("resume", "--config", path))
     path.write_text('{"surprise": 1}')
-    assert "[bad_configuration]" in refused(run(name, "--config", path))
+    assert "[bad_configuration]" in refused(run("resume", "--config", path))
 
 
-@pytest.mark.parametrize("name", ["custodian", "gate"])
-def test_a_host_without_a_good_configuration_does_not_start(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["serve", "custodian", "gate"])
+def test_a_server_without_a_good_configuration_does_not_start_and_logs_why(
+    tmp_path: Path, name: str
+) -> None:
     path = tmp_path / "host.json"
-    refused(run(name, "--config", path))
-    path.write_text("{")
-    refused(run(name, "--config", path))
+    for content in (None, "{", '{"surprise": 1}'):
+        if content is not None:
+            path.write_text(content)
+        line = json.loads(refused(run(name, "--config", path)))
+        assert (line["event"], line["level"]) == ("not_started", "critical")
+        assert line["code"] == "bad_configuration"
+        assert line["message"]
+        assert line["remedy"]
 
 
 @pytest.mark.parametrize("name", ["custodian", "gate"])

@@ -49,6 +49,24 @@ def test_a_stated_database_and_folder_are_taken(tmp_path: Path) -> None:
     assert (config.database, config.records) == (urls["database_url"], urls["records_url"])
 
 
+@pytest.mark.parametrize(
+    ("gwei", "wei"), [(500, 500 * 10**9), (0.05, 50_000_000), (1e-9, 1)], ids=str
+)
+def test_the_fee_ceiling_is_given_in_gwei(tmp_path: Path, gwei: float, wei: int) -> None:
+    config = load_config(written(tmp_path, json.dumps(GOOD | {"max_fee_gwei": gwei})))
+    assert config.max_fee == wei
+
+
+def test_there_is_a_fee_ceiling_unless_another_is_given(tmp_path: Path) -> None:
+    assert load_config(written(tmp_path, json.dumps(GOOD))).max_fee == 500 * 10**9
+
+
+@pytest.mark.parametrize("gwei", ["0", "-1", "Infinity", "NaN", "null", '"all"', "1e-10"])
+def test_a_fee_ceiling_that_is_none_is_refused_by_name(tmp_path: Path, gwei: str) -> None:
+    text = json.dumps(GOOD | {"max_fee_gwei": "@"}).replace('"@"', gwei)
+    assert refusal(written(tmp_path, text)).field == "max_fee_gwei"
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert "does not exist" in str(refusal(tmp_path / "none.json"))
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import click
+import structlog
 
 from marketplace.chain.node.backend import GENESIS_KEY, PersistentBackend
 from marketplace.chain.node.clock import ShiftableClock
@@ -26,8 +27,11 @@ from marketplace.chain.node.genesis import (
 from marketplace.chain.node.methods import Methods
 from marketplace.chain.node.server import HOST, MOST_BODY_BYTES, RpcServer
 from marketplace.chain.node.storage import ChainStore
-from marketplace.wire import lifeline
+from marketplace.errors import Refusal
+from marketplace.wire import lifeline, logs
 from marketplace.wire.listening import listen
+
+log = structlog.get_logger("marketplace.chain.node")  # not __main__, whose level is a library's
 
 HIGHEST_CHAIN_ID = 2**53 - 1  # what a JSON reader in JavaScript keeps exact
 THREADS = 8  # they wait for one lock; more would only hold more bodies in memory
@@ -95,7 +99,7 @@ def main(
     """
     signal.signal(signal.SIGTERM, _stop)
     lifeline.hold()
-    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.configure()
     logging.getLogger("eth.db").setLevel(logging.CRITICAL)  # it dumps whole batches when one fails
     try:
         store = ChainStore(data, max_pages)
@@ -104,7 +108,7 @@ def main(
         others = mnemonic_addresses(mnemonic, accounts) if mnemonic else []
         backend = PersistentBackend(store, _genesis(store, chain_id, faucet, others))
     except (StartRefused, RpcError) as refusal:
-        raise click.ClickException(str(refusal)) from refusal
+        raise _not_started(str(refusal)) from refusal
     if test_clock:
         backend.clock = ShiftableClock(backend.head().timestamp)
     _serve(RpcServer(Methods(backend)), port, {"chain_id": chain_id, "faucet": faucet})
@@ -129,13 +133,19 @@ def _serve(application: RpcServer, port: int, about: dict[str, object]) -> None:
     try:
         server = listen(application, HOST, port, threads=THREADS, most_body=MOST_BODY_BYTES)
     except OSError as taken:
-        raise click.ClickException(f"port {port} on {HOST}: {taken.strerror}") from taken
+        raise _not_started(f"port {port} on {HOST}: {taken.strerror}") from taken
     url = f"http://{HOST}:{server.effective_port}"
     click.echo(json.dumps({"ready": True, "url": url, **about}))
     sys.stdout.flush()
+    log.info("serving", url=url, **about)
     server.run()  # returns on SystemExit, which the signal raises
     with application.lock:  # a write under way ends before the store is closed
         server.close()
+
+
+def _not_started(why: str) -> logs.NotStarted:
+    remedy = "Correct its options, or free what it needs, and start again."
+    return logs.NotStarted(Refusal(code="chain_not_started", message=why, remedy=remedy))
 
 
 def _stop(_signal: int, _frame: object) -> None:

@@ -1,0 +1,62 @@
+"""Commands whose standard error is a terminal, as a person sees them."""
+
+import os
+import pty
+import subprocess
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tests.support.nodes import ROOT
+
+GIVE_UP = 180.0
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command said, and how it ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+def at_a_terminal(command: Sequence[str]) -> Said:
+    """Standard output is a pipe, standard error a terminal."""
+    master, slave = pty.openpty()
+    told: list[bytes] = []
+    reader = threading.Thread(target=_read_all, args=(master, told), daemon=True)
+    reader.start()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    done = subprocess.run(
+        list(command),
+        stdout=subprocess.PIPE,
+        stderr=slave,
+        stdin=subprocess.DEVNULL,
+        env=environment,
+        cwd=ROOT,
+        timeout=GIVE_UP,
+    )
+    os.close(slave)
+    reader.join(GIVE_UP)
+    os.close(master)
+    return Said(done.returncode, done.stdout.decode(), b"".join(told).decode())
+
+
+def in_a_pipe(command: Sequence[str]) -> Said:
+    """Neither is a terminal."""
+    done = subprocess.run(
+        list(command), capture_output=True, stdin=subprocess.DEVNULL, cwd=ROOT, timeout=GIVE_UP
+    )
+    return Said(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def _read_all(master: int, told: list[bytes]) -> None:
+    while True:
+        try:
+            part = os.read(master, 65_536)
+        except OSError:  # the other end was closed: EIO on Linux
+            return
+        if not part:
+            return
+        told.append(part)

@@ -18,7 +18,7 @@ from marketplace.chain.reads import Reads
 from marketplace.chain.rpc import Header
 from marketplace.chain.views import Cohort, Event, Member, RequestView, ShardRef
 from marketplace.errors import Refusal
-from marketplace.vocabulary import CohortRoot, Epoch, PatientAddress, RequestId
+from marketplace.vocabulary import Address, CohortRoot, Epoch, PatientAddress, RequestId
 from marketplace.wire import roots
 from marketplace.wire.solidity import ZERO_ADDRESS
 from marketplace.wire.terms import class_id
@@ -71,6 +71,18 @@ def sealed_cohort(chain: Reads, request: bytes) -> Cohort:
         seal_block=seal.number,
         seal_block_hash=seal.hash,
     )
+
+
+def require_same_seal(view: RequestView, cohort: Cohort) -> None:
+    """A request read after its cohort is of the same seal: whoever acts on both acts on one.
+
+    Raises:
+        Reorganised.
+    """
+    read = (view.root, view.epoch, view.dataset, view.members, view.seal_block)
+    known = (cohort.root, cohort.epoch, cohort.dataset, len(cohort.members), cohort.seal_block)
+    if read != known:
+        raise reorganised(cohort.seal_block)
 
 
 def sealed_shards(chain: Reads, request: bytes) -> tuple[roots.SealedShard, ...]:
@@ -149,7 +161,7 @@ def _members(
                 shard.sealed.class_id, shard.ref.shard, places, shard.block
             )
             members += [
-                Member(shard.ref, place, PatientAddress(patient))  # type: ignore[arg-type]
+                Member(shard.ref, place, PatientAddress(Address(patient)))
                 for place, patient in zip(places, patients, strict=True)
             ]
     everyone = {member.patient for member in members}

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from marketplace.chain.adapter import Chain, Cohort, RequestStage, RequestView, Stored
+from marketplace.chain.cohort import require_same_seal
 from marketplace.chain.views import CommitteeView
 from marketplace.errors import Refusal
 from marketplace.vocabulary import Commitment
@@ -64,13 +65,12 @@ def sealed_request(chain: Chain, request: bytes, rules: Rules) -> SealedRequest:
     cohort = chain.sealed_cohort(request)
     chain.require_final(cohort.seal_block)
     view = chain.request(request)
+    require_same_seal(view, cohort)
     _require_open(view, chain.now())
     _require_gate_key(view, chain.request(request, chain.finalized()))
     _require_independent_gate(view)
     committee = _require_seat(chain, view.epoch, rules)
-    _require_cohort(
-        view, len(cohort.members), max(rules.minimum_cohort, chain.policy().minimum_cohort)
-    )
+    _require_cohort(len(cohort.members), max(rules.minimum_cohort, chain.policy().minimum_cohort))
     _require_known(chain.request_terms(request), rules.analyses)
     stored = chain.commitments_of(cohort.dataset, cohort.patients, cohort.seal_block)
     chain.require_same_block(cohort.seal_block, cohort.seal_block_hash)
@@ -143,8 +143,8 @@ def _require_seat(chain: Chain, epoch: int, rules: Rules) -> CommitteeView:
     return committee
 
 
-def _require_cohort(view: RequestView, members: int, least: int) -> None:
-    if members != view.members or members < least:
+def _require_cohort(members: int, least: int) -> None:
+    if members < least:
         raise _refused(
             "cohort_too_small",
             f"The cohort has {members} members; this custodian turns for at least {least}.",

@@ -60,7 +60,7 @@ class Journal:
 
     @classmethod
     def open(cls, data: Path, max_pages: int | None = None) -> Journal:
-        """Opens or makes it. Raises `Refusal` (storage-full, storage-unavailable)."""
+        """Opens or makes it. Raises `Refusal` (storage_full, storage_unavailable)."""
         return cls(open_journal(data / FILE_NAME, MIGRATIONS, max_pages))
 
     @contextmanager
@@ -143,9 +143,14 @@ class Journal:
                 found |= {row.commitment: row for row in session.scalars(query)}
         return found
 
-    def all_shares(self) -> list[ShareRow]:
+    def holders(self) -> dict[bytes, list[str]]:
+        """By dataset, everybody whose shares are held."""
+        query = select(ShareRow.dataset, ShareRow.holder).distinct().order_by(ShareRow.holder)
+        found: dict[bytes, list[str]] = {}
         with self.reading() as session:
-            return list(session.scalars(select(ShareRow).order_by(ShareRow.commitment)))
+            for dataset, holder in session.execute(query):
+                found.setdefault(dataset, []).append(holder)
+        return found
 
     def is_erased(self, commitment: bytes) -> bool:
         with self.reading() as session:

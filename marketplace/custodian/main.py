@@ -3,36 +3,37 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 import threading
 from pathlib import Path
 
 import click
+import structlog
 
 from marketplace.chain.adapter import Chain, Finality, Manifest
 from marketplace.custodian import keys
 from marketplace.custodian.checks import Rules
 from marketplace.custodian.config import RELEASE_KINDS, CustodianConfig, load_config
+from marketplace.custodian.identity import init
 from marketplace.custodian.journal import Journal
 from marketplace.custodian.rewrap import PAGE, Rewrap, require_successor
 from marketplace.custodian.server import create_app
 from marketplace.custodian.service import Custodian
 from marketplace.errors import Refusal
 from marketplace.vocabulary import Address, address
+from marketplace.wire import logs
 from marketplace.wire.analysis import analysis_hash
 from marketplace.wire.http import hash_field, require_keys, serve, to_hex
 
 FILE = click.Path(path_type=Path, dir_okay=False)
-FOLDER = click.Path(path_type=Path, file_okay=False)
-logger = logging.getLogger(__name__)
+log = structlog.get_logger()
 
 
 def build(config: CustodianConfig) -> Custodian:
     """A custodian from its configuration; the chain need not be there yet.
 
     Raises:
-        Refusal: key-file, manifest_unreadable, journal-damaged, storage-full.
+        Refusal: key_file, manifest_unreadable, journal_damaged, storage_full.
     """
     chain = Chain(
         config.node_url,
@@ -58,16 +59,19 @@ def build(config: CustodianConfig) -> Custodian:
 @click.pass_context
 def main(context: click.Context, path: Path | None) -> None:
     """A custodian: holds one share of every record key; turns it only for what the chain sealed."""
+    logs.configure()
     if context.invoked_subcommand is not None:
         return
     if path is None:
         raise click.UsageError("--config FILE is needed to serve")
-    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         config = load_config(path)
-        custodian = build(config)
+        _serve(build(config), config)
     except Refusal as refusal:
-        raise click.ClickException(str(refusal)) from None
+        raise logs.NotStarted(refusal) from None
+
+
+def _serve(custodian: Custodian, config: CustodianConfig) -> None:
     custodian.watch.run(config.watch_interval)
     if config.anchor:
         threading.Thread(target=_anchor, args=(custodian, config), daemon=True).start()
@@ -81,18 +85,7 @@ def _anchor(custodian: Custodian, config: CustodianConfig) -> None:
         try:
             custodian.anchor()
         except Refusal as refusal:
-            logger.warning("the journal cannot be anchored: %s", refusal.code)
-
-
-@main.command()
-@click.option("--data", required=True, type=FOLDER, help="The custodian's folder.")
-@click.option("--epoch", default=1, show_default=True, type=click.IntRange(1))
-def init(data: Path, epoch: int) -> None:
-    """Makes the keys that are missing, and prints the public identity as JSON."""
-    try:
-        click.echo(json.dumps(keys.create(data, epoch)))
-    except Refusal as refusal:
-        raise click.ClickException(str(refusal)) from None
+            log.warning("journal_not_anchored", code=refusal.code)
 
 
 @main.command("resolve-finality")
@@ -143,7 +136,9 @@ def rewrap_shares(path: Path, epoch: int, identity: Path, url: str, page: int) -
         vault, own = custodian.vault, custodian.keys.signer
         to = require_successor(custodian.chain, vault.place, own.address, epoch, signer, key)
         rewrap = Rewrap(custodian.chain, custodian.journal, vault, own, to)
-        with click.progressbar(length=rewrap.left(), label="shares", file=sys.stderr) as bar:
+        with click.progressbar(
+            length=rewrap.left(), label="shares", file=sys.stderr, hidden=not sys.stderr.isatty()
+        ) as bar:
             for done in rewrap.deliver(url, page):
                 bar.update(done)
         number = rewrap.finish(url)
@@ -162,3 +157,6 @@ def _identity(path: Path) -> tuple[Address, bytes]:
         address(found["signer"], f"{path.name}.signer"),
         hash_field(found["x25519"], f"{path.name}.x25519"),
     )
+
+
+main.add_command(init)

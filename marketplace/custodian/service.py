@@ -319,4 +319,5 @@ class Custodian:
         return True
 
     def _sender(self) -> Sender:
+        # At any fee: what a custodian relays ends consent, and nothing may hold that back.
         return Sender(self.chain, self.keys.relay.secret)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import threading
+import time
+
+import structlog
 
 from marketplace.chain.adapter import Chain, Event, RequestStage
 from marketplace.custodian.journal import NEWEST_VERSION, Journal
 from marketplace.errors import Refusal
 
-logger = logging.getLogger(__name__)
+SWEEP_SECONDS = 3_600.0
+"""Between two looks at every share: one call for 200 of them."""
+
+log = structlog.get_logger()
 
 
 class Watch:
@@ -63,6 +68,32 @@ class Watch:
             return NEWEST_VERSION
         return record.version if record.erased else record.version - 1
 
+    def sweep(self) -> int:
+        """Destroys every share whose record the registry itself has as erased. Returns how many.
+
+        No node proves that it gave all events, and one that kept an erasure to itself would have it
+        passed over for ever. What the registry stores, as of a final block, makes up for that.
+
+        Raises:
+            NodeUnreachable, ...: what was destroyed until then stays destroyed.
+        """
+        final, destroyed = self._chain.finalized(), 0
+        for dataset, holders in self._journal.holders().items():
+            for stored in self._chain.commitments_of(dataset, holders, final):
+                if not stored.usable:
+                    destroyed += self._destroy_erased(dataset, stored.patient, final)
+        if destroyed:
+            self._journal.wipe()
+        return destroyed
+
+    def _destroy_erased(self, dataset: bytes, holder: str, final: int) -> int:
+        """Suspended or pending records stay: only an erasure is for ever."""
+        record = self._chain.record_of(dataset, holder, final)
+        if not record.erased:
+            return 0
+        with self._journal.writing() as session:
+            return self._journal.destroy(session, dataset, holder, record.version)
+
     @staticmethod
     def _key(event: Event) -> tuple[bytes, str]:
         return event.args["dataset"], event.args["patient"]
@@ -80,7 +111,7 @@ class Watch:
         return view.stage is not RequestStage.SEALED or self._chain.now() > view.settle_deadline
 
     def run(self, interval: float) -> threading.Thread:
-        """Catches up at once and every `interval` seconds, in a thread, until `stop`.
+        """Catches up at once and every `interval` seconds, in a thread, until `stop`; sweeps every hour.
 
         At once, and whatever else is wrong: a restored backup holds shares erased since.
         """
@@ -92,12 +123,16 @@ class Watch:
         self._stop.set()
 
     def _loop(self, interval: float) -> None:
+        swept = float("-inf")
         while True:
             try:
                 self.catch_up()
                 self.drop_ended()
+                if time.monotonic() - swept >= SWEEP_SECONDS:
+                    self.sweep()
+                    swept = time.monotonic()
             except Refusal as refusal:
-                logger.warning("the chain cannot be followed: %s", refusal.code)
+                log.warning("chain_not_followed", code=refusal.code)
             if self._stop.wait(interval):
                 return
 

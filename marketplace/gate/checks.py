@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from marketplace.chain.adapter import Chain, Cohort, RequestStage, RequestView, Stored
+from marketplace.chain.cohort import require_same_seal
 from marketplace.chain.views import CommitteeView
 from marketplace.errors import Refusal
 from marketplace.vocabulary import Address, Commitment
@@ -39,12 +40,13 @@ def drawn_request(chain: Chain, request: bytes, gate: str) -> tuple[RequestView,
 
     Raises:
         NotSealed, NotYetFinal, GateRefused (not_drawn, gate_is_the_operators, request_ended,
-        wrong_lane), and whatever says that the node cannot be relied on.
+        wrong_lane), Reorganised, and whatever says that the node cannot be relied on.
     """
     chain.require_healthy()
     cohort = chain.sealed_cohort(request)
     chain.require_final(cohort.seal_block)
     view = chain.request(request)
+    require_same_seal(view, cohort)
     if view.gate != gate:
         raise not_drawn()
     _require_independent(view)
@@ -70,7 +72,7 @@ def open_request(chain: Chain, request: bytes, gate: str, key: bytes, least: int
             "Record it, then ask again.",
         )
     _require_cohort(len(cohort.members), max(least, chain.policy().minimum_cohort))
-    return OpenRequest(
+    opened = OpenRequest(
         view=view,
         cohort=cohort,
         terms=chain.request_terms(request),
@@ -78,6 +80,8 @@ def open_request(chain: Chain, request: bytes, gate: str, key: bytes, least: int
         dictionary_hash=chain.dictionary_of(cohort.dataset),
         stored=chain.commitments_of(cohort.dataset, cohort.patients, cohort.seal_block),
     )
+    chain.require_same_block(cohort.seal_block, cohort.seal_block_hash)
+    return opened
 
 
 def require_operator(view: RequestView, asker: Address) -> None:

@@ -21,7 +21,7 @@ class Journal:
 
     @classmethod
     def open(cls, data: Path, max_pages: int | None = None) -> Journal:
-        """Opens or makes it. Raises `Refusal` (storage-full, storage-unavailable)."""
+        """Opens or makes it. Raises `Refusal` (storage_full, storage_unavailable)."""
         return cls(open_journal(data / FILE_NAME, MIGRATIONS, max_pages))
 
     def find(self, request: bytes) -> ComputationRow | None:
@@ -32,7 +32,7 @@ class Journal:
         """Keeps this answer unless there is one, and returns the one that is kept.
 
         Raises:
-            Refusal: storage-full, storage-unavailable. The answer must not be sent then.
+            Refusal: storage_full, storage_unavailable. The answer must not be sent then.
         """
         with transaction(self.engine) as session:
             kept = session.get(ComputationRow, row.request)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import sys
 from pathlib import Path
 
 import click
@@ -13,20 +10,21 @@ from marketplace.chain.adapter import Chain, Finality, Manifest
 from marketplace.errors import Refusal
 from marketplace.gate import keys
 from marketplace.gate.config import GateConfig, load_config
+from marketplace.gate.identity import init
 from marketplace.gate.journal import Journal
 from marketplace.gate.server import create_app
 from marketplace.gate.service import Gate, Patience
+from marketplace.wire import logs
 from marketplace.wire.http import serve
 
 FILE = click.Path(path_type=Path, dir_okay=False)
-FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 def build(config: GateConfig) -> Gate:
     """A gate from its configuration; the chain need not be there yet.
 
     Raises:
-        Refusal: key-file, manifest_unreadable, storage-full.
+        Refusal: key_file, manifest_unreadable, storage_full.
     """
     chain = Chain(
         config.node_url,
@@ -46,24 +44,16 @@ def build(config: GateConfig) -> Gate:
 @click.pass_context
 def main(context: click.Context, path: Path | None) -> None:
     """A gate: opens one sealed cohort in memory and lets only the noised answer through."""
+    logs.configure()
     if context.invoked_subcommand is not None:
         return
     if path is None:
         raise click.UsageError("--config FILE is needed to serve")
-    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         config = load_config(path)
-        app = create_app(build(config))
+        serve(create_app(build(config)), config.host, config.port)
     except Refusal as refusal:
-        raise click.ClickException(str(refusal)) from None
-    serve(app, config.host, config.port)
+        raise logs.NotStarted(refusal) from None
 
 
-@main.command()
-@click.option("--data", required=True, type=FOLDER, help="The gate's folder.")
-def init(data: Path) -> None:
-    """Makes the keys that are missing, and prints the public identity as JSON."""
-    try:
-        click.echo(json.dumps(keys.create(data)))
-    except Refusal as refusal:
-        raise click.ClickException(str(refusal)) from None
+main.add_command(init)

@@ -11,7 +11,8 @@ class Base(DeclarativeBase):
 
 
 class ComputationRow(Base):
-    """The one answer to a request. `settlement` and `turns` are canonical JSON."""
+    """The one answer to a request. `settlement` and `turns` are canonical JSON; `turns` also says which
+    custodians were at fault, and what the sealed result states of itself."""
 
     __tablename__ = "computations"
     request: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)

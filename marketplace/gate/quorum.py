@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
+
+import structlog
 
 from marketplace.errors import Refusal
 from marketplace.gate.config import Endpoint
@@ -27,7 +28,7 @@ from marketplace.wire.turn import TurnContext, open_turn
 
 SIGNATURE_BYTES = 65
 
-logger = logging.getLogger(__name__)
+log = structlog.get_logger()
 
 
 class QuorumMissing(Refusal):
@@ -122,7 +123,7 @@ def ask_all(
             faults[place] = refusal.code
         except Exception as fault:
             # A custodian whose answer trips this gate is at fault; the others still count.
-            logger.warning("custodian %s: %s", place, type(fault).__name__)
+            log.warning("answer_unreadable", place=place, kind=type(fault).__name__)
             faults[place] = "unreadable_answer"
     pool.shutdown(wait=False, cancel_futures=True)
     return (

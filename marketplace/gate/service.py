@@ -38,6 +38,7 @@ from marketplace.wire.delivery import (
     seal_result,
 )
 from marketplace.wire.http import to_base64, to_hex
+from marketplace.wire.stated import Stated
 from marketplace.wire.structs import SETTLEMENT_SCHEMA, VAULT, GateKey, Settlement, sign
 from marketplace.wire.turn import TurnContext
 from ml.dp.noised import Noised
@@ -290,6 +291,7 @@ class Gate:
         notes = {
             "turns": [turn.public for turn in turns],
             "faults": [{"place": fault.place, "code": fault.code} for fault in faults],
+            "stated": Stated(noised.cost_nano_rho, noised.noise).to_json(),
         }
         return ComputationRow(
             request=request,
@@ -308,4 +310,5 @@ def _answer(row: ComputationRow) -> dict[str, Any]:
         "gate_signature": to_hex(row.gate_signature),
         "turns": notes["turns"],
         "faults": notes["faults"],
+        "stated": notes.get("stated"),
     }

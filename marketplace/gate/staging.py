@@ -70,8 +70,7 @@ def read_records(document: object) -> dict[str, Ciphertext]:
 
 
 def _read(entry: object, at: str) -> tuple[str, Ciphertext]:
-    require_keys(entry, {"patient", "box", "key_commitments"}, at=at)
-    fields = dict(entry)  # type: ignore[call-overload]  # require_keys saw a dict
+    fields = require_keys(entry, {"patient", "box", "key_commitments"}, at=at)
     points = fields["key_commitments"]
     points = points[: feldman.MOST_CUSTODIANS + 1] if isinstance(points, list) else [points]
     commitments = tuple(

@@ -25,7 +25,8 @@ from tests.support.custody_world import (
     served_custodian,
     served_gate,
 )
-from tests.support.nodes import LyingProxy, embedded_node
+from tests.support.lies import NODE_LIES
+from tests.support.nodes import LyingProxy, embedded_node, honest
 
 VALUES: list[dict[str, Any]] = [{"systolic": Decimal(100 + i), "smoker": "no"} for i in range(3)]
 DEAD = "http://127.0.0.1:9"
@@ -198,34 +199,6 @@ def test_a_share_that_was_tampered_with_on_disk_is_never_sent(
         session.get_one(ShareRow, commitment).sealed = true
 
 
-def old_block(method: str, _parameters: list[Any], result: Any) -> Any:
-    if method == "eth_getBlockByNumber" and result:
-        return result | {"timestamp": hex(int(result["timestamp"], 16) - 100_000)}
-    return result
-
-
-def wrong_chain(method: str, _parameters: list[Any], result: Any) -> Any:
-    return hex(1) if method == "eth_chainId" else result
-
-
-def no_logs(method: str, _parameters: list[Any], result: Any) -> Any:
-    return [] if method == "eth_getLogs" else result
-
-
-def forged_bitmaps(method: str, _parameters: list[Any], result: Any) -> Any:
-    if method != "eth_getLogs":
-        return result
-    return [log | {"data": log["data"][:-64] + "ff" * 32} for log in result]
-
-
-NODE_LIES = {
-    "stale": (old_block, {"stale_head"}),
-    "wrong chain": (wrong_chain, {"wrong_chain"}),
-    "no logs": (no_logs, {"partial_logs"}),
-    "forged logs": (forged_bitmaps, {"forged_logs", "partial_logs"}),
-}
-
-
 @pytest.mark.parametrize("name", sorted(NODE_LIES))
 def test_a_custodian_whose_node_lies_turns_nothing_and_recovers(
     world: CustodyWorld, urls: list[str], name: str
@@ -241,7 +214,7 @@ def test_a_custodian_whose_node_lies_turns_nothing_and_recovers(
                 post(url, "/turns", {"request": to_hex(request)}, timeout=60)
             assert caught.value.code in codes, caught.value
             assert custodian.journal.turn(request) is None
-            proxy.lie = lambda _method, _parameters, result: result
+            proxy.lie = honest
             assert post(url, "/turns", {"request": to_hex(request)}, timeout=60)["place"] == 1
     finally:
         proxy.close()

@@ -31,8 +31,8 @@ from marketplace.chain.adapter import (
 )
 from marketplace.chain.deploy import DeploySettings, deploy
 from marketplace.chain.manifest import Deployed
+from marketplace.chain.outcome import OutcomeUnknown
 from marketplace.chain.sender import Sender
-from marketplace.chain.transactor import OutcomeUnknown
 from marketplace.errors import Refusal
 from marketplace.wire.roots import prove_inclusion
 from marketplace.wire.structs import EarningsWithdrawal, Revocation, dataset_id, sign

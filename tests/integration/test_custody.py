@@ -3,6 +3,7 @@
 import base64
 import itertools
 import json
+import math
 import shutil
 import socket
 import time
@@ -42,6 +43,7 @@ from marketplace.wire.canonical import canonical
 from marketplace.wire.http import to_base64, to_hex
 from marketplace.wire.http_client import PeerUnreachable, post
 from marketplace.wire.sqlite import transaction
+from marketplace.wire.stated import Stated
 from marketplace.wire.structs import (
     Erasure,
     GateKey,
@@ -53,6 +55,7 @@ from marketplace.wire.structs import (
 )
 from tests.support.chain_world import account
 from tests.support.custody_world import (
+    COST,
     DICTIONARY,
     PARAMETERS,
     CustodyWorld,
@@ -135,6 +138,7 @@ def test_one_answer_from_turn_to_settlement_on_chain(
     opened = world.open_result(keyed, sealed)
     assert opened.document["cohort_size"] == len(NAMES)
     assert opened.document["analysis"] == "mean.v1"
+    require_noised(opened.document["noised"], answer["stated"])
     signatures = [settle_at(url, answer) for url in urls]
     assert [settle_at(url, answer) for url in urls] == signatures
     settlement = Settlement.from_json(answer["settlement"])
@@ -152,6 +156,19 @@ def test_one_answer_from_turn_to_settlement_on_chain(
     assert kept is not None
     assert kept.envelope is None
     assert world.chain.request(keyed).stage.name == "SETTLED"
+
+
+def require_noised(noised: Any, stated: Any) -> None:
+    """The researcher's copy says what the gate said beside it: the cost paid, and the noise that it buys."""
+    assert Stated.from_json(stated) == Stated(
+        noised["cost_nano_rho"], tuple((what, scale) for what, scale in noised["noise"])
+    )
+    assert noised["cost_nano_rho"] == COST
+    scales = {what: float(scale) for what, scale in noised["noise"]}
+    # A replaced value moves the sum of deviations by at most R = 260 - 60: sigma = R / sqrt(2 rho).
+    due = 200 / math.sqrt(2 * COST * 1e-9)
+    assert due <= scales["sum of deviations from the middle"] <= 1.001 * due
+    assert scales["count"] > 0
 
 
 def test_a_turn_is_answered_twice_with_the_same_bytes(urls: list[str], keyed: bytes) -> None:
@@ -389,6 +406,8 @@ def test_no_answer_leaves_before_a_quorum_of_custodians_has_noted_it(
     [
         ({"settlement": None}, "gate_answer_unreadable", "settlement"),
         ({"settlement": [1]}, "gate_answer_unreadable", "settlement"),
+        ({"stated": None}, "gate_answer_unreadable", "stated"),
+        ({"stated": [1]}, "gate_answer_unreadable", "stated"),
         ({"sealed_result": "?"}, "bad_parameter", "sealed_result"),
         ({"gate_signature": 7}, "bad_parameter", "gate_signature"),
         ({"turns": None}, "gate_answer_unreadable", "turns"),
@@ -404,7 +423,13 @@ def test_a_gate_that_answers_nonsense_is_refused_by_the_operator(
     code: str,
     field: str,
 ) -> None:
-    answer = {"settlement": {}, "sealed_result": "", "gate_signature": "0x", "turns": []}
+    answer = {
+        "settlement": {},
+        "stated": {},
+        "sealed_result": "",
+        "gate_signature": "0x",
+        "turns": [],
+    }
     with answering({**answer, **changes}) as url:
         asked = replace(vault, gates={sealed.gate.lower(): Peer("gate", url)})
         found = refused(code, asked.compute, sealed, PARAMETERS, world.dictionary)
@@ -627,8 +652,12 @@ def test_sigkill_and_restart_change_no_byte_of_a_turn_or_an_answer(
     assert settle_at(custodian.url, answer)["place"] == 0
     assert custodian.stop() == 0
     assert gate.stop() == 0
-    logs = custodian.log.read_bytes() + gate.log.read_bytes()
-    assert str(CANARY).encode() not in logs
+    logs = custodian.log.read_text() + gate.log.read_text()
+    told = [json.loads(line) for line in logs.splitlines()]
+    by_chance = {"time", "url"}  # whose digits are a clock's and a port's
+    facts = [{name: line[name] for name in line.keys() - by_chance} for line in told]
+    assert "serving" in str(facts)
+    assert str(CANARY) not in str(facts)
 
 
 def test_a_custodian_starts_without_its_chain_says_so_and_recovers(

@@ -152,6 +152,8 @@ def as_process(arguments: list[str]) -> str:
     command = [sys.executable, "-m", "marketplace.cli", *arguments]
     ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
     assert ended.returncode == 0, ended.stderr
+    for line in ended.stderr.splitlines():  # log lines, and no bar where nobody looks
+        assert json.loads(line)["event"]
     return ended.stdout
 
 

@@ -1,4 +1,4 @@
-"""For whom custodians turn, what they give of a suspended record, and what they show of a turn for ever."""
+"""For whom custodians turn, and what they show of a turn for ever."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -12,8 +12,6 @@ from eth_utils.crypto import keccak
 
 from marketplace.chain.funding import fund
 from marketplace.chain.sender import Sender
-from marketplace.custodian.checks import sealed_request
-from marketplace.custodian.cohort_shares import cohort_shares
 from marketplace.errors import Refusal
 from marketplace.wire import hpke
 from marketplace.wire.http import to_hex
@@ -112,35 +110,6 @@ def sealed_by(world: CustodyWorld, operator: Sender, terms: RequestTerms) -> byt
     world.tick()
     operator.send("ResearchMarket", "drawGate", request)
     return request
-
-
-# --- records that must not be opened
-
-
-def test_a_record_that_is_suspended_after_the_seal_is_null_in_every_turn(hosts: Hosts) -> None:
-    world = hosts.world
-    patient = world.enrol_sealed(hosts.urls, ["suspended"], [VALUES[0]])[0]
-    request = world.keyed_request("suspended", hosts.gate)
-    steward, issuer = world.sender, world.issuer.address
-    steward.send("DatasetRegistry", "withdrawIssuer", world.dataset, issuer)
-    steward.send("DatasetRegistry", "suspendRecord", world.dataset, patient.address)
-    steward.send("DatasetRegistry", "addIssuer", world.dataset, issuer)
-    for place in range(3):
-        opened = opened_by(world, place, request)
-        assert opened.pop(patient.address) is False
-        assert all(opened.values())
-        assert len(opened) == len(NAMES)
-    steward.send("ConsentRegistry", "expel", world.dataset, patient.address)
-    del world.records[patient.address]
-
-
-def opened_by(world: CustodyWorld, place: int, request: bytes) -> dict[str, bool]:
-    """By patient, whether this custodian would release its share."""
-    it = world.custodian(place)
-    sealed = sealed_request(it.chain, request, it.rules)
-    shares = cohort_shares(it.chain, it.journal, it.vault, it.succession, sealed)
-    pairs = zip(sealed.cohort.patients, shares, strict=True)
-    return {str(patient): share is not None for patient, share in pairs}
 
 
 # --- what stays shown of a turn

@@ -8,9 +8,12 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
+from eth_utils.crypto import keccak
 from structlog.testing import capture_logs
 
 from marketplace import operator as operator_module
@@ -20,6 +23,7 @@ from marketplace.local import ForeignNode
 from marketplace.operator import Operator, Worker, build_operator
 from marketplace.pipeline import STEPS, Pipeline
 from marketplace.stages import Stage
+from marketplace.wire import keyfiles
 from tests.support.market_world import COST, PATIENTS, World, require_linear, running_market
 from tests.support.nodes import anvil_node
 from tests.support.postgresql import running_postgresql
@@ -131,6 +135,39 @@ def test_a_database_that_fails_in_an_unforeseen_way_does_not_end_the_worker(
         settles(operator, request)
     assert failed.is_set()
     assert SECRET not in repr(logs)
+
+
+def test_a_worker_deletes_the_ciphertext_of_an_erased_record_and_again_when_it_starts_on_a_backup(
+    world: World, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operator_module, "FOLLOW_SECONDS", 0.2)
+    records, key = operator.erasures.records, keyfiles.new_signing_key()
+    upload = attested(world, keyfiles.Signer.of(key).address)
+    assert world.market.upload([upload])[0]["outcome"] == "stored"
+    name = str(upload["attestation"]["commitment"])
+    commitment = bytes.fromhex(name[2:])
+    box = records.get(commitment)
+    assert box is not None
+    with at_work(operator):
+        world.relay([world.market.erasure_message(key, world.dataset, 1)])
+        until(lambda: records.get(commitment) is None)
+    assert world.market.upload([upload])[0]["code"] == "wrong_record_version"
+    assert operator.database.records([name])[name].state == "erased"
+    assert records.get(commitment) is None
+    folder = Path(records.url.removeprefix("file://"))
+    folder.joinpath(f"{commitment.hex()}.box").write_bytes(box)
+    restarted = build_operator(load_config(world.local.config_path))
+    with at_work(restarted):
+        until(lambda: records.get(commitment) is None)
+    restarted.database.engine.dispose()
+    assert len(operator.database.record_history(name)) == 1
+
+
+def attested(world: World, patient: str) -> dict[str, Any]:
+    """A sealed record with its issuer's word, as it is uploaded."""
+    record = world.market.sealer(world.dataset)(patient, {"systolic": Decimal(120)}, 1)
+    person = keccak(patient.encode())
+    return dict(world.market.attest(record, person, world.local.key("issuer")))
 
 
 def test_a_request_whose_gate_is_slow_holds_up_no_other(

@@ -77,6 +77,7 @@ class World:
     dataset: bytes = b""
     classes: tuple[bytes, ...] = ()
     epoch: int = 0
+    cap: int = CAP  # nano-rho that each patient grants
     custodians: tuple[LocalAccount, ...] = field(
         default_factory=lambda: tuple(account(f"custodian {i}") for i in range(3))
     )
@@ -161,7 +162,7 @@ class World:
             self.dataset,
             self.classes[class_],
             terms.definition_hash(self.classes[class_]),
-            CAP,
+            self.cap,
             self.later(365 * DAY),
             sequence,
             self.later(),

@@ -21,6 +21,7 @@ from marketplace.analyses.variables import variables_of
 from marketplace.chain.adapter import Chain
 from marketplace.chain.deploy import CommitteeSeat, DeploySettings, deploy, open_epoch
 from marketplace.chain.sender import Sender
+from marketplace.chain.views import CommitteeView
 from marketplace.custodian import keys as custodian_keys
 from marketplace.custodian.config import CustodianConfig
 from marketplace.custodian.main import build as build_custodian
@@ -32,7 +33,13 @@ from marketplace.gate.main import build as build_gate
 from marketplace.gate.server import create_app as gate_app
 from marketplace.gate.service import Gate
 from marketplace.sealing.seal import CustodianKey, seal_row
-from marketplace.vocabulary import CustodianIndex, DictionaryHash, Epoch, patient_address
+from marketplace.vocabulary import (
+    CustodianIndex,
+    DictionaryHash,
+    Epoch,
+    RequestId,
+    patient_address,
+)
 from marketplace.vocabulary import DatasetId as Dataset
 from marketplace.wire import dictionary as wire
 from marketplace.wire import hpke
@@ -130,11 +137,8 @@ class CustodyWorld(World):
 
     # --- records
 
-    def seal_record(
-        self, patient: str, values: Mapping[str, Any], version: int = 1
-    ) -> SealedRecord:
-        committee = self.chain.committee()
-        context = RecordContext(
+    def record_context(self, patient: str, version: int = 1) -> RecordContext:
+        return RecordContext(
             chain_id=self.chain.chain_id,
             registry=self.manifest.address("DatasetRegistry"),
             dataset=Dataset(self.dataset),
@@ -142,10 +146,12 @@ class CustodyWorld(World):
             dictionary_hash=DictionaryHash(self.dictionary.hash()),
             record_version=version,
         )
-        seats = [
-            CustodianKey(CustodianIndex(member.place + 1), member.keys[1])
-            for member in committee.members
-        ]
+
+    def seal_record(
+        self, patient: str, values: Mapping[str, Any], version: int = 1
+    ) -> SealedRecord:
+        context, committee = self.record_context(patient, version), self.chain.committee()
+        seats = seats_of(committee)
         sealed = seal_row(
             self.dictionary, values, context, seats, Epoch(committee.epoch), committee.quorum
         )
@@ -202,6 +208,11 @@ class CustodyWorld(World):
         patients = [account(name) for name in names]
         for patient, each in zip(patients, values, strict=True):
             self.seal_record(patient.address, each)
+        self.take_in(urls, patients)
+        return patients
+
+    def take_in(self, urls: Sequence[str], patients: Sequence[LocalAccount]) -> None:
+        """Attests, stores at every custodian of `urls` and grants what is sealed in `records`."""
         self.attest([patient.address for patient in patients])
         self.confirm(
             {
@@ -213,7 +224,6 @@ class CustodyWorld(World):
             }
         )
         self._batch("ConsentRegistry", [self.grant(patient) for patient in patients])
-        return patients
 
     # --- requests
 
@@ -269,7 +279,7 @@ class CustodyWorld(World):
         return {**asked_body(request), "records": records}
 
     def open_result(self, request: bytes, sealed: bytes) -> Opened:
-        context = DeliveryContext(self.chain.chain_id, self.manifest.market, request)  # type: ignore[arg-type]
+        context = DeliveryContext(self.chain.chain_id, self.manifest.market, RequestId(request))
         return open_result(sealed, self.researcher_key, context)
 
     def erase(self, patient: LocalAccount, version: int = 1) -> None:
@@ -305,6 +315,13 @@ class CustodyWorld(World):
 
     def gate(self, urls: Sequence[str], **changes: Any) -> Gate:
         return build_gate(self.gate_config(urls, **changes))
+
+
+def seats_of(committee: CommitteeView) -> list[CustodianKey]:
+    return [
+        CustodianKey(CustodianIndex(member.place + 1), member.keys[1])
+        for member in committee.members
+    ]
 
 
 def asked_body(request: bytes) -> dict[str, Any]:

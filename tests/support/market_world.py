@@ -260,21 +260,17 @@ class World:
         operator = build_operator(load_config(self.local.config_path))
         here = Marketplace(self.local.url, self.local.node_url)
         app = create_app(operator, Worker(operator))
-        here.api._http.close()
-        transport = httpx.WSGITransport(app=app)
-        here.api._http = httpx.Client(base_url=self.local.url, transport=transport)
+        here.api.transport = httpx.WSGITransport(app=app)
         served, self.__dict__["market"] = self.market, here
         self.__dict__.pop("ask", None)
         try:
             yield operator
         finally:
-            here.api._http.close()
             self.__dict__["market"] = served
             self.__dict__.pop("ask", None)
             operator.database.engine.dispose()
 
     def close(self) -> None:
-        self.market.api._http.close()
         self.local.stop()
 
 

@@ -1,6 +1,5 @@
 """Rules of opening a cohort: k good turns, faults named by place, and null for what does not open."""
 
-import time
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -17,7 +16,7 @@ from marketplace.errors import BadParameter, Refusal
 from marketplace.gate import keys
 from marketplace.gate.journal import Journal
 from marketplace.gate.models import ComputationRow
-from marketplace.gate.opening import Ciphertext, Opener, table_of
+from marketplace.gate.opening import Ciphertext, Opened, Opener, table_of
 from marketplace.gate.quorum import Turn
 from marketplace.gate.staging import Staging, read_records
 from marketplace.sealing.seal import CustodianKey, seal_row
@@ -34,6 +33,7 @@ from marketplace.wire.feldman import Share
 from marketplace.wire.http import to_base64, to_hex
 from marketplace.wire.record import RecordContext, SealedRecord, open_share
 from tests.support.custody_world import DICTIONARY
+from tests.support.modified_client import ABSENT, cell, row_of, seal_bytes
 
 DICT = wire.from_json(DICTIONARY)
 REGISTRY = address("0x" + "0b" * 20)
@@ -158,13 +158,48 @@ def test_a_record_that_does_not_open_is_null_and_harms_no_other(four: Cohort, na
     assert opened.wrong == frozenset()
 
 
-def test_a_row_outside_its_domain_is_null() -> None:
-    narrow = {**DICTIONARY["variables"][0], "upper": "101"}  # type: ignore[index]
-    document = {**DICTIONARY, "variables": [narrow, DICTIONARY["variables"][1]]}  # type: ignore[index]
-    dictionary = wire.from_json(document)
-    # The row is sealed for the narrow dictionary, but its bytes were encoded with the wide one.
-    with pytest.raises(Refusal):
-        wire.decode_row(dictionary, wire.encode_row(DICT, (200, 1)))
+ROWS: dict[str, bytes] = {
+    "above": row_of(cell(261), cell(1)),
+    "below": row_of(cell(59), cell(1)),
+    "negative": row_of(cell(-(2**63)), cell(1)),
+    "category above": row_of(cell(100), cell(2)),
+    "category below": row_of(cell(100), cell(-1)),
+    "one of two": row_of(ABSENT, cell(2)),
+    "presence unknown": row_of(cell(100, presence=2), cell(1)),
+    "absent with a value": row_of(cell(100, presence=0), cell(1)),
+    "short": row_of(cell(100)),
+    "long": row_of(cell(100), cell(1), cell(1)),
+    "empty": b"",
+    "format unknown": b"\x02" + row_of(cell(100), cell(1))[1:],
+}
+"""What a client may seal in place of a row, where nothing looks at it."""
+
+
+@pytest.mark.parametrize("name", sorted(ROWS))
+def test_a_row_outside_its_domain_is_the_same_to_an_analysis_as_an_honest_null(name: str) -> None:
+    """The very input of the mechanism is equal, and so is whatever it answers."""
+    outside = table_of(DICT, opened_with(seal_plaintext(ROWS[name])).rows)
+    null = table_of(DICT, opened_with(seal_plaintext(row_of(ABSENT, ABSENT))).rows)
+    assert outside.n == null.n == len(SEALED) + 1
+    for variable in ("systolic", "smoker"):
+        assert outside.columns[variable].tolist() == null.columns[variable].tolist()
+        assert outside.valid[variable].tolist() == null.valid[variable].tolist()
+        assert null.valid[variable].tolist() == [False] + [True] * len(SEALED)
+
+
+def seal_plaintext(plaintext: bytes) -> SealedRecord:
+    context = RecordContext(
+        31337, REGISTRY, DATASET, patient_address("0x" + "0c" * 20), DICT.hash(), 1
+    )
+    return seal_bytes(plaintext, context, SEATS, Epoch(1), 2)
+
+
+def opened_with(first: SealedRecord) -> Opened:
+    """Of this record and four good ones; nobody's share is blamed."""
+    among = cohort([first, *SEALED])
+    opened = OPENER.open_all(among.stored, among.records, among.turns)
+    assert opened.wrong == frozenset()
+    return opened
 
 
 def test_a_null_member_is_counted_and_invalid_in_every_column() -> None:
@@ -185,19 +220,9 @@ def test_the_analyses_read_the_dictionarys_own_bounds() -> None:
 def test_nothing_opened_prints(four: Cohort) -> None:
     opened = OPENER.open_all(four.stored, four.records, four.turns)
     assert "102" not in repr(opened)
-    assert str(four.turns[0].shares[0].value) not in repr(four.turns[0])  # type: ignore[union-attr]
-
-
-def test_a_thousand_records_open_in_seconds() -> None:
-    sealed = [SEALED[i % 4] for i in range(1000)]
-    thousand = cohort(SEALED)
-    stored = [thousand.stored[i % 4] for i in range(1000)]
-    turns = [replace(t, shares=tuple(t.shares[i % 4] for i in range(1000))) for t in thousand.turns]
-    started = time.process_time()
-    opened = OPENER.open_all(stored, thousand.records, turns)
-    seconds = time.process_time() - started
-    assert len(sealed) == len([row for row in opened.rows if row is not None])
-    assert seconds < 5, f"{seconds:.1f} s of one core"
+    share = four.turns[0].shares[0]
+    assert share is not None
+    assert str(share.value) not in repr(four.turns[0])
 
 
 # --- keys, journal, staging

@@ -1,0 +1,106 @@
+"""What a lying node says, for `LyingProxy.lie`: from another chain down to one word of one answer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from marketplace.chain import artifacts
+from marketplace.chain.views import MarketPolicy, RequestView
+from tests.support.nodes import Lie
+
+WORD = 64
+"""Hexadecimal digits of an ABI word."""
+
+
+def stale_head(method: str, _parameters: list[Any], result: Any) -> Any:
+    if method == "eth_getBlockByNumber" and result:
+        return result | {"timestamp": hex(int(result["timestamp"], 16) - 100_000_000)}
+    return result
+
+
+def wrong_chain(method: str, _parameters: list[Any], result: Any) -> Any:
+    return hex(1) if method == "eth_chainId" else result
+
+
+def no_logs(method: str, _parameters: list[Any], result: Any) -> Any:
+    return [] if method == "eth_getLogs" else result
+
+
+def forged_bitmaps(method: str, _parameters: list[Any], result: Any) -> Any:
+    if method != "eth_getLogs":
+        return result
+    return [log | {"data": log["data"][:-64] + "ff" * 32} for log in result]
+
+
+NODE_LIES: Mapping[str, tuple[Lie, frozenset[str]]] = {
+    "stale": (stale_head, frozenset({"stale_head"})),
+    "wrong chain": (wrong_chain, frozenset({"wrong_chain"})),
+    "no logs": (no_logs, frozenset({"partial_logs"})),
+    "forged logs": (forged_bitmaps, frozenset({"forged_logs", "partial_logs"})),
+}
+"""Lies about the chain as a whole, and the codes that they are refused with."""
+
+
+def other_request(**changes: int | bytes) -> Lie:
+    """Every request is as the market keeps it, but for these fields of `RequestView`."""
+    return _other("requestOf", RequestView, changes)
+
+
+def other_policy(**changes: int | bytes) -> Lie:
+    """The market's policy, but for these fields of `MarketPolicy`."""
+    return _other("policy", MarketPolicy, changes)
+
+
+def other_block(number: int) -> Lie:
+    """Another block stands at this height."""
+
+    def lie(method: str, parameters: list[Any], result: Any) -> Any:
+        asked = method == "eth_getBlockByNumber" and parameters[0] == hex(number)
+        return result | {"hash": "0x" + "ee" * 32} if asked else result
+
+    return lie
+
+
+@dataclass
+class After:
+    """The truth until a view was read, and then a lie."""
+
+    contract: str
+    view: str
+    lie: Lie
+    lying: bool = False
+
+    def __call__(self, method: str, parameters: list[Any], result: Any) -> Any:
+        if self.lying:
+            return self.lie(method, parameters, result)
+        self.lying = _reads(self.contract, self.view, method, parameters)
+        return result
+
+
+def _other(view: str, kind: type, changes: Mapping[str, int | bytes]) -> Lie:
+    """One of the market's views that returns a struct without dynamic members: a word for each."""
+    names = [field.name for field in fields(kind)]
+    words = {names.index(name): _word(value) for name, value in changes.items()}
+
+    def lie(method: str, parameters: list[Any], result: Any) -> Any:
+        if not _reads("ResearchMarket", view, method, parameters):
+            return result
+        assert len(result) == 2 + WORD * len(names)
+        for place, word in words.items():
+            start = 2 + WORD * place
+            result = result[:start] + word + result[start + WORD :]
+        return result
+
+    return lie
+
+
+def _word(value: int | bytes) -> str:
+    return value.hex().zfill(WORD) if isinstance(value, bytes) else f"{value:064x}"
+
+
+def _reads(contract: str, view: str, method: str, parameters: list[Any]) -> bool:
+    if method != "eth_call":
+        return False
+    call = parameters[0]
+    selector = artifacts.load(contract).functions[view].selector
+    return str(call.get("data") or call.get("input")).startswith("0x" + selector.hex())

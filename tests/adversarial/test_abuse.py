@@ -1,9 +1,18 @@
-"""What strangers and researchers cannot make the operator or a custodian pay for."""
+"""What strangers and researchers cannot make the operator, a custodian or a gate pay for."""
 
-from collections.abc import Iterator
-from dataclasses import replace
+import gzip
+import json
+import socket
+import threading
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from http.client import HTTPResponse
 from typing import Any
 
+import flask
+import httpx
 import pytest
 from eth_account.signers.local import LocalAccount
 
@@ -11,13 +20,18 @@ from marketplace.analyses import CATALOGUE
 from marketplace.analyses.variables import variables_of
 from marketplace.chain.funding import fund
 from marketplace.client.messages import REVOCATION_REACH
+from marketplace.custodian.server import create_app as custodian_app
 from marketplace.errors import Refusal
+from marketplace.gate.server import create_app as gate_app
+from marketplace.gate.service import Gate
 from marketplace.wire.analysis import parameters_hash
-from marketplace.wire.http import to_hex
+from marketplace.wire.canonical import canonical
+from marketplace.wire.http import bind, to_hex
 from marketplace.wire.http_client import post
 from marketplace.wire.structs import Revocation, sign
 from tests.support.api_world import ApiWorld, api_world, problem
 from tests.support.chain_world import account
+from tests.support.custody_world import asked_body
 from tests.support.nodes import EMBEDDED_KEY
 
 
@@ -110,3 +124,151 @@ def test_a_request_that_could_never_be_answered_is_refused_before_the_bond_is_at
     found = problem(world.post_signed({"terms": terms.to_json(), "parameters": asked}))
     assert (found["code"], found["field"]) == ("bad_parameter", "terms.cost")
     assert world.state() == before
+
+
+# --- hostile uploads, over sockets, to the servers that every process runs
+
+TEN_GIGABYTES = 10 * 2**30
+PATIENT_SECONDS = 60.0
+DEEP = 100_000
+BOMB = gzip.compress(bytes(2**24))  # a thousand times as large as itself
+
+
+@dataclass
+class Target:
+    """One kind of server: where it takes a body, and what it would keep of one that it took."""
+
+    url: str
+    path: str
+    good: bytes
+    kept: Callable[[], Any]
+    world: ApiWorld
+
+    @property
+    def address(self) -> tuple[str, int]:
+        where = httpx.URL(self.url)
+        return where.host, int(where.port or 0)
+
+    def headers(self, body: bytes) -> dict[str, str]:
+        """Signed by the operator, whom alone a gate answers; the others do not look."""
+        return self.world.custody.voice.header("POST", self.path, body)
+
+    def post(self, body: bytes, **headers: str) -> httpx.Response:
+        url, signed = self.url + self.path, self.headers(body)
+        return httpx.post(url, content=body, headers=signed | headers, timeout=PATIENT_SECONDS)
+
+    def require_well(self, before: Any) -> None:
+        """It kept nothing and goes on."""
+        assert self.kept() == before
+        assert httpx.get(self.url + "/health", timeout=PATIENT_SECONDS).json()["ready"]
+
+
+@contextmanager
+def running(app: flask.Flask) -> Iterator[str]:
+    """The application behind the very server that a process would run."""
+    server = bind(app, "127.0.0.1", 0)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.effective_port}"
+    server.trigger.pull_trigger(lambda: [each.close() for each in list(server._map.values())])
+    thread.join(PATIENT_SECONDS)
+    server.task_dispatcher.shutdown()
+    assert not thread.is_alive()
+
+
+def kept_by_gate(gate: Gate, request: bytes) -> list[object]:
+    return [gate.staging.requests(), gate.journal.find(request)]
+
+
+@pytest.fixture(scope="module")
+def targets(world: ApiWorld) -> Iterator[dict[str, Target]]:
+    request, custodian = b"\x11" * 32, world.custodians[0]
+    gate = world.custody.gate(world.custodian_urls)
+    quote, turn = canonical(world.quote()), canonical({"request": to_hex(request)})
+    asked = canonical(asked_body(request))
+    with ExitStack() as stack:
+        urls = [
+            stack.enter_context(running(app))
+            for app in (world.client.application, custodian_app(custodian), gate_app(gate))
+        ]
+        yield {
+            "operator": Target(urls[0], "/api/v1/quotes", quote, world.state, world),
+            "custodian": Target(urls[1], "/turns", turn, custodian.journal.head, world),
+            "gate": Target(urls[2], "/keys", asked, lambda: kept_by_gate(gate, request), world),
+        }
+
+
+SERVERS = pytest.mark.parametrize("name", ["operator", "custodian", "gate"])
+
+
+def answer_to(target: Target, head: str, body: Iterable[bytes] = ()) -> dict[str, Any]:
+    """The problem that is answered to a mere head, or to as much of a body as is taken."""
+    with closing(socket.create_connection(target.address, PATIENT_SECONDS)) as peer:
+        peer.sendall(f"POST {target.path} HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n".encode())
+        try:
+            for part in body:
+                peer.sendall(part)
+        except ConnectionError:
+            pass  # it closed before it had all, and has answered
+        with HTTPResponse(peer) as response:
+            response.begin()
+            assert response.getheader("content-type") == "application/problem+json"
+            found: dict[str, Any] = json.loads(response.read())
+    return found
+
+
+@SERVERS
+def test_a_body_that_claims_ten_gigabytes_is_refused_on_its_head_alone(
+    targets: dict[str, Target], name: str
+) -> None:
+    target = targets[name]
+    before = target.kept()
+    found = answer_to(target, f"Content-Length: {TEN_GIGABYTES}")
+    assert (found["status"], found["code"]) == (413, "body_too_large")
+    target.require_well(before)
+
+
+@SERVERS
+def test_a_body_without_a_length_is_cut_off_at_the_limit(
+    targets: dict[str, Target], name: str
+) -> None:
+    """In chunks, each of which claims a megabyte: what is sent beyond the limit is not waited for."""
+    target = targets[name]
+    before, sent = target.kept(), []
+
+    def chunks() -> Iterator[bytes]:
+        for _ in range(64):
+            sent.append(1)
+            yield b"100000\r\n" + b" " * 2**20 + b"\r\n"
+        yield b"0\r\n\r\n"
+
+    found = answer_to(target, "Transfer-Encoding: chunked", chunks())
+    assert (found["status"], found["code"]) == (413, "body_too_large")
+    assert len(sent) < 64
+    target.require_well(before)
+
+
+@SERVERS
+def test_a_compressed_body_is_never_unpacked(targets: dict[str, Target], name: str) -> None:
+    """Not even a good one: so there is nothing that a bomb could fill."""
+    target = targets[name]
+    before = target.kept()
+    assert target.post(target.good).json().get("code") != "malformed_json"
+    packed = {"gzip": [gzip.compress(target.good), BOMB], "deflate": [zlib.compress(target.good)]}
+    for encoding, bodies in packed.items():
+        for body in bodies:
+            response = target.post(body, **{"Content-Encoding": encoding})
+            assert response.json()["code"] == "malformed_json"
+    target.require_well(before)
+
+
+@SERVERS
+@pytest.mark.parametrize("opening", [b"[", b'{"a":', b'{"request":['])
+def test_json_nested_without_end_is_refused_and_the_server_goes_on(
+    targets: dict[str, Target], name: str, opening: bytes
+) -> None:
+    target = targets[name]
+    before = target.kept()
+    found = target.post(opening * (DEEP // len(opening))).json()
+    assert (found["status"], found["code"]) == (400, "malformed_json")
+    target.require_well(before)

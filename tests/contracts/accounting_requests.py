@@ -201,7 +201,7 @@ class RequestSteps(PatientSteps):
         if (request := self.request_in(a, wanted)) is None:
             return
         if request.stage is Stage.SEALED:
-            self._open_gate(request)
+            self.open_gate(request)
         told = self.s.market.view("requestOf", self.id_of(request))
         result = b"sealed result"
         values = [self.id_of(request), told["root"], 1, 1, 1, word_of("ciphertexts"), ZERO]
@@ -219,7 +219,7 @@ class RequestSteps(PatientSteps):
             *arguments,
         )
 
-    def _open_gate(self, request: Request) -> None:
+    def open_gate(self, request: Request) -> None:
         """Draws the gate and records its key: no money moves."""
         id_ = self.id_of(request)
         if self.s.market.view("requestOf", id_)["gateKey"] != ZERO:

@@ -145,14 +145,17 @@ class Contract:
     def ask(self, function: str, *arguments: Any) -> tuple[Any, ...]:
         return self._call(READER, function, arguments, static=True)
 
+    def data(self, function: str, *arguments: Any) -> bytes:
+        """What a transaction that calls this carries."""
+        selector, inputs, _ = self._functions[function]
+        return selector + encode(inputs, arguments)
+
     def _call(
         self, caller: str, function: str, arguments: tuple[Any, ...], *, static: bool
     ) -> tuple[Any, ...]:
-        selector, inputs, outputs = self._functions[function]
-        answer = self.chain.call(
-            caller, self.address, selector + encode(inputs, arguments), static=static
-        )
-        return decode(outputs, answer)
+        _, _, outputs = self._functions[function]
+        data = self.data(function, *arguments)
+        return decode(outputs, self.chain.call(caller, self.address, data, static=static))
 
     def view(self, function: str, *arguments: Any) -> dict[str, Any]:
         """The answer of a function that returns one struct, by field."""

@@ -13,8 +13,12 @@ import pytest
 from scipy import stats
 
 from marketplace.analyses import CATALOGUE
+from ml.dp.accounting import MAX_COST
+from ml.dp.clipping import Clip, Measured
 from ml.dp.domain import Table, Variable
+from ml.dp.noise import add_gaussian
 from ml.dp.noised import Noised
+from ml.dp.sums import exact_sum, sum_noise
 
 ERROR_RATE = 1e-9
 RUNS = 1200  # enough to see a mechanism that spends nine times what it says
@@ -99,3 +103,46 @@ def test_neighbouring_cohorts_are_told_apart_no_better_than_the_cost_allows(game
 def test_the_game_sees_a_mechanism_that_spends_nine_times_its_ledger(game: str) -> None:
     honest = 100_000_000
     assert play(game, 9 * honest, RUNS) > honest / 1e9
+
+
+# --- the same question before and after a patient leaves, and once more when she is back
+
+MEASURED = Measured(X, Clip(0, 10))
+STUDY_COST = 200_000_000
+LATER = 9  # answers without her, each at the highest cost there is
+ROUNDS = 2_000
+
+
+def without_the_last(table: Table) -> Table:
+    keep = {name: column[:-1] for name, column in table.columns.items()}
+    return Table(keep, {name: valid[:-1] for name, valid in table.valid.items()}, table.n - 1)
+
+
+def sums(table: Table, cost: int, times: int) -> np.ndarray:
+    """(ROUNDS,) the mean of so many released sums, in each round of the game."""
+    total = exact_sum(MEASURED.values(table), MEASURED.clip)
+    drawn = add_gaussian([total] * (ROUNDS * times), sum_noise(MEASURED.clip, table.n, cost))
+    return np.array(drawn).reshape(ROUNDS, times).mean(axis=1)
+
+
+def divergence_of_differences(cost: int, times: int) -> float:
+    """What the answers with her, so many, and those without her show together about her record."""
+    hits = [
+        int(np.count_nonzero(sums(t, cost, times) - sums(without_the_last(t), MAX_COST, LATER) > 5))
+        for t in (HIGH, LOW)
+    ]
+    return divergence_shown(hits[0], hits[1], ROUNDS)
+
+
+@pytest.mark.parametrize("times", [1, 2], ids=["leaves", "leaves and comes back"])
+def test_differencing_around_a_revocation_shows_no_more_than_the_patient_was_charged(
+    times: int,
+) -> None:
+    """Answers without her are charged to others and say nothing of her: nothing is refunded, nor free."""
+    assert divergence_of_differences(STUDY_COST, times) <= STUDY_COST * times / 1e9
+
+
+def test_the_differences_see_a_ledger_that_forgets_by_regranting() -> None:
+    """Nine requests at the price of one: what resetting a budget would allow."""
+    charged = 100_000_000
+    assert divergence_of_differences(charged, 9) > charged / 1e9

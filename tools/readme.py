@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from marketplace.analyses import ReleaseKind
 from marketplace.stages import diagram
 from marketplace.words import epsilon_of, right_at_most
 
@@ -39,6 +40,11 @@ USES = {
     40: "disease category research",
 }  # fmt: skip
 """What a request's uses are bits of, by number in DUO."""
+KINDS = {1: "a non-profit organisation", 2: "a public body", 3: "a commercial organisation"}
+RELEASES = {
+    ReleaseKind.NUMBER: "results that are numbers",
+    ReleaseKind.TABLE: "results that are tables",
+}
 
 
 def render(text: str) -> str:
@@ -53,7 +59,7 @@ def render(text: str) -> str:
 
 
 def _masks() -> str:
-    """The number of each permission, and the bits of modifiers, duties and uses."""
+    """The numbers of permissions and organisations, and the bits of everything that is a mask."""
     consents = DATA_USE.read_text().partition("// ---- Uses")[0]
     rows = ["| field | number | means |", "|---|---|---|"]
     for comment, width, _, number in CONSTANT.findall(consents):
@@ -62,7 +68,14 @@ def _masks() -> str:
             value = int(number) if width == "8" else 1 << int(number)
             rows.append(f"| {_field(width, means)} | {value} | {means.rstrip('.')} |")
     for code, means in USES.items():
-        rows.append(f"| `uses` | {1 << (code - min(USES))} | DUO:{code:07} {means} |")
+        rows.append(
+            f"| `uses`, `researchTypes` | {1 << (code - min(USES))} | DUO:{code:07} {means} |"
+        )
+    rows += [f"| `releaseKinds` | {1 << kind} | {means} |" for kind, means in RELEASES.items()]
+    rows += [
+        f"| `kind`, one of | {kind} | the researcher's is {means} |"
+        for kind, means in KINDS.items()
+    ]
     return "\n".join(rows)
 
 

@@ -11,26 +11,24 @@ from typing import Any
 import click
 import pytest
 
-from marketplace import demo
 from marketplace.analyses import analysis_by_id
 from marketplace.analyses.variables import variables_of
 from marketplace.chain import artifacts
 from marketplace.cli.main import main as usufruct
 from marketplace.config import OperatorConfig
 from marketplace.custodian.config import CustodianConfig
+from marketplace.demo import setting
 from marketplace.fhir.extract import extract
 from marketplace.gate.config import GateConfig
 from marketplace.stages import diagram
 from marketplace.wire import dictionary as dictionaries
 from marketplace.wire.dictionary import Dictionary
 from marketplace.wire.terms import ClassTerms, Credential, Purpose
-from tools.readme import README, ROOT, render
+from tests.support.readme import CHECKED, CODE, Command, commands, documents, only, text
+from tools.readme import ROOT, render
 
-TEXT = README.read_text()
+TEXT = text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
-CODE = re.compile(r"`([^`\n]+)`")
-SHELL = re.compile(r"```sh\s*\n(.*?)```", re.DOTALL)
-CHECKED = re.compile(r"<!-- checked: (\w+) -->\s*```json\n(.*?)```", re.DOTALL)
 READERS: dict[str, Callable[[Any], object]] = {
     "CustodianConfig": CustodianConfig.model_validate,
     "GateConfig": GateConfig.model_validate,
@@ -49,10 +47,15 @@ def readme_dictionary() -> Dictionary:
     return dictionaries.from_json(json.loads(shown))
 
 
-def codes(prefix: str, text: str = TEXT) -> list[list[str]]:
+def codes(prefix: str, of: str = TEXT) -> list[list[str]]:
     """The arguments of every command in backquotes that starts with `prefix`."""
-    found = [shlex.split(code) for code in CODE.findall(text)]
+    found = [shlex.split(code) for code in CODE.findall(of)]
     return [words[1:] for words in found if words[0] == prefix and len(words) > 1]
+
+
+def options(words: list[str]) -> set[str]:
+    """Those of the command that `words` start with."""
+    return {name for param in find(words).params for name in param.opts} | {"--help"}
 
 
 def find(words: list[str]) -> click.Command:
@@ -78,9 +81,16 @@ def test_generated_parts_are_what_the_code_says() -> None:
 def test_every_command_of_the_readme_exists_with_its_options() -> None:
     named = [words for words in codes("usufruct") if words[0].islower() and words[0][0] != "-"]
     assert len(named) > 30
-    for words in named:
-        options = {name for param in find(words).params for name in param.opts} | {"--help"}
-        assert {word for word in words if word.startswith("--")} <= options, words
+    for words in (*named, *(command.words for command in commands(TEXT))):
+        assert {word for word in words if word.startswith("--")} <= options(words), words
+
+
+def test_every_command_that_the_readme_has_typed_gives_what_that_command_requires() -> None:
+    for command in commands(TEXT):
+        needed = [param for param in find(command.words).params if param.required and param.opts]
+        given = set(command.words)
+        missing = [param.opts for param in needed if param.param_type_name == "option"]
+        assert [opts for opts in missing if not given & set(opts)] == [], command.line
 
 
 def test_every_command_that_exists_is_in_the_readme() -> None:
@@ -88,11 +98,11 @@ def test_every_command_that_exists_is_in_the_readme() -> None:
     assert set(usufruct.list_commands(click.Context(usufruct))) <= named
 
 
-@pytest.mark.parametrize("text", [TEXT, CONTRIBUTING], ids=["README", "CONTRIBUTING"])
-def test_every_make_target_exists(text: str) -> None:
+@pytest.mark.parametrize("document", [TEXT, CONTRIBUTING], ids=["README", "CONTRIBUTING"])
+def test_every_make_target_exists(document: str) -> None:
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
-    named = {words[0] for words in codes("make", text) if "=" not in words[0]}
+    named = {words[0] for words in codes("make", document) if "=" not in words[0]}
     assert named
     assert named <= targets
 
@@ -111,10 +121,8 @@ def test_the_record_of_the_readme_has_every_variable_of_its_dictionary() -> None
 
 
 def test_the_request_of_the_readme_can_be_asked_of_its_dictionary() -> None:
-    (command,) = [shlex.split(body) for body in SHELL.findall(TEXT) if "usufruct request" in body]
-    given = dict(zip(command[2::2], command[3::2], strict=True))
-    options = {name for param in find(command[1:]).params for name in param.opts}
-    assert set(given) <= options
+    words = only(commands(TEXT), "request").words
+    given = dict(zip(words[1::2], words[2::2], strict=True))
     variables = variables_of(readme_dictionary())
     analysis = analysis_by_id(given["--analysis"])
     asked = analysis.parse(json.loads(given["--parameters"]), variables)
@@ -126,10 +134,26 @@ def test_a_mask_of_the_readme_is_the_number_that_the_contracts_use() -> None:
         "| `permission`, one of | 3 | DUO:0000006 health",
         "| `modifiers` | 32 | DUO:0000046 non-commercial use only",
         "| `modifiers`, `duties` | 16384 | DUO:0000019 duty to publish |",
-        "| `uses` | 64 | DUO:0000037 biomedical research |",
+        "| `uses`, `researchTypes` | 64 | DUO:0000037 biomedical research |",
+        "| `releaseKinds` | 2 | results that are tables |",
+        "| `kind`, one of | 1 | the researcher's is a non-profit organisation |",
     ):
         assert row in TEXT
-    assert (demo.HMB, demo.NCU, demo.PUB, demo.BIOMEDICAL) == (3, 32, 16384, 64)
+    assert (setting.HMB, setting.NCU, setting.PUB, setting.BIOMEDICAL) == (3, 32, 16384, 64)
+
+
+def test_every_document_of_the_readme_is_a_file_that_a_command_or_a_server_reads() -> None:
+    read = {word for command in commands(TEXT) for word in command.files(".json")}
+    assert set(documents(TEXT)) <= read
+
+
+def test_a_command_is_named_by_its_words_before_options_and_files() -> None:
+    typed = {
+        "usufruct custodian init --data custodian > custodian-0.json": "custodian init",
+        "usufruct custodian --config custodian.json": "custodian",
+        "usufruct key deployer.key": "key",
+    }
+    assert {line: Command(line).name for line in typed} == typed
 
 
 def test_every_event_that_carries_an_address_is_listed_as_linkable() -> None:

@@ -14,7 +14,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +32,7 @@ from marketplace.wire import keyfiles, lifeline
 
 CUSTODIANS: Final = 3
 QUORUM: Final = 2
+HOSTS: Final = ("custodian", "gate")
 ETHER: Final = 10**18
 START_SECONDS: Final = 90.0
 EUR: Final = 10**6
@@ -192,9 +195,12 @@ class Local:
         self._await_ready("chain")
 
     def stop(self) -> None:
-        """Ends every process, the chain last, and waits for each."""
-        for name in reversed(list(self.processes)):
-            self.end(name)
+        """Ends every process, the chain after all that use it, and waits for each."""
+        users = [name for name in reversed(list(self.processes)) if name != "chain"]
+        for process in [self._tell_to_end(name) for name in users]:
+            _await_end(process)
+        if "chain" in self.processes:
+            self.end("chain")
 
     def fallen(self) -> str | None:
         """A process that ended although `end` was not asked to end it; None while all run."""
@@ -210,17 +216,13 @@ class Local:
 
     def end(self, name: str, how: int = signal.SIGTERM) -> None:
         """Ends one process (by SIGTERM, unless told otherwise) and waits for it."""
+        _await_end(self._tell_to_end(name, how))
+
+    def _tell_to_end(self, name: str, how: int = signal.SIGTERM) -> subprocess.Popen[str]:
         process = self.processes.pop(name)
         if process.poll() is None:
             process.send_signal(how)
-            try:
-                process.wait(timeout=30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(timeout=10)
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
+        return process
 
     def _spawn(self, name: str, module: str, *arguments: str) -> None:
         logs = self.folder / "logs"
@@ -253,8 +255,9 @@ class Local:
     # --- the first start
 
     def _deploy(self) -> None:
-        custodians = [self._identity("custodian", i) for i in range(CUSTODIANS)]
-        gates = [self._identity("gate", i) for i in range(CUSTODIANS)]
+        with ThreadPoolExecutor() as pool:
+            made = {k: pool.map(partial(self._identity, k), range(CUSTODIANS)) for k in HOSTS}
+            custodians, gates = (list(made[kind]) for kind in HOSTS)
         accounts = [self.account(role) for role in ROLES]
         accounts += [each["relay"] for each in custodians]
         fund(Node(self.node_url), self._faucet(), accounts, 100 * ETHER)
@@ -288,8 +291,7 @@ class Local:
             [
                 sys.executable,
                 "-m",
-                f"marketplace.{kind}",
-                "init",
+                f"marketplace.{kind}.identity",
                 "--data",
                 str(self._host(kind, number)),
             ],
@@ -383,6 +385,17 @@ class Local:
     def manifest(self) -> Manifest:
         """The deployment."""
         return Manifest.load(self.manifest_path)
+
+
+def _await_end(process: subprocess.Popen[str]) -> None:
+    try:
+        process.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(timeout=10)
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
 
 
 def await_health(urls: Sequence[str]) -> None:

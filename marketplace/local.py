@@ -184,8 +184,13 @@ class Local:
             self.start_chain()
         if not self.manifest_path.exists():
             self._deploy()
-        self._start_hosts()
-        self._start_operator()
+        self._configure_operator()
+        self._spawn_operator()
+        for number in range(CUSTODIANS):
+            self.start_custodian(number)
+            self.start_gate(number)
+        for name in [each for each in self.processes if each != "chain"]:
+            self._await_ready(name)
 
     def start_chain(self) -> None:
         """Starts the embedded chain (again), and waits until it listens."""
@@ -312,14 +317,6 @@ class Local:
 
     # --- custodians, gates, operator
 
-    def _start_hosts(self) -> None:
-        for number in range(CUSTODIANS):
-            self.start_custodian(number)
-            self.start_gate(number)
-        for number in range(CUSTODIANS):
-            self._await_ready(f"custodian-{number}")
-            self._await_ready(f"gate-{number}")
-
     def start_custodian(self, number: int) -> None:
         """Starts one custodian (again)."""
         config = {
@@ -354,7 +351,7 @@ class Local:
         path.write_text(json.dumps(config, indent=2))
         self._spawn(f"{kind}-{number}", f"marketplace.{kind}", "--config", str(path))
 
-    def _start_operator(self) -> None:
+    def _configure_operator(self) -> None:
         gates = [self._identity_of("gate", i)["signer"] for i in range(CUSTODIANS)]
         config = {
             "port": self.ports.operator,
@@ -370,7 +367,6 @@ class Local:
             **self.operator_options,
         }
         self.config_path.write_text(json.dumps(config, indent=2))
-        self.start_operator()
 
     @property
     def config_path(self) -> Path:
@@ -379,8 +375,11 @@ class Local:
 
     def start_operator(self) -> None:
         """Starts the operator (again)."""
-        self._spawn("operator", "marketplace.cli", "serve", "--config", str(self.config_path))
+        self._spawn_operator()
         self._await_ready("operator")
+
+    def _spawn_operator(self) -> None:
+        self._spawn("operator", "marketplace.cli", "serve", "--config", str(self.config_path))
 
     def manifest(self) -> Manifest:
         """The deployment."""

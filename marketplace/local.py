@@ -160,6 +160,11 @@ class Local:
             Refusal: `port_taken`, it may still run; `not_a_market`, the folder holds something else.
         """
         self.ports.require_free()
+        self._require_own_folder()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _require_own_folder(self) -> None:
+        """What is marked as ours may be deleted later, so nobody else's folder may become so."""
         holds_something = self.folder.exists() and any(self.folder.iterdir())
         if holds_something and not (self.folder / MARK).exists():
             raise Refusal(
@@ -168,14 +173,15 @@ class Local:
                 remedy="Name a new or empty folder, or empty that one yourself.",
                 field="data",
             )
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def start(self) -> None:
         """Starts every process, deploying first where nothing is deployed yet.
 
         Raises:
-            Refusal: `not_started`, naming the process that did not come up and its log.
+            Refusal: `not_a_market`, the folder holds something else; `not_started`, naming the process
+                that did not come up and its log.
         """
+        self._require_own_folder()
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         (self.folder / MARK).touch()
         for role in ROLES:

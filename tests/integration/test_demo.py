@@ -211,15 +211,19 @@ def _await_line(lines: Iterable[str], start: str) -> str:
     raise AssertionError(f"no line starts with {start!r}")
 
 
-def test_a_folder_that_no_market_made_is_not_deleted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["demo", "up"])
+def test_a_folder_that_no_market_made_is_neither_deleted_nor_taken(
+    tmp_path: Path, name: str
+) -> None:
     precious = tmp_path / "thesis.txt"
     precious.write_text("three years")
-    command = [sys.executable, "-m", "marketplace.cli", "demo", "--data", str(tmp_path)]
+    command = [sys.executable, "-m", "marketplace.cli", name, "--data", str(tmp_path)]
     command += ["--port", str(_free_base())]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode != 0
     assert "was not made by an earlier run" in done.stderr
     assert precious.read_text() == "three years"
+    assert list(tmp_path.iterdir()) == [precious]
 
 
 def _settled(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import structlog
 
@@ -19,9 +20,10 @@ from marketplace.errors import Refusal
 from marketplace.intake import Intake
 from marketplace.lanes.vault import Vault
 from marketplace.peers import Peer
-from marketplace.pipeline import Pipeline
+from marketplace.pipeline import UNPAID_FOR, NeverOpened, Pipeline
 from marketplace.reads import Reads
 from marketplace.records import RecordStore
+from marketplace.relay import Relay
 from marketplace.store import Database, open_database
 from marketplace.waits import Waits
 from marketplace.wire import keyfiles
@@ -35,6 +37,11 @@ FAULT_SECONDS = 15.0
 """After a fault that nobody foresaw, before a request is looked at again."""
 AT_ONCE = 8
 """Requests at work in one process. Each mostly waits: for the chain, a gate, custodians."""
+NEW_AT_ONCE = 2
+OLD_AT_ONCE = 1
+"""Of these, for the requests that nobody paid yet, in turn: of the last hour, and older ones."""
+UNPAID_SECONDS = 300.0
+"""Between two looks at an older one."""
 
 UPKEEP = "upkeep"
 ERASURES = "erasures"
@@ -53,6 +60,7 @@ class Operator:
     sender: Sender
     database: Database
     intake: Intake
+    relay: Relay
     pipeline: Pipeline
     reads: Reads
     dictionaries: Dictionaries
@@ -79,9 +87,10 @@ def build_operator(config: OperatorConfig) -> Operator:
     pipeline = Pipeline(chain, sender, database, vault, custodians, dictionaries, config.fee)
     reads = Reads(chain, database, dictionaries, sender.address, config.fee, pipeline.waits)
     intake = Intake(chain, sender, records, custodians, key)
+    relay = Relay(chain, sender, database)
     erasures = Erasures(chain, records)
     return Operator(
-        config, chain, sender, database, intake, pipeline, reads, dictionaries, erasures
+        config, chain, sender, database, intake, relay, pipeline, reads, dictionaries, erasures
     )
 
 
@@ -104,6 +113,7 @@ class Worker:
     _stop: threading.Event = field(default_factory=threading.Event)
     _wake: threading.Event = field(default_factory=threading.Event)
     _follow_at: float = 0.0
+    _looked: dict[str, float] = field(default_factory=dict)  # at unpaid requests, monotonic seconds
     _tasks: queue.SimpleQueue[_Task | None] = field(default_factory=queue.SimpleQueue)
     _taken: set[str] = field(default_factory=set)
     _resting: dict[str, float] = field(default_factory=dict)
@@ -137,8 +147,10 @@ class Worker:
         pipeline = self.operator.pipeline
         try:
             unfinished = self.operator.database.unfinished()
+            unpaid = self.operator.database.unpaid(datetime.now(UTC) - UNPAID_FOR)
             idle = self._is_time_to_follow()
-            refused = self.operator.database.refused() if idle else []
+            # What was never opened has no escrow to come back, and can never have one.
+            refused = self.operator.database.refused(NeverOpened.CODE) if idle else []
         except Refusal as refusal:
             self._say(ROUND, refusal)
             return
@@ -146,13 +158,31 @@ class Worker:
             log.error("worker_fault", kind=type(fault).__name__)  # noqa: TRY400
             return
         self._said.clear(ROUND)
+        waiting = {*unpaid[0], *unpaid[1]}
         for request in unfinished:
-            self._hand_out(pipeline.advance, request)
+            if request not in waiting:
+                self._hand_out(pipeline.advance, request)
+        self._look_at_unpaid(*unpaid)
         for request in refused:
             self._hand_out(pipeline.follow, request)
         if idle:
             self._hand_out(lambda _: pipeline.upkeep.tend(), UPKEEP)
             self._hand_out(lambda _: self.operator.erasures.catch_up(), ERASURES)
+
+    def _look_at_unpaid(self, new: list[str], old: list[str]) -> None:
+        """Whether somebody paid: a few at a time, so that however many there are, what is paid goes on."""
+        now = time.monotonic()
+        self._looked = {each: self._looked.get(each, -UNPAID_SECONDS) for each in (*new, *old)}
+        due = [each for each in old if now - self._looked[each] >= UNPAID_SECONDS]
+        self._look_at(new, NEW_AT_ONCE - len(self._taken.intersection(new)), now)
+        self._look_at(due, OLD_AT_ONCE - len(self._taken.intersection(old)), now)
+
+    def _look_at(self, requests: list[str], most: int, now: float) -> None:
+        """At those first that were not looked at for longest."""
+        free = [each for each in requests if each not in self._taken]
+        for request in sorted(free, key=self._looked.__getitem__)[: max(0, most)]:
+            self._looked[request] = now
+            self._hand_out(self.operator.pipeline.advance, request)
 
     def _is_time_to_follow(self) -> bool:
         """Refused requests only wait for their researcher to fetch the escrow: seldom is enough."""

@@ -12,8 +12,10 @@ from marketplace.client.defaults import Defaulted, default
 from marketplace.client.marketplace import Marketplace
 from marketplace.client.messages import account_of
 from marketplace.client.payment import Told, open_request, require_gas
-from marketplace.client.results import open_answer, require_signed_result
+from marketplace.client.quotes import held_quote
+from marketplace.client.results import open_answer, require_answer
 from marketplace.client.waiting import ENDED, PATIENCE, Seen, wait
+from marketplace.errors import Refusal
 from marketplace.wire import hpke
 from marketplace.wire.auth import Voice
 from marketplace.wire.eip712 import SigningKey
@@ -24,7 +26,7 @@ from marketplace.wire.terms import Purpose, RequestTerms, class_id
 __all__ = ["ENDED", "Answer", "Ask"]
 
 SEAL_WITHIN = 1_200
-"""Seconds after the notice window within which the operator must seal."""
+"""Seconds after the notice window within which the operator must seal; twice a freeze, if that is longer."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,11 @@ class Ask:
         cost: int | None = None,
         target_error: str | None = None,
     ) -> dict[str, Any]:
-        """Price, privacy cost and expected error, before anything is paid."""
+        """Price, privacy cost and expected error, before anything is paid. The operator names the fee alone.
+
+        Raises:
+            BadParameter: naming the field. Refusal: `quote_differs`; see `quotes.held_quote`.
+        """
         asked: dict[str, Any] = {
             "dataset": to_hex(dataset),
             "classes": list(classes),
@@ -67,7 +73,7 @@ class Ask:
             "parameters": dict(parameters),
         }
         asked |= {"cost": cost} if cost is not None else {"target_error": target_error}
-        return self.market.api.post("/api/v1/quotes", asked)
+        return held_quote(self.market.api, self.market.chain, self.market.variables, asked)
 
     def terms(
         self, dataset: bytes, classes: Sequence[int], quote: Mapping[str, Any], purpose: Purpose
@@ -79,7 +85,8 @@ class Ask:
         """
         purpose.require_short()
         policy = self.market.chain.policy()
-        seal = self.market.chain.nudge().timestamp + policy.notice_window + SEAL_WITHIN
+        within = max(SEAL_WITHIN, 2 * policy.freeze_window)
+        seal = self.market.chain.nudge().timestamp + policy.notice_window + within
         return RequestTerms(
             dataset=dataset,
             classes=tuple(classes),
@@ -99,11 +106,23 @@ class Ask:
         )
 
     def submit(self, terms: RequestTerms, parameters: Mapping[str, Any]) -> str:
-        """Hands terms and parameters to the operator, who checks them before anything is paid."""
+        """Hands terms and parameters to the operator, who checks them before anything is paid.
+
+        Returns the request's id, which is the terms' hash. Raises Refusal (`another_request`) where the
+        operator took them for another: nothing is paid then.
+        """
         body = {"terms": terms.to_json(), "parameters": dict(parameters)}
         voice = Voice(self.key, self.researcher, self.market.manifest.api_domain)
         answer = self.market.api.post_signed("/api/v1/requests", body, voice)
-        return str(answer["request"])
+        request = self._id_of(terms)
+        if answer.get("request") != request:
+            raise Refusal(
+                code="another_request",
+                message="The operator took the request in under an id that is not the hash of its terms.",
+                remedy="Pay nothing: it would answer something else. Ask another operator.",
+                field="request",
+            )
+        return request
 
     def open(self, terms: RequestTerms, told: Told | None = None) -> str:
         """Opens and pays on chain, from the researcher's own account: by permit, or else by an approval.
@@ -116,7 +135,11 @@ class Ask:
             chain.class_terms(class_id(terms.dataset, index)).abi_tuple() for index in terms.classes
         ]
         open_request(chain, self.key, (terms.abi_tuple(), classes), terms.escrow, told)
-        return to_hex(terms.request_id(chain.chain_id, chain.market, self.researcher))
+        return self._id_of(terms)
+
+    def _id_of(self, terms: RequestTerms) -> str:
+        manifest = self.market.manifest
+        return to_hex(terms.request_id(manifest.chain_id, manifest.market, self.researcher))
 
     def wait(
         self, request: str, patience: float = PATIENCE, seen: Seen | None = None
@@ -139,13 +162,14 @@ class Ask:
         return default(self.market.chain, self.key, bytes.fromhex(request[2:]), custodians)
 
     def answer(self, request: str) -> Answer:
-        """The opened result of a settled request, proved against the hash on chain.
+        """The opened result of a settled request, proved against hash, question and cohort on chain.
 
         Raises:
-            Refusal: `not_settled`, `result_mismatch`; EnvelopeUnreadable for another key.
+            Refusal: `not_settled`, `result_mismatch`, `another_receipt`, `another_answer`; ReceiptInvalid;
+                EnvelopeUnreadable for another key.
         """
         receipt = self.market.api.get(f"/api/v1/requests/{request}/receipt")
-        opened = open_answer(receipt, self.delivery)
-        view = self.market.chain.request(bytes.fromhex(request[2:]))
-        require_signed_result(opened, view.result_hash)
+        identity = bytes.fromhex(request[2:])
+        opened = open_answer(receipt, self.delivery, identity)
+        require_answer(self.market.chain, identity, opened)
         return Answer(request, dict(opened.document), receipt)

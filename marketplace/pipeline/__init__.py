@@ -8,7 +8,9 @@ terminal and explained; a fault of the world (a node, a custodian, a disk) leave
 What a reorganisation took away is done again: the request falls back to the stage that the chain shows.
 """
 
+from marketplace.pipeline.deadlines import NeverOpened
 from marketplace.pipeline.service import STEPS, Pipeline
 from marketplace.pipeline.standing import CHAIN_ENDS
+from marketplace.pipeline.submission import UNPAID_FOR
 
-__all__ = ["CHAIN_ENDS", "STEPS", "Pipeline"]
+__all__ = ["CHAIN_ENDS", "STEPS", "UNPAID_FOR", "NeverOpened", "Pipeline"]

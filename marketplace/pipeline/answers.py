@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from marketplace.analyses import analysis_by_id
 from marketplace.analyses.answerable import rehearsed
@@ -12,6 +14,7 @@ from marketplace.errors import Refusal
 from marketplace.pipeline.standing import sealed_of
 from marketplace.stages import Cleared, Computed, Stage
 from marketplace.store import Database
+from marketplace.wire.http import to_hex
 from marketplace.wire.stated import Stated
 
 
@@ -33,6 +36,7 @@ class Answers:
             row.sealed_result,
             row.gate_signature,
             row.stated or {},
+            tuple(_read(each) for each in row.signatures or [] if _is_noted(each)),
         )
 
     def due(self, request: str, view: RequestView) -> Stated:
@@ -46,13 +50,11 @@ class Answers:
 
     def cleared(self, request: str, view: RequestView) -> Cleared:
         row = self.database.computed(request)
-        signatures = row.signatures if row is not None else None
-        if not signatures:
+        signatures = [] if row is None else row.signatures or []
+        cleared = tuple(_read(each) for each in signatures if not _is_noted(each))
+        if not cleared:
             raise self._missing(request, Stage.COMPUTED, "quorum")
-        return Cleared(
-            self.computed(request, view),
-            tuple((each["place"], bytes.fromhex(each["signature"][2:])) for each in signatures),
-        )
+        return Cleared(self.computed(request, view), cleared)
 
     def _missing(self, request: str, to: Stage, what: str) -> Refusal:
         """What a restored database lacks is fetched again."""
@@ -62,3 +64,18 @@ class Answers:
             message=f"The request's {what} is not in this database, which may be an old copy.",
             remedy="It is asked for again; nothing is drawn or paid twice.",
         )
+
+
+def noted_rows(signatures: Iterable[tuple[int, bytes]]) -> list[dict[str, Any]]:
+    """Signatures as they are kept until `release.clear` has verified them, which then replaces them."""
+    return [
+        {"place": place, "signature": to_hex(each), "noted": True} for place, each in signatures
+    ]
+
+
+def _is_noted(row: Mapping[str, Any]) -> bool:
+    return bool(row.get("noted"))
+
+
+def _read(row: Mapping[str, Any]) -> tuple[int, bytes]:
+    return int(row["place"]), bytes.fromhex(row["signature"][2:])

@@ -5,14 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from marketplace.chain.adapter import ContractRefusal
-from marketplace.errors import Refusal
-
-
-class NeverOpened(Refusal):
-    """A request that was handed in and not paid for in time."""
-
-    CODE = "never_opened"
-
+from marketplace.pipeline.deadlines import NeverOpened, SealDeadlineTooNear, TooMuchToTidy
 
 RETRY: Final = frozenset(
     {
@@ -47,6 +40,9 @@ RETRY: Final = frozenset(
 )
 """Codes that time, or somebody's repair, may cure: the request stays where it is."""
 
-REFUSING: Final = (ContractRefusal, NeverOpened)
+REFUSING: Final = (ContractRefusal, NeverOpened, SealDeadlineTooNear, TooMuchToTidy)
 """Only these end a request, and only with a code outside `RETRY`: anything else is a fault of the world,
 which must not end what may be paid already."""
+
+UNSENT: Final = (SealDeadlineTooNear, TooMuchToTidy)
+"""Of these, what an earlier try sent may still be on its way, and then has to be sealed after all."""

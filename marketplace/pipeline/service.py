@@ -9,16 +9,18 @@ from typing import Any, Final
 
 import structlog
 
-from marketplace import consent, release, settlement
+from marketplace import release, settlement
 from marketplace.analyses import analysis_by_id
-from marketplace.chain.adapter import Chain, ContractRefusal, NotYetFinal, RequestStage, RequestView
+from marketplace.chain.adapter import Chain, NotYetFinal, RequestStage, RequestView
 from marketplace.chain.sender import Sender
 from marketplace.dictionaries import Dictionaries
 from marketplace.errors import Refusal
 from marketplace.lanes.vault import Vault
 from marketplace.peers import Peer
-from marketplace.pipeline.answers import Answers
-from marketplace.pipeline.faults import REFUSING, RETRY, NeverOpened
+from marketplace.pipeline.answers import Answers, noted_rows
+from marketplace.pipeline.counting import Counting
+from marketplace.pipeline.deadlines import Deadlines
+from marketplace.pipeline.faults import REFUSING, RETRY, UNSENT
 from marketplace.pipeline.standing import CHAIN_ENDS, Standing, id_of, sealed_of
 from marketplace.pipeline.submission import Submission
 from marketplace.receipts.build import build_receipt
@@ -61,6 +63,16 @@ class Pipeline:
     def answers(self) -> Answers:
         """Answers as the database keeps them."""
         return Answers(self.database, self.dictionaries)
+
+    @functools.cached_property
+    def deadlines(self) -> Deadlines:
+        """Whether there is time left for a request."""
+        return Deadlines(self.chain)
+
+    @functools.cached_property
+    def counting(self) -> Counting:
+        """What freezes and seals."""
+        return Counting(self.chain, self.sender, self.custodians, self.upkeep, self.deadlines)
 
     def submit(self, researcher: str, terms: RequestTerms, parameters: Mapping[str, Any]) -> str:
         """Takes a request's terms and parameters before it is opened and paid; see `Submission.take`."""
@@ -106,7 +118,7 @@ class Pipeline:
         """Ends a request that cannot go on; returns False if it is only to be tried again."""
         facts = {"request": request, "stage": stage, "code": refusal.code}
         ends = isinstance(refusal, REFUSING) and refusal.code not in RETRY
-        if not ends or Stage.REFUSED not in NEXT[stage] or self.standing.went_on(request):
+        if not ends or Stage.REFUSED not in NEXT[stage] or self._goes_on(request, refusal):
             if self.waits.note(request, refusal):  # else it was said: steps are tried every second
                 log.warning("step_waits", **facts, message=refusal.message)
             return False
@@ -120,32 +132,27 @@ class Pipeline:
         self.database.move(request, Stage.REFUSED, refusal.message, reason)
         return True
 
+    def _goes_on(self, request: str, refusal: Refusal) -> bool:
+        """Whether the request may be past what refused here, or a freeze of it on the way to a block."""
+        sent = isinstance(refusal, UNSENT) and self.standing.is_sending(self.sender.address)
+        return sent or self.standing.went_on(request)
+
     # --- the steps, one per stage
 
     def _fund(self, request: str) -> None:
         view = self.standing.view(request)
         if view.stage is RequestStage.NONE:
-            self._require_time_left(request)
+            self.deadlines.require_not_over(self._terms(request))
         elif view.stage not in CHAIN_ENDS:
             self.database.move(request, Stage.FUNDED, "escrow held by the market")
 
-    def _require_time_left(self, request: str) -> None:
-        terms = RequestTerms.from_json(self.database.request(request).terms)
-        if self.chain.now() > terms.seal_deadline:
-            raise NeverOpened(
-                message=f"It was not opened before its seal deadline, {terms.seal_deadline}.",
-                remedy="Nothing was paid. Ask again, with deadlines that lie ahead.",
-                field="terms.seal_deadline",
-            )
+    def _terms(self, request: str) -> RequestTerms:
+        return RequestTerms.from_json(self.database.request(request).terms)
 
     def _freeze(self, request: str) -> None:
         view = self.standing.view(request)
         if view.stage is RequestStage.OPENED:
-            terms = RequestTerms.from_json(self.database.request(request).terms)
-            if self.chain.now() <= terms.seal_deadline:  # later, the market's own refusal ends it
-                settlement.require_serving(self.chain, self.custodians)
-            self.upkeep.tend(terms.dataset)
-            consent.freeze(self.chain, self.sender, view.researcher, terms)
+            self.counting.freeze(view.researcher, self._terms(request))
             view = self.standing.view(request)
         if view.stage in (RequestStage.FROZEN, RequestStage.SEALED, RequestStage.SETTLED):
             self.database.move(request, Stage.FROZEN, "every shard frozen")
@@ -153,29 +160,12 @@ class Pipeline:
     def _seal(self, request: str) -> None:
         view = self.standing.view(request)
         if view.stage is RequestStage.FROZEN:
-            self._seal_now(request, view)
+            self.counting.seal(id_of(request), view)
             view = self.standing.view(request)
         if view.stage in (RequestStage.SEALED, RequestStage.SETTLED):
             self.chain.require_final(view.seal_block)
             because = f"cohort of {view.members} sealed, root 0x{view.root.hex()}"
             self.database.move(request, Stage.SEALED, because)
-
-    def _seal_now(self, request: str, view: RequestView) -> None:
-        """Tidies and seals. A cohort that fell under the minimum is dissolved; a lapsed freeze reclaimed."""
-        if self.chain.now() > view.frozen_until:
-            self._end_freeze("reclaim", request, view)
-            return
-        consent.tidy(self.chain, self.sender, id_of(request), view)
-        try:
-            consent.seal(self.chain, self.sender, id_of(request), view)
-        except ContractRefusal as refusal:
-            if refusal.code != "cohort_too_small":
-                raise
-            self._end_freeze("dissolve", request, view)
-
-    def _end_freeze(self, function: str, request: str, view: RequestView) -> None:
-        self.sender.send("ResearchMarket", function, id_of(request))
-        self.upkeep.tend(view.dataset)
 
     def _key(self, request: str) -> None:
         view = self.standing.view(request)
@@ -230,6 +220,7 @@ class Pipeline:
                 sealed_result=computed.sealed_result,
                 gate_signature=computed.gate_signature,
                 stated=computed.stated,
+                signatures=noted_rows(computed.noted),
             )
             self.database.keep_computed(kept)
             self._anchor(heads)

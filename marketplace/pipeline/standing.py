@@ -39,6 +39,14 @@ class Standing:
             return True  # nobody knows: it must not end what may be going on
         return found not in (RequestStage.NONE, RequestStage.OPENED)
 
+    def is_sending(self, account: str) -> bool:
+        """Whether a transaction of this account may be waiting for a block, whichever process sent it."""
+        node = self.chain.node
+        try:
+            return node.transaction_count(account) > node.transaction_count(account, "latest")
+        except Refusal:
+            return True  # nobody knows
+
     def view(self, request: str) -> RequestView:
         """The request as the chain has it now; an early end there is taken over.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
 from eth_utils.crypto import keccak
 
@@ -15,12 +15,19 @@ from marketplace.bonds import require_bond
 from marketplace.chain.adapter import Chain, RequestStage
 from marketplace.dictionaries import Dictionaries
 from marketplace.errors import Refusal
+from marketplace.pipeline.deadlines import Deadlines
 from marketplace.pipeline.standing import id_of
 from marketplace.rehearsal import fields_as_sent, require_openable
 from marketplace.stages import Stage
 from marketplace.store import Database, RequestRow
 from marketplace.wire import hpke
 from marketplace.wire.terms import RequestTerms
+
+UNPAID_AT_ONCE: Final = 32
+"""Of one researcher: as many questions as a study prepares together. Handing one in costs nothing, and each
+is looked at until it is paid or its deadline has passed, which may be a month."""
+UNPAID_FOR: Final = timedelta(hours=1)
+"""Not paid by then, one no longer counts, and is looked at seldom. Paid late, it is found all the same."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,8 @@ class Submission:
         Raises:
             Refusal: unknown analysis, a parameter out of range, terms that name other parameters or
                 another kind of release than these, a delivery key that nothing can be sealed to, a fee
-                below this operator's, a bond that does not cover it, terms that the market would not open.
+                below this operator's, terms that the market would not open; and, unless it is paid already,
+                too many that this researcher has not paid, too little time to seal, too small a bond.
                 Nothing is stored then.
         """
         analysis = analysis_by_hash(terms.analysis)
@@ -62,7 +70,9 @@ class Submission:
             sizes = (least, max(least, terms.max_patients))
             require_answerable(analysis, parsed, variables, sizes, terms.cost)
         request = "0x" + terms.request_id(self.chain.chain_id, self.chain.market, researcher).hex()
-        self._require_bond(request, terms)
+        if self.chain.request(id_of(request)).stage is RequestStage.NONE:  # else it is paid already
+            self._require_few_unpaid(request, researcher)
+            self._require_worth_paying(terms)
         row = RequestRow(
             id=request,
             researcher=researcher,
@@ -75,14 +85,23 @@ class Submission:
         self.database.submit(row, "submitted by its researcher")
         return request
 
-    def _require_bond(self, request: str, terms: RequestTerms) -> None:
-        if (
-            self.chain.request(id_of(request)).stage is RequestStage.NONE
-        ):  # else it may be locked by now
-            live = sum(
-                shard.live for each in terms.class_ids() for shard in self.chain.shards(each)
+    def _require_few_unpaid(self, request: str, researcher: str) -> None:
+        since = datetime.now(UTC) - UNPAID_FOR
+        others = self.database.unpaid_of(researcher, since) - {request}
+        if len(others) >= UNPAID_AT_ONCE:
+            raise Refusal(
+                code="too_many_unpaid",
+                message=f"{len(others)} requests that this account handed in lately are not paid yet.",
+                remedy="Open and pay one of them on chain, or hand in the next one in an hour.",
+                field="Usufruct-Auth.address",
+                facts={"unpaid": len(others), "allowed": UNPAID_AT_ONCE},
             )
-            require_bond(self.chain, self.operator, live, terms.price)
+
+    def _require_worth_paying(self, terms: RequestTerms) -> None:
+        """Paid soon, it could be frozen and sealed: there is time for it, and bond."""
+        Deadlines(self.chain).require_payable(terms)
+        live = sum(shard.live for each in terms.class_ids() for shard in self.chain.shards(each))
+        require_bond(self.chain, self.operator, live, terms.price)
 
     def _require_fee(self, terms: RequestTerms) -> None:
         if terms.fee < self.least_fee:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     create_engine,
     delete,
     event,
+    func,
     make_url,
     select,
     update,
@@ -24,6 +25,7 @@ from sqlalchemy.orm import Session
 
 from marketplace.errors import Refusal
 from marketplace.stages import LIVE, NEXT, TERMINAL, Stage
+from marketplace.store.carried import Carried
 from marketplace.store.models import (
     ApiNonceRow,
     ComputedRow,
@@ -39,7 +41,7 @@ BUSY_MILLISECONDS = 30_000
 
 
 @dataclass(frozen=True)
-class Database(SealedRecords):
+class Database(SealedRecords, Carried):
     """The operator's store. Every change of stage goes through `move`, which writes the log with it."""
 
     # --- requests
@@ -124,12 +126,28 @@ class Database(SealedRecords):
             )
             return list(session.scalars(query))
 
-    def refused(self) -> list[str]:
-        """Ids of the requests that were refused; their escrow may still be on chain."""
+    def unpaid(self, since: datetime) -> tuple[list[str], list[str]]:
+        """Ids of the requests that were handed in and not yet seen on chain: since then, and before."""
+        newer = RequestRow.submitted_at >= since
         with self.session() as session:
-            return list(
-                session.scalars(select(RequestRow.id).where(RequestRow.stage == Stage.REFUSED))
-            )
+            query = select(RequestRow.id, newer).where(RequestRow.stage == Stage.SUBMITTED)
+            found = session.execute(query.order_by(RequestRow.submitted_at)).all()
+        return [each for each, new in found if new], [each for each, new in found if not new]
+
+    def unpaid_of(self, researcher: str, since: datetime) -> set[str]:
+        """Of these, the ones that one researcher handed in since then."""
+        mine = func.lower(RequestRow.researcher) == researcher.lower()
+        new = RequestRow.submitted_at >= since
+        with self.session() as session:
+            query = select(RequestRow.id).where(RequestRow.stage == Stage.SUBMITTED, mine, new)
+            return set(session.scalars(query))
+
+    def refused(self, but: str) -> list[str]:
+        """Ids of the requests that were refused for another reason than `but` (a code)."""
+        code = func.coalesce(RequestRow.reason["code"].as_string(), "")
+        with self.session() as session:
+            query = select(RequestRow.id).where(RequestRow.stage == Stage.REFUSED, code != but)
+            return list(session.scalars(query))
 
     def log(self, request: str) -> list[StageLogRow]:
         """The request's transitions, in order."""

@@ -22,8 +22,10 @@ from typing import Any
 import pytest
 
 from marketplace import peers
+from marketplace.api.app import create_app
 from marketplace.chain.adapter import RequestStage
 from marketplace.chain.sender import Sender
+from marketplace.client import messages
 from marketplace.config import load_config
 from marketplace.errors import Refusal
 from marketplace.local import POLICY, QUORUM, ForeignNode, await_health
@@ -32,6 +34,7 @@ from marketplace.pipeline import STEPS
 from marketplace.stages import Stage
 from marketplace.store.models import ApiNonceRow, ComputedRow, RequestRow
 from marketplace.wire.http_client import post
+from tests.support.custody_world import served
 from tests.support.market_world import (
     COST,
     MEAN,
@@ -51,6 +54,8 @@ from tests.support.slow_answers import drip, server_that_sends, sized
 
 WINDOWS = replace(POLICY, freeze_window=120, gate_window=60, turn_window=600, certificate_window=60)
 """Short enough that tests can let chain time pass them."""
+SOON = 240
+"""Seconds to a seal deadline: about as near as the operator takes one, on a slow machine too."""
 ANVIL = ("--mixed-mining", "--block-time", "1", "--slots-in-an-epoch", "1")
 """`finalized` is then two blocks behind the head."""
 NOBODY = "http://127.0.0.1:1"
@@ -89,6 +94,12 @@ def world(
     with PLACES[request.param](tmp_path_factory.mktemp("market")) as world:
         world.local.end("operator")
         yield world
+
+
+@pytest.fixture(autouse=True)
+def _messages_outlive_the_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are dated by the wall clock; the chain runs ahead of it by all the time that tests let pass."""
+    monkeypatch.setattr(messages, "MESSAGE_LIFE", 86_400)
 
 
 @pytest.fixture
@@ -195,7 +206,7 @@ def test_an_answer_that_states_too_little_noise_or_too_high_a_cost_is_signed_by_
         assert code_of(lambda: step(operator, request)) == code
         kept = operator.database.computed(request)
         assert kept is not None
-        assert kept.signatures is None
+        assert all(each["noted"] for each in kept.signatures or [])  # none was taken for verified
     restate(operator, request, row.stated)
     advance_until(operator, request, Stage.SETTLED)
 
@@ -341,9 +352,9 @@ def test_a_bond_that_is_too_small_is_waited_for(world: World, operator: Operator
 def test_a_request_that_was_never_paid_is_refused_once_its_deadline_has_passed(
     world: World, operator: Operator
 ) -> None:
-    request, terms = world.submit(seal_deadline=world.chain.nudge().timestamp + 30)
+    request, terms = world.submit(seal_deadline=world.chain.nudge().timestamp + SOON)
     assert operator.pipeline.advance(request) is Stage.SUBMITTED
-    pass_time(world, 31)
+    pass_time(world, SOON + 1)
     assert operator.pipeline.advance(request) is Stage.REFUSED
     assert reason(operator, request) == "never_opened"
     with pytest.raises(Refusal) as refused:
@@ -355,8 +366,8 @@ def test_a_paid_request_whose_seal_deadline_has_passed_is_refused_and_paid_back(
     world: World, operator: Operator
 ) -> None:
     before = world.books()
-    request = world.open(seal_deadline=world.chain.nudge().timestamp + 30)
-    pass_time(world, 31)
+    request = world.open(seal_deadline=world.chain.nudge().timestamp + SOON)
+    pass_time(world, SOON + 1)
     advance_until(operator, request, Stage.REFUSED)
     assert reason(operator, request) == "seal_deadline_passed"
     Sender(world.chain, world.local.key("researcher")).send(
@@ -401,9 +412,9 @@ def test_a_request_that_is_never_settled_defaults_and_patients_keep_their_pay(
 ) -> None:
     before = world.books()
     now = world.chain.nudge().timestamp
-    request = world.open(seal_deadline=now + 90, settle_deadline=now + 90 + WINDOWS.turn_window)
+    request = world.open(seal_deadline=now + SOON, settle_deadline=now + SOON + WINDOWS.turn_window)
     step_to(operator, request, Stage.SEALED)
-    pass_time(world, 90 + WINDOWS.turn_window + WINDOWS.certificate_window + 1)
+    pass_time(world, SOON + WINDOWS.turn_window + WINDOWS.certificate_window + 1)
     default = Sender(world.chain, world.local.key("stranger"))
     default.send("ResearchMarket", "defaultUncertified", bytes.fromhex(request[2:]))
     advance_until(operator, request, Stage.DEFAULTED)
@@ -461,10 +472,41 @@ def test_without_a_quorum_of_certificates_a_default_waits_and_then_leaves_the_bo
     assert (after.escrows, after.locked_bonds) == (before.escrows, before.locked_bonds)
 
 
+def test_a_researcher_who_has_the_keys_turned_does_an_operator_at_work_no_harm(
+    world: World, operator: Operator
+) -> None:
+    """It finds key and turns done, and settles; what was asked is public at its API."""
+    before = world.books()
+    request = world.open()
+    step_to(operator, request, Stage.SEALED)
+    with served(create_app(operator, Worker(operator))) as url:
+        done = usufruct_record_key(world, request, url)
+        assert done.returncode == 0, done.stderr
+        assert len(json.loads(done.stdout)["certificates"]) >= QUORUM
+        advance_until(operator, request, Stage.SETTLED)
+        world.require_settled_once(request, before, PATIENTS)
+        assert "[nothing_to_turn]" in usufruct_record_key(world, request, url).stderr
+    assert "--dictionary" in usufruct_record_key(world, request, None).stderr
+
+
+def usufruct_record_key(
+    world: World, request: str, url: str | None
+) -> subprocess.CompletedProcess[str]:
+    """What is asked comes from the operator at `url`, if one is given."""
+    command = [sys.executable, "-m", "marketplace.cli", "record-key", "--request", request]
+    command += ["--node", world.local.node_url, "--manifest", str(world.local.manifest_path)]
+    command += ["--key-file", str(world.local.key_path("researcher"))]
+    command += [] if url is None else ["--url", url]
+    for number, custodian in enumerate(world.local.custodian_urls):
+        gate = f"http://127.0.0.1:{world.local.ports.gate + number}"
+        command += ["--custodian", custodian, "--gate", gate]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
 def turned_and_left_alone(world: World, operator: Operator, turning: int = QUORUM) -> str:
     """Sealed and keyed; so many custodians turned, as the gate asked them to, which then says nothing."""
     now = world.chain.nudge().timestamp
-    request = world.open(seal_deadline=now + 90, settle_deadline=now + 90 + WINDOWS.turn_window)
+    request = world.open(seal_deadline=now + SOON, settle_deadline=now + SOON + WINDOWS.turn_window)
     step_to(operator, request, Stage.KEYED)
     for url in world.local.custodian_urls[:turning]:
         until = time.monotonic() + 60
@@ -480,7 +522,7 @@ def turn_code(url: str, request: str) -> str | None:
 
 
 def past_settling(world: World) -> None:
-    pass_time(world, 90 + WINDOWS.turn_window + 1)
+    pass_time(world, SOON + WINDOWS.turn_window + 1)
 
 
 def usufruct_default(

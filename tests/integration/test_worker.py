@@ -5,15 +5,17 @@ On anvil and PostgreSQL; custodians and gates are processes, and the operators o
 
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from eth_utils.crypto import keccak
+from sqlalchemy import update
 from structlog.testing import capture_logs
 
 from marketplace import operator as operator_module
@@ -23,8 +25,16 @@ from marketplace.local import ForeignNode
 from marketplace.operator import Operator, Worker, build_operator
 from marketplace.pipeline import STEPS, Pipeline
 from marketplace.stages import Stage
+from marketplace.store import RequestRow
 from marketplace.wire import keyfiles
-from tests.support.market_world import COST, PATIENTS, World, require_linear, running_market
+from tests.support.market_world import (
+    COST,
+    PATIENTS,
+    World,
+    require_linear,
+    running_market,
+    step_to,
+)
 from tests.support.nodes import anvil_node
 from tests.support.postgresql import running_postgresql
 
@@ -195,6 +205,58 @@ def test_a_request_whose_gate_is_slow_holds_up_no_other(
         finally:
             answer.set()
         settles(operator, slow)
+
+
+def test_requests_that_nobody_paid_hold_up_none_that_is_paid(
+    world: World, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More of them than the worker has hands, and each takes for ever to look at."""
+    unpaid = {world.submit()[0] for _ in range(operator_module.AT_ONCE + 1)}
+    paid, released, fund = world.open(), threading.Event(), STEPS[Stage.SUBMITTED]
+    step_to(operator, paid, Stage.FUNDED)
+
+    def step(pipeline: Pipeline, request: str) -> None:
+        if request in unpaid:
+            assert released.wait(2 * DEADLINE)
+        fund(pipeline, request)
+
+    monkeypatch.setitem(STEPS, Stage.SUBMITTED, step)
+    with at_work(operator):
+        try:
+            settles(operator, paid)
+        finally:
+            released.set()
+
+
+def test_every_request_is_looked_at_until_it_is_paid_and_an_old_one_seldom(
+    world: World, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = [world.submit()[0] for _ in range(2 * operator_module.NEW_AT_ONCE + 1)]
+    old, terms = world.submit()
+    age(operator, old)
+    looks: Counter[str] = Counter()
+    fund = STEPS[Stage.SUBMITTED]
+
+    def step(pipeline: Pipeline, request: str) -> None:
+        looks[request] += 1
+        fund(pipeline, request)
+
+    monkeypatch.setitem(STEPS, Stage.SUBMITTED, step)
+    with at_work(operator):
+        until(lambda: all(looks[each] > 2 for each in new))
+    assert looks[old] <= 1
+    world.ask.open(terms)
+    monkeypatch.setattr(operator_module, "UNPAID_SECONDS", 0.2)
+    with at_work(operator):
+        settles(operator, old)
+
+
+def age(operator: Operator, request: str) -> None:
+    """As if it had been handed in two hours ago."""
+    then = datetime.now(UTC) - timedelta(hours=2)
+    change = update(RequestRow).where(RequestRow.id == request).values(submitted_at=then)
+    with operator.database.session() as session:
+        session.execute(change)
 
 
 def test_two_full_workers_on_one_database_and_one_account_do_nothing_twice(

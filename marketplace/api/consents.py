@@ -9,7 +9,7 @@ import flask
 from marketplace.api.context import body, operator
 from marketplace.api.problems import outcome
 from marketplace.errors import BadParameter
-from marketplace.relay import MOST_MESSAGES, Outcome, relay_uploaded
+from marketplace.relay import MOST_MESSAGES, Outcome
 from marketplace.vocabulary import patient_address
 from marketplace.wire.http import answer, hash_field, to_hex
 
@@ -26,8 +26,7 @@ def relay_messages() -> flask.Response:
             remedy="Send more in several requests.",
             field="messages",
         )
-    here = operator()
-    outcomes = relay_uploaded(here.chain, here.sender, raw)
+    outcomes = operator().relay.carry_uploaded(raw)
     return answer({"outcomes": [_told(each) for each in outcomes]})
 
 

@@ -49,12 +49,7 @@ def sealed_cohort(chain: Reads, request: bytes) -> Cohort:
         Reorganised: a block was replaced while it was read.
     """
     view = chain.request(request)
-    if not view.was_sealed:
-        raise NotSealed(
-            message=f"The request is {view.stage.name.lower()} and has no cohort.",
-            remedy="Wait until the operator has sealed it, and the seal is final.",
-            facts={"request": "0x" + request.hex(), "stage": view.stage.name.lower()},
-        )
+    require_sealed(request, view)
     with chain.pinned(view.seal_block) as seal:
         if (
             chain.request(request) != view
@@ -71,6 +66,16 @@ def sealed_cohort(chain: Reads, request: bytes) -> Cohort:
         seal_block=seal.number,
         seal_block_hash=seal.hash,
     )
+
+
+def require_sealed(request: bytes, view: RequestView) -> None:
+    """Raises NotSealed where there is no cohort: to be asked before one is looked for."""
+    if not view.was_sealed:
+        raise NotSealed(
+            message=f"The request is {view.stage.name.lower()} and has no cohort.",
+            remedy="Wait until the operator has sealed it, and the seal is final.",
+            facts={"request": "0x" + request.hex(), "stage": view.stage.name.lower()},
+        )
 
 
 def require_same_seal(view: RequestView, cohort: Cohort) -> None:
@@ -92,8 +97,7 @@ def sealed_shards(chain: Reads, request: bytes) -> tuple[roots.SealedShard, ...]
         As `sealed_cohort`.
     """
     view = chain.request(request)
-    if not view.was_sealed:
-        sealed_cohort(chain, request)
+    require_sealed(request, view)
     with chain.pinned(view.seal_block) as seal:
         return tuple(log.sealed for log in _shard_logs(chain, request, view, seal))
 

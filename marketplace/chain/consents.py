@@ -8,7 +8,7 @@ from marketplace.chain.reads import Reads
 from marketplace.chain.views import ConsentState
 from marketplace.errors import Refusal
 from marketplace.wire.solidity import ZERO_ADDRESS
-from marketplace.wire.structs import Revocation
+from marketplace.wire.structs import Erasure, Guardianship, Revocation
 from marketplace.wire.terms import index_of
 
 
@@ -37,11 +37,7 @@ def nothing_to_revoke(chain: Reads, revocation: Revocation) -> Refusal | None:
 
     With a record it is carried, consent or not: it also ends grants that somebody may still hold back.
     """
-    record = chain.record_of(revocation.dataset, revocation.patient)
-    if record.version or record.pending_version:
-        return None
-    consent = chain.consent_of(revocation.dataset, revocation.patient)
-    if consent.state is not ConsentState.NONE:
+    if _is_known(chain, revocation.dataset, revocation.patient):
         return None
     return Refusal(
         code="nothing_to_revoke",
@@ -49,6 +45,48 @@ def nothing_to_revoke(chain: Reads, revocation: Revocation) -> Refusal | None:
         remedy="Check dataset and key. To revoke all the same, send it from a wallet of your own.",
         field="revocation.patient",
     )
+
+
+def nothing_to_guard(chain: Reads, guardianship: Guardianship) -> Refusal | None:
+    """Why nobody need carry an appointment: as `nothing_to_revoke`."""
+    if _is_known(chain, guardianship.dataset, guardianship.patient):
+        return None
+    return Refusal(
+        code="nothing_to_guard",
+        message="This address has no record in this dataset, so there is nothing to guard.",
+        remedy="Have the record stored first, or send it from a wallet of your own.",
+        field="guardianship.patient",
+    )
+
+
+def nothing_to_erase(chain: Reads, erasure: Erasure) -> Refusal | None:
+    """Why nobody need carry an erasure: there is neither record nor consent, or they are gone already.
+
+    An erasure's signature stays good until a newer version is attested, and anybody can read it on chain.
+    """
+    record = chain.record_of(erasure.dataset, erasure.patient)
+    if any(record.commitment) or any(record.pending):
+        return None
+    if stands(chain.consent_of(erasure.dataset, erasure.patient).state):
+        return None
+    return Refusal(
+        code="nothing_to_erase",
+        message="This address has neither record nor consent in this dataset: never had, or not any more.",
+        remedy="Check dataset and address. What was erased stays erased; nothing is left to do.",
+        field="erasure.patient",
+    )
+
+
+def stands(state: ConsentState) -> bool:
+    """Whether a revocation would end something: live, or resting for whatever reason."""
+    return state not in (ConsentState.NONE, ConsentState.MOVED)
+
+
+def _is_known(chain: Reads, dataset: bytes, patient: str) -> bool:
+    record = chain.record_of(dataset, patient)
+    if record.version or record.pending_version:
+        return True
+    return chain.consent_of(dataset, patient).state is not ConsentState.NONE
 
 
 def _record(chain: Reads, dataset: bytes, patient: str) -> dict[str, Any]:

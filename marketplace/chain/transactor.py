@@ -241,7 +241,9 @@ class Transactor:
         if self._is_waiting(offer):
             wanted = offers.raised(offer.fees, self.node.fees())
             dearer = fees.under(wanted, self._ceiling)
-            if not fees.replaces(offer.fees, dearer):
+            # A node may have refused the last raise: then it is sent again, not taken for a hold.
+            in_the_pool = self.node.is_pending(offer.transactions[-1])
+            if in_the_pool and not fees.replaces(offer.fees, dearer):
                 self._hold(offer)
                 return
             offer.fees = dearer

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from eth_abi.abi import encode
 
+from marketplace.chain.patience import Patience, not_looked_at
 from marketplace.chain.reverts import ContractRefusal
 from marketplace.chain.rpc import BlockName, Node
+from marketplace.errors import Refusal
+from marketplace.wire.eip712 import BadSignature, Domain, SignedStruct, require_signed
 
 IS_VALID_SIGNATURE = bytes.fromhex("1626ba7e")
 """Selector of `isValidSignature(bytes32,bytes)`, and what it answers for a yes (ERC-1271)."""
@@ -27,3 +32,38 @@ def accepts_signature(
         return node.call(wallet, question, block)[:32] == YES
     except ContractRefusal:
         return False
+
+
+@dataclass
+class Signers:
+    """Tells forged signatures from those that only the chain can judge, asking it once about an address."""
+
+    node: Node
+    patience: Patience = field(default_factory=Patience)
+    _has_code: dict[str, bool] = field(default_factory=dict)
+
+    def forged(
+        self, struct: SignedStruct, domain: Domain, signature: bytes, signer: str
+    ) -> Refusal | None:
+        """Why this can be nobody's signature: not the key's own, and the signer is no contract.
+
+        None does not say that it is good: a wallet's is for the chain to judge (ERC-1271). An account's
+        own key is tried first, and needs no node.
+
+        Raises:
+            NodeUnreachable, NodeFault.
+        """
+        try:
+            require_signed(struct, domain, signature, signer)
+        except BadSignature as bad:
+            return self._unless_contract(signer, bad)
+        return None
+
+    def _unless_contract(self, signer: str, bad: BadSignature) -> Refusal | None:
+        if signer not in self._has_code:
+            if self.patience.is_over:
+                return not_looked_at()
+            self._has_code[signer] = bool(self.node.code(signer))
+            if not self._has_code[signer]:
+                self.patience.lose()
+        return None if self._has_code[signer] else bad

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from marketplace.chain.adapter import Chain, CommitteeView
+from marketplace.chain.adapter import Chain, CommitteeView, Record
 from marketplace.errors import Refusal
 from marketplace.intake.entries import MOST_SIGNATURE, Entry
 from marketplace.wire.canonical import canonical
@@ -98,6 +98,19 @@ def misfit(record: SealedRecord, committee: CommitteeView) -> Refusal | None:
                 field=f"record.{name}",
             )
     return None
+
+
+def out_of_turn(attestation: RecordAttestation, record: Record) -> Refusal | None:
+    """Why the chain, where this is the patient's record now, would not take this version next."""
+    expected = max(record.version, record.pending_version) + 1
+    if attestation.version == expected:
+        return None
+    return Refusal(
+        code="wrong_record_version",
+        message=f"The attestation carries version {attestation.version}; the next one is {expected}.",
+        remedy="Attest the record under the next version.",
+        field="attestation.version",
+    )
 
 
 def as_sent(refusal: Refusal | None) -> Refusal | None:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from marketplace.chain.adapter import Chain, CommitteeView, Record
+from marketplace.chain.dry_runs import DryRun, Planned
+from marketplace.chain.patience import Patience
 from marketplace.chain.sender import Sender
 from marketplace.errors import Refusal
-from marketplace.intake.checks import as_sent, misfit, parsed, untrusted
+from marketplace.intake.checks import as_sent, misfit, out_of_turn, parsed, untrusted
 from marketplace.intake.deposits import Deposits, storage_receipt
 from marketplace.intake.entries import Entry, attestation_of, record_of, row_of
 from marketplace.peers import Peer
 from marketplace.records import RecordStore
 from marketplace.store import RecordRow
+from marketplace.wire.structs import RecordAttestation
+
+REGISTRY: Final = "DatasetRegistry"
 
 
 @dataclass(frozen=True)
@@ -36,8 +42,16 @@ class Intake:
     def receive(self, uploads: Sequence[Any]) -> list[Entry]:
         """Takes a batch of `{record, attestation, issuer_signature}`; returns each one's outcome.
 
-        Repeating an upload is harmless: what was done is seen on chain and not done again.
+        Repeating an upload is harmless: what was done is seen on chain and not done again. Copies within
+        one upload are taken once, and share the outcome.
         """
+        names = [json.dumps(raw, sort_keys=True) for raw in uploads]
+        copies = dict(zip(names, uploads, strict=True))
+        taken = dict(zip(copies, self._take_in(list(copies.values())), strict=True))
+        return [taken[name] for name in names]
+
+    def _take_in(self, uploads: Sequence[Any]) -> list[Entry]:
+        """The same, of uploads no two of which are equal."""
         self.chain.require_healthy()
         committee = self.chain.committee()
         entries = [parsed(raw, self.chain) for raw in uploads]
@@ -106,15 +120,20 @@ class Intake:
     # --- register
 
     def _register(self, entries: Sequence[Entry]) -> None:
-        """Puts attestations on chain, many to a transaction; those that are there already are not sent."""
-        waiting = [entry for entry in entries if entry.refusal is None and not self._known(entry)]
-        calls = [
-            ("registerRecord", (attestation_of(entry).abi_tuple(), entry.signature))
-            for entry in waiting
+        """Puts attestations on chain, many to a transaction: not those that are there, nor what it would
+        refuse."""
+        waiting = [
+            entry for entry in entries if entry.refusal is None and not self._has_arrived(entry)
         ]
-        refused = self.sender.batch("DatasetRegistry", calls).refused if calls else {}
-        for position, entry in enumerate(waiting):
-            entry.refusal = as_sent(refused.get(position))
+        refused = self._sent(
+            [entry for entry in waiting if entry.refusal is None],
+            "registerRecord",
+            lambda each: (attestation_of(each).abi_tuple(), each.signature),
+        )
+        told = {each: as_sent(why) for each, why in refused.items()}
+        for entry in waiting:
+            if entry.refusal is None:
+                entry.refusal = told.get(attestation_of(entry))
             if entry.refusal is not None:
                 self._drop(entry)
             elif not self.records.holds(attestation_of(entry).commitment):
@@ -122,6 +141,33 @@ class Intake:
         for entry in entries:
             if entry.refusal is None and entry.state == "received":
                 self._mark(entry, "attested")
+
+    def _has_arrived(self, entry: Entry) -> bool:
+        """Whether the chain has this record; refuses it where it has another in this one's place."""
+        attestation = attestation_of(entry)
+        found = self.chain.record_of(attestation.dataset, attestation.patient)
+        if self._is_it(entry, found):
+            return True
+        entry.refusal = out_of_turn(attestation, found)
+        return False
+
+    def _sent(
+        self, entries: Sequence[Entry], function: str, arguments: Callable[[Entry], tuple[Any, ...]]
+    ) -> dict[RecordAttestation, Refusal]:
+        """Makes one call for each attestation, rehearsed first. Returns those refused, and why."""
+        firsts: dict[RecordAttestation, Entry] = {}
+        for entry in entries:
+            firsts.setdefault(attestation_of(entry), entry)
+        planned = [Planned(function, arguments(each)) for each in firsts.values()]
+        # Issuers that stewards trust have signed them all: every one is looked at.
+        dry = DryRun(self.sender, REGISTRY, planned, Patience(len(planned) + 1)).refusals()
+        refused = {each: why for each, why in zip(firsts, dry, strict=True) if why is not None}
+        good = [each for each in firsts if each not in refused]
+        if not good:
+            return refused
+        calls = [(function, arguments(firsts[each])) for each in good]
+        sent = self.sender.batch(REGISTRY, calls).refused
+        return refused | {good[position]: why for position, why in sent.items()}
 
     def _drop(self, entry: Entry) -> None:
         """Leaves nothing of a record that the chain refused, so that nobody can fill the disk with them.
@@ -138,29 +184,29 @@ class Intake:
 
     def _known(self, entry: Entry) -> bool:
         attestation = attestation_of(entry)
-        found: Record = self.chain.record_of(attestation.dataset, attestation.patient)
-        if found.commitment == attestation.commitment:
+        return self._is_it(entry, self.chain.record_of(attestation.dataset, attestation.patient))
+
+    def _is_it(self, entry: Entry, found: Record) -> bool:
+        commitment = attestation_of(entry).commitment
+        if found.commitment == commitment:
             self._mark(entry, "stored")
-        return attestation.commitment in (found.commitment, found.pending)
+        return commitment in (found.commitment, found.pending)
 
     # --- confirm
 
     def _confirm(self, entries: Sequence[Entry]) -> None:
         epoch = self.chain.current_epoch()
         waiting = [entry for entry in entries if entry.refusal is None and entry.receipts]
-        calls = [
-            (
-                "confirmStorage",
-                (
-                    storage_receipt(attestation_of(entry), epoch).abi_tuple(),
-                    [(place, signature) for place, signature in entry.receipts],
-                ),
-            )
-            for entry in waiting
-        ]
-        refused = self.sender.batch("DatasetRegistry", calls).refused if calls else {}
-        for position, entry in enumerate(waiting):
-            entry.refusal = refused.get(position)
+        refused = self._sent(
+            waiting,
+            "confirmStorage",
+            lambda each: (
+                storage_receipt(attestation_of(each), epoch).abi_tuple(),
+                [(place, signature) for place, signature in each.receipts],
+            ),
+        )
+        for entry in waiting:
+            entry.refusal = refused.get(attestation_of(entry))
             if entry.refusal is None:
                 self._mark(entry, "stored")
             elif self._known(entry) and entry.state == "stored":

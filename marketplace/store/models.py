@@ -118,3 +118,17 @@ class ApiNonceRow(Base):
     address: Mapped[str] = mapped_column(String(42), primary_key=True)
     nonce: Mapped[str] = mapped_column(String(66), primary_key=True)
     deadline: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
+class CarriedRow(Base):
+    """How many messages of a kind were carried on a day for one patient in one dataset."""
+
+    __tablename__ = "carried"
+
+    day: Mapped[int] = mapped_column(
+        Integer, primary_key=True, autoincrement=False
+    )  # since 1970, UTC
+    kind: Mapped[str] = mapped_column(String(24), primary_key=True)
+    dataset: Mapped[str] = mapped_column(String(66), primary_key=True)
+    patient: Mapped[str] = mapped_column(String(42), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer)

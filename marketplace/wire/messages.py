@@ -61,6 +61,22 @@ class Message:
         kind = KINDS[self.kind]
         return kind.function, kind.arguments(self.struct, self.envelope)
 
+    @property
+    def subject(self) -> str:
+        """The address that it is about: a patient's, an account's, or the one that is moved from."""
+        document = self.struct.to_json()
+        return str(next(document[name] for name in SUBJECTS if name in document))
+
+    def signatures(self) -> list[tuple[str, bytes]]:
+        """Each signer that the contract asks for, with the signature. Raises as `call`."""
+        signature = _bytes(self.envelope, "signature")
+        if KINDS[self.kind].names_signer:
+            return [(_address(self.envelope, "signer"), signature)]
+        if isinstance(self.struct, Rotation):
+            moved_to = (self.struct.to, _bytes(self.envelope, "signature_to"))
+            return [(self.subject, signature), moved_to]
+        return [(self.subject, signature)]
+
 
 def _by_signer(struct: SignedStruct, envelope: Envelope) -> tuple[Any, ...]:
     return struct.abi_tuple(), _address(envelope, "signer"), _bytes(envelope, "signature")
@@ -93,6 +109,8 @@ KINDS: Final[dict[str, Kind]] = {
         CreditWithdrawal, "ResearchMarket", "withdrawCreditBySig", _by_subject
     ),
 }
+SUBJECTS: Final = ("patient", "account", "from")
+"""What a struct calls the address that it is about."""
 _ENVELOPE = {"kind", "message", "signer", "signature", "signature_to"}
 
 

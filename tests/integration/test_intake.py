@@ -94,6 +94,69 @@ def test_a_record_of_somebody_else_survives_a_copy_that_is_refused(world: ApiWor
     assert kept(world) == before
 
 
+def sent(world: ApiWorld) -> int:
+    """How many transactions the operator ever sent."""
+    node, address = world.operator.chain.node, world.operator.sender.address
+    return int(node.request("eth_getTransactionCount", [address, "latest"]), 16)
+
+
+def test_copies_of_a_record_in_one_upload_are_taken_once_and_share_the_outcome(
+    world: ApiWorld,
+) -> None:
+    entry = world.upload_entry(account("in copies"))
+    turned = {key: entry[key] for key in reversed(entry)}
+    before, rows = sent(world), len(kept(world)[0])
+    given = outcomes(world, [entry, turned] * 20)
+    assert [each["outcome"] for each in given] == ["stored"] * 40
+    assert sent(world) == before + 2  # attested, then confirmed
+    assert len(kept(world)[0]) == rows + 1
+    first, second = world.operator.intake.receive([entry, turned])
+    assert first is second  # so the custodians are asked once, too
+    nonsense = outcomes(world, [{"record": 1}, {}, {"record": 1}])
+    assert [each["outcome"] for each in nonsense] == ["refused"] * 3
+
+
+def test_one_attestation_goes_on_chain_once_whatever_it_comes_with(world: ApiWorld) -> None:
+    """It covers neither shares nor epoch, so an upload may hold it many times and no two be equal."""
+    entry = world.upload_entry(account("in variants"))
+    record = entry["record"]
+    shares = [record["shares"], list(reversed(record["shares"]))]
+    variants = [entry, {**entry, "record": {**record, "shares": shares[1]}}]
+    before = sent(world)
+    given = outcomes(world, variants)
+    assert given[0]["outcome"] == "stored"
+    assert sent(world) == before + 2
+
+
+def test_a_version_that_is_over_costs_no_gas(world: ApiWorld) -> None:
+    patient = account("has two versions")
+    first, second = (world.upload_entry(patient, world.sealed(patient, 120 + n, n)) for n in (1, 2))
+    for each in (first, second):
+        assert outcomes(world, [each])[0]["outcome"] == "stored"
+    before, state = sent(world), kept(world)
+    (refused,) = outcomes(world, [first])
+    assert (refused["code"], refused["field"]) == ("wrong_record_version", "attestation.version")
+    assert refused["remedy"]
+    assert sent(world) == before
+    assert kept(world) == state
+
+
+def test_what_the_chain_would_refuse_is_not_sent(world: ApiWorld) -> None:
+    """One person under many addresses, each attested: what is good beside it is stored."""
+    person = keccak(text="one person")
+    (first,) = outcomes(world, [world.upload_entry(account("the one"), person=person)])
+    assert first["outcome"] == "stored"
+    twins = [world.upload_entry(account(f"twin {i}"), person=person) for i in range(3)]
+    good, before = world.upload_entry(account("beside the twins")), sent(world)
+    refused = outcomes(world, twins)
+    assert {each["code"] for each in refused} == {"person_has_record"}
+    assert {each["field"] for each in refused} == {"attestation.person"}
+    assert sent(world) == before
+    given = outcomes(world, [*twins, good])
+    assert [each["outcome"] for each in given] == ["refused"] * 3 + ["stored"]
+    assert sent(world) == before + 2
+
+
 class Meddling(Sender):
     """Does something else just before or after the chain has judged a batch of attestations."""
 

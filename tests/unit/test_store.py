@@ -7,7 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -282,6 +282,29 @@ def test_unfinished_requests_are_those_with_work_left_oldest_first(database: Dat
     assert stages == list(LIVE)
 
 
+def test_unpaid_requests_are_told_apart_by_age_and_by_researcher_in_any_case(
+    database: Database,
+) -> None:
+    now = datetime.now(UTC)
+    for i, (researcher, hours) in enumerate([("0xAb", 2), ("0xAb", 0), ("0xab", 0), ("0xcd", 0)]):
+        made = row(f"0x{i}", Stage.SUBMITTED)
+        made.researcher, made.submitted_at = researcher, now - timedelta(hours=hours, seconds=-i)
+        database.submit(made, "handed in")
+    database.submit(row("0xpaid", Stage.FUNDED), "handed in")
+    since = now - timedelta(hours=1)
+    assert database.unpaid(since) == (["0x1", "0x2", "0x3"], ["0x0"])
+    assert database.unpaid_of("0xaB", since) == {"0x1", "0x2"}
+
+
+def test_refused_requests_are_listed_but_for_those_that_no_money_waits_for(
+    database: Database,
+) -> None:
+    for name, reason in (("0x1", {"code": "never_opened"}), ("0x2", {"code": "x"}), ("0x3", None)):
+        database.submit(row(name, Stage.FUNDED), "handed in")
+        database.move(name, Stage.REFUSED, "refused", reason)
+    assert set(database.refused("never_opened")) == {"0x2", "0x3"}
+
+
 # --- records
 
 
@@ -465,3 +488,59 @@ def test_a_record_is_forgotten_once_and_only_as_its_patients(database: Database)
     assert database.forget_record(kept.commitment, kept.patient)
     assert not database.forget_record(kept.commitment, kept.patient)
     assert not database.records([kept.commitment])
+
+
+# --- how much was carried for each patient today
+
+
+MINE = ("revocation", "0x" + "aa" * 32, "0x" + "bb" * 20)
+OTHERS = ("message", "0x" + "aa" * 32, "0x" + "cc" * 20)
+
+
+def one_more(counts: dict[tuple[str, str, str], int]) -> int:
+    counts[MINE] += 1
+    return counts[MINE]
+
+
+def test_what_is_counted_on_a_day_is_kept_for_that_day(path: Path, database: Database) -> None:
+    assert [database.count(7, [MINE, OTHERS], one_more) for _ in range(3)] == [1, 2, 3]
+    again = open_database(f"sqlite:///{path}")
+    assert again.count(7, [MINE], dict) == {MINE: 3}
+    assert again.count(7, [OTHERS], dict) == {OTHERS: 0}
+    assert again.count(8, [MINE], one_more) == 1
+    again.engine.dispose()
+
+
+def test_the_counts_of_earlier_days_are_deleted(database: Database) -> None:
+    for day in range(9):
+        database.count(day, [MINE], one_more)
+    with database.engine.connect() as connection:
+        days = connection.execute(text("SELECT day FROM carried ORDER BY day")).scalars().all()
+    assert list(days) == [7, 8]
+
+
+def test_what_was_not_sent_is_given_back(database: Database) -> None:
+    for _ in range(3):
+        database.count(7, [MINE], one_more)
+    database.give_back(7, {MINE: 2, OTHERS: 1})
+    assert database.count(7, [MINE, OTHERS], dict) == {MINE: 1, OTHERS: 0}
+
+
+def test_a_count_whose_decision_fails_changes_nothing(database: Database) -> None:
+    def fails(counts: dict[tuple[str, str, str], int]) -> None:
+        one_more(counts)
+        raise ValueError
+
+    with pytest.raises(ValueError, match=r"^$"):
+        database.count(7, [MINE], fails)
+    assert database.count(7, [MINE], dict) == {MINE: 0}
+
+
+def test_counting_at_the_same_time_loses_no_count(path: Path, database: Database) -> None:
+    other = open_database(f"sqlite:///{path}")
+    with ThreadPoolExecutor(8) as threads:
+        found = threads.map(
+            lambda i: (database, other)[i % 2].count(7, [MINE], one_more), range(40)
+        )
+        assert sorted(found) == list(range(1, 41))
+    other.engine.dispose()

@@ -7,9 +7,10 @@ Whether the sealed result says the same, its researcher sees on opening it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 
-from marketplace.chain.adapter import Chain, RequestView
+from marketplace.chain.adapter import Chain, CommitteeView, RequestView
 from marketplace.chain.wallets import accepts_signature
 from marketplace.errors import Refusal
 from marketplace.peers import Peer, ask_all
@@ -39,7 +40,10 @@ class QuorumMissing(Refusal):
 def clear(
     chain: Chain, computed: Computed, view: RequestView, due: Stated, custodians: Sequence[Peer]
 ) -> Cleared:
-    """Has a quorum sign a releasable answer. Custodian i of `custodians` sits at place i.
+    """A releasable answer with the signatures of a quorum. Custodian i of `custodians` sits at place i.
+
+    What custodians signed when they noted the answer is what the market asks for. Each is verified here; with
+    a quorum of them none is asked again, and so none can take back by silence what it has noted.
 
     Args:
         due: cost and noise of such an answer about nobody, at what the request debited.
@@ -50,6 +54,9 @@ def clear(
     """
     settlement = require_releasable(computed, view, due, chain.domain("ResearchMarket"))
     committee = chain.committee(view.epoch)
+    noted = _noted(chain, computed, settlement, committee)
+    if len(noted) >= committee.quorum:
+        return Cleared(computed, tuple(sorted(noted.items())[: committee.quorum]))
     body = {
         "settlement": settlement.to_json(),
         "sealed_result": to_base64(computed.sealed_result),
@@ -57,6 +64,8 @@ def clear(
     }
 
     def signed(place: int) -> bytes:
+        if place in noted:
+            return noted[place]
         said = custodians[place].post("/settlements", body, most=SMALL_ANSWER)
         signature = hex_field(said.get("signature"), "signature", SIGNATURE_BYTES)
         _require_signed(chain, settlement, signature, committee.members[place].signer)
@@ -71,6 +80,20 @@ def clear(
     if len(signatures) < committee.quorum:
         raise _unsigned(said, custodians, committee.quorum)
     return Cleared(computed, tuple(signatures[: committee.quorum]))
+
+
+def _noted(
+    chain: Chain, computed: Computed, settlement: Settlement, committee: CommitteeView
+) -> dict[int, bytes]:
+    """Good signatures by place; what the gate adds to them counts for nothing."""
+    signers = {member.place: member.signer for member in committee.members}
+    good: dict[int, bytes] = {}
+    for place, signature in computed.noted:
+        if place in signers:
+            with contextlib.suppress(BadSignature):
+                _require_signed(chain, settlement, signature, signers[place])
+                good[place] = signature
+    return good
 
 
 def require_releasable(

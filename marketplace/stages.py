@@ -105,7 +105,8 @@ class Computed:
     """What a gate answered for a sealed request: noised, sealed to the researcher, signed.
 
     Holds nothing that could be opened here: `sealed_result` opens with the researcher's key only.
-    `stated` is what the gate says of it in public numbers: cost and noise.
+    `stated` is what the gate says of it in public numbers: cost and noise. `noted` is what custodians signed
+    when they noted it, (place, signature), by the gate's word: `release.clear` verifies each.
     """
 
     sealed: Sealed
@@ -113,6 +114,7 @@ class Computed:
     sealed_result: bytes = field(repr=False)
     gate_signature: bytes = field(repr=False)
     stated: dict[str, object]
+    noted: tuple[tuple[int, bytes], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,31 +1,103 @@
-"""The command that ends a request which was sealed and never answered."""
+"""What is done about a request that was sealed and is not answered: its keys turned, and its default."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 from marketplace.chain.adapter import Chain, Manifest
 from marketplace.cli.progress import bar
-from marketplace.cli.say import FILE, HEX32, refusals_as_words, say
+from marketplace.cli.say import FILE, HEX32, read_json, refusals_as_words, say
+from marketplace.client import Marketplace
 from marketplace.client.defaults import default as end_unanswered
+from marketplace.client.turning import Asked, Hosts, have_turned
+from marketplace.client.waiting import PATIENCE
 from marketplace.wire import keyfiles
 from marketplace.wire.http import to_hex
 
-
-@click.command()
-@click.option("--node", required=True, help="JSON-RPC URL of a node that you trust.")
-@click.option("--manifest", type=FILE, required=True, help="The deployment's manifest.")
-@click.option(
+NODE = click.option("--node", required=True, help="JSON-RPC URL of a node that you trust.")
+MANIFEST = click.option("--manifest", type=FILE, required=True, help="The deployment's manifest.")
+CUSTODIANS = click.option(
     "--custodian",
     "custodians",
     multiple=True,
     required=True,
     help="A custodian's URL; repeat it for each of them.",
 )
-@click.option("--key-file", type=FILE, required=True, help="Any account that can pay for gas.")
-@click.option("--request", "opened", type=HEX32, required=True, help="Id of the request.")
+KEY = click.option("--key-file", type=FILE, required=True, help="Any account that can pay for gas.")
+REQUEST = click.option("--request", "opened", type=HEX32, required=True, help="Id of the request.")
+
+
+@click.command("record-key")
+@NODE
+@MANIFEST
+@click.option(
+    "--gate", "gates", multiple=True, required=True, help="A gate's URL; repeat it for each."
+)
+@CUSTODIANS
+@KEY
+@REQUEST
+@click.option("--parameters", help="JSON, as they were asked for.")
+@click.option("--dictionary", type=FILE, help="The dataset's data dictionary, as JSON.")
+@click.option("--url", help="In the place of both: an operator's API, where they are public.")
+@click.option(
+    "--wait",
+    "patience",
+    default=int(PATIENCE),
+    show_default=True,
+    type=click.IntRange(0),
+    help="Seconds in which gate and custodians are asked again.",
+)
+@refusals_as_words
+def record_key(
+    node: str,
+    manifest: Path,
+    gates: tuple[str, ...],
+    custodians: tuple[str, ...],
+    key_file: Path,
+    opened: bytes,
+    parameters: str | None,
+    dictionary: Path | None,
+    url: str | None,
+    patience: int,
+) -> None:
+    """Have the keys of a sealed request turned where its operator does not (anyone; no operator needed).
+
+    Puts the drawn gate's key on chain and asks the custodians to turn. If no answer comes all the same, they
+    certify that they turned, and `usufruct default` repays the researcher from the operator's bond. To be
+    done before the settle deadline; it may be repeated, and does no harm where the operator is at work.
+    """
+    chain = Chain(node, Manifest.load(manifest))
+    chain.require_healthy()
+    if url is not None:
+        asked = _public(Marketplace(url), opened, chain.request(opened).dataset)
+    elif parameters is not None and dictionary is not None:
+        asked = Asked(_json(parameters), read_json(dictionary))
+    else:
+        raise click.UsageError("--parameters and --dictionary are needed, or --url")
+    hosts, key = Hosts(gates, custodians), keyfiles.read(key_file)
+    with bar("asking gate and custodians", None):
+        found = have_turned(chain, key, opened, hosts, asked, patience)
+    view = chain.request(opened)
+    say(
+        {
+            "request": to_hex(opened),
+            "gate": view.gate,
+            "gate_key": to_hex(view.gate_key),
+            "certificates": [place for place, _ in found.signatures],
+        }
+    )
+
+
+@click.command()
+@NODE
+@MANIFEST
+@CUSTODIANS
+@KEY
+@REQUEST
 @refusals_as_words
 def default(
     node: str, manifest: Path, custodians: tuple[str, ...], key_file: Path, opened: bytes
@@ -51,3 +123,16 @@ def default(
             "credit": str(chain.credit_of(researcher)),
         }
     )
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise click.UsageError("--parameters is not JSON") from None
+
+
+def _public(market: Marketplace, request: bytes, dataset: bytes) -> Asked:
+    """Parameters and dictionary as an operator shows them. The gate holds both against the chain."""
+    parameters = market.api.get(f"/api/v1/requests/{to_hex(request)}")["parameters"]
+    return Asked(parameters, json.loads(market.dictionary(dataset).to_bytes()))

@@ -118,7 +118,8 @@ def _require_over(view: RequestView, now: int) -> None:
         raise Refusal(
             code="deadline_running",
             message=f"The operator may still settle, until {_date(view.settle_deadline)}.",
-            remedy="Wait until then; custodians go on showing that they turned.",
+            remedy="Wait until then; custodians go on showing that they turned. If nobody has them turn, "
+            "`usufruct record-key` does.",
             field="request",
         )
 

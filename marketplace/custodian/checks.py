@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from marketplace.chain.adapter import Chain, Cohort, RequestStage, RequestView, Stored
-from marketplace.chain.cohort import require_same_seal
+from marketplace.chain.cohort import require_same_seal, require_sealed
+from marketplace.chain.finality import reorganised
 from marketplace.chain.views import CommitteeView
 from marketplace.errors import Refusal
 from marketplace.vocabulary import Commitment
@@ -50,6 +51,46 @@ class Rules:
     signer: str
     minimum_cohort: int
     analyses: Mapping[bytes, int]
+
+
+def turnable(chain: Chain, request: bytes, rules: Rules) -> RequestView:
+    """What four calls show of a request that may be turned for: to be asked before anything dear.
+
+    Anybody can name any request, and a cohort takes a call for every 200 members.
+
+    Raises:
+        NotSealed, NotYetFinal; TurnRefused, as `sealed_request`.
+    """
+    view = chain.request(request)
+    require_sealed(request, view)
+    _require_open(view, chain.now())
+    chain.require_final(view.seal_block)
+    _require_some_key(view)
+    _require_independent_gate(view)
+    _require_cohort(view.members, rules.minimum_cohort)
+    return view
+
+
+def still_sealed(
+    chain: Chain, request: bytes, rules: Rules, seal: tuple[int, bytes]
+) -> RequestView:
+    """As `sealed_request`, for what was turned already: a few calls, whatever the cohort's size.
+
+    Args:
+        seal: number and hash of the block whose cohort was derived then, and is the same for ever.
+
+    Raises:
+        As `sealed_request`.
+    """
+    number, block_hash = seal
+    view = turnable(chain, request, rules)
+    if view.seal_block != number:
+        raise reorganised(number)
+    _require_gate_key(view, chain.request(request, chain.finalized()))
+    if chain.signer_of(view.epoch, rules.place) != rules.signer:
+        raise _wrong_seat(view.epoch, rules)
+    chain.require_same_block(number, block_hash)
+    return view
 
 
 def sealed_request(chain: Chain, request: bytes, rules: Rules) -> SealedRequest:
@@ -108,13 +149,17 @@ def _require_open(view: RequestView, now: int) -> None:
         raise _refused("wrong_lane", "The request is not of the vault lane.", "Use its own lane.")
 
 
-def _require_gate_key(view: RequestView, final: RequestView) -> None:
+def _require_some_key(view: RequestView) -> None:
     if view.gate_key == bytes(32):
         raise _refused(
             "gate_key_missing",
             "The chain has no key of the drawn gate.",
-            "Record it, then ask again.",
+            "Record it (`usufruct record-key`), then ask again.",
         )
+
+
+def _require_gate_key(view: RequestView, final: RequestView) -> None:
+    _require_some_key(view)
     if (final.gate, final.gate_key) != (view.gate, view.gate_key):
         raise _refused(
             "not_yet_final", "The gate's key is not in a final block yet.", "Wait, then ask again."
@@ -135,12 +180,16 @@ def _require_seat(chain: Chain, epoch: int, rules: Rules) -> CommitteeView:
     committee = chain.committee(epoch)
     seats = {member.place: member.signer for member in committee.members}
     if seats.get(rules.place) != rules.signer:
-        raise _refused(
-            "wrong_epoch",
-            f"This custodian does not hold place {rules.place} in epoch {epoch}.",
-            "Ask the custodian that does.",
-        )
+        raise _wrong_seat(epoch, rules)
     return committee
+
+
+def _wrong_seat(epoch: int, rules: Rules) -> TurnRefused:
+    return _refused(
+        "wrong_epoch",
+        f"This custodian does not hold place {rules.place} in epoch {epoch}.",
+        "Ask the custodian that does.",
+    )
 
 
 def _require_cohort(members: int, least: int) -> None:

@@ -44,18 +44,27 @@ class FinalityWatch:
         self._chain = chain
         self._journal = journal
 
+    def require_resolved(self) -> None:
+        """That no violation was found which the owner has not resolved; the journal alone knows.
+
+        Raises:
+            FinalityViolated.
+        """
+        with self._journal.reading() as session:
+            unresolved = select(ViolationRow.block).where(ViolationRow.resolved.is_(False)).limit(1)
+            block = session.scalar(unresolved)
+        if block is not None:
+            raise _violated(block)
+
     def require_kept(self) -> None:
         """Found violated once, it refuses until `resolve`, also if the node then shows the old chain again.
 
         Raises:
             FinalityViolated. NodeUnreachable, NodeFault, UnknownBlock.
         """
+        self.require_resolved()
         with self._journal.reading() as session:
-            unresolved = select(ViolationRow.block).where(ViolationRow.resolved.is_(False)).limit(1)
-            block = session.scalar(unresolved)
             newest = next(map(_seal, session.execute(_seals().limit(1))), None)
-        if block is not None:
-            raise _violated(block)
         if newest is not None and not self._is_there(newest):
             self._note(newest)
             raise _violated(newest.block)

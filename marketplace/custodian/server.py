@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import flask
@@ -30,9 +31,18 @@ MOST_SIGNATURE = 4 * 1024
 """Bytes; an ERC-1271 wallet's may be longer than 65."""
 
 
+AT_ONCE = 3
+"""Questions of each of two kinds that are worked on at once: together fewer than there are threads."""
+NEVER_BEHIND = frozenset({"/revocations", "/erasures"})
+"""What a patient can always do: it finds a free thread whatever else is asked."""
+TURNING = frozenset({"/turns", "/answers", "/settlements"})
+"""What looks up a cohort, apart from the rest, so that neither keeps the other out."""
+
+
 def create_app(custodian: Custodian) -> flask.Flask:
     """The WSGI application of one custodian."""
     app = http.create_app("custodian", custodian.reasons, LARGEST_DEPOSITS)
+    _keep_threads_free(app)
 
     @app.post("/shares")
     def take_share() -> flask.Response:
@@ -107,6 +117,27 @@ def create_app(custodian: Custodian) -> flask.Flask:
         )
 
     return app
+
+
+def _keep_threads_free(app: flask.Flask) -> None:
+    """Refuses (`busy`) beyond `AT_ONCE` of a kind; askers ask again. Nobody waits here holding a thread."""
+    turning, others = (threading.BoundedSemaphore(AT_ONCE) for _ in range(2))
+
+    @app.before_request
+    def enter() -> None:
+        path = flask.request.path
+        if path in NEVER_BEHIND:
+            return
+        slots = turning if path in TURNING else others
+        if not slots.acquire(blocking=False):
+            raise http.busy()
+        flask.g.slots = slots
+
+    @app.teardown_request
+    def leave(_: BaseException | None) -> None:
+        slots = flask.g.pop("slots", None)
+        if slots is not None:
+            slots.release()
 
 
 def _listed(deposits: object) -> list[Deposit | Refusal]:

@@ -6,22 +6,24 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from marketplace.chain.adapter import Chain
-from marketplace.chain.consents import nothing_to_revoke
+from marketplace.chain.adapter import Chain, NotSealed
 from marketplace.chain.sender import Sender
 from marketplace.custodian.checks import (
     Rules,
     SealedRequest,
-    TurnRefused,
     sealed_request,
+    still_sealed,
+    turnable,
 )
 from marketplace.custodian.cohort_shares import cohort_shares
 from marketplace.custodian.finality import FinalityWatch
 from marketplace.custodian.journal import Head, Journal
 from marketplace.custodian.keys import Keys
 from marketplace.custodian.models import TurnRow
-from marketplace.custodian.settling import mismatch, sign_first
+from marketplace.custodian.relaying import Relaying
+from marketplace.custodian.settling import mismatch, require_answer, sign_first
 from marketplace.custodian.succession import Succession
+from marketplace.custodian.turns import Equivocation, require_same, seal_of, turn_document
 from marketplace.custodian.vault import Deposit, Seat, Vault, receipt_of
 from marketplace.custodian.watch import Watch
 from marketplace.errors import Refusal
@@ -29,7 +31,7 @@ from marketplace.vocabulary import CohortRoot, CustodianIndex, Epoch, RequestId
 from marketplace.wire.custody import Handover
 from marketplace.wire.delivery import delivery_hash
 from marketplace.wire.feldman import Share
-from marketplace.wire.http import problem_document, to_base64, to_hex
+from marketplace.wire.http import problem_document, to_hex
 from marketplace.wire.structs import (
     Erasure,
     JournalHead,
@@ -42,12 +44,6 @@ from marketplace.wire.turn import TurnContext, seal_turn
 
 LOCKS = 64
 """One turn at a time for a request; a fixed number, so that strangers' ids cost no memory."""
-
-
-class Equivocation(Refusal):
-    """A second, different turn or settlement for one request."""
-
-    CODE = "equivocation"
 
 
 class Custodian:
@@ -64,6 +60,7 @@ class Custodian:
         self.succession = Succession(chain, journal, rules.place, keys.signer.address)
         self._turning = [threading.Lock() for _ in range(LOCKS)]
         self._sending = threading.Lock()
+        self._relaying = Relaying(chain, self._sender)
 
     # --- readiness
 
@@ -137,21 +134,36 @@ class Custodian:
     def turn(self, request: bytes) -> dict[str, Any]:
         """Releases this custodian's shares for one sealed request, to the recorded gate key.
 
-        On disk before it is answered; asked again, the same bytes.
+        On disk before it is answered; asked again, the same bytes, and no cohort is derived again.
 
         Raises:
             TurnRefused, Equivocation, JournalBehind, FinalityViolated, Refusal (storage_full) and what
             `sealed_request` raises. Nothing was released then.
         """
+        self._require_turnable(request)
         with self._turning[request[-1] % LOCKS]:
             self.require_current()
-            sealed = sealed_request(self.chain, request, self.rules)
             row = self.journal.turn(request)
+            seal = None if row is None else seal_of(row)
+            if row is not None and seal is not None:
+                require_same(row, still_sealed(self.chain, request, self.rules, seal))
+                return turn_document(row, self.rules.place)
+            sealed = sealed_request(self.chain, request, self.rules)
             if row is None:
                 row = self._turn_first(request, sealed)
-            self._require_same(row, sealed)
+            require_same(row, sealed.view)
             self._keep_seal(row, sealed)
-            return self._turn_answer(row)
+            return turn_document(row, self.rules.place)
+
+    def _require_turnable(self, request: bytes) -> None:
+        """`turnable`: a few calls to the node, no lock, so that strangers' questions cost next to nothing."""
+        self.finality.require_resolved()
+        try:
+            turnable(self.chain, request, self.rules)
+        except NotSealed:
+            if self.journal.turn(request) is not None:
+                self.require_current()  # a seal that was final went away: that is to be noted
+            raise
 
     def _turn_first(self, request: bytes, sealed: SealedRequest) -> TurnRow:
         view, signer = sealed.view, self.keys.signer.secret
@@ -202,33 +214,6 @@ class Custodian:
         """In cohort order; see `cohort_shares`."""
         return cohort_shares(self.chain, self.journal, self.vault, self.succession, sealed)
 
-    def _require_same(self, row: TurnRow, sealed: SealedRequest) -> None:
-        view = sealed.view
-        if (row.root, row.gate_key, row.epoch) != (view.root, view.gate_key, view.epoch):
-            raise Equivocation(
-                message="This request was turned for another root or gate key.",
-                remedy="A turn happens once per request; look for a reorganisation or a lying node.",
-            )
-
-    def _turn_answer(self, row: TurnRow) -> dict[str, Any]:
-        if row.envelope is None:
-            raise TurnRefused(
-                code="request_ended",
-                message="This request has ended, and its envelope was destroyed.",
-                remedy="Nothing is left to turn.",
-            )
-        return {
-            "place": self.rules.place,
-            "epoch": row.epoch,
-            "envelope": to_base64(row.envelope),
-            "signature": to_hex(row.signature),
-            "journal": {
-                "height": row.journal_height,
-                "head": to_hex(row.journal_head),
-                "signature": to_hex(row.journal_signature),
-            },
-        }
-
     def _sign_head(self, epoch: int, head: Head) -> bytes:
         struct = JournalHead(epoch, self.rules.place, head.height, head.hash)
         return sign(struct, self.chain.domain("CustodianCommittee"), self.keys.signer.secret)
@@ -258,6 +243,7 @@ class Custodian:
             Equivocation: another answer to this request was noted before.
         """
         request = settlement.request
+        require_answer(self.chain, self.journal, settlement, gate_signature)
         with self._turning[request[-1] % LOCKS]:
             self.require_current()
             digest = settlement.digest(self.chain.domain("ResearchMarket"))
@@ -280,21 +266,13 @@ class Custodian:
     ) -> dict[str, Any]:
         """Puts a signed revocation on chain, paid by this custodian; also when it is not ready.
 
-        Raises:
-            ContractRefusal, NodeUnreachable; Refusal (nothing_to_revoke, insufficient_funds).
+        See `Relaying.revocation`, which raises.
         """
-        pointless = nothing_to_revoke(self.chain, revocation)
-        if pointless is not None:  # anybody could spend this account's gas on addresses made up
-            raise pointless
-        return self._relay("revokeBySig", revocation, signer, signature)
+        return self._relaying.revocation(revocation, signer, signature)
 
     def relay_erasure(self, erasure: Erasure, signature: bytes) -> dict[str, Any]:
         """As `relay_revocation`, for a signed erasure."""
-        return self._relay("eraseBySig", erasure, signature)
-
-    def _relay(self, function: str, *arguments: Any) -> dict[str, Any]:
-        receipt = self._sender().send("ConsentRegistry", function, *arguments)
-        return {"transaction": to_hex(receipt.transaction), "block": receipt.block}
+        return self._relaying.erasure(erasure, signature)
 
     # --- the journal on chain
 

@@ -5,12 +5,29 @@ from __future__ import annotations
 from dataclasses import replace
 
 from marketplace.chain.adapter import Chain
+from marketplace.chain.cohort import require_sealed
 from marketplace.custodian.checks import Rules, TurnRefused, sealed_request
 from marketplace.custodian.journal import Journal
 from marketplace.custodian.keys import Keys
 from marketplace.custodian.models import SettlementRow
 from marketplace.wire.http import to_hex
 from marketplace.wire.structs import SETTLEMENT_SCHEMA, VAULT, Settlement, require_signed, sign
+
+
+def require_answer(
+    chain: Chain, journal: Journal, settlement: Settlement, gate_signature: bytes
+) -> None:
+    """That the drawn gate gave this answer to what was turned here: asked before anything dear.
+
+    Raises:
+        TurnRefused (not_turned), NotSealed, BadSignature.
+    """
+    request = settlement.request
+    if journal.turn(request) is None:
+        raise _not_turned()
+    view = chain.request(request)
+    require_sealed(request, view)
+    require_signed(settlement, chain.domain("ResearchMarket"), gate_signature, view.gate)
 
 
 def sign_first(
@@ -28,11 +45,7 @@ def sign_first(
         `sealed_request` raises.
     """
     if journal.turn(settlement.request) is None:
-        raise TurnRefused(
-            code="not_turned",
-            message="This custodian did not turn its key for this request.",
-            remedy="Ask it to turn first, or settle with those that did.",
-        )
+        raise _not_turned()
     gate = _require_sealed(chain, rules, settlement)
     require_signed(settlement, chain.domain("ResearchMarket"), gate_signature, gate)
     return _keep(chain, journal, keys, settlement)
@@ -76,6 +89,14 @@ def require_equal(given: Settlement, expected: Settlement) -> None:
     for name, value in given.to_json().items():
         if mine[name] != value:
             raise mismatch(name)
+
+
+def _not_turned() -> TurnRefused:
+    return TurnRefused(
+        code="not_turned",
+        message="This custodian did not turn its key for this request.",
+        remedy="Ask it to turn first, or settle with those that did.",
+    )
 
 
 def mismatch(field: str) -> TurnRefused:

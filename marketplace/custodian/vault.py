@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -53,11 +53,16 @@ class Deposit:
 
 @dataclass(frozen=True)
 class Seat:
-    """A custodian's place in one epoch: its quorum, and the key that envelopes are sealed to."""
+    """A custodian's place in one epoch: its quorum, and the key that envelopes are sealed to.
+
+    It is looked up for each upload, and remembers for that long what one upload's records have in common.
+    """
 
     epoch: int
     quorum: int
     secret: hpke.SecretKey
+    dictionaries: dict[bytes, bytes] = field(default_factory=dict)  # hash on chain, by dataset
+    operators: dict[str, bool] = field(default_factory=dict)  # whether an account is one
 
 
 class Vault:
@@ -83,7 +88,7 @@ class Vault:
             RecordRefused, EnvelopeUnreadable, WrongShare, Refusal (storage_full): nothing was kept.
         """
         self._require_ours(offered)
-        self._require_on_chain(offered)
+        self._require_on_chain(offered, seat)
         kept = self._journal.share(offered.header.commitment)
         if kept is not None and (kept.epoch, kept.holder) == (offered.header.epoch, offered.holder):
             return kept.signature
@@ -100,7 +105,7 @@ class Vault:
         if self._journal.is_erased(offered.header.commitment):
             raise _refused("record_erased", "This record was erased; its share never comes back.")
 
-    def _require_on_chain(self, offered: Deposit) -> None:
+    def _require_on_chain(self, offered: Deposit, seat: Seat) -> None:
         """The chain's record has this commitment, pending or in use, for the bound address."""
         context, commitment = offered.header.context, offered.header.commitment
         record = self._chain.record_of(context.dataset, offered.holder)
@@ -118,15 +123,25 @@ class Vault:
             )
         if bound != (context.patient, context.record_version):
             raise _refused("wrong_binding", "The record is bound to another address or version.")
-        if self._chain.dictionary_of(context.dataset) != context.dictionary_hash:
+        if self._dictionary_of(context.dataset, seat) != context.dictionary_hash:
             raise _refused("wrong_dictionary", "The record is sealed for another data dictionary.")
         if record.pending == commitment:
-            self._require_held(offered)
+            self._require_held(offered, seat)
 
-    def _require_held(self, offered: Deposit) -> None:
+    def _dictionary_of(self, dataset: bytes, seat: Seat) -> bytes:
+        if dataset not in seat.dictionaries:
+            seat.dictionaries[dataset] = self._chain.dictionary_of(dataset)
+        return seat.dictionaries[dataset]
+
+    def _is_operator(self, account: str, seat: Seat) -> bool:
+        if account not in seat.operators:
+            seat.operators[account] = self._chain.is_operator(account)
+        return seat.operators[account]
+
+    def _require_held(self, offered: Deposit, seat: Seat) -> None:
         """An operator has the ciphertext: else the patient would be paid for a record nobody can use."""
         held = offered.held
-        if held is None or not self._chain.is_operator(held.operator):
+        if held is None or not self._is_operator(held.operator, seat):
             raise _refused("ciphertext_not_held", "No operator says that it holds the ciphertext.")
         header = offered.header
         holding = Holding(header.context.dataset, offered.holder, header.commitment)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from marketplace.chain.adapter import Chain, Cohort, RequestStage, RequestView, Stored
-from marketplace.chain.cohort import require_same_seal
+from marketplace.chain.cohort import require_same_seal, require_sealed
 from marketplace.chain.views import CommitteeView
 from marketplace.errors import Refusal
 from marketplace.vocabulary import Address, Commitment
@@ -35,18 +35,17 @@ class OpenRequest:
         return ciphertext_root([Commitment(each.commitment) for each in self.stored])
 
 
-def drawn_request(chain: Chain, request: bytes, gate: str) -> tuple[RequestView, Cohort]:
-    """The sealed request and its cohort, if the seal is final and this gate was drawn.
+def drawn_view(chain: Chain, request: bytes, gate: str) -> RequestView:
+    """What four calls show: the seal is final, the request has not ended, and this gate was drawn.
+
+    To be asked before anything dear: anybody can name any request.
 
     Raises:
-        NotSealed, NotYetFinal, GateRefused (not_drawn, gate_is_the_operators, request_ended,
-        wrong_lane), Reorganised, and whatever says that the node cannot be relied on.
+        NotSealed, NotYetFinal, GateRefused (not_drawn, gate_is_the_operators, request_ended, wrong_lane).
     """
-    chain.require_healthy()
-    cohort = chain.sealed_cohort(request)
-    chain.require_final(cohort.seal_block)
     view = chain.request(request)
-    require_same_seal(view, cohort)
+    require_sealed(request, view)
+    chain.require_final(view.seal_block)
     if view.gate != gate:
         raise not_drawn()
     _require_independent(view)
@@ -54,6 +53,19 @@ def drawn_request(chain: Chain, request: bytes, gate: str) -> tuple[RequestView,
         raise _refused("request_ended", "The request has ended.", "Nothing is left to compute.")
     if view.lane != VAULT:
         raise _refused("wrong_lane", "The request is not of the vault lane.", "Use its own lane.")
+    return view
+
+
+def drawn_request(chain: Chain, request: bytes, gate: str) -> tuple[RequestView, Cohort]:
+    """The sealed request and its cohort, if the seal is final and this gate was drawn.
+
+    Raises:
+        As `drawn_view`; Reorganised, and whatever says that the node cannot be relied on.
+    """
+    chain.require_healthy()
+    cohort = chain.sealed_cohort(request)
+    view = drawn_view(chain, request, gate)
+    require_same_seal(view, cohort)
     return view, cohort
 
 
@@ -85,10 +97,10 @@ def open_request(chain: Chain, request: bytes, gate: str, key: bytes, least: int
 
 
 def require_operator(view: RequestView, asker: Address) -> None:
-    """Only the operator that froze the request is served, and no answer leaves to anybody else.
+    """Only the operator that froze the request is computed for, and no answer leaves to anybody else.
 
     Whoever could send ciphertexts here could leave some out, and whoever could fetch the answer had it
-    before it is settled and paid for.
+    before it is settled and paid for. The gate's key is for anybody: it goes on chain.
 
     Raises:
         GateRefused (not_the_operator).

@@ -25,18 +25,27 @@ class CiphertextWithheld(Refusal):
 
 
 def require_delivered(
-    chain: Chain, opener: Opener, stored: Sequence[Stored], ciphertexts: Mapping[str, Ciphertext]
+    chain: Chain,
+    opener: Opener,
+    stored: Sequence[Stored],
+    ciphertexts: Mapping[str, Ciphertext],
+    sealed_in: int,
 ) -> None:
     """Every member whose record is in use came with the ciphertext that the chain's commitment names.
 
-    Members whose record was erased, suspended or moved since the seal may be missing: they are null.
+    Members whose record was erased or suspended since the seal may be missing: they are null. Not so those
+    who moved to another address, where the record still is.
+
+    Args:
+        sealed_in: the block of the seal, as of which `stored` is.
 
     Raises:
         CiphertextWithheld: naming the first members concerned.
     """
-    missing = [each for each in stored if each.usable and not _came(opener, each, ciphertexts)]
-    now = chain.commitments_of(opener.dataset, [each.patient for each in missing])
-    withheld = [each.patient for each in now if each.usable]
+    missing = [
+        each.patient for each in stored if each.usable and not _came(opener, each, ciphertexts)
+    ]
+    withheld = _in_use(chain, opener.dataset, missing, sealed_in)
     if withheld:
         raise CiphertextWithheld(
             message=f"The stored ciphertexts of {len(withheld)} of {len(stored)} members did not come.",
@@ -44,6 +53,45 @@ def require_delivered(
             field="records",
             facts={"members": len(stored), "withheld": withheld[:MOST_NAMED]},
         )
+
+
+def _in_use(chain: Chain, dataset: bytes, patients: Sequence[str], sealed_in: int) -> list[str]:
+    """Those whose record may still be opened, wherever it is by now.
+
+    Who is not where the seal found them, and by no log anywhere else, counts as in use: a node that keeps
+    a move to itself must not help to leave somebody out.
+    """
+    here = {each.patient: each.usable for each in chain.commitments_of(dataset, patients)}
+    gone = [each for each in patients if not here[each] and _left(chain, dataset, each)]
+    today = _followed(chain, dataset, gone, sealed_in)
+    there = chain.commitments_of(dataset, list(today.values()))
+    moved = {each for each, now in zip(today, there, strict=True) if now.usable}
+    lost = set(gone) - today.keys()
+    return [each for each in patients if here[each] or each in moved | lost]
+
+
+def _left(chain: Chain, dataset: bytes, patient: str) -> bool:
+    """Whether a record that was here went to another address: an erased one keeps its version."""
+    return chain.record_of(dataset, patient).version == 0
+
+
+def _followed(
+    chain: Chain, dataset: bytes, patients: Sequence[str], sealed_in: int
+) -> dict[str, str]:
+    """Today's address of each who moved since the seal, maybe more than once."""
+    if not patients:
+        return {}
+    moves = chain.events(
+        sealed_in, contracts=["DatasetRegistry"], names=["RecordMoved"], topics=[dataset]
+    )
+    went = {each.args["from"]: each.args["to"] for each in moves}
+    return {each: _end_of(went, each) for each in patients if each in went}
+
+
+def _end_of(went: Mapping[str, str], patient: str) -> str:
+    while patient in went:  # an address that was left never comes back
+        patient = went[patient]
+    return patient
 
 
 def _came(opener: Opener, stored: Stored, ciphertexts: Mapping[str, Ciphertext]) -> bool:

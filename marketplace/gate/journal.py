@@ -41,7 +41,9 @@ class Journal:
                 kept = row
         return kept
 
-    def mark_registered(self, request: bytes) -> None:
-        """A quorum has noted the kept answer: from now on it is given to whoever asks."""
+    def mark_registered(self, request: bytes, signatures: str) -> ComputationRow:
+        """A quorum has noted the kept answer, with these signatures: from now on it is given out."""
         with transaction(self.engine) as session:
-            session.get_one(ComputationRow, request).registered = True
+            row = session.get_one(ComputationRow, request)
+            row.registered, row.signatures = True, signatures
+        return row

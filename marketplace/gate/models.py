@@ -21,3 +21,4 @@ class ComputationRow(Base):
     gate_signature: Mapped[bytes] = mapped_column(LargeBinary)
     turns: Mapped[str] = mapped_column(Text)
     registered: Mapped[bool] = mapped_column(default=False)  # a quorum of custodians noted it
+    signatures: Mapped[str | None] = mapped_column(Text, default=None)  # theirs, canonical JSON

@@ -8,9 +8,8 @@ What is sent here are hashes; the sealed result itself stays with the gate until
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import Any
 
 from marketplace.chain.views import CommitteeView
 from marketplace.errors import Refusal
@@ -35,8 +34,10 @@ def register(
     market: Domain,
     *,
     timeout: float,
-) -> None:
-    """Returns once a quorum of the epoch's custodians has signed this very settlement.
+) -> list[tuple[int, bytes]]:
+    """The signatures of a quorum of the epoch's custodians under this very settlement, by ascending place.
+
+    They are the ones that the market asks for: whoever holds them needs no custodian to settle.
 
     Raises:
         AnsweredBefore: so many have noted another answer that no quorum is left for this one.
@@ -46,29 +47,31 @@ def register(
     seated = [each for each in custodians if each.place in signers]
     body = {"settlement": settlement.to_json(), "gate_signature": to_hex(gate_signature)}
 
-    def note(custodian: Endpoint) -> None:
+    def note(custodian: Endpoint) -> bytes:
         said = post(custodian.url, "/answers", body, timeout=timeout, most=SMALL_ANSWER)
         signature = hex_field(said.get("signature"), "signature", SIGNATURE_BYTES)
         require_signed(settlement, market, signature, signers[custodian.place])
+        return signature
 
     noted, faults = _ask(note, seated, committee.quorum)
     if len(noted) >= committee.quorum:
-        return
+        return sorted(noted.items())
     if any(fault.code == "equivocation" for fault in faults):
         raise _answered_before(faults)
     raise missing(committee.quorum, len(noted), faults)
 
 
-def _ask(note: Any, seated: Sequence[Endpoint], quorum: int) -> tuple[set[int], list[Fault]]:
-    """Places that noted it, as soon as they are a quorum, and what the others said."""
+def _ask(
+    note: Callable[[Endpoint], bytes], seated: Sequence[Endpoint], quorum: int
+) -> tuple[dict[int, bytes], list[Fault]]:
+    """What the places that noted it signed, as soon as they are a quorum, and what the others said."""
     pool = ThreadPoolExecutor(max(1, len(seated)))
     asked = {pool.submit(note, each): each.place for each in seated}
-    noted: set[int] = set()
+    noted: dict[int, bytes] = {}
     faults: list[Fault] = []
     for future in as_completed(asked):
         try:
-            future.result()
-            noted.add(asked[future])
+            noted[asked[future]] = future.result()
         except Refusal as refusal:
             faults.append(Fault(asked[future], refusal.code))
         if len(noted) >= quorum:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from marketplace.chain.adapter import Chain, RequestStage
+from marketplace.chain.adapter import Chain, RequestStage, RequestView
+from marketplace.chain.cohort import require_sealed
 from marketplace.errors import Refusal
+from marketplace.gate.answers import Turned, answer_document, new_answer, signatures_text
 from marketplace.gate.asked import Asked, require_asked
 from marketplace.gate.checks import (
     OpenRequest,
     drawn_request,
-    not_drawn,
+    drawn_view,
     open_request,
     require_operator,
 )
@@ -28,23 +29,15 @@ from marketplace.gate.quorum import Fault, Question, Turn, ask_all, missing
 from marketplace.gate.registration import register
 from marketplace.gate.staging import Staging
 from marketplace.vocabulary import Address, CustodianIndex, DatasetId, RequestId
-from marketplace.wire.canonical import JSON_LIMIT, canonical, parse
-from marketplace.wire.delivery import (
-    DeliveryContext,
-    delivery_hash,
-    encode_result,
-    new_salt,
-    result_hash,
-    seal_result,
-)
-from marketplace.wire.http import to_base64, to_hex
-from marketplace.wire.stated import Stated
-from marketplace.wire.structs import SETTLEMENT_SCHEMA, VAULT, GateKey, Settlement, sign
+from marketplace.wire.canonical import JSON_LIMIT, parse
+from marketplace.wire.http import busy, to_hex
+from marketplace.wire.structs import GateKey, Settlement, sign
 from marketplace.wire.turn import TurnContext
-from ml.dp.noised import Noised
 
 LOCKS = 64
 """Requests are computed one at a time by lock, and so at most 64 at once; strangers' ids cost nothing."""
+MOST_DERIVED = 1_024
+"""Seals that a gate remembers to have derived a cohort of: about 100 bytes each."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +67,8 @@ class Gate:
         self.patience = patience
         self.staging = Staging()
         self._computing = [threading.Lock() for _ in range(LOCKS)]
+        self._deriving = threading.Lock()
+        self._derived: dict[bytes, tuple[bytes, bytes]] = {}  # request -> root, seal's block hash
 
     def reasons(self) -> list[str]:
         """Codes of what keeps this gate from working; empty when ready."""
@@ -87,47 +82,71 @@ class Gate:
     def key(
         self,
         request: bytes,
-        asker: Address,
         parameters: Mapping[str, Any],
         dictionary: Mapping[str, Any],
     ) -> dict[str, Any]:
-        """This gate's X25519 key for a sealed request, and its signature for the chain.
+        """This gate's X25519 key for a sealed request, and its signature for the chain; for anybody.
 
-        Without that key on chain no custodian turns, so what could never be answered is refused here:
-        the operator's bond is then not forfeit.
+        Were it the operator's alone, an operator could keep it off the chain, and so no key would turn,
+        nothing would certify a turn, and its bond would be safe however long it stays silent. Without that
+        key on chain no custodian turns, so what could never be answered is refused here: the bond is then
+        not forfeit.
 
         Raises:
             NotSealed, NotYetFinal, GateRefused, ...: see `drawn_request`, `require_asked`.
+            Busy: while this gate derives another request's cohort.
         """
-        view, cohort = drawn_request(self.chain, request, self.keys.signer.address)
-        require_operator(view, asker)
+        view = drawn_view(self.chain, request, self.keys.signer.address)
         require_asked(
             self.chain.request_terms(request),
-            self.chain.dictionary_of(cohort.dataset),
-            len(cohort.members),
+            self.chain.dictionary_of(view.dataset),
+            view.members,
             parameters,
             dictionary,
         )
+        self._require_derivable(request, view)
         public = self.keys.for_request(request, view.root).public
         struct = GateKey(request, view.root, public)
         market = self.chain.domain("ResearchMarket")
         signature = sign(struct, market, self.keys.signer.secret)
         return {"key": to_hex(public), "signature": to_hex(signature)}
 
+    def _require_derivable(self, request: bytes, view: RequestView) -> None:
+        """Once for each seal, and for one at a time: a cohort is many calls to the node, and anybody asks."""
+        known = self._derived.get(request)
+        if known == (view.root, self.chain.block_hash(view.seal_block)):
+            return
+        if not self._deriving.acquire(blocking=False):
+            raise busy()
+        try:
+            _, cohort = drawn_request(self.chain, request, self.keys.signer.address)
+            if len(self._derived) >= MOST_DERIVED:
+                self._derived.clear()
+            self._derived[request] = cohort.root, cohort.seal_block_hash
+        finally:
+            self._deriving.release()
+
+    def require_staging(self, request: bytes, asker: Address) -> None:
+        """That a page of ciphertexts is taken: asked before it is read.
+
+        Raises:
+            GateRefused (not_drawn, not_the_operator): so that strangers neither fill the memory nor
+                choose who is counted.
+        """
+        view = drawn_view(self.chain, request, self.keys.signer.address)
+        require_operator(view, asker)
+
     def stage(self, request: bytes, asker: Address, records: Mapping[str, Ciphertext]) -> int:
         """Takes a page of ciphertexts ahead of `compute`. Returns how many members are held.
 
         Raises:
-            GateRefused (not_drawn, not_the_operator): so that strangers neither fill the memory nor
-                choose who is counted. Refusal (staging_full).
+            As `require_staging`. Refusal (staging_full).
         """
-        for held in (*self.staging.requests(), request):
+        self.require_staging(request, asker)
+        for held in self.staging.requests():
             view = self.chain.request(held)
             if view.stage is not RequestStage.SEALED or view.gate != self.keys.signer.address:
                 self.staging.drop(held)
-                if held == request:
-                    raise not_drawn()
-        require_operator(self.chain.request(request), asker)
         return self.staging.add(request, records)
 
     def compute(
@@ -147,22 +166,31 @@ class Gate:
             GateRefused, CiphertextWithheld, QuorumMissing, AnsweredBefore, Refusal (storage_full) and
             what `open_request` raises.
         """
+        self.require_served(request, asker)
         with self._computing[request[-1] % LOCKS]:
             kept = self.journal.find(request)
-            if kept is not None:
-                require_operator(self.chain.request(request), asker)
-            else:
+            if kept is None:
                 kept = self.journal.keep_first(
-                    self._compute_first(request, asker, parameters, dictionary, records)
+                    self._compute_first(request, parameters, dictionary, records)
                 )
             if not kept.registered:
-                self._register(kept)
+                kept = self._register(kept)
             self.staging.drop(request)
-            return _answer(kept)
+            return answer_document(kept)
 
-    def _register(self, kept: ComputationRow) -> None:
+    def require_served(self, request: bytes, asker: Address) -> None:
+        """That this account is answered about this request: asked before anything dear, a lock's wait too.
+
+        Raises:
+            NotSealed, GateRefused (not_the_operator).
+        """
+        view = self.chain.request(request)
+        require_sealed(request, view)
+        require_operator(view, asker)
+
+    def _register(self, kept: ComputationRow) -> ComputationRow:
         settlement = Settlement.from_json(parse(kept.settlement.encode(), limit=JSON_LIMIT))
-        register(
+        signatures = register(
             settlement,
             kept.gate_signature,
             self.chain.committee(settlement.epoch),
@@ -170,18 +198,16 @@ class Gate:
             self.chain.domain("ResearchMarket"),
             timeout=self.patience.turn_timeout,
         )
-        self.journal.mark_registered(kept.request)
+        return self.journal.mark_registered(kept.request, signatures_text(signatures))
 
     def _compute_first(
         self,
         request: bytes,
-        asker: Address,
         parameters: Mapping[str, Any],
         dictionary: Mapping[str, Any],
         records: Mapping[str, Ciphertext],
     ) -> ComputationRow:
-        view, _ = drawn_request(self.chain, request, self.keys.signer.address)
-        require_operator(view, asker)
+        view = drawn_view(self.chain, request, self.keys.signer.address)
         secret = self.keys.for_request(request, view.root)
         opened = open_request(
             self.chain,
@@ -194,11 +220,12 @@ class Gate:
         asked = require_asked(opened.terms, opened.dictionary_hash, members, parameters, dictionary)
         ciphertexts = {**self.staging.get(request), **records}
         opener = self._opener(opened, asked)
-        require_delivered(self.chain, opener, opened.stored, ciphertexts)
+        sealed_in = opened.cohort.seal_block
+        require_delivered(self.chain, opener, opened.stored, ciphertexts, sealed_in)
         turns, faults = self._turns(request, opened)
         table, turns, faults = self._open(opened, asked, ciphertexts, turns, faults)
         noised = asked.analysis.run(asked.parameters, table, opened.terms.cost)
-        return self._settlement(request, opened, asked, noised, turns, faults)
+        return new_answer(self.chain, self.keys, opened, asked, noised, Turned(turns, faults))
 
     def _turns(self, request: bytes, opened: OpenRequest) -> tuple[list[Turn], list[Fault]]:
         view, committee = opened.view, opened.committee
@@ -257,58 +284,3 @@ class Gate:
         if len(good) < quorum:
             raise missing(quorum, len(good), faults)
         return table_of(asked.dictionary, result.rows), good, faults
-
-    def _settlement(
-        self,
-        request: bytes,
-        opened: OpenRequest,
-        asked: Asked,
-        noised: Noised,
-        turns: list[Turn],
-        faults: list[Fault],
-    ) -> ComputationRow:
-        context = DeliveryContext(
-            self.chain.chain_id, self.chain.manifest.market, RequestId(request)
-        )
-        size = len(opened.cohort.members)
-        answer = json.loads(noised.to_json())
-        result = encode_result(RequestId(request), asked.analysis.id, asked.document, size, answer)
-        salt = new_salt()
-        sealed = seal_result(salt, result, opened.terms.delivery_key, context)
-        settlement = Settlement(
-            request=request,
-            root=opened.view.root,
-            epoch=opened.view.epoch,
-            lane=VAULT,
-            schema=SETTLEMENT_SCHEMA,
-            ciphertext_root=opened.ciphertext_root,
-            noise=bytes(32),
-            result_hash=result_hash(salt, result),
-            delivery_hash=delivery_hash(sealed),
-            gate=self.keys.signer.address,
-        )
-        market = self.chain.domain("ResearchMarket")
-        notes = {
-            "turns": [turn.public for turn in turns],
-            "faults": [{"place": fault.place, "code": fault.code} for fault in faults],
-            "stated": Stated(noised.cost_nano_rho, noised.noise).to_json(),
-        }
-        return ComputationRow(
-            request=request,
-            settlement=canonical(settlement.to_json()).decode(),
-            sealed_result=sealed,
-            gate_signature=sign(settlement, market, self.keys.signer.secret),
-            turns=canonical(notes).decode(),
-        )
-
-
-def _answer(row: ComputationRow) -> dict[str, Any]:
-    notes = parse(row.turns.encode(), limit=JSON_LIMIT)
-    return {
-        "settlement": parse(row.settlement.encode(), limit=JSON_LIMIT),
-        "sealed_result": to_base64(row.sealed_result),
-        "gate_signature": to_hex(row.gate_signature),
-        "turns": notes["turns"],
-        "faults": notes["faults"],
-        "stated": notes.get("stated"),
-    }

@@ -16,8 +16,10 @@ from marketplace.errors import Refusal
 from marketplace.peers import Peer
 from marketplace.records import RecordStore
 from marketplace.stages import Computed, Sealed
+from marketplace.vocabulary import unsigned
 from marketplace.wire.delivery import MOST_RESULT
 from marketplace.wire.dictionary import Dictionary
+from marketplace.wire.feldman import MOST_CUSTODIANS
 from marketplace.wire.http import binary_field, hash_field, hex_field, to_base64, to_hex
 from marketplace.wire.http_client import SMALL_ANSWER
 
@@ -90,6 +92,7 @@ class Vault:
             binary_field(answer.get("sealed_result"), "sealed_result", MOST_RESULT),
             hex_field(answer.get("gate_signature"), "gate_signature", MOST_SIGNATURE),
             stated,
+            _noted(answer.get("signatures", [])),
         )
         return computed, _heads(answer.get("turns", []), sealed.epoch)
 
@@ -124,6 +127,18 @@ def _heads(turns: Any, epoch: int) -> list[Any]:
         return [{"place": turn["place"], "epoch": epoch, **turn["journal"]} for turn in turns]
     except (KeyError, TypeError):
         raise _unreadable("turns") from None
+
+
+def _noted(listed: Any) -> tuple[tuple[int, bytes], ...]:
+    """What custodians signed, by place. Whether it is good, `release` looks at."""
+    try:
+        given = [(each["place"], each["signature"]) for each in listed]
+    except (KeyError, TypeError):
+        raise _unreadable("signatures") from None
+    return tuple(
+        (unsigned(place, 8, "place"), hex_field(signature, "signature", MOST_SIGNATURE))
+        for place, signature in given[:MOST_CUSTODIANS]
+    )
 
 
 def _unreadable(field: str) -> Refusal:

@@ -4,7 +4,6 @@ import base64
 import itertools
 import json
 import math
-import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -61,6 +60,7 @@ from tests.support.custody_world import (
     CustodyWorld,
     Process,
     asked_body,
+    back_up,
     ciphertext_json,
     custody_world,
     served,
@@ -229,14 +229,13 @@ def test_no_key_for_what_the_gate_could_never_answer(world: CustodyWorld, gate: 
     assert refused("bad_parameter", world.ask_gate, gate, "/keys", body).field == "cost"
 
 
-def test_a_gate_serves_only_the_operator_that_froze_the_request(
+def test_a_gate_answers_only_the_operator_that_froze_the_request(
     world: CustodyWorld, gate: str, keyed: bytes
 ) -> None:
     stranger, domain = account("stranger"), world.manifest.api_domain
     own = Voice(stranger, stranger.address, domain)
     forged = Voice(stranger, world.voice.address, domain)
     routes: list[tuple[str, dict[str, Any]]] = [
-        ("/keys", asked_body(keyed)),
         (f"/computations/{to_hex(keyed)}/records", {"records": []}),
         ("/computations", world.computation_body(keyed, everyone(world))),
     ]
@@ -360,7 +359,7 @@ def test_records_may_come_in_pages_and_none_may_be_missing_or_another(
     sealed = base64.b64decode(answer["sealed_result"])
     assert world.open_result(keyed, sealed).document["cohort_size"] == len(NAMES)
     stranger = f"/computations/{to_hex(bytes(32))}/records"
-    refused("not_drawn", world.ask_gate, gate, stranger, {"records": []})
+    refused("not_sealed", world.ask_gate, gate, stranger, {"records": []})
 
 
 # --- one answer, whatever a gate forgets
@@ -370,7 +369,7 @@ def test_a_gate_restored_from_a_backup_lets_no_second_draw_out(
     world: CustodyWorld, urls: list[str], gate: str, keyed: bytes, tmp_path: Path
 ) -> None:
     backup = tmp_path / "restored"
-    shutil.copytree(world.data("gate"), backup)
+    back_up(world.data("gate"), backup)
     answer = compute(world, gate, keyed)
     restored = world.gate(urls, data=backup)
     with served_gate(restored) as url:
@@ -408,6 +407,10 @@ def test_no_answer_leaves_before_a_quorum_of_custodians_has_noted_it(
         ({"settlement": [1]}, "gate_answer_unreadable", "settlement"),
         ({"stated": None}, "gate_answer_unreadable", "stated"),
         ({"stated": [1]}, "gate_answer_unreadable", "stated"),
+        ({"signatures": None}, "gate_answer_unreadable", "signatures"),
+        ({"signatures": [{"place": 0}]}, "gate_answer_unreadable", "signatures"),
+        ({"signatures": [{"place": -1, "signature": "0x"}]}, "bad_parameter", "place"),
+        ({"signatures": [{"place": 0, "signature": 7}]}, "bad_parameter", "signature"),
         ({"sealed_result": "?"}, "bad_parameter", "sealed_result"),
         ({"gate_signature": 7}, "bad_parameter", "gate_signature"),
         ({"turns": None}, "gate_answer_unreadable", "turns"),
@@ -537,7 +540,7 @@ def test_bodies_are_bounded_and_errors_say_what_to_do(
     answer = httpx.post(f"{urls[0]}/turns", content=b"x" * 300_000)
     assert answer.status_code == 413
     assert answer.headers["content-type"] == "application/problem+json"
-    assert httpx.post(f"{gate}/keys", content=b"x" * 17_000_000, timeout=30).status_code == 401
+    assert httpx.post(f"{gate}/keys", content=b"x" * 3_000_000, timeout=30).status_code == 413
     large = {"request": "x" * 17_000_000}
     refused("body_too_large", world.ask_gate, gate, "/keys", large)
     answer = httpx.post(urls[0] + "/turns", content=b'{"request":"0x00"}')
@@ -751,7 +754,7 @@ def test_an_erased_share_is_gone_also_from_a_restored_backup(
     keyed = world.keyed_request("erasure", gate)
     custodian = world.custodian(2)
     backup = tmp_path / "backup"
-    shutil.copytree(world.data("custodian2"), backup)
+    back_up(world.data("custodian2"), backup)
     fund(world, 2)
     erasure = Erasure(patient.address, world.dataset, 1)
     signature = sign(erasure, world.chain.domain("ConsentRegistry"), patient)
@@ -787,7 +790,7 @@ def test_a_restored_custodian_destroys_what_was_erased_before_anybody_asks_it(
     patient = world.enrol_sealed(urls, ["erases too"], [VALUES[3]])[0]
     commitment = world.records.pop(patient.address).commitment
     backup = tmp_path / "backup"
-    shutil.copytree(world.data("custodian1"), backup)
+    back_up(world.data("custodian1"), backup)
     world.erase(patient)
     restored = world.custodian(1, data=backup)
     assert restored.journal.share(commitment) is not None

@@ -1,7 +1,6 @@
 """Each guard of a gate: what it refuses, by which code; nothing was turned, drawn or kept then."""
 
 import base64
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from tests.support.custody_world import (
     DICTIONARY,
     PARAMETERS,
     CustodyWorld,
+    back_up,
     custody_world,
     seats_of,
     served_custodian,
@@ -85,7 +85,7 @@ class Hosts:
     def key(
         self, gate: Gate, request: bytes, parameters: Mapping[str, Any] = PARAMETERS
     ) -> dict[str, Any]:
-        return gate.key(request, self.operator, parameters, DICTIONARY)
+        return gate.key(request, parameters, DICTIONARY)
 
     def compute(
         self, gate: Gate, request: bytes, parameters: Mapping[str, Any] = PARAMETERS
@@ -180,13 +180,13 @@ def test_a_row_outside_its_domain_counts_as_null_in_the_answer_and_fails_nothing
 def test_a_settled_request_gets_no_key_and_no_second_answer(hosts: Hosts, tmp_path: Path) -> None:
     """Not even of a gate that forgot the first one."""
     request = hosts.keyed("settled")
-    shutil.copytree(hosts.world.data("gate"), tmp_path / "gate")
+    back_up(hosts.world.data("gate"), tmp_path / "gate")
     answer = hosts.compute(hosts.gate(), request)
     settle(hosts, answer)
     forgetful = hosts.gate(data=tmp_path / "gate")
     refused("request_ended", hosts.key, forgetful, request)
     refused("request_ended", hosts.compute, forgetful, request)
-    refused("not_drawn", forgetful.stage, request, hosts.operator, {})
+    refused("request_ended", forgetful.stage, request, hosts.operator, {})
     assert forgetful.journal.find(request) is None
     assert hosts.compute(hosts.gate(), request) == answer
 

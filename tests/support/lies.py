@@ -73,7 +73,7 @@ class After:
     def __call__(self, method: str, parameters: list[Any], result: Any) -> Any:
         if self.lying:
             return self.lie(method, parameters, result)
-        self.lying = _reads(self.contract, self.view, method, parameters)
+        self.lying = reads(self.contract, self.view, method, parameters)
         return result
 
 
@@ -83,7 +83,7 @@ def _other(view: str, kind: type, changes: Mapping[str, int | bytes]) -> Lie:
     words = {names.index(name): _word(value) for name, value in changes.items()}
 
     def lie(method: str, parameters: list[Any], result: Any) -> Any:
-        if not _reads("ResearchMarket", view, method, parameters):
+        if not reads("ResearchMarket", view, method, parameters):
             return result
         assert len(result) == 2 + WORD * len(names)
         for place, word in words.items():
@@ -98,7 +98,7 @@ def _word(value: int | bytes) -> str:
     return value.hex().zfill(WORD) if isinstance(value, bytes) else f"{value:064x}"
 
 
-def _reads(contract: str, view: str, method: str, parameters: list[Any]) -> bool:
+def reads(contract: str, view: str, method: str, parameters: list[Any]) -> bool:
     if method != "eth_call":
         return False
     call = parameters[0]

@@ -1,6 +1,7 @@
 """A request that was settled on a real chain, and the receipt that it must have."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from marketplace.vocabulary import Address, Commitment, RequestId
 from marketplace.wire import delivery, hpke
 from marketplace.wire.analysis import analysis_hash
 from marketplace.wire.structs import SETTLEMENT_SCHEMA, VAULT, GateKey, Settlement, sign
-from tests.support.chain_world import World, account, world_on
+from tests.support.chain_world import CAP, World, account, world_on
 from tests.support.nodes import RunningNode
 
 ANALYSIS = "mean.v1"
@@ -39,6 +40,7 @@ class Settled:
 def settled_on(node: RunningNode, finality: Finality | None = None) -> tuple[World, Settled]:
     """Six patients in two classes, one request over both, signed by two custodians of three."""
     world = world_on(node, finality=finality)
+    world.cap = 3 * CAP  # for tests that settle more requests
     world.enrol([f"patient {number}" for number in range(4)])
     world.enrol([f"other patient {number}" for number in range(2)], 1)
     return world, settle_one(world, "receipt", (0, 2))
@@ -51,13 +53,15 @@ def settle_one(
     *,
     ciphertexts: bytes | None = None,
     batched: bool = False,
+    claims: Mapping[str, Any] | None = None,
 ) -> Settled:
     """Opens, freezes, seals, draws the gate, and settles with the signatures of these places.
 
-    `ciphertexts` is a false root that the custodians sign together; `batched` settles in a batch.
+    `ciphertexts` is a false root, `claims` what a result says wrongly of itself: the custodians sign either
+    together. `batched` settles in a batch.
     """
     request = _sealed(world, salt)
-    settlement, sealed, opened = _answer(world, request)
+    settlement, sealed, opened = _answer(world, request, claims or {})
     if ciphertexts is not None:
         settlement = replace(settlement, ciphertext_root=ciphertexts)
     domain = world.chain.domain("ResearchMarket")
@@ -93,12 +97,19 @@ def _record_gate_key(world: World, request: bytes) -> None:
     world.sender.send("ResearchMarket", "recordGateKey", request, key.key, signature)
 
 
-def _answer(world: World, request: bytes) -> tuple[Settlement, bytes, delivery.Opened]:
+def _answer(
+    world: World, request: bytes, claims: Mapping[str, Any]
+) -> tuple[Settlement, bytes, delivery.Opened]:
     chain, view = world.chain, world.chain.request(request)
     cohort = chain.sealed_cohort(request)
     stored = chain.commitments_of(cohort.dataset, cohort.patients, cohort.seal_block)
-    size, noised = len(cohort.members), {"value": "129.4"}
-    result = delivery.encode_result(RequestId(request), ANALYSIS, DOCUMENT, size, noised)
+    said: dict[str, Any] = {
+        "analysis": ANALYSIS,
+        "parameters": DOCUMENT,
+        "cohort_size": len(cohort.members),
+        "noised": {"value": "129.4", "cost_nano_rho": view.cost},
+    }
+    result = delivery.encode_result(RequestId(request), **{**said, **claims})
     salt, secret = delivery.new_salt(), hpke.generate()
     context = delivery.DeliveryContext(chain.chain_id, Address(chain.market), RequestId(request))
     sealed = delivery.seal_result(salt, result, secret.public, context)

@@ -21,18 +21,19 @@ class Said:
     stderr: str
 
 
-def at_a_terminal(command: Sequence[str]) -> Said:
-    """Standard output is a pipe, standard error a terminal."""
+def at_a_terminal(command: Sequence[str], typed: str = "") -> Said:
+    """Standard output is a pipe, standard error a terminal; so is standard input where something is typed."""
     master, slave = pty.openpty()
     told: list[bytes] = []
     reader = threading.Thread(target=_read_all, args=(master, told), daemon=True)
     reader.start()
+    os.write(master, typed.encode())
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
     done = subprocess.run(
         list(command),
         stdout=subprocess.PIPE,
         stderr=slave,
-        stdin=subprocess.DEVNULL,
+        stdin=slave if typed else subprocess.DEVNULL,
         env=environment,
         cwd=ROOT,
         timeout=GIVE_UP,

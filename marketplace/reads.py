@@ -6,27 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from eth_utils.crypto import keccak
-
-from marketplace.analyses import CATALOGUE, analysis_by_id
-from marketplace.analyses.fields import exact_number
+from marketplace.analyses import CATALOGUE
 from marketplace.bonds import require_bond
 from marketplace.chain.adapter import Chain
 from marketplace.chain.consents import consent_document
 from marketplace.chain.token import decimals
 from marketplace.dictionaries import Dictionaries
-from marketplace.errors import BadParameter, Refusal
+from marketplace.errors import Refusal
+from marketplace.prices import escrow, figures
 from marketplace.stages import Stage
 from marketplace.store import Database, RequestRow
-from marketplace.vocabulary import unsigned
 from marketplace.waits import Waits
-from marketplace.wire.terms import MOST_CLASSES, ClassTerms, class_id
-from marketplace.words import epsilon_of, odds_of
-
-COST_BITS = 56
-"""A privacy cost is a uint56 in request terms."""
-PERCENT_HEADROOM = 10
-"""By how much `max_patients` is suggested above the live consents, since more may be granted."""
 
 
 @dataclass(frozen=True)
@@ -142,53 +132,11 @@ class Reads:
         Raises:
             BadParameter: naming the field. Refusal: `bond_too_small`, in figures.
         """
-        dataset = bytes.fromhex(str(asked["dataset"])[2:])
-        indices = _class_indices(asked["classes"])
-        classes = [(i, self.chain.class_terms(class_id(dataset, i))) for i in indices]
-        analysis = analysis_by_id(asked["analysis"])
-        variables = self.dictionaries.variables(dataset)
-        parsed = analysis.parse(asked["parameters"], variables)
-        live = {i: self._live(class_id(dataset, i)) for i, _ in classes}
-        minimum = self.chain.policy().minimum_cohort
-        members = max(sum(live.values()), minimum)
-        cost = self._cost(asked, analysis, parsed, members)
-        forecast = analysis.expected_error(parsed, members, cost)
-        price = max(price_floor(terms, cost) for _, terms in classes)
+        found = figures(self.chain, self.dictionaries.variables, asked)
+        members, price = found["members_assumed"], found["price_per_member"]
         require_bond(self.chain, self.operator, members, price)
-        most = members + -(-members * PERCENT_HEADROOM // 100)
-        return {
-            "analysis_hash": "0x" + analysis.analysis_hash().hex(),
-            "parameters_hash": "0x" + keccak(analysis.canonical(parsed)).hex(),
-            "release_kind": int(analysis.release_kind),
-            "live": sum(live.values()),
-            "members_assumed": members,
-            "cost_nano_rho": cost,
-            "highest_cost_nano_rho": min(terms.max_cost for _, terms in classes),
-            "epsilon": _epsilon(cost, members),
-            "odds": odds_of(cost, members),
-            "minimum_cohort": minimum,
-            "expected_error": forecast.texts(),
-            "price_per_member": price,
-            "fee": self.fee,
-            "max_patients": most,
-            "escrow": str(most * price + self.fee),
-            "token_decimals": decimals(self.chain),
-        }
-
-    def _live(self, class_: bytes) -> int:
-        return sum(shard.live for shard in self.chain.shards(class_))
-
-    def _cost(self, asked: Mapping[str, Any], analysis: Any, parsed: Any, members: int) -> int:
-        if ("cost" in asked) == ("target_error" in asked):
-            raise BadParameter(
-                message="Ask for accuracy or for privacy: exactly one of cost and target_error.",
-                remedy="Give cost in nano-rho, or target_error in the variable's unit.",
-                field="cost",
-            )
-        if "cost" in asked:
-            return unsigned(asked["cost"], COST_BITS, "cost")
-        target = exact_number(asked["target_error"], "target_error")
-        return int(analysis.cost_for_error(parsed, members, target))
+        quote = {**found, "fee": self.fee}
+        return {**quote, "escrow": str(escrow(quote))}
 
     # --- requests
 
@@ -243,32 +191,3 @@ class Reads:
                 remedy="Wait until its stage is settled (GET /api/v1/requests/{id}).",
             )
         return dict(row.receipt)
-
-
-def _epsilon(cost: int, members: int) -> dict[str, str]:
-    epsilon, delta = epsilon_of(cost, members)
-    return {"epsilon": f"{epsilon:.4f}", "delta": f"{delta:.3g}"}
-
-
-def _class_indices(given: object) -> list[int]:
-    """Indices of classes, strictly ascending, as terms must name them. Raises BadParameter."""
-    if not isinstance(given, list) or not 1 <= len(given) <= MOST_CLASSES:
-        raise _bad_classes(f"is not a list of 1 to {MOST_CLASSES} class indices")
-    indices = [unsigned(each, 16, f"classes[{i}]") for i, each in enumerate(given)]
-    if indices != sorted(set(indices)):
-        raise _bad_classes("does not rise strictly")
-    return indices
-
-
-def _bad_classes(fault: str) -> BadParameter:
-    return BadParameter(
-        message=f"classes {fault}.",
-        remedy="Give the dataset's class indices (1, 2, ...), each once, in ascending order.",
-        field="classes",
-    )
-
-
-def price_floor(terms: ClassTerms, cost: int) -> int:
-    """The least price per member that a class accepts for a request of this cost, token units."""
-    by_cost = -(-terms.floor_per_milli_rho * cost // 1_000_000)
-    return max(terms.floor_per_record, by_cost)

@@ -56,7 +56,9 @@ def grant(
     who, route = _who(own, patient), way.route(own)
     before = route.consent(dataset, who)
     class_, expiry = route.class_of(dataset, index), int(time.time()) + days * DAY
-    message = way.market.grant_message(own, class_, cap, expiry, before["sequence"] + 1, who)
+    message = way.market.grant_message(
+        own, class_, cap, expiry, before["sequence"] + 1, who, own_node=way.past_operator
+    )
     with _cap_in_words(cap, before["spent"]):
         transaction = route.carry(message)
     after = route.consent(dataset, who)
@@ -78,7 +80,9 @@ def revoke(way: Way, key_file: Path, dataset: bytes, patient: str | None) -> Non
     own = keyfiles.read(key_file)
     who, route = _who(own, patient), way.route(own)
     before = route.consent(dataset, who)
-    message = way.market.revocation_message(own, dataset, before["sequence"], who)
+    message = way.market.revocation_message(
+        own, dataset, before["sequence"], who, own_node=way.past_operator
+    )
     transaction = route.carry(message)
     words = NOTHING_TO_REVOKE if before["state"] == "none" else REVOKED
     after = route.consent(dataset, who)
@@ -204,7 +208,8 @@ def _sign(
     own = keyfiles.read(key_file)
     who, route = _who(own, patient), way.route(own)
     sequence = route.consent(dataset, who)["sequence"]
-    route.carry(message(way.market)(own, dataset, sequence, who))
+    signed = message(way.market)(own, dataset, sequence, who, own_node=way.past_operator)
+    route.carry(signed)
     say(route.consent(dataset, who))
 
 

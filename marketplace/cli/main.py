@@ -47,6 +47,7 @@ COMMANDS: Final = {
     "result": "marketplace.cli.result:result",
     "cancel": "marketplace.cli.researcher:cancel",
     "reclaim": "marketplace.cli.researcher:reclaim",
+    "record-key": "marketplace.cli.default:record_key",
     "default": "marketplace.cli.default:default",
     "withdraw-credit": "marketplace.cli.researcher:withdraw_credit",
     "verify-receipt": "marketplace.cli.researcher:verify_receipt",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,15 @@ import click
 
 from marketplace.chain.adapter import Chain, Manifest
 from marketplace.chain.sender import Sender
+from marketplace.cli.agreement import AT_MOST, YES, require_agreed
 from marketplace.cli.progress import bar
-from marketplace.cli.result import RECEIPT, WAIT, require_settled, show_answer, tell
-from marketplace.cli.say import FILE, HEX32, refusals_as_words, say
+from marketplace.cli.result import RECEIPT, WAIT, require_settled, show_answer
+from marketplace.cli.say import FILE, HEX32, refusals_as_words, say, tell
 from marketplace.cli.way import GAS, Way, travels
 from marketplace.client import Ask, Marketplace
+from marketplace.client.results import require_receipt_of
+from marketplace.client.waiting import DATE
+from marketplace.receipts.format import Receipt, load
 from marketplace.receipts.verify import verify
 from marketplace.wire import hpke, keyfiles
 from marketplace.wire.http import to_hex
@@ -32,6 +37,7 @@ MANIFEST = click.option("--manifest", type=FILE, help="The deployment's; else th
 @click.command()
 @URL
 @NODE
+@MANIFEST
 @KEY
 @click.option("--delivery-key-file", type=FILE, required=True, help="Made if it is missing.")
 @click.option("--dataset", type=HEX32, required=True)
@@ -43,11 +49,14 @@ MANIFEST = click.option("--manifest", type=FILE, help="The deployment's; else th
 @click.option("--purpose", type=FILE, required=True, help="Purpose as JSON.")
 @RECEIPT
 @WAIT
+@AT_MOST
+@YES
 @click.option("--quote-only", is_flag=True, help="Show price, cost, error and odds, and stop.")
 @refusals_as_words
 def request(
     url: str,
     node: str,
+    manifest: Path | None,
     key_file: Path,
     delivery_key_file: Path,
     dataset: bytes,
@@ -59,15 +68,20 @@ def request(
     purpose: Path,
     receipt_file: Path | None,
     patience: int,
+    at_most: int | None,
+    yes: bool,
     quote_only: bool,
 ) -> None:
-    """Ask for one analysis: see its price, pay, wait, and open the answer."""
+    """Ask for one analysis: see its price, pay, wait, and open the answer.
+
+    Before it pays, it asks at a terminal; elsewhere it pays only with --at-most or --yes.
+    """
     if (cost is None) == (target_error is None):
         raise click.UsageError("give exactly one of --cost and --target-error")
     given = _json(parameters, "--parameters")
     wanted = Purpose.from_json(_json(purpose.read_text(), "--purpose"))
     wanted.require_short()
-    market, own = Marketplace(url, node), keyfiles.read(key_file)
+    market, own = Marketplace(url, node, _pinned(manifest)), keyfiles.read(key_file)
     unmade = Ask(market, own, hpke.generate())  # a quote needs no delivery key, and makes none
     quote = unmade.quote(dataset, classes, analysis, given, cost=cost, target_error=target_error)
     if quote_only:
@@ -75,6 +89,7 @@ def request(
         return
     for sentence in quote_words(quote):
         tell(sentence)
+    require_agreed(int(quote["escrow"]), money(quote, quote["escrow"]), at_most, yes)
     keyfiles.create(delivery_key_file, hpke.generate().raw)
     ask = Ask(market, own, hpke.SecretKey(keyfiles.read(delivery_key_file)))
     ask.require_gas()
@@ -135,25 +150,42 @@ def withdraw_credit(way: Way, key_file: Path, to: str) -> None:
 @click.argument("receipt", type=FILE)
 @click.option("--node", required=True, help="JSON-RPC URL of a node that you trust.")
 @click.option("--manifest", type=FILE, required=True, help="The deployment's manifest.")
+@click.option("--request", "meant", type=HEX32, help="Refuse the receipt of any other request.")
 @refusals_as_words
-def verify_receipt(receipt: Path, node: str, manifest: Path) -> None:
-    """Verify a receipt against the chain alone; the operator need not run."""
+def verify_receipt(receipt: Path, node: str, manifest: Path, meant: bytes | None) -> None:
+    """Verify a receipt against the chain alone, and say what it is of; the operator need not run."""
     content, chain = receipt.read_bytes(), Chain(node, Manifest.load(manifest))
+    if meant is not None:
+        require_receipt_of(load(content), meant)
     with bar("verifying", None):
         verified = verify(content, chain)
-    say({"verified": True, "steps": list(verified.steps)})
+        shown = receipt_facts(verified.receipt, chain)
+    say({"verified": True, "steps": list(verified.steps), **shown})
+
+
+def receipt_facts(receipt: Receipt, chain: Chain) -> dict[str, Any]:
+    """Of which request a verified receipt is, and when it was settled: a genuine one may be another's."""
+    settled = receipt.steps["settled"]
+    time = datetime.fromtimestamp(chain.node.header(settled.block).timestamp, UTC)
+    return {
+        "request": to_hex(receipt.request),
+        "researcher": receipt.researcher,
+        "dataset": to_hex(receipt.terms.dataset),
+        "analysis": receipt.analysis,
+        "parameters": receipt.parameters,
+        "cohort_size": receipt.cohort.members,
+        "cost_nano_rho": receipt.cost,
+        "settled": {"block": settled.block, "time": time.strftime(DATE)},
+    }
 
 
 def quote_words(quote: Mapping[str, Any]) -> list[str]:
     """A quote in sentences: price, privacy cost with its odds, expected error, and what may fail."""
-
-    def money(units: Any) -> str:
-        return f"{Decimal(units).scaleb(-quote['token_decimals']):f}"
-
     privacy, odds = quote["epsilon"], quote["odds"]
+    price, fee, held = (money(quote, quote[each]) for each in ("price_per_member", "fee", "escrow"))
     words = [
-        f"Price: {money(quote['price_per_member'])} a patient and {money(quote['fee'])} for the operator; "
-        f"{money(quote['escrow'])} are held at most, and what is not needed comes back.",
+        f"Price: {price} a patient and {fee} for the operator; {held} are held at most, and what is not "
+        "needed comes back.",
         f"Privacy cost: {quote['cost_nano_rho']:,} nano-rho of each patient's lifetime budget "
         f"(epsilon {privacy['epsilon']} at delta {privacy['delta']}). {odds['in_words']}",
         f"Expected error: {quote['expected_error']['half_width']} either way, "
@@ -165,6 +197,11 @@ def quote_words(quote: Mapping[str, Any]) -> list[str]:
             "unless more patients consent before it is frozen."
         )
     return words
+
+
+def money(quote: Mapping[str, Any], units: Any) -> str:
+    """Token units as an amount of the token."""
+    return f"{Decimal(units).scaleb(-quote['token_decimals']):f}"
 
 
 def fetched_with(request: str, delivery_key_file: Path) -> str:

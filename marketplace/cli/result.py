@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from marketplace.cli.say import FILE, HEX32, refusals_as_words, say
+from marketplace.cli.say import FILE, HEX32, refusals_as_words, say, tell
 from marketplace.cli.way import Way, travels
 from marketplace.client.results import open_answer, open_on_chain, receipt_on_chain
 from marketplace.client.waiting import PATIENCE, wait, wait_on_chain
@@ -57,7 +57,7 @@ def _from_operator(
     api, request = way.market.api, to_hex(opened)
     require_settled(wait(api, request, patience, tell))
     receipt = api.get(f"/api/v1/requests/{request}/receipt")
-    show_answer(request, open_answer(receipt, delivery).document, receipt, receipt_file)
+    show_answer(request, open_answer(receipt, delivery, opened).document, receipt, receipt_file)
     tell(
         "So far this is the operator's word: `usufruct verify-receipt` holds the receipt against a node."
     )
@@ -72,11 +72,6 @@ def _from_chain(
     answer = open_on_chain(chain, opened, delivery)
     receipt = receipt_on_chain(chain, opened, answer)
     show_answer(to_hex(opened), answer.document, receipt, receipt_file)
-
-
-def tell(text: str) -> None:
-    """News while somebody waits: on standard error."""
-    click.echo(text, err=True)
 
 
 def require_settled(found: Mapping[str, Any]) -> None:

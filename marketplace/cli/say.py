@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 import click
 
 from marketplace.errors import Refusal
+from marketplace.wire.plain import plain
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -42,7 +43,8 @@ HEX32 = Hex32()
 
 
 def refusals_as_words(command: Callable[P, R]) -> Callable[P, R]:
-    """A refusal ends the command with exit code 1, its sentence, its remedy and its code.
+    """A refusal ends the command with exit code 1, its sentence, its remedy and its code, all of it plain:
+    much of it is the word of operators, custodians and nodes.
 
     So does a file that cannot be read or written, by its name.
     """
@@ -53,12 +55,11 @@ def refusals_as_words(command: Callable[P, R]) -> Callable[P, R]:
             return command(*args, **kwargs)
         except Refusal as refusal:
             field = f" (field {refusal.field})" if refusal.field else ""
-            raise click.ClickException(f"{refusal} [{refusal.code}]{field}") from None
+            raise click.ClickException(plain(f"{refusal} [{refusal.code}]{field}")) from None
         except OSError as fault:
             where = fault.filename or "a file or connection"
-            raise click.ClickException(
-                f"{where}: {fault.strerror or type(fault).__name__}"
-            ) from None
+            words = f"{where}: {fault.strerror or type(fault).__name__}"
+            raise click.ClickException(plain(words)) from None
 
     return spoken
 
@@ -72,5 +73,10 @@ def read_json(path: Path) -> Any:
 
 
 def say(document: Any, in_alphabet: bool = True) -> None:
-    """Prints JSON, keys in alphabetical order or in their own."""
+    """Prints JSON, keys in alphabetical order or in their own: ASCII, every control character escaped."""
     click.echo(json.dumps(document, indent=2, sort_keys=in_alphabet))
+
+
+def tell(text: str) -> None:
+    """News while somebody waits: on standard error, plain."""
+    click.echo(plain(text), err=True)

@@ -29,7 +29,8 @@ REQUEST: Final[Mapping[str, str]] = {
     "funded": "Paid into escrow. Patients may still rest their consent for it. To be sealed by {seal}.",
     "frozen": "Its cohort is being counted: consents can leave it and none can join. To be sealed by {seal}.",
     "sealed": "Its cohort of {members} is sealed: no revocation changes it any more. Answer due by {settle}; "
-    "without one, `usufruct default` gets back what is owed.",
+    "without one, `usufruct default` gets back what is owed. Until then `usufruct record-key` has the keys "
+    "turned, should its operator do nothing.",
     "keyed": "Custodians turn their keys for its cohort of {members}. Answer due by {settle}; without one, "
     "`usufruct default` gets back what is owed.",
     "computed": "Its answer is computed and noised; custodians check it before they sign.",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+from marketplace.analyses.variables import variables_of
 from marketplace.chain.adapter import Chain, Manifest
 from marketplace.chain.reads import X25519
 from marketplace.client.http import Api
@@ -20,6 +21,7 @@ from marketplace.wire.eip712 import SigningKey, sign
 from marketplace.wire.http import to_hex
 from marketplace.wire.record import RecordContext, SealedRecord, dump
 from marketplace.wire.structs import RecordAttestation
+from ml.dp.domain import Variable
 
 __all__ = ["Marketplace", "account_of"]
 
@@ -80,6 +82,17 @@ class Marketplace(Messages):
             raise _another_dictionary()
         return dictionary
 
+    def variables(self, dataset: bytes) -> dict[str, Variable]:
+        """What can be asked about: the dictionary on chain. Raises Refusal (`dictionary_mismatch`)."""
+        return variables_of(self._dictionary_on_chain(dataset))
+
+    def _dictionary_on_chain(self, dataset: bytes) -> Dictionary:
+        """Shown by the operator, proved by its hash through the caller's own node."""
+        dictionary = self.dictionary(dataset)
+        if self.chain.dictionary_of(dataset) != dictionary.hash():
+            raise _another_dictionary()
+        return dictionary
+
     def consent(self, dataset: bytes, patient: str) -> dict[str, Any]:
         """A patient's consent, budget and earnings."""
         return self.api.get(f"/api/v1/datasets/{to_hex(dataset)}/consents/{patient}")
@@ -103,9 +116,7 @@ class Marketplace(Messages):
         Both are the chain's, through the caller's own node: an operator that could name the
         custodians' keys, or the dictionary, could read what is sealed to them.
         """
-        dictionary = self.dictionary(dataset)
-        if self.chain.dictionary_of(dataset) != dictionary.hash():
-            raise _another_dictionary()
+        dictionary = self._dictionary_on_chain(dataset)
         committee = self.chain.committee()
         keys = [
             CustodianKey(CustodianIndex(member.place + 1), member.keys[X25519])
@@ -161,6 +172,6 @@ def _another_dictionary() -> Refusal:
     return Refusal(
         code="dictionary_mismatch",
         message="The operator's dictionary is not the one on chain.",
-        remedy="Do not seal anything with it; ask the steward.",
+        remedy="Neither seal nor ask anything with it; ask the steward.",
         field="dictionary",
     )

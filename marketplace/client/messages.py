@@ -37,10 +37,18 @@ REVOCATION_REACH = 256
 """How far above the current sequence a revocation reaches, so that no grant that somebody holds back
 can outrun it."""
 HIGHEST_SEQUENCE = 2**32 - 1
+HIGHEST_TOLD = 1 << 24
+"""No honest sequence gets there (a revocation raises it by 257). A revocation names a sequence above the
+current one, so an operator that told the last of them would have a patient end all grants for ever."""
 
 
 class Messages:
-    """Signs for the contracts of one deployment."""
+    """Signs for the contracts of one deployment.
+
+    A consent's `sequence` above HIGHEST_TOLD is refused (`implausible_sequence`), unless it was read from
+    the chain through a node of one's own (`own_node`): then it is signed whatever it is, since a patient
+    whom somebody had sign such a number before must still be able to revoke.
+    """
 
     @property
     def manifest(self) -> Manifest:
@@ -62,6 +70,8 @@ class Messages:
         expiry: int,
         sequence: int,
         patient: str | None = None,
+        *,
+        own_node: bool = False,
     ) -> dict[str, Any]:
         """Consent to one class (`class` and `definition` in hex).
 
@@ -69,7 +79,11 @@ class Messages:
             cap: lifetime budget of the record, nano-rho.
             expiry: unix seconds.
             sequence: exactly one above the consent's current one.
+
+        Raises:
+            Refusal: `implausible_sequence`.
         """
+        _require_plausible(sequence - 1, own_node)
         class_id = bytes.fromhex(class_["class"][2:])
         grant = Grant(
             patient=_patient(key, patient),
@@ -84,23 +98,56 @@ class Messages:
         return self.message("grant", grant, key)
 
     def revocation_message(
-        self, key: SigningKey, dataset: bytes, sequence: int, patient: str | None = None
+        self,
+        key: SigningKey,
+        dataset: bytes,
+        sequence: int,
+        patient: str | None = None,
+        *,
+        own_node: bool = False,
     ) -> dict[str, Any]:
-        """Ends everything granted so far; signed by the patient, also what is not on chain yet."""
+        """Ends everything granted so far; signed by the patient, also what is not on chain yet.
+
+        Raises:
+            Refusal: `implausible_sequence`.
+        """
+        _require_plausible(sequence, own_node)
         reach = min(sequence + REVOCATION_REACH, HIGHEST_SEQUENCE)
         return self.message("revocation", Revocation(_patient(key, patient), dataset, reach), key)
 
     def rest_message(
-        self, key: SigningKey, dataset: bytes, sequence: int, patient: str | None = None
+        self,
+        key: SigningKey,
+        dataset: bytes,
+        sequence: int,
+        patient: str | None = None,
+        *,
+        own_node: bool = False,
     ) -> dict[str, Any]:
-        """Takes the consent out of cohorts until its patient wakes it."""
+        """Takes the consent out of cohorts until its patient wakes it.
+
+        Raises:
+            Refusal: `implausible_sequence`.
+        """
+        _require_plausible(sequence, own_node)
         who = _patient(key, patient)
         return self.message("rest", Rest(who, dataset, sequence, fresh_nonce(), deadline()), key)
 
     def wake_message(
-        self, key: SigningKey, dataset: bytes, sequence: int, patient: str | None = None
+        self,
+        key: SigningKey,
+        dataset: bytes,
+        sequence: int,
+        patient: str | None = None,
+        *,
+        own_node: bool = False,
     ) -> dict[str, Any]:
-        """Brings a resting consent back."""
+        """Brings a resting consent back.
+
+        Raises:
+            Refusal: `implausible_sequence`.
+        """
+        _require_plausible(sequence, own_node)
         who = _patient(key, patient)
         return self.message("wake", Wake(who, dataset, sequence, fresh_nonce(), deadline()), key)
 
@@ -172,6 +219,19 @@ def deadline() -> int:
 def fresh_nonce() -> int:
     """A random unordered nonce."""
     return int.from_bytes(secrets.token_bytes(32), "big")
+
+
+def _require_plausible(current: int, own_node: bool) -> None:
+    """Raises Refusal (`implausible_sequence`) for a consent's current sequence that only a lie would name."""
+    if own_node or 0 <= current <= HIGHEST_TOLD:
+        return
+    raise Refusal(
+        code="implausible_sequence",
+        message="This names a sequence that no consent reaches: signed, it could end all grants for ever.",
+        remedy="Take no operator's word for it: read it from a node of your own (--node and --manifest), "
+        "which revokes whatever the sequence is.",
+        field="sequence",
+    )
 
 
 def _patient(key: SigningKey, patient: str | None) -> str:

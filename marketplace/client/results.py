@@ -6,7 +6,7 @@ the delivery key and a node needs no operator to be answered.
 
 from __future__ import annotations
 
-import base64
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,36 +14,51 @@ from eth_utils.crypto import keccak
 
 from marketplace.chain.adapter import Chain, RequestStage
 from marketplace.errors import Refusal
+from marketplace.receipts import checks
 from marketplace.receipts.build import build_receipt, life_of
+from marketplace.receipts.format import Receipt, load
 from marketplace.vocabulary import RequestId
 from marketplace.wire import hpke
-from marketplace.wire.canonical import canonical
 from marketplace.wire.delivery import DeliveryContext, Opened, open_result, result_hash
+from marketplace.wire.http import to_hex
 
 
-def open_answer(receipt: Mapping[str, Any], delivery: hpke.SecretKey) -> Opened:
-    """Opens the sealed result in a receipt with the researcher's key, held against what custodians signed.
+def open_answer(receipt: Mapping[str, Any], delivery: hpke.SecretKey, request: bytes) -> Opened:
+    """Opens the sealed result in a request's receipt with the researcher's key.
 
-    The receipt itself is whoever gave it's word; `usufruct verify-receipt` holds it against the chain.
+    It is held against what the receipt says that was asked, counted, debited and signed. The receipt itself
+    is whoever gave it's word; `usufruct verify-receipt` holds it against the chain.
 
     Raises:
-        EnvelopeUnreadable: for another key. Refusal: `result_mismatch`.
+        ReceiptInvalid. EnvelopeUnreadable: for another key. Refusal: `another_receipt`, `result_mismatch`.
     """
+    read = load(receipt)
+    require_receipt_of(read, request)
     context = DeliveryContext(
-        receipt["chain_id"],
-        receipt["contracts"]["ResearchMarket"]["address"],
-        RequestId(bytes.fromhex(receipt["request"][2:])),
+        read.deployment.chain_id, read.deployment.market, RequestId(read.request)
     )
-    opened = open_result(base64.b64decode(receipt["sealed_result"]), delivery, context)
-    require_signed_result(opened, bytes.fromhex(receipt["settlement"]["resultHash"][2:]))
+    opened = open_result(read.sealed_result, delivery, context)
+    require_signed_result(opened, read.settlement.result_hash)
+    checks.opened(read, opened)
     return opened
+
+
+def require_receipt_of(receipt: Receipt, request: bytes) -> None:
+    """Raises Refusal (`another_receipt`) for the receipt of any other request, genuine or not."""
+    if receipt.request != request:
+        raise Refusal(
+            code="another_receipt",
+            message=f"This is a receipt of request {to_hex(receipt.request)}, not of the one that is meant.",
+            remedy="Ask for the receipt of the request itself; do not use this one's answer for it.",
+            field="request",
+        )
 
 
 def open_on_chain(chain: Chain, request: bytes, delivery: hpke.SecretKey) -> Opened:
     """Opens the sealed result that the settlement delivered on chain.
 
     Raises:
-        Refusal: `not_settled`, `result_mismatch`. EnvelopeUnreadable: for another key.
+        Refusal: `not_settled`, `result_mismatch`, `another_answer`. EnvelopeUnreadable: for another key.
         PartialLogs, NodeUnreachable, NodeFault.
     """
     view = chain.request(request)
@@ -57,8 +72,28 @@ def open_on_chain(chain: Chain, request: bytes, delivery: hpke.SecretKey) -> Ope
     event = life_of(chain, request, view)["settled"]
     context = DeliveryContext(chain.chain_id, chain.manifest.market, RequestId(request))
     opened = open_result(bytes(event.args["sealedResult"]), delivery, context)
-    require_signed_result(opened, view.result_hash)
+    require_answer(chain, request, opened)
     return opened
+
+
+def require_answer(chain: Chain, request: bytes, opened: Opened) -> None:
+    """The opened result is what was signed for this request, and answers what it asked, of whom it counted.
+
+    Raises:
+        Refusal: `result_mismatch`, `another_answer`. PartialLogs, ForgedLogs, NodeUnreachable, NodeFault.
+    """
+    view, terms = chain.request(request), chain.request_terms(request)
+    require_signed_result(opened, view.result_hash)
+    document = opened.document
+    answered = {
+        "analysis": keccak(text=str(document.get("analysis"))) == terms.analysis,
+        "parameters": keccak(_parameters(opened)) == terms.parameters,
+        "cohort_size": document.get("cohort_size") == view.members,
+        "cost_nano_rho": 0 < checks.cost_of(document) <= view.cost,
+    }
+    for name, is_same in answered.items():
+        if not is_same:
+            raise _another_answer(name)
 
 
 def receipt_on_chain(chain: Chain, request: bytes, opened: Opened) -> dict[str, Any]:
@@ -67,16 +102,31 @@ def receipt_on_chain(chain: Chain, request: bytes, opened: Opened) -> dict[str, 
     Raises:
         Refusal: `result_mismatch`; as `build_receipt`.
     """
-    parameters = canonical(opened.document["parameters"])
+    parameters = _parameters(opened)
     if keccak(parameters) != chain.request_terms(request).parameters:
         raise _mismatch()
     return build_receipt(chain, request, str(opened.document["analysis"]), parameters)
+
+
+def _parameters(opened: Opened) -> bytes:
+    """As analyses write them, and terms hash them: sorted keys, no spaces, ASCII."""
+    given = opened.document.get("parameters")
+    return json.dumps(given, sort_keys=True, separators=(",", ":")).encode("ascii")
 
 
 def require_signed_result(opened: Opened, signed: bytes) -> None:
     """Raises Refusal (`result_mismatch`) unless it is what custodians signed the hash of."""
     if result_hash(opened.salt, opened.result) != signed:
         raise _mismatch()
+
+
+def _another_answer(name: str) -> Refusal:
+    return Refusal(
+        code="another_answer",
+        message=f"The delivered result is not of what was asked: its {name} differs from the request's.",
+        remedy="Do not use it; keep the receipt and ask the operator and the custodians, who signed it.",
+        field=f"result.{name}",
+    )
 
 
 def _mismatch() -> Refusal:

@@ -16,6 +16,7 @@ from marketplace.chain.consents import consent_document
 from marketplace.chain.sender import Sender
 from marketplace.client.marketplace import Marketplace
 from marketplace.errors import Refusal
+from marketplace.vocabulary import unsigned
 from marketplace.wire import http_client
 from marketplace.wire.eip712 import SigningKey
 from marketplace.wire.http import to_hex
@@ -26,9 +27,7 @@ RELAY_SECONDS: Final = 120.0
 """Until a custodian has its transaction in a block."""
 CARRIED: Final = {"revocation": "/revocations", "erasure": "/erasures"}
 """What custodians carry: whatever ends consent."""
-HIGHEST_TOLD: Final = 1 << 24
-"""No honest sequence gets there (a revocation raises it by 257). A revocation names a sequence above the
-current one, so an operator that told the last of them would have a patient end all grants for ever."""
+SEQUENCE_BITS: Final = 32
 
 
 class Route(Protocol):
@@ -54,16 +53,8 @@ class ThroughOperator:
     market: Marketplace
 
     def consent(self, dataset: bytes, patient: str) -> dict[str, Any]:
-        """Raises also `implausible_sequence`."""
         found = self.market.consent(dataset, patient)
-        if not 0 <= int(found["sequence"]) <= HIGHEST_TOLD:
-            raise Refusal(
-                code="implausible_sequence",
-                message="The operator tells of a sequence that no consent reaches.",
-                remedy="Sign nothing with it: use a node of your own (--node and --manifest).",
-                field="sequence",
-            )
-        return found
+        return found | {"sequence": unsigned(found.get("sequence"), SEQUENCE_BITS, "sequence")}
 
     def class_of(self, dataset: bytes, index: int) -> dict[str, str]:
         classes = self.market.dataset(dataset)["classes"]
@@ -79,12 +70,7 @@ class ThroughOperator:
     def carry(self, message: Mapping[str, Any]) -> str:
         outcome = self.market.relay([message])[0]
         if outcome["outcome"] == "refused":
-            raise Refusal(
-                code=outcome["code"],
-                message=outcome["detail"],
-                remedy=outcome["remedy"],
-                field=outcome["field"],
-            )
+            raise http_client.declined(outcome)
         return str(outcome.get("transaction", ""))
 
 

@@ -6,7 +6,7 @@ Passing these proves nothing about any chain; `verify` does. Every check raises 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from eth_utils.crypto import keccak
 
@@ -130,6 +130,15 @@ def opened(receipt: Receipt, result: Opened) -> None:
     }
     for name, value in expected.items():
         _equal("opened", f"result.{name}", document.get(name), value, "is not the receipt's")
+    if not 0 < cost_of(document) <= receipt.cost:
+        raise invalid("opened", "result.noised.cost_nano_rho", "is not within the receipt's cost")
+
+
+def cost_of(document: Mapping[str, object]) -> int:
+    """Nano-rho that a result says it spent; 0, which is nobody's, where it does not say."""
+    noised = document.get("noised")
+    said = noised.get("cost_nano_rho") if isinstance(noised, dict) else None
+    return said if isinstance(said, int) and not isinstance(said, bool) else 0
 
 
 ALONE: tuple[Alone, ...] = (

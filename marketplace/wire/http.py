@@ -49,6 +49,7 @@ STATUS: Final[Mapping[str, int]] = {
     "journal_behind": 503,
     "finality_violated": 503,
     "not_ready": 503,
+    "busy": 503,
     "equivocation": 409,
     "already_settled": 409,
 }
@@ -64,6 +65,20 @@ UNROUTED: Final[Mapping[int, tuple[str, str]]] = {
 """Code and sentence of what is refused before any route is reached, by HTTP status."""
 
 log = structlog.get_logger()
+
+
+class Busy(Refusal):
+    """As many are served as this process serves at once: what was asked may be asked again."""
+
+    CODE = "busy"
+
+
+def busy() -> Busy:
+    """The refusal that keeps threads free for others."""
+    return Busy(
+        message="This process is at work for others.",
+        remedy="Ask again in a moment: nothing was done.",
+    )
 
 
 def create_app(

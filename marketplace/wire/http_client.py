@@ -7,7 +7,8 @@ import functools
 import socket
 import ssl
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
@@ -15,11 +16,15 @@ import httpx
 from marketplace.errors import Refusal
 from marketplace.wire.auth import Voice
 from marketplace.wire.canonical import canonical, parse
+from marketplace.wire.http import Busy
+from marketplace.wire.plain import plain
 
 MOST_ANSWER = 64 * 1024 * 1024
 """Bytes. A turn for 655,360 members (a full shard) is 22 MB, 29 MB in base64."""
 SMALL_ANSWER = 64 * 1024
 """Bytes, for answers of a signature, a health report or a refusal."""
+BUSY_SECONDS = 0.25
+"""Between two questions to a peer that is at work for others (`busy`)."""
 
 
 class PeerUnreachable(Refusal):
@@ -40,7 +45,7 @@ def post(
     """The JSON object that the peer answers. With `voice`, the request is signed.
 
     Args:
-        timeout: seconds, from connecting to the answer's last byte.
+        timeout: seconds, from connecting to the answer's last byte; a busy peer is asked again within them.
         most: bytes of the answer's body.
 
     Raises:
@@ -48,13 +53,34 @@ def post(
         PeerUnreachable: no answer in `timeout` seconds, a larger one, or none that can be read.
     """
     content = canonical(dict(document))
-    signed = voice.header("POST", path, content) if voice is not None else {}
-    return exchange("POST", url.rstrip("/") + path, content, signed, timeout=timeout, most=most)
+
+    def ask(seconds: float) -> dict[str, Any]:
+        signed = voice.header("POST", path, content) if voice is not None else {}
+        return exchange("POST", url.rstrip("/") + path, content, signed, timeout=seconds, most=most)
+
+    return _once_free(ask, timeout)
 
 
 def get(url: str, path: str, *, timeout: float, most: int = MOST_ANSWER) -> dict[str, Any]:
     """As `post`, of what is only read."""
-    return exchange("GET", url.rstrip("/") + path, b"", {}, timeout=timeout, most=most)
+
+    def ask(seconds: float) -> dict[str, Any]:
+        return exchange("GET", url.rstrip("/") + path, b"", {}, timeout=seconds, most=most)
+
+    return _once_free(ask, timeout)
+
+
+def _once_free(ask: Callable[[float], dict[str, Any]], timeout: float) -> dict[str, Any]:
+    """What the peer answers once it is not busy; its refusal, where it is all the time."""
+    until = time.monotonic() + timeout
+    while True:
+        left = until - time.monotonic()
+        try:
+            return ask(left)
+        except Refusal as refusal:
+            if refusal.code != Busy.CODE or time.monotonic() + BUSY_SECONDS >= until:
+                raise
+        time.sleep(BUSY_SECONDS)
 
 
 def exchange(
@@ -167,22 +193,22 @@ def _read(status: int, body: bytes, most: int) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise _unreachable("NotAnObject")
     if status != 200:
-        raise _declined(document)
+        raise declined(document)
     return document
 
 
-def _declined(document: Mapping[str, Any]) -> Refusal:
-    """The peer's refusal, every text bounded: it is another party's word."""
+def declined(document: Mapping[str, Any]) -> Refusal:
+    """A peer's refusal, every text bounded and plain: it is another party's word, and people read it."""
     return Refusal(
         code=_text(document, "code", 60),
         message=_text(document, "detail", 800),
         remedy=_text(document, "remedy", 800),
-        field=_text(document, "field", 80) if "field" in document else None,
+        field=_text(document, "field", 80) if document.get("field") is not None else None,
     )
 
 
 def _text(document: Mapping[str, Any], key: str, most: int) -> str:
-    return str(document.get(key, "not said"))[:most]
+    return plain(str(document.get(key, "not said"))[:most])
 
 
 def _unreachable(kind: str) -> PeerUnreachable:

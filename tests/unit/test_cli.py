@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from dataclasses import fields, replace
 from importlib import metadata
 from pathlib import Path
@@ -18,7 +19,9 @@ from marketplace.chain.adapter import ConsentState, Manifest, MarketPolicy, Requ
 from marketplace.chain.artifacts import CONTRACTS
 from marketplace.chain.deploy import WINDOWS, DeploySettings, deploy
 from marketplace.chain.manifest import Deployed
+from marketplace.cli.agreement import require_agreed
 from marketplace.cli.main import COMMANDS, main
+from marketplace.cli.say import say, tell
 from marketplace.cli.status import CONSENT, REQUEST, ClassFacts, consent_words, request_words
 from marketplace.client import account_of
 from marketplace.errors import Refusal
@@ -28,6 +31,8 @@ from marketplace.vocabulary import address
 from marketplace.wire import keyfiles
 from marketplace.words import right_at_most
 from tests.support.nodes import ROOT
+from tests.support.slow_answers import server_that_sends
+from tests.support.terminal import Said, at_a_terminal, in_a_pipe
 
 HEX = "0x" + "11" * 32
 ADDRESS = "0x" + "11" * 20
@@ -409,6 +414,82 @@ def test_a_purpose_is_read_before_anything_is_asked_or_made(tmp_path: Path, key_
 
 def test_a_cost_of_nothing_is_wrong_use(tmp_path: Path, key_file: Path) -> None:
     assert "cost" in refused(run(*request_options(tmp_path, key_file, cost="0")), WRONG_USE)
+
+
+LIE = "\x1b[2K\x1b[1Arevoked: your consent has ended\x1b[8m\u202e"
+
+
+def test_a_refusal_of_another_party_cannot_rewrite_what_its_reader_sees(tmp_path: Path) -> None:
+    record = tmp_path / "record.json"
+    record.write_text("{}")
+    told = json.dumps({"code": "x", "detail": LIE, "remedy": "-"}).encode()
+    head = b"HTTP/1.1 422 No\r\nContent-Length: %d\r\n\r\n" % len(told)
+    with server_that_sends([head + told]) as url:
+        done = run("upload", "--url", url, record)
+    assert "revoked: your consent has ended" in refused(done)
+    assert all(line.isprintable() for line in done.output.splitlines())
+
+
+@pytest.mark.parametrize("speak", [say, tell])
+def test_what_is_said_holds_nothing_that_commands_a_terminal(
+    capsys: pytest.CaptureFixture[str], speak: Callable[[str], None]
+) -> None:
+    speak(LIE + "\x7f\x9b2K\r")
+    shown = capsys.readouterr()
+    assert "your consent has ended" in shown.out + shown.err
+    assert (shown.out + shown.err).removesuffix("\n").isprintable()
+
+
+def test_json_says_to_machines_what_it_was(capsys: pytest.CaptureFixture[str]) -> None:
+    say([LIE + "\x7f"])
+    assert json.loads(capsys.readouterr().out) == [LIE + "\x7f"]
+
+
+# --- nobody pays unasked
+
+AGREE = """
+import click, sys
+from marketplace.cli.agreement import require_agreed
+from marketplace.cli.say import refusals_as_words
+@click.command()
+@refusals_as_words
+def pay():
+    require_agreed(1_500_000, "1.500000", None, False)
+    print('{"paid": true}')
+pay()
+"""
+
+
+@pytest.mark.parametrize("answer", ["y\n", "yes\n"])
+def test_at_a_terminal_an_escrow_is_paid_after_a_yes(answer: str) -> None:
+    said = at_a_terminal([sys.executable, "-c", AGREE], answer)
+    assert (said.code, said.stdout) == (0, '{"paid": true}\n')
+    assert "Pay an escrow of 1.500000 of the market's token?" in said.stderr
+
+
+@pytest.mark.parametrize("answer", ["n\n", "\n", "\x04"])
+def test_at_a_terminal_an_escrow_is_not_paid_without_a_yes(answer: str) -> None:
+    said = at_a_terminal([sys.executable, "-c", AGREE], answer)
+    assert (said.code, said.stdout) == (1, "")
+    assert "Pay an escrow of 1.500000" in said.stderr
+
+
+@pytest.mark.parametrize("where", [at_a_terminal, in_a_pipe], ids=["only to read", "in a pipe"])
+def test_where_nobody_can_be_asked_nothing_is_paid(where: Callable[..., Said]) -> None:
+    said = where([sys.executable, "-c", AGREE])
+    assert (said.code, said.stdout) == (1, "")
+    assert "[not_agreed] (field at_most)" in said.stderr
+    assert "Pay an escrow" not in said.stderr
+
+
+@given(st.integers(0, 2**64), st.integers(0, 2**64), st.booleans())
+def test_no_more_is_paid_than_was_agreed_to(escrow: int, most: int, yes: bool) -> None:
+    if escrow <= most:
+        require_agreed(escrow, "shown", most, yes)
+        return
+    with pytest.raises(Refusal) as refusal:
+        require_agreed(escrow, "shown", most, yes)
+    assert (refusal.value.code, refusal.value.field) == ("escrow_above_limit", "at_most")
 
 
 def test_a_receipt_without_file_or_manifest_is_refused(tmp_path: Path) -> None:

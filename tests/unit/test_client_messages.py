@@ -1,15 +1,23 @@
 """What people sign: who it is about, who signed, and that it becomes the call that the contract reads."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from eth_account import Account
+from hypothesis import given
+from hypothesis import strategies as st
 
 from marketplace.chain.adapter import Chain, Manifest, MarketPolicy
 from marketplace.chain.artifacts import CONTRACTS, load
 from marketplace.chain.manifest import Deployed
 from marketplace.client import Marketplace, ThroughCustodian, account_of
-from marketplace.client.messages import HIGHEST_SEQUENCE, REVOCATION_REACH, Messages
+from marketplace.client.messages import (
+    HIGHEST_SEQUENCE,
+    HIGHEST_TOLD,
+    REVOCATION_REACH,
+    Messages,
+)
 from marketplace.errors import Refusal
 from marketplace.vocabulary import address
 from marketplace.wire.messages import KINDS, parse_message
@@ -88,8 +96,38 @@ def test_a_dismissal_names_nobody(market: Messages) -> None:
 
 def test_a_revocation_reaches_grants_under_way_and_stays_in_range(market: Messages) -> None:
     assert market.revocation_message(KEY, DATASET, 7)["message"]["sequence"] == 7 + REVOCATION_REACH
-    last = market.revocation_message(KEY, DATASET, HIGHEST_SEQUENCE)["message"]["sequence"]
-    assert last == HIGHEST_SEQUENCE
+    for current in (HIGHEST_TOLD + 1, HIGHEST_SEQUENCE - 1, HIGHEST_SEQUENCE):
+        last = market.revocation_message(KEY, DATASET, current, own_node=True)
+        named = last["message"]["sequence"]
+        assert named == min(current + REVOCATION_REACH, HIGHEST_SEQUENCE)
+
+
+@given(st.one_of(st.integers(max_value=-1), st.integers(min_value=HIGHEST_TOLD + 1)))
+def test_a_sequence_that_no_consent_reaches_is_signed_only_where_an_own_node_said_it(
+    sequence: int,
+) -> None:
+    """A revocation of the last sequence would end all grants for ever: no operator's word is enough."""
+    market = Marketplace(NOBODY, NOBODY, MANIFEST)
+    messages: list[Callable[[], Any]] = [
+        lambda: market.grant_message(KEY, CLASS, 10, 2**33, sequence + 1),
+        lambda: market.revocation_message(KEY, DATASET, sequence),
+        lambda: market.rest_message(KEY, DATASET, sequence),
+        lambda: market.wake_message(KEY, DATASET, sequence),
+    ]
+    for message in messages:
+        with pytest.raises(Refusal) as refused:
+            message()
+        assert (refused.value.code, refused.value.field) == ("implausible_sequence", "sequence")
+        assert "--node" in refused.value.remedy
+
+
+@given(st.integers(0, HIGHEST_TOLD))
+def test_any_sequence_that_a_consent_can_reach_is_signed(sequence: int) -> None:
+    market = Marketplace(NOBODY, NOBODY, MANIFEST)
+    signed = market.revocation_message(KEY, DATASET, sequence)["message"]["sequence"]
+    assert signed == sequence + REVOCATION_REACH
+    granted = market.grant_message(KEY, CLASS, 10, 2**33, sequence + 1)["message"]["sequence"]
+    assert granted == sequence + 1
 
 
 def test_a_message_that_may_be_repeated_has_a_fresh_nonce(market: Messages) -> None:

@@ -11,7 +11,7 @@ from eth_utils.crypto import keccak
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marketplace.receipts.checks import ALONE
+from marketplace.receipts.checks import ALONE, cost_of
 from marketplace.receipts.format import (
     STEPS,
     CohortPart,
@@ -293,6 +293,18 @@ def test_bitmaps_of_half_a_word_are_refused_by_name() -> None:
     with pytest.raises(ReceiptInvalid) as raised:
         check_alone(with_value(DOCUMENT, ("cohort", "shards", 0, "bitmaps"), "AAAA"))
     assert raised.value.field == "cohort.shards[0].bitmaps"
+
+
+@given(st.integers(1, 2**53))
+def test_a_result_is_read_with_the_cost_that_it_states(cost: int) -> None:
+    assert cost_of({"noised": {"cost_nano_rho": cost}}) == cost
+
+
+@pytest.mark.parametrize(
+    "noised", [None, "5", [], {}, {"cost_nano_rho": "5"}, {"cost_nano_rho": True}]
+)
+def test_a_result_that_states_no_cost_states_none_that_passes(noised: object) -> None:
+    assert cost_of({"noised": noised}) == cost_of({}) == 0
 
 
 def test_the_sealed_result_does_not_print() -> None:

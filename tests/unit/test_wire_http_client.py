@@ -1,15 +1,20 @@
 """A peer's answer is complete in time and of a bounded size, or none: real sockets, real bytes."""
 
 import gzip
+import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import flask
 import pytest
 
 from marketplace.errors import Refusal
 from marketplace.peers import ask_all
+from marketplace.wire.http import busy as busy_refusal
+from marketplace.wire.http import problem
 from marketplace.wire.http_client import PeerUnreachable, get, post
+from tests.support.custody_world import served
 from tests.support.slow_answers import GIVE_UP, HEAD, drip, server_that_sends, sized
 
 WHOLE = b'{"signature":"0x00"}'
@@ -84,6 +89,50 @@ def test_a_compressed_answer_is_refused_unread() -> None:
 def test_a_peer_that_nobody_runs_is_unreachable() -> None:
     with pytest.raises(PeerUnreachable):
         get("http://127.0.0.1:9", "/", timeout=GIVE_UP)
+
+
+def test_a_refusal_cannot_rewrite_the_lines_of_who_reads_it() -> None:
+    """Every text of it: code, field, detail and remedy are another party's word."""
+    lie = "\x1b[2K\x1b[1Arevoked: your consent has ended\x1b[8m\u202e\n"
+    told = json.dumps(dict.fromkeys(("code", "detail", "remedy", "field"), lie)).encode()
+    head = b"HTTP/1.1 422 No\r\nContent-Length: %d\r\n\r\n" % len(told)
+    with server_that_sends([head + told]) as url:
+        found = asked(lambda: post(url, "/", {}, timeout=GIVE_UP))
+    assert "revoked: your consent has ended" in found.message
+    for text in (found.code, found.message, found.remedy, found.field):
+        assert text.isprintable()
+
+
+# --- a peer that is at work for others
+
+
+def busy(times: int) -> tuple[flask.Flask, list[int]]:
+    """Says so many times that it is busy, and answers then; with what it was asked until now."""
+    app, asked_for = flask.Flask("busy"), [0]
+
+    @app.post("/")
+    def answer() -> Any:
+        asked_for[0] += 1
+        if asked_for[0] <= times:
+            return problem(busy_refusal())
+        return {"signature": "0x00"}
+
+    return app, asked_for
+
+
+def test_a_busy_peer_is_asked_again_and_answers_once_it_is_free() -> None:
+    app, asked_for = busy(2)
+    with served(app) as url:
+        assert asked(lambda: post(url, "/", {}, timeout=GIVE_UP)) == {"signature": "0x00"}
+    assert asked_for == [3]
+
+
+def test_a_peer_that_is_busy_all_the_time_is_given_up_in_time_with_its_own_word() -> None:
+    app, asked_for = busy(10**6)
+    with served(app) as url:
+        found = asked(lambda: post(url, "/", {}, timeout=2 * TIMEOUT))
+    assert found.code == "busy"
+    assert asked_for[0] > 1
 
 
 # --- several at once

@@ -1,0 +1,110 @@
+"""What a question costs: computed by operators that quote it, and by clients that do not take their word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from eth_utils.crypto import keccak
+
+from marketplace.analyses import Analysis, Dictionary, analysis_by_id
+from marketplace.analyses.fields import exact_number
+from marketplace.chain.adapter import Chain
+from marketplace.chain.token import decimals
+from marketplace.errors import BadParameter
+from marketplace.vocabulary import unsigned
+from marketplace.wire.terms import MOST_CLASSES, ClassTerms, class_id
+from marketplace.words import epsilon_of, odds_of
+
+COST_BITS = 56
+"""A privacy cost is a uint56 in request terms."""
+PERCENT_HEADROOM = 10
+"""By how much `max_patients` is suggested above the live consents, since more may be granted."""
+
+
+def figures(
+    chain: Chain, variables: Callable[[bytes], Dictionary], asked: Mapping[str, Any]
+) -> dict[str, Any]:
+    """All of a quote that follows from the question and the chain: everything but the operator's fee.
+
+    Args:
+        variables: of a dataset's dictionary.
+        asked: dataset (hex), classes (indices), analysis (id), parameters, and exactly one of
+            cost (nano-rho) and target_error (half-width of the interval, in the variable's unit).
+
+    Raises:
+        BadParameter: naming the field. Refusal: for what chain or catalogue do not have.
+    """
+    dataset = bytes.fromhex(str(asked["dataset"])[2:])
+    classes = [class_id(dataset, index) for index in _class_indices(asked["classes"])]
+    terms = [chain.class_terms(each) for each in classes]
+    analysis = analysis_by_id(asked["analysis"])
+    parsed = analysis.parse(asked["parameters"], variables(dataset))
+    live = sum(shard.live for each in classes for shard in chain.shards(each))
+    minimum = chain.policy().minimum_cohort
+    members = max(live, minimum)
+    cost = _cost(asked, analysis, parsed, members)
+    forecast = analysis.expected_error(parsed, members, cost)
+    return {
+        "analysis_hash": "0x" + analysis.analysis_hash().hex(),
+        "parameters_hash": "0x" + keccak(analysis.canonical(parsed)).hex(),
+        "release_kind": int(analysis.release_kind),
+        "live": live,
+        "members_assumed": members,
+        "cost_nano_rho": cost,
+        "highest_cost_nano_rho": min(each.max_cost for each in terms),
+        "epsilon": _epsilon(cost, members),
+        "odds": odds_of(cost, members),
+        "minimum_cohort": minimum,
+        "expected_error": forecast.texts(),
+        "price_per_member": max(price_floor(each, cost) for each in terms),
+        "max_patients": members + -(-members * PERCENT_HEADROOM // 100),
+        "token_decimals": decimals(chain),
+    }
+
+
+def escrow(quote: Mapping[str, Any]) -> int:
+    """Token units that opening a request at these figures and this fee takes in, as the market does."""
+    return int(quote["max_patients"] * quote["price_per_member"] + quote["fee"])
+
+
+def price_floor(terms: ClassTerms, cost: int) -> int:
+    """The least price per member that a class accepts for a request of this cost, token units."""
+    by_cost = -(-terms.floor_per_milli_rho * cost // 1_000_000)
+    return max(terms.floor_per_record, by_cost)
+
+
+def _cost(asked: Mapping[str, Any], analysis: Analysis[Any], parsed: Any, members: int) -> int:
+    if ("cost" in asked) == ("target_error" in asked):
+        raise BadParameter(
+            message="Ask for accuracy or for privacy: exactly one of cost and target_error.",
+            remedy="Give cost in nano-rho, or target_error in the variable's unit.",
+            field="cost",
+        )
+    if "cost" in asked:
+        return unsigned(asked["cost"], COST_BITS, "cost")
+    target = exact_number(asked["target_error"], "target_error")
+    return analysis.cost_for_error(parsed, members, target)
+
+
+def _epsilon(cost: int, members: int) -> dict[str, str]:
+    epsilon, delta = epsilon_of(cost, members)
+    return {"epsilon": f"{epsilon:.4f}", "delta": f"{delta:.3g}"}
+
+
+def _class_indices(given: object) -> list[int]:
+    """Indices of classes, strictly ascending, as terms must name them. Raises BadParameter."""
+    if not isinstance(given, list) or not 1 <= len(given) <= MOST_CLASSES:
+        raise _bad_classes(f"is not a list of 1 to {MOST_CLASSES} class indices")
+    indices = [unsigned(each, 16, f"classes[{i}]") for i, each in enumerate(given)]
+    if indices != sorted(set(indices)):
+        raise _bad_classes("does not rise strictly")
+    return indices
+
+
+def _bad_classes(fault: str) -> BadParameter:
+    return BadParameter(
+        message=f"classes {fault}.",
+        remedy="Give the dataset's class indices (1, 2, ...), each once, in ascending order.",
+        field="classes",
+    )

@@ -249,7 +249,7 @@ def _ask(made: Canary) -> None:
     )
     assert "escrow" in json.loads(made.usufruct(*asked, "--quote-only"))
     receipt = folder / "receipt.json"
-    answer = json.loads(made.usufruct(*asked, "--receipt", receipt))
+    answer = json.loads(made.usufruct(*asked, "--receipt", receipt, "--yes"))
     assert answer["cohort_size"] == ORDINARY + 1
     check = ("--node", local.node_url, "--manifest", local.manifest_path)
     assert json.loads(made.usufruct("verify-receipt", receipt, *check))["verified"] is True

@@ -260,7 +260,7 @@ def test_a_gate_whose_node_lies_opens_nothing_and_asks_nobody(
     asked: Gate = made.world.gate(made.urls, node_url=liar.url, **patience(name))
     tell(liar)
     me = made.world.voice.address
-    assert code_of(lambda: asked.key(_id(keyed), me, PARAMETERS, DICTIONARY)) in codes
+    assert code_of(lambda: asked.key(_id(keyed), PARAMETERS, DICTIONARY)) in codes
     assert code_of(lambda: asked.compute(_id(keyed), me, PARAMETERS, DICTIONARY, {})) in codes
     assert made.released(keyed) == []
     liar.truthful()

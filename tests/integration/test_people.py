@@ -18,7 +18,7 @@ from marketplace.chain.adapter import ConsentState
 from marketplace.chain.funding import fund
 from marketplace.cli.main import main
 from marketplace.client import Ask, Marketplace
-from marketplace.client.messages import HIGHEST_SEQUENCE, REVOCATION_REACH
+from marketplace.client.messages import HIGHEST_SEQUENCE, HIGHEST_TOLD, REVOCATION_REACH
 from marketplace.errors import Refusal
 from marketplace.wire import hpke, keyfiles
 from marketplace.wire.http import to_hex
@@ -79,6 +79,10 @@ class People:
         relayed = world.post("/messages", {"messages": messages}).get_json()["outcomes"]
         assert {each["outcome"] for each in stored + relayed} == {"stored", "relayed"}
         self.waiting += people
+
+    @property
+    def market(self) -> Marketplace:
+        return Marketplace(self.world.url, self.world.custody.node_url)
 
     def way(self, name: str) -> list[str]:
         folder = self.world.config_path.parent
@@ -347,6 +351,46 @@ def test_a_sequence_that_would_end_all_grants_for_ever_is_not_signed(people: Peo
     assert seen == []
 
 
+@pytest.mark.parametrize("way", ["oneself", "custodian"])
+def test_a_revocation_past_the_operator_goes_whatever_the_sequence_is(
+    people: People, way: str
+) -> None:
+    """Somebody had the patient sign such a number before; only the last one of all ends grants for ever."""
+    patient, world = people.patient(), people.world
+    chain, dataset, market = world.operator.chain, world.custody.dataset, people.market
+    high = HIGHEST_TOLD + 1
+    signed = market.revocation_message(bytes(patient.account.key), dataset, high, own_node=True)
+    assert market.relay([signed])[0]["outcome"] == "relayed"
+    reached = chain.consent_of(dataset, patient.address).sequence
+    assert reached > HIGHEST_TOLD
+    assert "[implausible_sequence]" in people.refused("revoke", patient)
+    assert "[implausible_sequence]" in people.refused("grant", patient, "--cap", str(CAP))
+    assert people.done("grant", patient, "--cap", str(CAP), way="oneself")["state"] == "live"
+    assert people.done("revoke", patient, way=way)["state"] == "none"
+    assert chain.consent_of(dataset, patient.address).sequence > reached
+
+
+@pytest.mark.parametrize("told", ["7", -1, True, None, 2**32])
+def test_a_sequence_that_is_no_number_is_refused_in_words(people: People, told: Any) -> None:
+    patient = people.person("nobody")
+    app = flask.Flask("liar")
+
+    @app.get("/api/v1/market")
+    def market() -> Any:
+        return people.world.get("/market").get_json()
+
+    @app.get("/api/v1/datasets/<dataset>/consents/<who>")
+    def consent(dataset: str, who: str) -> Any:
+        return {"sequence": told, "state": "live"}
+
+    given = ["--key-file", str(patient.key_file), "--dataset", people.world.dataset]
+    with served(app) as url:
+        result = CliRunner().invoke(main, ["revoke", "--url", url, *given])
+    assert result.exit_code == 1
+    assert "sequence" in result.output
+    assert isinstance(result.exception, SystemExit), result.exception
+
+
 # --- how it stands
 
 
@@ -400,7 +444,8 @@ def asked(people: People, folder: Path, *more: str) -> Result:
     command += ["--key-file", str(world.config_path.parent / "faucet.key")]
     command += ["--delivery-key-file", str(folder / "delivery.key"), "--dataset", world.dataset]
     command += ["--analysis", "mean.v1", "--parameters", '{"variable": "systolic"}']
-    return CliRunner().invoke(main, [*command, "--cost", "10000", "--purpose", str(purpose), *more])
+    command += ["--cost", "10000", "--purpose", str(purpose)]
+    return CliRunner().invoke(main, [*command, *more])
 
 
 def answer_of(people: People, request: str, folder: Path, way: str, *more: str) -> Result:
@@ -420,7 +465,7 @@ def test_a_client_that_ends_early_has_the_id_and_fetches_its_answer_with_or_with
     people: People, tmp_path: Path
 ) -> None:
     world = people.world
-    left = asked(people, tmp_path, "--wait", "0")
+    left = asked(people, tmp_path, "--wait", "0", "--yes")
     assert left.exit_code == 1, left.output
     assert "[still_running]" in left.stderr
     # A permit takes the place of the allowance that other tests pay from.

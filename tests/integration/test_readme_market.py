@@ -64,6 +64,7 @@ class Typed:
     def deploy(self, command: Command) -> None:
         self.reader.run("deployer", Command(f"{command.line} --notice-window {NOTICE}"))
         takers = [*CUSTODIANS, *GATES, "admin", "operator", "steward", "authority", "issuer"]
+        takers += ["researcher"]
         self.reader.hand("manifest.json", "deployer", *takers, "anybody")
 
     def make_hosts(self, command: Command) -> None:
@@ -228,7 +229,10 @@ def test_who_deployed_it_holds_no_role_any_more(typed: Typed) -> None:
 
 
 def test_its_receipt_verifies_where_only_node_and_manifest_are_known(typed: Typed) -> None:
-    assert typed.answers["verify-receipt"]["verified"] is True
+    verified = typed.answers["verify-receipt"]
+    assert verified["verified"] is True
+    assert verified["request"] == typed.reader.facts["REQUEST"]
+    assert verified["cohort_size"] == PATIENTS
 
 
 def test_a_patient_is_paid_and_leaves(typed: Typed) -> None:

@@ -4,14 +4,19 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path as Folder
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 from eth_utils.crypto import keccak
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from marketplace.chain.adapter import Chain, Finality, NotYetFinal, PartialLogs
+from marketplace.cli.main import main
+from marketplace.client.results import require_answer
 from marketplace.errors import Refusal
 from marketplace.receipts.build import NotSettled, build_receipt
 from marketplace.receipts.verify import (
@@ -249,6 +254,84 @@ def test_only_the_result_that_was_signed_passes_as_opened(
         with pytest.raises(ReceiptInvalid) as raised:
             verify(receipt, remembering, wrong)
         assert raised.value.facts["step"] == "opened"
+
+
+FALSE_CLAIMS: dict[str, dict[str, Any]] = {
+    "analysis": {"analysis": "sum.v1"},
+    "parameters": {"parameters": {"variable": "diastolic"}},
+    "cohort_size": {"cohort_size": len(MEMBERS) + 1},
+    "cost_nano_rho": {"noised": {"value": "129.4", "cost_nano_rho": 1 << 40}},
+}
+
+
+@pytest.mark.parametrize("claims", FALSE_CLAIMS.values(), ids=FALSE_CLAIMS)
+def test_a_signed_result_of_another_question_cohort_or_cost_is_neither_verified_nor_shown(
+    settled: Settled, claims: dict[str, Any]
+) -> None:
+    (part,) = claims
+    other = settle_one(settled.world, f"claims {claims}", (0, 2), claims=claims)
+    with pytest.raises(ReceiptInvalid) as invalid:
+        verify(other.receipt(), settled.chain, other.opened)
+    assert invalid.value.facts["step"] == "opened"
+    assert (invalid.value.field or "").startswith(f"result.{part}")
+    with pytest.raises(Refusal) as refusal:
+        require_answer(settled.chain, other.request, other.opened)
+    assert refusal.value.code == "another_answer"
+    assert part in (refusal.value.field or "") or part == "noised"
+
+
+def test_a_result_is_shown_only_for_the_request_that_it_was_signed_for(settled: Settled) -> None:
+    require_answer(settled.chain, settled.request, settled.opened)
+    other = replace(settled.opened, salt=bytes(32))
+    with pytest.raises(Refusal) as refusal:
+        require_answer(settled.chain, settled.request, other)
+    assert refusal.value.code == "result_mismatch"
+
+
+# --- what a verified receipt is of
+
+
+def typed(settled: Settled, receipt: dict[str, Any], folder: Folder, *more: str) -> Result:
+    """`usufruct verify-receipt`, with the manifest that the settlement's chain was opened with."""
+    (folder / "receipt.json").write_bytes(canonical(receipt))
+    settled.chain.manifest.save(folder / "manifest.json")
+    there = Chain(settled.chain.node.url, settled.chain.manifest)
+    while there.finalized() < receipt["blocks"]["settled"]:
+        there.node.mine()
+    given = ["verify-receipt", str(folder / "receipt.json"), "--node", settled.chain.node.url]
+    given += ["--manifest", str(folder / "manifest.json"), *more]
+    return CliRunner().invoke(main, given)
+
+
+def test_whoever_verifies_a_receipt_is_told_what_it_is_of(
+    settled: Settled, receipt: dict[str, Any], tmp_path: Folder
+) -> None:
+    shown = json.loads(typed(settled, receipt, tmp_path).stdout)
+    view, block = settled.chain.request(settled.request), receipt["blocks"]["settled"]
+    time = datetime.fromtimestamp(settled.chain.node.header(block).timestamp, UTC)
+    assert shown == {
+        "verified": True,
+        "steps": list(STEPS),
+        "request": "0x" + settled.request.hex(),
+        "researcher": view.researcher,
+        "dataset": "0x" + view.dataset.hex(),
+        "analysis": ANALYSIS,
+        "parameters": PARAMETERS.decode(),
+        "cohort_size": len(MEMBERS),
+        "cost_nano_rho": view.cost,
+        "settled": {"block": block, "time": time.strftime("%Y-%m-%d %H:%M:%S UTC")},
+    }
+
+
+def test_a_genuine_receipt_of_another_request_does_not_pass_for_the_one_meant(
+    settled: Settled, receipt: dict[str, Any], tmp_path: Folder
+) -> None:
+    own, another = "0x" + settled.request.hex(), "0x" + "11" * 32
+    assert typed(settled, receipt, tmp_path, "--request", own).exit_code == 0
+    said = typed(settled, receipt, tmp_path, "--request", another)
+    assert said.exit_code == 1
+    assert "[another_receipt] (field request)" in said.output
+    assert "verified" not in said.stdout
 
 
 # --- nodes that cannot answer

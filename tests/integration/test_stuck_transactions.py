@@ -369,7 +369,7 @@ def test_a_stuck_transaction_is_raised_to_the_ceiling_and_then_waits_and_says_wh
         for _ in range(3 * offers.RAISE_BLOCKS):
             passed_by()
     assert len(offered) > 1
-    assert ceiling * 10 // 11 < max(offered) <= ceiling, logs
+    assert ceiling * 10 // 11 < max(offered) <= ceiling
     told = [each for each in logs if each["event"] == "fee_ceiling_holds"]
     assert [(each["nonce"], each["ceiling_wei"]) for each in told] == [(number, ceiling)]
     mine_at(world, CHEAP)

@@ -1,7 +1,6 @@
 """Each guard of a custodian: what it refuses, by which code, and that nothing was given or noted."""
 
 import base64
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -25,6 +24,7 @@ from marketplace.wire.turn import TurnContext, open_turn
 from tests.support.chain_world import account
 from tests.support.custody_world import (
     CustodyWorld,
+    back_up,
     custody_world,
     served_custodian,
     served_gate,
@@ -349,7 +349,7 @@ def test_no_share_where_the_key_that_the_committee_lists_is_missing(
 ) -> None:
     """Restored without its envelope keys, a custodian would acknowledge what it cannot open."""
     world, data = hosts.world, tmp_path / "restored"
-    shutil.copytree(world.data("custodian0"), data)
+    back_up(world.data("custodian0"), data)
     for key in (data / custodian_keys.FOLDER).glob("hpke-*.key"):
         key.unlink()
     custodian_keys.create(data, 1)

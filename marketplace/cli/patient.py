@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,11 @@ import click
 
 from marketplace.chain.adapter import Manifest
 from marketplace.cli.progress import bar
-from marketplace.cli.say import FILE, HEX32, read_json, refusals_as_words, say
+from marketplace.cli.say import FILE, HEX32, read_json, refusals_as_words, say, tell
 from marketplace.client import Marketplace, account_of
+from marketplace.errors import Refusal
 from marketplace.fhir.extract import extract
+from marketplace.sealing.row import Value
 from marketplace.wire import keyfiles
 from marketplace.wire.http import to_hex
 
@@ -69,7 +71,18 @@ def seal(
     record = market.seal(dataset, patient, values, record_version)
     entry = market.attest(record, person, keyfiles.read(issuer_key_file))
     out.write_text(json.dumps(entry))
-    say({"commitment": to_hex(record.commitment), "file": str(out)})
+    say({"commitment": to_hex(record.commitment), "file": str(out), **what_was_sealed(values)})
+
+
+def what_was_sealed(values: Mapping[str, Value]) -> dict[str, Any]:
+    """Names of variables, no values: a code that nobody recognised would else leave nulls unseen."""
+    left_out = [name for name, value in values.items() if value is None]
+    if left_out:
+        tell(
+            f"Left out, and null in every answer: {', '.join(left_out)}. The bundle has no final result "
+            "with the dictionary's code for them."
+        )
+    return {"sealed": [name for name in values if name not in left_out], "left_out": left_out}
 
 
 @click.command()
@@ -79,7 +92,8 @@ def seal(
 def upload(url: str, files: tuple[Path, ...]) -> None:
     """Send sealed, attested records to the operator.
 
-    A record that is there already is not sent twice: interrupted, run it again.
+    A record that is there already is not sent twice: interrupted, run it again. Ends with an error if
+    any record was refused.
     """
     market, entries = Marketplace(url), [read_json(path) for path in files]
     outcomes: list[dict[str, Any]] = []
@@ -91,6 +105,14 @@ def upload(url: str, files: tuple[Path, ...]) -> None:
     finally:
         if outcomes:  # also of a part, where the rest was refused
             say(outcomes)
+    refused = sum(each.get("outcome") == "refused" for each in outcomes)
+    if refused:
+        raise Refusal(
+            code="records_refused",
+            message=f"{refused} of {len(outcomes)} records were refused; the others are in.",
+            remedy="What is printed above says why for each: correct those, and send them again.",
+            field="files",
+        )
 
 
 def _pages(entries: Sequence[Any]) -> Iterator[Sequence[Any]]:

@@ -77,6 +77,8 @@ def status(
         raise click.UsageError("with --dataset, either --patient or --key-file is needed")
     who = account_of(keyfiles.read(key_file)) if key_file else address(str(patient), "patient")
     consent = _consent(way, dataset, who)
+    if consent["state"] == "none":
+        _require_dataset(way, dataset)  # else a mistyped one looks like a consent that ended
     class_ = _class(way, dataset, consent["class_index"])
     say({"patient": who, **consent, "in_words": consent_words(consent, class_, way.token_decimals)})
 
@@ -180,6 +182,14 @@ def _consent(way: Way, dataset: bytes, patient: str) -> dict[str, Any]:
     if way.past_operator:
         return consent_document(way.market.chain, dataset, patient)
     return way.market.consent(dataset, patient)
+
+
+def _require_dataset(way: Way, dataset: bytes) -> None:
+    """Raises Refusal (`unknown_dataset`)."""
+    if way.past_operator:
+        way.market.chain.dataset(dataset)
+    else:
+        way.market.dataset(dataset)
 
 
 def _class(way: Way, dataset: bytes, index: int) -> ClassFacts | None:

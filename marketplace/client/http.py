@@ -77,5 +77,5 @@ class Api:
     def _unreachable(self, fault: PeerUnreachable) -> OperatorUnreachable:
         return OperatorUnreachable(
             message=f"The operator at {self.url} did not answer. {fault.message}",
-            remedy="Try again later. To revoke now, use a custodian's relay or the chain.",
+            remedy="Check --url, or try again later. To revoke now, use a custodian's relay or the chain.",
         )

@@ -116,6 +116,11 @@ def exchange(
             body = _bounded(response, most)
             deadline.require_not_over()  # a body without a length seems complete once hung up
             return _read(response.status_code, body, most)
+    except httpx.UnsupportedProtocol:
+        raise PeerUnreachable(
+            message="Its URL begins with neither http:// nor https://.",
+            remedy="Give the whole URL.",
+        ) from None
     except (httpx.HTTPError, httpx.InvalidURL) as fault:
         raise _unreachable(type(fault).__name__) from None
 
@@ -192,6 +197,11 @@ def _read(status: int, body: bytes, most: int) -> dict[str, Any]:
         raise _unreachable("NotJson") from None
     if not isinstance(document, dict):
         raise _unreachable("NotAnObject")
+    if status != 200 and "code" not in document:
+        raise PeerUnreachable(
+            message=f"What answers there is another program (HTTP status {status}).",
+            remedy="Check the URL and its port.",
+        )
     if status != 200:
         raise declined(document)
     return document

@@ -429,6 +429,15 @@ def test_the_status_of_somebody_unknown_says_that_there_is_nothing(people: Peopl
         assert "No record is stored" in words
 
 
+def test_the_status_in_a_dataset_that_nobody_published_is_refused(people: People) -> None:
+    patient = people.person("mistyped")
+    for way in ("operator", "past"):
+        given = ["status", *people.way(way), "--dataset", "0x" + "11" * 32]
+        result = CliRunner().invoke(main, [*given, "--patient", patient.address])
+        assert result.exit_code == 1, result.output
+        assert "[unknown_dataset]" in result.output
+
+
 def status_of(people: People, request: str, way: str) -> str:
     given = ["status", *people.way(way), "--request", request]
     result = CliRunner().invoke(main, given)

@@ -75,17 +75,18 @@ def test_deploying_is_shown_to_people_and_prints_the_manifest_only(
 
 
 class Operator:
-    """An operator's upload route, which may refuse from some upload on."""
+    """An operator's upload route, which may refuse from some upload on, or records one by one."""
 
-    def __init__(self, uploads: int) -> None:
+    def __init__(self, uploads: int, outcome: str = "stored") -> None:
         self.uploads = uploads
+        self.outcome = outcome
         self.sizes: list[int] = []
 
     def answer(self, entries: list[Any]) -> tuple[int, dict[str, Any]]:
         if len(self.sizes) == self.uploads:
             return 503, {"code": "storage_full", "detail": "The disk is full.", "remedy": "Wait."}
         self.sizes.append(len(entries))
-        return 200, {"outcomes": [{"outcome": "stored", "of": each["n"]} for each in entries]}
+        return 200, {"outcomes": [{"outcome": self.outcome, "of": each["n"]} for each in entries]}
 
 
 @contextmanager
@@ -142,6 +143,15 @@ def test_an_upload_that_is_refused_half_way_says_what_became_of_the_first_half(
     assert said.code == 1
     assert [each["of"] for each in json.loads(said.stdout)] == list(range(100))
     assert "The disk is full. Wait. [storage_full]" in said.stderr
+
+
+def test_an_upload_of_which_a_record_is_refused_ends_with_an_error(tmp_path: Path) -> None:
+    with serving(Operator(uploads=1, outcome="refused")) as url:
+        said = in_a_pipe([*USUFRUCT, "upload", "--url", url, *sealed_files(tmp_path, 2)])
+    assert said.code == 1
+    assert [each["outcome"] for each in json.loads(said.stdout)] == ["refused"] * 2
+    assert "2 of 2 records were refused" in said.stderr
+    assert "[records_refused]" in said.stderr
 
 
 def test_a_file_that_is_no_json_is_found_before_any_record_goes_up(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import sys
 import tomllib
 from collections.abc import Callable
 from dataclasses import fields, replace
+from decimal import Decimal
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from marketplace.chain.deploy import WINDOWS, DeploySettings, deploy
 from marketplace.chain.manifest import Deployed
 from marketplace.cli.agreement import require_agreed
 from marketplace.cli.main import COMMANDS, main
+from marketplace.cli.patient import what_was_sealed
 from marketplace.cli.say import say, tell
 from marketplace.cli.status import CONSENT, REQUEST, ClassFacts, consent_words, request_words
 from marketplace.client import account_of
@@ -559,3 +561,15 @@ def test_a_deployment_needs_a_node_that_answers(tmp_path: Path, key_file: Path) 
     )
     assert "[node_unreachable]" in refused(result)
     assert not manifest.exists()
+
+
+def test_a_clinic_is_told_which_variables_its_bundle_lacks_and_no_values(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told = what_was_sealed({"age": Decimal(61), "systolic": None, "sex": "female"})
+    assert told == {"sealed": ["age", "sex"], "left_out": ["systolic"]}
+    said = capsys.readouterr().err
+    assert "null in every answer: systolic." in said
+    assert "61" not in said
+    assert what_was_sealed({"age": Decimal(61)})["left_out"] == []
+    assert capsys.readouterr().err == ""

@@ -96,6 +96,22 @@ def test_a_problem_becomes_the_refusal_that_it_tells() -> None:
     assert (declined.value.message, declined.value.remedy) == ("Too little.", "Pay more.")
 
 
+def test_another_programs_answer_is_told_as_such_and_not_as_a_refusal() -> None:
+    told = b'{"jsonrpc": "2.0", "error": {"message": "no"}}'
+    sent = b"HTTP/1.1 405 No\r\nContent-Length: %d\r\n\r\n" % len(told) + told
+    with server_that_sends([sent]) as url:
+        found = asked(lambda: Api(url, timeout=GIVE_UP).post("/api/v1/quotes", {}))
+    assert isinstance(found, OperatorUnreachable)
+    assert "another program (HTTP status 405)" in found.message
+    assert "--url" in found.remedy
+
+
+def test_a_url_without_a_scheme_is_told_as_such() -> None:
+    found = asked(lambda: Api("127.0.0.1:8000", timeout=GIVE_UP).post("/api/v1/quotes", {}))
+    assert isinstance(found, OperatorUnreachable)
+    assert "begins with neither http:// nor https://" in found.message
+
+
 def test_an_endless_refusal_text_is_cut() -> None:
     told = PROBLEM.replace(b"Too little.", b"x" * 100_000)
     sent = b"HTTP/1.1 422 No\r\nContent-Length: %d\r\n\r\n" % len(told) + told

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from marketplace.analyses import CATALOGUE
+from marketplace.analyses.explained import EXAMPLES, MEANS
 from marketplace.bonds import require_bond
 from marketplace.chain.adapter import Chain
 from marketplace.chain.consents import consent_document
@@ -117,7 +118,8 @@ class Reads:
                 "title": each.title,
                 "hash": "0x" + each.analysis_hash().hex(),
                 "release_kind": int(each.release_kind),
-                "parameters": sorted(each.keys),
+                "parameters": [{"name": key, "means": MEANS[key]} for key in sorted(each.keys)],
+                "example": EXAMPLES[each.id],
             }
             for each in CATALOGUE.values()
         ]

@@ -46,7 +46,7 @@ class QuantileParameters(Parameters):
 def _read(fields: Fields) -> QuantileParameters:
     level = exact_number(fields.get("level"), "level")
     if not LOWEST <= level <= HIGHEST or (level * 1000).denominator != 1:
-        raise bad("level", "is not in range", "Give thousandths from 0.01 to 0.99.")
+        raise bad("level", "is not in range", "Give a share from 0.01 to 0.99, in steps of 0.001.")
     return QuantileParameters(fields.measured(), Level(level))
 
 

@@ -114,7 +114,8 @@ SCHEMAS: Final[Schema] = {
                         "title": TEXT,
                         "hash": HEX32,
                         "release_kind": WHOLE,
-                        "parameters": any_number(TEXT),
+                        "parameters": any_number(record({"name": TEXT, "means": TEXT})),
+                        "example": OBJECT,
                     }
                 )
             )

@@ -1,16 +1,18 @@
 """Parameters are read exactly, written one way only, and refused by field and with a remedy."""
 
 import json
+from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from marketplace.analyses import CATALOGUE, analysis_by_hash, analysis_by_id
+from marketplace.analyses.explained import EXAMPLES, MEANS
 from marketplace.errors import BadParameter
-from ml.dp.domain import Variable
+from ml.dp.domain import Op, Variable
 
 SBP = Variable("sbp", "number", "mm[Hg]", 500, 2500, 1)
 AGE = Variable("age", "number", "a", 0, 120, 0)
@@ -48,6 +50,19 @@ def test_the_catalogue_is_what_it_says() -> None:
         assert len(analysis.analysis_hash()) == 32
         assert analysis_by_hash(analysis.analysis_hash()) is analysis
         assert analysis_by_id(name) is analysis
+
+
+def test_every_parameter_is_explained_and_no_other() -> None:
+    assert set(MEANS) == {key for analysis in CATALOGUE.values() for key in analysis.keys}
+    assert " ".join(get_args(Op)) in MEANS["filters"]
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_the_example_of_an_analysis_shows_all_its_parameters_and_would_do(name: str) -> None:
+    dictionary = {**DICTIONARY, "systolic": replace(SBP, name="systolic")}
+    example = EXAMPLES[name]
+    assert set(example) == set(CATALOGUE[name].keys)
+    assert CATALOGUE[name].parse(example, dictionary)
 
 
 def test_the_hash_of_an_analysis_never_changes() -> None:

@@ -17,6 +17,8 @@ from marketplace.wire import hpke, keyfiles
 from marketplace.wire.canonical import canonical
 from marketplace.wire.http import to_hex
 
+THAT_KEY = frozenset({"key_file", "envelope_unreadable"})
+
 RECEIPT = click.option(
     "--receipt", "receipt_file", type=FILE, help="Write it here, for verify-receipt."
 )
@@ -44,11 +46,19 @@ def result(
 
     With --node and --manifest it comes from the transaction that settled the request: no operator is asked.
     """
-    delivery = hpke.SecretKey(keyfiles.read(delivery_key_file))
-    if way.past_operator:
-        _from_chain(way, opened, delivery, receipt_file, patience)
-    else:
-        _from_operator(way, opened, delivery, receipt_file, patience)
+    come = _from_chain if way.past_operator else _from_operator
+    try:
+        delivery = hpke.SecretKey(keyfiles.read(delivery_key_file))
+        come(way, opened, delivery, receipt_file, patience)
+    except Refusal as refusal:
+        if refusal.code not in THAT_KEY:
+            raise
+        raise Refusal(  # a new key, or another seal, would be of no use here
+            code=refusal.code,
+            message=refusal.message,
+            remedy="Give the --delivery-key-file of that very request: no other key opens it.",
+            field=refusal.field,
+        ) from None
 
 
 def _from_operator(

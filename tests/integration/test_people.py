@@ -514,6 +514,11 @@ def test_another_delivery_key_opens_nothing(people: People, tmp_path: Path) -> N
     for way in ("operator", "past"):
         output = answer_of(people, settled, tmp_path, way).output
         assert "[envelope_unreadable]" in output
+        assert "--delivery-key-file of that very request" in output
+    (tmp_path / "delivery.key").unlink()
+    output = answer_of(people, settled, tmp_path, "past").output
+    assert "[key_file]" in output
+    assert "--delivery-key-file of that very request" in output
 
 
 def test_what_was_never_opened_has_no_answer(people: People, tmp_path: Path) -> None:

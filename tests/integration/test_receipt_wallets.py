@@ -214,7 +214,7 @@ def test_an_operator_takes_a_wallets_signature_and_no_other_keys(settled: Settle
     world, chain = settled.world, settled.chain
     world.tick()
     request = receipt_world._sealed(world, "gathered")
-    answer, sealed_result, _ = receipt_world._answer(world, request)
+    answer, sealed_result, _ = receipt_world._answer(world, request, {})
     domain, view = chain.domain("ResearchMarket"), chain.request(request)
     gate = sign(answer, domain, account("gate"))
     sealed = Sealed(request, view.root, view.members, view.epoch, view.gate)

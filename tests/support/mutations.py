@@ -2,6 +2,7 @@
 
 import base64
 import copy
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -44,6 +45,10 @@ def with_value(document: Any, path: Path, value: Any) -> Any:
     return changed
 
 
+BASE64 = re.compile(r"[A-Za-z0-9+/]{14,}={0,2}")
+"""With or without padding: the next character of the alphabet may lie outside it."""
+
+
 def nudged(value: Any) -> Any:
     """The least change: another value of the same kind and length where there is one."""
     if isinstance(value, bool):
@@ -54,7 +59,7 @@ def nudged(value: Any) -> Any:
         return str(int(value) + 1)
     if value.startswith("0x"):
         return value[:-1] + ("1" if value[-1] == "0" else "0")
-    if len(value) % 4 == 0 and value.endswith("="):
+    if len(value) % 4 == 0 and BASE64.fullmatch(value):
         raw = bytearray(base64.b64decode(value))
         raw[-1] ^= 0x40
         return base64.b64encode(raw).decode()

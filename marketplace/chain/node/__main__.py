@@ -111,8 +111,12 @@ def main(
         raise _not_started(str(refusal)) from refusal
     if test_clock:
         backend.clock = ShiftableClock(backend.head().timestamp)
-    _serve(RpcServer(Methods(backend)), port, {"chain_id": chain_id, "faucet": faucet})
-    store.close()
+    application = RpcServer(Methods(backend))
+    try:
+        _serve(application, port, {"chain_id": chain_id, "faucet": faucet})
+    finally:  # also where the signal comes before the server waits for anything
+        with application.lock:  # a write under way ends before the store is closed
+            store.close()
 
 
 def _genesis(store: ChainStore, chain_id: int, faucet: str | None, others: list[str]) -> Genesis:
@@ -139,7 +143,7 @@ def _serve(application: RpcServer, port: int, about: dict[str, object]) -> None:
     sys.stdout.flush()
     log.info("serving", url=url, **about)
     server.run()  # returns on SystemExit, which the signal raises
-    with application.lock:  # a write under way ends before the store is closed
+    with application.lock:
         server.close()
 
 

@@ -24,7 +24,11 @@ def require_answer(
     """
     request = settlement.request
     if journal.turn(request) is None:
-        raise _not_turned()
+        raise TurnRefused(
+            code="not_turned",
+            message="This custodian did not turn its key for this request.",
+            remedy="Ask it to turn first, or settle with those that did.",
+        )
     view = chain.request(request)
     require_sealed(request, view)
     require_signed(settlement, chain.domain("ResearchMarket"), gate_signature, view.gate)
@@ -38,14 +42,12 @@ def sign_first(
     settlement: Settlement,
     gate_signature: bytes,
 ) -> SettlementRow:
-    """Signs it, and keeps it for ever, if it is of what this custodian turned for.
+    """Signs what `require_answer` let pass, and keeps it for ever, if every field is the sealed request's.
 
     Raises:
-        TurnRefused (not_turned, settlement_mismatch with `field`), BadSignature (gate's), and what
+        TurnRefused (settlement_mismatch with `field`), BadSignature (of the gate drawn by now), and what
         `sealed_request` raises.
     """
-    if journal.turn(settlement.request) is None:
-        raise _not_turned()
     gate = _require_sealed(chain, rules, settlement)
     require_signed(settlement, chain.domain("ResearchMarket"), gate_signature, gate)
     return _keep(chain, journal, keys, settlement)
@@ -89,14 +91,6 @@ def require_equal(given: Settlement, expected: Settlement) -> None:
     for name, value in given.to_json().items():
         if mine[name] != value:
             raise mismatch(name)
-
-
-def _not_turned() -> TurnRefused:
-    return TurnRefused(
-        code="not_turned",
-        message="This custodian did not turn its key for this request.",
-        remedy="Ask it to turn first, or settle with those that did.",
-    )
 
 
 def mismatch(field: str) -> TurnRefused:

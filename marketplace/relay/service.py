@@ -69,14 +69,12 @@ class Relay:
         return _once(messages, _bytes_of, self._carry_distinct)
 
     def _carry_distinct(self, messages: Sequence[Message]) -> list[Outcome]:
-        refused = self._hopeless(messages)
-        good = [each for each, why in zip(messages, refused, strict=True) if why is None]
         # The same message under several signatures that a wallet takes is still one message.
-        carried = iter(_once(good, _said_by, self._carry_good))
-        return [
-            next(carried) if why is None else Outcome(each.kind, why)
-            for each, why in zip(messages, refused, strict=True)
-        ]
+        return _but_refused(
+            messages,
+            self._hopeless(messages),
+            lambda good: _once(good, _said_by, self._carry_good),
+        )
 
     # --- what the chain would refuse, or what would change nothing
 
@@ -145,12 +143,7 @@ class Relay:
         }
         with self._under_way.entering(held) as mine:
             refused = [self._is_done(each, mine) for each in messages]
-            left = [each for each, why in zip(messages, refused, strict=True) if why is None]
-            counted = iter(self._send_counted(left, mine))
-            return [
-                next(counted) if why is None else Outcome(each.kind, why)
-                for each, why in zip(messages, refused, strict=True)
-            ]
+            return _but_refused(messages, refused, lambda left: self._send_counted(left, mine))
 
     def _is_done(self, message: Message, mine: set[Hashable]) -> Refusal | None:
         """Whether another upload does it at this moment, or did since it was looked at."""
@@ -161,18 +154,13 @@ class Relay:
     def _send_counted(self, messages: Sequence[Message], mine: set[Hashable]) -> list[Outcome]:
         day = int(time.time()) // DAY_SECONDS
         today, refused = self._decide(day, messages, mine)
-        left = [each for each, why in zip(messages, refused, strict=True) if why is None]
         try:
-            sent = iter(self._send(left))
+            return _but_refused(messages, refused, self._send)
         except Refusal as refusal:
             if refusal.code in SENT_NOTHING and today.spent:
                 with contextlib.suppress(Refusal):  # what was refused is to be told
                     self.database.give_back(day, today.spent)
             raise
-        return [
-            next(sent) if why is None else Outcome(each.kind, why)
-            for each, why in zip(messages, refused, strict=True)
-        ]
 
     def _decide(
         self, day: int, messages: Sequence[Message], mine: set[Hashable]
@@ -206,6 +194,17 @@ class Relay:
                 transaction = None if carried is None else carried.transaction
                 outcomes[place] = Outcome(messages[place].kind, refusal, transaction)
         return outcomes
+
+
+def _but_refused(
+    messages: Sequence[Message],
+    refused: Sequence[Refusal | None],
+    act: Callable[[Sequence[Message]], Sequence[Outcome]],
+) -> list[Outcome]:
+    """Acts on the messages that were not refused, and gives every message its outcome, in order."""
+    pairs = list(zip(messages, refused, strict=True))
+    acted = iter(act([each for each, why in pairs if why is None]))
+    return [next(acted) if why is None else Outcome(each.kind, why) for each, why in pairs]
 
 
 def _once(

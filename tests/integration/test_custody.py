@@ -27,7 +27,6 @@ from marketplace.custodian import keys as custodian_keys
 from marketplace.custodian.journal import Journal, JournalBehind
 from marketplace.custodian.main import build
 from marketplace.custodian.server import LARGEST_DEPOSITS, MOST_DEPOSITS
-from marketplace.errors import Refusal
 from marketplace.gate.journal import Journal as GateJournal
 from marketplace.gate.models import ComputationRow
 from marketplace.lanes.vault import Vault
@@ -68,6 +67,7 @@ from tests.support.custody_world import (
     served_gate,
 )
 from tests.support.nodes import embedded_node
+from tests.support.refusals import refused
 
 CANARY = 137  # mm[Hg]; only one member has it
 VALUES: list[dict[str, Any]] = [
@@ -119,13 +119,6 @@ def settle_at(url: str, answer: dict[str, Any], **changes: Any) -> dict[str, Any
 
 def turn_at(url: str, request: bytes) -> dict[str, Any]:
     return post(url, "/turns", {"request": to_hex(request)}, timeout=60)
-
-
-def refused(code: str, act: Any, *arguments: Any, **named: Any) -> Refusal:
-    with pytest.raises(Refusal) as caught:
-        act(*arguments, **named)
-    assert caught.value.code == code, caught.value
-    return caught.value
 
 
 def test_one_answer_from_turn_to_settlement_on_chain(

@@ -12,7 +12,6 @@ import pytest
 
 from marketplace.analyses import CATALOGUE
 from marketplace.analyses.variables import variables_of
-from marketplace.errors import Refusal
 from marketplace.gate.opening import Ciphertext
 from marketplace.gate.service import Gate
 from marketplace.vocabulary import Address, Epoch, address
@@ -32,6 +31,7 @@ from tests.support.custody_world import (
 from tests.support.lies import After, other_block, other_policy, other_request
 from tests.support.modified_client import cell, row_of, seal_bytes
 from tests.support.nodes import LyingProxy, embedded_node, honest
+from tests.support.refusals import refused
 
 IN_DOMAIN = 5
 OUTSIDE = (59, 261, -1, 0, 999, 10**6, 2**40, 2**62, -(2**62), -(2**63))
@@ -148,13 +148,6 @@ def seal_outside(world: CustodyWorld, patient: str, systolic: int) -> None:
 def hosts(running: Hosts) -> Iterator[Hosts]:
     yield running
     running.proxy.lie = honest
-
-
-def refused(code: str, act: Any, *arguments: Any) -> None:
-    with pytest.raises(Refusal) as caught:
-        act(*arguments)
-    assert caught.value.code == code, caught.value
-    assert caught.value.remedy
 
 
 # --- rows outside their domain

@@ -17,7 +17,6 @@ from marketplace.chain.deploy import CommitteeSeat, open_epoch
 from marketplace.chain.funding import fund
 from marketplace.chain.sender import Sender
 from marketplace.client.turning import Asked, Hosts, have_turned
-from marketplace.errors import Refusal
 from marketplace.gate import keys as gate_keys
 from marketplace.wire import keyfiles
 from marketplace.wire.http_client import post
@@ -33,6 +32,7 @@ from tests.support.custody_world import (
     served_gate,
 )
 from tests.support.nodes import EMBEDDED_KEY, ROOT, embedded_node
+from tests.support.refusals import refused
 
 VALUES: list[Mapping[str, Any]] = [{"systolic": Decimal(100 + i), "smoker": "no"} for i in range(3)]
 NAMES = [f"patient {i}" for i in range(len(VALUES))]
@@ -116,14 +116,6 @@ def researching(world: CustodyWorld) -> LocalAccount:
     world.sender.send("TestEuro", "mint", made.address, TOKENS)
     Sender(world.chain, made).send("TestEuro", "approve", world.chain.market, TOKENS)
     return made
-
-
-def refused(code: str, act: Any, *arguments: Any, **named: Any) -> Refusal:
-    with pytest.raises(Refusal) as caught:
-        act(*arguments, **named)
-    assert caught.value.code == code, caught.value
-    assert caught.value.remedy
-    return caught.value
 
 
 # --- the certified default is not the operator's choice

@@ -227,7 +227,10 @@ def test_stale_words_are_tidied_side_by_side_and_not_a_block_each(
     node.request("evm_setAutomine", [False])
     try:
         tidied: list[int] = []
-        work = lambda: tidied.append(consent.tidy(crowd.chain, crowd.sender, request, view))  # noqa: E731
+
+        def work() -> None:
+            tidied.append(consent.tidy(crowd.chain, crowd.sender, request, view))
+
         thread = threading.Thread(target=work)
         thread.start()
         until(lambda: int(node.request("txpool_status", [])["pending"], 16) == WORDS)

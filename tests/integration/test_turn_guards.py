@@ -14,7 +14,6 @@ from eth_account.signers.local import LocalAccount
 
 from marketplace.custodian import keys as custodian_keys
 from marketplace.custodian.service import Custodian
-from marketplace.errors import Refusal
 from marketplace.vocabulary import CustodianIndex, RequestId
 from marketplace.wire import feldman, hpke
 from marketplace.wire.feldman import Share
@@ -31,6 +30,7 @@ from tests.support.custody_world import (
 )
 from tests.support.lies import After, no_logs, other_block, other_policy, other_request
 from tests.support.nodes import LyingProxy, embedded_node, honest
+from tests.support.refusals import refused
 
 VALUES: list[dict[str, Any]] = [{"systolic": Decimal(100 + i), "smoker": "no"} for i in range(3)]
 NAMES = [f"patient {i}" for i in range(len(VALUES))]
@@ -72,14 +72,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
 def hosts(running: Hosts) -> Iterator[Hosts]:
     yield running
     running.proxy.lie = honest
-
-
-def refused(code: str, act: Any, *arguments: Any) -> Refusal:
-    with pytest.raises(Refusal) as caught:
-        act(*arguments)
-    assert caught.value.code == code, caught.value
-    assert caught.value.remedy
-    return caught.value
 
 
 def refused_turn(code: str, custodian: Custodian, request: bytes) -> None:

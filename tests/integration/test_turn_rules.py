@@ -12,7 +12,6 @@ from eth_utils.crypto import keccak
 
 from marketplace.chain.funding import fund
 from marketplace.chain.sender import Sender
-from marketplace.errors import Refusal
 from marketplace.wire import hpke
 from marketplace.wire.http import to_hex
 from marketplace.wire.http_client import get, post
@@ -24,6 +23,7 @@ from tests.support.custody_world import (
     served_gate,
 )
 from tests.support.nodes import EMBEDDED_KEY, embedded_node
+from tests.support.refusals import refused
 
 VALUES: list[dict[str, Any]] = [{"systolic": Decimal(100 + i), "smoker": "no"} for i in range(4)]
 NAMES = [f"patient {i}" for i in range(len(VALUES))]
@@ -55,13 +55,6 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
         world.enrol_sealed(urls, NAMES, VALUES)
         gate = stack.enter_context(served_gate(world.gate(urls)))
         yield Hosts(world, urls, gate)
-
-
-def refused(code: str, act: Any, *arguments: Any) -> None:
-    with pytest.raises(Refusal) as caught:
-        act(*arguments)
-    assert caught.value.code == code, caught.value
-    assert caught.value.remedy
 
 
 # --- a gate is never the operator's

@@ -4,8 +4,11 @@ import itertools
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
+
+from marketplace.errors import Refusal
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 GIVE_UP = 60.0
@@ -59,3 +62,20 @@ def drip(first: bytes, then: bytes = b" ") -> Iterable[bytes]:
 
 def sized(length: int) -> bytes:
     return HEAD + b"Content-Length: %d\r\n\r\n" % length
+
+
+def asked(ask: Callable[[], Any]) -> Any:
+    """What it brought or raised; fails where it takes for ever."""
+    found: list[Any] = []
+
+    def run() -> None:
+        try:
+            found.append(ask())
+        except Refusal as refusal:
+            found.append(refusal)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(GIVE_UP)
+    assert found, "no answer and no refusal"
+    return found[0]

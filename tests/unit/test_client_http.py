@@ -1,15 +1,13 @@
 """The SDK waits for an operator no longer than it says and reads no more than it says: real sockets."""
 
 import gzip
-import threading
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 import pytest
 
 from marketplace.client.http import Api, OperatorUnreachable
 from marketplace.errors import Refusal
-from tests.support.slow_answers import GIVE_UP, HEAD, drip, server_that_sends, sized
+from tests.support.slow_answers import GIVE_UP, HEAD, asked, drip, server_that_sends, sized
 
 WHOLE = b'{"ready":true}'
 PROBLEM = (
@@ -33,23 +31,6 @@ ENDLESS = {
         HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"2710\r\n" + b" " * 10_000 + b"\r\n"
     ),
 }
-
-
-def asked(ask: Callable[[], Any]) -> Any:
-    """What it brought or raised; fails where it takes for ever."""
-    found: list[Any] = []
-
-    def run() -> None:
-        try:
-            found.append(ask())
-        except Refusal as refusal:
-            found.append(refusal)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(GIVE_UP)
-    assert found, "no answer and no refusal"
-    return found[0]
 
 
 @pytest.mark.parametrize("parts", DRIPS.values(), ids=DRIPS)

@@ -3,7 +3,7 @@
 import gzip
 import json
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import flask
@@ -15,7 +15,7 @@ from marketplace.wire.http import busy as busy_refusal
 from marketplace.wire.http import problem
 from marketplace.wire.http_client import PeerUnreachable, get, post
 from tests.support.custody_world import served
-from tests.support.slow_answers import GIVE_UP, HEAD, drip, server_that_sends, sized
+from tests.support.slow_answers import GIVE_UP, HEAD, asked, drip, server_that_sends, sized
 
 WHOLE = b'{"signature":"0x00"}'
 TIMEOUT = 0.5
@@ -31,23 +31,6 @@ DRIPS = {
     "behind a finished body without a length": drip(HEAD + b"Connection: close\r\n\r\n" + WHOLE),
     "in chunks": drip(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
 }
-
-
-def asked(ask: Callable[[], Any]) -> Any:
-    """What it brought or raised; fails where it takes for ever."""
-    found: list[Any] = []
-
-    def run() -> None:
-        try:
-            found.append(ask())
-        except Refusal as refusal:
-            found.append(refusal)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(GIVE_UP)
-    assert found, "no answer and no refusal"
-    return found[0]
 
 
 @pytest.mark.parametrize("parts", DRIPS.values(), ids=DRIPS)

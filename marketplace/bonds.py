@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from marketplace.chain.adapter import Chain
 from marketplace.errors import Refusal
+from marketplace.wire.plain import counted
 
 
 def bond_needed(chain: Chain, members: int, price: int) -> int:
@@ -25,8 +26,8 @@ def require_bond(chain: Chain, operator: str, members: int, price: int) -> None:
     if free < needed:
         raise Refusal(
             code="bond_too_small",
-            message=f"This request needs a bond of {needed} token units ({members} patients at {price}); "
-            f"the operator has {free} free.",
+            message=f"This request needs a bond of {needed} token units ({counted(members, 'patient')} "
+            f"at {price}); the operator has {free} free.",
             remedy="Ask for less privacy cost or fewer classes, ask later (the bonds of requests at work "
             "come back), or have the operator post more (`usufruct post-bond`).",
             facts={"needed": needed, "free": free},

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from marketplace.wire.configuration import read_configuration
+from marketplace.wire.settings import Endpoint, ServerSettings, Strict
 
 REMEDY = "Correct the file; `usufruct up` writes a working one."
 
@@ -20,25 +21,14 @@ MAX_FEE_GWEI = 500.0
 WEI_IN_GWEI = 10**9
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class CustodianEndpoint(_Strict):
-    """Where one custodian answers."""
-
-    place: Annotated[int, Field(ge=0, lt=16)]
-    url: str
-
-
-class GateEndpoint(_Strict):
+class GateEndpoint(Strict):
     """Where the gate with this registered address answers."""
 
     address: str
     url: str
 
 
-class OperatorConfig(_Strict):
+class OperatorConfig(ServerSettings):
     """Paths are relative to the file's folder. Times in seconds.
 
     `max_fee_gwei` is the most that this operator's account pays for a gas (maxFeePerGas, or the gas price
@@ -49,29 +39,30 @@ class OperatorConfig(_Strict):
     waits so is all that this process has before it in the account's line.
     """
 
-    host: str = "127.0.0.1"
     port: int = 8000
-    data: Path
-    manifest: Path
-    node_url: str
+    """where it listens"""
     key_file: Path
-    database_url: str | None = None  # default: SQLite in `data`
-    records_url: str | None = None  # an fsspec URL; default: a folder in `data`
-    custodians: Annotated[tuple[CustodianEndpoint, ...], Field(min_length=1)]
+    """the account that posts the bond and pays for transactions"""
+    database_url: str | None = None
+    """SQLAlchemy URL, such as `postgresql+psycopg://USER@HOST/NAME`; unless given, SQLite in `data`"""
+    records_url: str | None = None
+    """fsspec URL of the folder of ciphertexts; unless given, `records` in `data`"""
+    custodians: Annotated[tuple[Endpoint, ...], Field(min_length=1)]
+    """place and URL of every custodian"""
     gates: tuple[GateEndpoint, ...]
-    confirmations: Annotated[int, Field(ge=0)] = 0
-    use_finalized_tag: bool = True
-    max_head_age: Annotated[int, Field(gt=0)] = 120
+    """address and URL of every gate"""
     poll_interval: Annotated[float, Field(gt=0)] = 0.5
+    """seconds between two looks for work"""
     database_max_pages: int | None = None
-    fee: Annotated[int, Field(ge=0)] = 5_000_000  # token units a request
+    """most pages of its SQLite database, of 4,096 bytes; a write beyond them is refused (`storage_full`)"""
+    fee: Annotated[int, Field(ge=0)] = 5_000_000
+    """token units that a request pays it"""
     max_fee_gwei: Annotated[float, Field(ge=1 / WEI_IN_GWEI, allow_inf_nan=False)] = MAX_FEE_GWEI
+    """most that it pays for a gas"""
 
     @field_validator("custodians")
     @classmethod
-    def _one_at_each_place(
-        cls, given: tuple[CustodianEndpoint, ...]
-    ) -> tuple[CustodianEndpoint, ...]:
+    def _one_at_each_place(cls, given: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
         """By place: who sits where decides whose share each is sent."""
         seated = tuple(sorted(given, key=lambda each: each.place))
         if [each.place for each in seated] != list(range(len(seated))):

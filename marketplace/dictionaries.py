@@ -93,4 +93,5 @@ def _unwritten(fault: OSError) -> Refusal:
         if full
         else "The folder of dictionaries cannot be written.",
         remedy="Free disk space or repair the folder, then send the dictionary again.",
+        field="disk" if full else None,
     )

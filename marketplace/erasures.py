@@ -12,13 +12,15 @@ restored backup brought back.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 
-from marketplace.chain.adapter import Chain, Event, RequestStage, RequestView
+from marketplace.chain.adapter import Chain, Event, ForgedLogs, RequestStage, RequestView
+from marketplace.chain.moves import way
 from marketplace.chain.reads import pages_of
 from marketplace.records import RecordStore
 
@@ -26,10 +28,6 @@ log = structlog.get_logger()
 
 CONTRACTS: Final = ("DatasetRegistry", "ResearchMarket")
 FOLLOWED: Final = ("RecordErased", "RecordMoved", "RequestFrozen")
-
-_Patient = tuple[bytes, str]
-"""Dataset and address."""
-
 
 @dataclass
 class Erasures:
@@ -39,8 +37,9 @@ class Erasures:
     records: RecordStore
     _followed: int = -1
     _waiting: list[Event] = field(default_factory=list)  # RecordErased, not carried out yet
-    _went: dict[_Patient, str] = field(default_factory=dict)  # from an address to the next
-    _came: dict[_Patient, str] = field(default_factory=dict)  # and back
+    # By dataset, from an address to the next; and back.
+    _went: defaultdict[bytes, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
+    _came: defaultdict[bytes, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
     _frozen: dict[bytes, int] = field(
         default_factory=dict
     )  # requests that may go on, and since when
@@ -61,6 +60,12 @@ class Erasures:
                 self._carry_out(dataset, [each for each in due if each.args["dataset"] == dataset])
             self._waiting = [each for each in self._waiting if each not in due]
 
+    def _forget(self) -> None:
+        """Everything is read again: what a node said that lied must not outlive its lie."""
+        self._followed = -1
+        for kept in (self._waiting, self._went, self._came, self._frozen):
+            kept.clear()
+
     def _follow(self, final: int) -> None:
         first = max(self._followed + 1, self.chain.manifest.deployed_block)
         events = self.chain.events(first, final, contracts=CONTRACTS, names=FOLLOWED)
@@ -77,8 +82,8 @@ class Erasures:
         elif event.name == "RecordErased":
             self._waiting.append(event)
         else:
-            self._went[args["dataset"], args["from"]] = args["to"]
-            self._came[args["dataset"], args["to"]] = args["from"]
+            self._went[args["dataset"]][args["from"]] = args["to"]
+            self._came[args["dataset"]][args["to"]] = args["from"]
 
     def _due(self, final: int) -> list[Event]:
         """The erasures that nothing has to wait for any more."""
@@ -108,7 +113,8 @@ class Erasures:
         erased_at = {
             address: _position(each)  # the latest erasure of an address comes last
             for each in erasures
-            for address in self._addresses(dataset, each.args["patient"])
+            # The one it had then, and those left before.
+            for address in self._way(self._came[dataset], each.args["patient"])
         }
         used = self._in_use(dataset, erasures)
         gone = 0
@@ -131,21 +137,17 @@ class Erasures:
 
     def _in_use(self, dataset: bytes, erasures: Sequence[Event]) -> set[bytes]:
         """What these patients' records are in the contract now: not deleted, whatever the node's logs say."""
-        patients = {self._address_now(dataset, each.args["patient"]) for each in erasures}
+        went = self._went[dataset]
+        patients = {self._way(went, each.args["patient"])[-1] for each in erasures}
         records = [self.chain.record_of(dataset, patient) for patient in sorted(patients)]
         return {each for record in records for each in (record.commitment, record.pending)}
 
-    def _addresses(self, dataset: bytes, patient: str) -> Iterator[str]:
-        """The patient's address when the record was erased, and those left before."""
-        found: str | None = patient
-        while found is not None:
-            yield found
-            found = self._came.get((dataset, found))
-
-    def _address_now(self, dataset: bytes, patient: str) -> str:
-        while (dataset, patient) in self._went:  # an address that was left never comes back
-            patient = self._went[dataset, patient]
-        return patient
+    def _way(self, moves: Mapping[str, str], patient: str) -> list[str]:
+        try:
+            return way(moves, patient)
+        except ForgedLogs:
+            self._forget()
+            raise
 
 
 def _goes_on_until(view: RequestView) -> int:

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,6 +27,7 @@ from marketplace.chain.deploy import CommitteeSeat, DeploySettings, deploy, open
 from marketplace.chain.funding import fund
 from marketplace.chain.rpc import Node
 from marketplace.chain.sender import Sender
+from marketplace.claim import Claim
 from marketplace.errors import Refusal
 from marketplace.wire import keyfiles, lifeline
 
@@ -50,8 +51,6 @@ POLICY: Final = MarketPolicy(
 )
 MINIMUM_HORIZON: Final = 86_400
 THAW_GAP: Final = 0
-MARK: Final = ".usufruct-market"
-"""A file that says that a folder was made here, and so may be deleted for a new market."""
 ROLES: Final = ("deployer", "operator", "steward", "issuer", "authority", "researcher", "stranger")
 """Accounts that the demonstration plays; in production each belongs to somebody else."""
 
@@ -93,12 +92,17 @@ class ForeignNode:
     funded_key: bytes = field(repr=False)
 
 
+def _in_silence(_: str) -> None:
+    """Tells nobody."""
+
+
 @dataclass
 class Local:
     """One local market. `start` it, use it over HTTP, `stop` it.
 
     With `node`, no chain process is started: the market is deployed there. `chain_options` and
-    `operator_options` are added to the chain's arguments and to the operator's configuration.
+    `operator_options` are added to the chain's arguments and to the operator's configuration. `tell` hears
+    what takes a while, in words, before it does.
     """
 
     folder: Path
@@ -108,6 +112,11 @@ class Local:
     chain_options: tuple[str, ...] = ()
     operator_options: Mapping[str, Any] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
+    tell: Callable[[str], object] = _in_silence
+    _claim: Claim = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._claim = Claim(self.folder)
 
     @property
     def node_url(self) -> str:
@@ -157,39 +166,38 @@ class Local:
         """Deletes what an earlier market left in the folder.
 
         Raises:
-            Refusal: `port_taken`, it may still run; `not_a_market`, the folder holds something else.
+            Refusal: `not_a_market`, the folder holds something else; as `require_free`.
         """
-        self.ports.require_free()
-        self._require_own_folder()
+        self._claim.require_own()
+        self.require_free()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _require_own_folder(self) -> None:
-        """What is marked as ours may be deleted later, so nobody else's folder may become so."""
-        holds_something = self.folder.exists() and any(self.folder.iterdir())
-        if holds_something and not (self.folder / MARK).exists():
-            raise Refusal(
-                code="not_a_market",
-                message=f"{self.folder} is not empty and was not made by an earlier run.",
-                remedy="Name a new or empty folder, or empty that one yourself.",
-                field="data",
-            )
+    def require_free(self) -> None:
+        """That nothing is in the way of a start.
+
+        Raises:
+            Refusal: `already_running`, this folder's market; `port_taken`, something on one of its ports.
+        """
+        self._claim.require_free()
+        self.ports.require_free()
 
     def start(self) -> None:
         """Starts every process, deploying first where nothing is deployed yet.
 
         Raises:
-            Refusal: `not_a_market`, the folder holds something else; `not_started`, naming the process
-                that did not come up and its log.
+            Refusal: `not_a_market`, the folder holds something else; `already_running`, its market runs;
+                `not_started`, naming the process that did not come up and its log.
         """
-        self._require_own_folder()
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (self.folder / MARK).touch()
+        self._claim.take(self.url)
         for role in ROLES:
             keyfiles.create(self.key_path(role), keyfiles.new_signing_key())
         if self.node is None:
+            self.tell("the chain starts")
             self.start_chain()
         if not self.manifest_path.exists():
+            self.tell("the contracts are deployed")
             self._deploy()
+        self.tell(f"the operator, {CUSTODIANS} custodians and {CUSTODIANS} gates start")
         self._configure_operator()
         self._spawn_operator()
         for number in range(CUSTODIANS):
@@ -207,18 +215,23 @@ class Local:
 
     def stop(self) -> None:
         """Ends every process, the chain after all that use it, and waits for each."""
+        if self.processes:
+            self.tell("every process stops")
         users = [name for name in reversed(list(self.processes)) if name != "chain"]
         for process in [self._tell_to_end(name) for name in users]:
             _await_end(process)
         if "chain" in self.processes:
             self.end("chain")
+        self._claim.release()
 
-    def fallen(self) -> str | None:
-        """A process that ended although `end` was not asked to end it; None while all run."""
+    def fallen(self) -> tuple[str, int] | None:
+        """A process that ended although `end` was not asked to end it, and its exit code as `subprocess`
+        has it (below zero: the signal that killed it); None while all run."""
         for name, process in list(self.processes.items()):
+            code = process.poll()
             # `end` forgets a process before it ends it: who is still known ended by itself.
-            if process.poll() is not None and self.processes.get(name) is process:
-                return name
+            if code is not None and self.processes.get(name) is process:
+                return name, code
         return None
 
     def log_path(self, name: str) -> Path:
@@ -255,10 +268,10 @@ class Local:
         try:
             return dict(json.loads(line))
         except ValueError:
-            process.wait(timeout=30)
+            how = ended_how(process.wait(timeout=30))
             raise Refusal(
                 code="not_started",
-                message=f"The {name} did not start.",
+                message=f"The {name} did not start ({how}).",
                 remedy=f"Read {self.folder / 'logs' / (name + '.log')}; is its port taken?",
                 field=name,
             ) from None
@@ -390,6 +403,16 @@ class Local:
     def manifest(self) -> Manifest:
         """The deployment."""
         return Manifest.load(self.manifest_path)
+
+
+def ended_how(code: int) -> str:
+    """An exit code, as `subprocess` has it, in words."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"
 
 
 def _await_end(process: subprocess.Popen[str]) -> None:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from marketplace.attendance import Attendance
 from marketplace.chain.adapter import Chain, Finality, Manifest
 from marketplace.chain.sender import Sender
 from marketplace.config import OperatorConfig
@@ -65,6 +66,7 @@ class Operator:
     reads: Reads
     dictionaries: Dictionaries
     erasures: Erasures
+    attendance: Attendance
 
 
 def build_operator(config: OperatorConfig) -> Operator:
@@ -89,8 +91,19 @@ def build_operator(config: OperatorConfig) -> Operator:
     intake = Intake(chain, sender, records, custodians, key)
     relay = Relay(chain, sender, database)
     erasures = Erasures(chain, records)
+    attendance = Attendance(custodians, gates)
     return Operator(
-        config, chain, sender, database, intake, relay, pipeline, reads, dictionaries, erasures
+        config,
+        chain,
+        sender,
+        database,
+        intake,
+        relay,
+        pipeline,
+        reads,
+        dictionaries,
+        erasures,
+        attendance,
     )
 
 
@@ -223,7 +236,7 @@ class Worker:
     def _say(self, what: str, refusal: Refusal) -> None:
         """Once for each change, not once for each try."""
         if self._said.note(what, refusal):
-            log.warning("worker_waits", at=what, code=refusal.code, message=refusal.message)
+            log.warning("worker_waits", at=what, code=refusal.code, message=str(refusal))
 
     def nudge(self) -> None:
         """Something may have changed: look now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -19,6 +20,10 @@ TIMEOUT_SECONDS = 120.0
 """A gate computes on thousands of records within this; a custodian answers in seconds."""
 
 HEALTH_SECONDS = 30.0
+MOST_REASONS = 8
+CODE = re.compile(r"[a-z0-9_]{1,60}")
+NOT_READY = "not_ready"
+"""In place of a reason, where a peer gives none that is a code, and does not say that it is ready."""
 
 T = TypeVar("T")
 
@@ -41,8 +46,11 @@ class Peer:
         """
         said = http_client.get(
             self.url, "/health", timeout=HEALTH_SECONDS, most=http_client.SMALL_ANSWER
-        ).get("reasons")
-        return [str(each)[:60] for each in said] if isinstance(said, list) else []
+        )
+        given = said.get("reasons")
+        if not isinstance(given, list) or (not given and said.get("ready") is not True):
+            return [NOT_READY]
+        return [_code(each) for each in given[:MOST_REASONS]]
 
     def post(
         self, path: str, body: Mapping[str, Any], *, most: int = http_client.MOST_ANSWER
@@ -67,6 +75,11 @@ class Peer:
                 field=refusal.field,
                 facts={"peer": self.name},
             ) from None
+
+
+def _code(given: object) -> str:
+    """A reason as it may be shown to anybody: it is another party's word."""
+    return given if isinstance(given, str) and CODE.fullmatch(given) else NOT_READY
 
 
 def ask_all(

@@ -7,7 +7,7 @@ from typing import Any
 
 from eth_utils.crypto import keccak
 
-from marketplace.analyses import Analysis, Dictionary, analysis_by_id
+from marketplace.analyses import Analysis, Dictionary, Forecast, analysis_by_id
 from marketplace.analyses.fields import exact_number
 from marketplace.chain.adapter import Chain
 from marketplace.chain.token import decimals
@@ -32,11 +32,14 @@ def figures(
         asked: dataset (hex), classes (indices), analysis (id), parameters, and exactly one of
             cost (nano-rho) and target_error (half-width of the interval, in the variable's unit).
 
+    Returns them with, under `refusal`, what the market would refuse such a request for (`code`, `message`,
+    `remedy`, `field`): what costs too much can be quoted, and not bought.
+
     Raises:
         BadParameter: naming the field. Refusal: for what chain or catalogue do not have.
     """
-    dataset = bytes.fromhex(str(asked["dataset"])[2:])
-    classes = [class_id(dataset, index) for index in _class_indices(asked["classes"])]
+    dataset, indices = bytes.fromhex(str(asked["dataset"])[2:]), _class_indices(asked["classes"])
+    classes = [class_id(dataset, index) for index in indices]
     terms = [chain.class_terms(each) for each in classes]
     analysis = analysis_by_id(asked["analysis"])
     parsed = analysis.parse(asked["parameters"], variables(dataset))
@@ -45,6 +48,7 @@ def figures(
     members = max(live, minimum)
     cost = _cost(asked, analysis, parsed, members)
     forecast = analysis.expected_error(parsed, members, cost)
+    highest, strictest = min((each.max_cost, i) for each, i in zip(terms, indices, strict=True))
     return {
         "analysis_hash": "0x" + analysis.analysis_hash().hex(),
         "parameters_hash": "0x" + keccak(analysis.canonical(parsed)).hex(),
@@ -52,7 +56,10 @@ def figures(
         "live": live,
         "members_assumed": members,
         "cost_nano_rho": cost,
-        "highest_cost_nano_rho": min(each.max_cost for each in terms),
+        "highest_cost_nano_rho": highest,
+        "refusal": _refusal(
+            cost, highest, strictest, lambda most: analysis.expected_error(parsed, members, most)
+        ),
         "epsilon": _epsilon(cost, members),
         "odds": odds_of(cost, members),
         "minimum_cohort": minimum,
@@ -85,6 +92,30 @@ def _cost(asked: Mapping[str, Any], analysis: Analysis[Any], parsed: Any, member
         return unsigned(asked["cost"], COST_BITS, "cost")
     target = exact_number(asked["target_error"], "target_error")
     return analysis.cost_for_error(parsed, members, target)
+
+
+def _refusal(
+    cost: int, highest: int, index: int, error_at: Callable[[int], Forecast]
+) -> dict[str, str] | None:
+    """What the market refuses a request of this cost for, in the class that allows least; None if nothing."""
+    if cost <= highest:
+        return None
+    return {
+        "code": "cost_above_class",
+        "message": f"The privacy cost of {cost:,} nano-rho is above the most that class {index} allows for "
+        f"one request, {highest:,} nano-rho.",
+        "remedy": f"Ask for at most {highest:,} nano-rho{_smallest(highest, error_at)}, or of another class.",
+        "field": "cost",
+    }
+
+
+def _smallest(highest: int, error_at: Callable[[int], Forecast]) -> str:
+    """The error that can be bought, in words; nothing where that much noise does not fit."""
+    try:
+        error = error_at(highest).texts()
+    except BadParameter:
+        return ""
+    return f" (an expected error of {error['half_width']} {error['unit']})"
 
 
 def _epsilon(cost: int, members: int) -> dict[str, str]:

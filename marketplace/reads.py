@@ -15,7 +15,7 @@ from marketplace.chain.token import decimals
 from marketplace.dictionaries import Dictionaries
 from marketplace.errors import Refusal
 from marketplace.prices import escrow, figures
-from marketplace.stages import Stage
+from marketplace.stages import Settled, Stage
 from marketplace.store import Database, RequestRow
 from marketplace.waits import Waits
 
@@ -178,18 +178,18 @@ class Reads:
             "submitted_at": row.submitted_at.isoformat(),
         }
 
-    def receipt(self, request: str) -> dict[str, Any]:
-        """The receipt of a settled request, which carries the result sealed to its researcher.
+    def receipt(self, request: str) -> Settled:
+        """A settled request, whose receipt carries the result sealed to its researcher.
 
         Raises:
             Refusal: `not_settled`, saying where the request stands.
         """
-        row = self.database.receipt(request)
-        if row is None:
+        settled = self.database.receipt(request)
+        if settled is None:
             stage = Stage(self.database.request(request).stage)
             raise Refusal(
                 code="not_settled",
                 message=f"The request is {stage}; there is no result yet.",
                 remedy="Wait until its stage is settled (GET /api/v1/requests/{id}).",
             )
-        return dict(row.receipt)
+        return settled

@@ -143,4 +143,5 @@ def _unwritten(fault: OSError) -> Refusal:
         if full
         else "The folder of sealed records cannot be written.",
         remedy="Free space or repair the folder, then send the same records again.",
+        field="disk" if full else None,
     )

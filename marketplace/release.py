@@ -176,6 +176,7 @@ def _unsigned(
         message=f"{len(said) - len(refusals)} of the {quorum} custodians needed signed. "
         + " ".join(named),
         remedy="Start the missing custodians; the step is tried again.",
+        field="custodians",
     )
 
 

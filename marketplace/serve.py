@@ -16,7 +16,9 @@ def run_operator(path: Path) -> None:
     operator = build_operator(config)
     worker = Worker(operator)
     worker.start()
+    operator.attendance.start()
     try:
         serve(create_app(operator, worker), config.host, config.port)
     finally:
         worker.stop()
+        operator.attendance.stop()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from marketplace.chain.adapter import Chain
 from marketplace.chain.sender import Sender
 from marketplace.errors import Refusal
 from marketplace.peers import Peer, ask_all
 from marketplace.release import QuorumMissing
-from marketplace.stages import Cleared
+from marketplace.stages import Cleared, Settled
 from marketplace.wire.structs import Settlement
 
 NOT_SERVING = frozenset({"handover_unfinished", "journal_behind", "finality_violated"})
@@ -37,6 +38,7 @@ def require_serving(chain: Chain, custodians: Sequence[Peer]) -> None:
         raise QuorumMissing(
             message=f"{serving} of the {quorum} custodians needed could turn. {named}",
             remedy="Start or repair these custodians, or finish their handover; the step is tried again.",
+            field="custodians",
         )
 
 
@@ -60,3 +62,14 @@ def settle(sender: Sender, cleared: Cleared) -> None:
         cleared.computed.sealed_result,
         [list(each) for each in cleared.signatures],
     )
+
+
+def conclude(chain: Chain, request: str, receipt: Mapping[str, Any]) -> Settled:
+    """The end of a request whose settlement is final.
+
+    Raises:
+        Refusal: `not_yet_final`: nothing is shown to a researcher that a reorganisation may take away.
+    """
+    block = int(receipt["blocks"]["settled"])
+    chain.require_final(block)
+    return Settled(request, block, dict(receipt))

@@ -128,11 +128,11 @@ class Cleared:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A settled request: the only type that serialises to a researcher."""
+    """A request settled in a final block, made by `settlement.conclude`: the only type that the store keeps
+    a receipt of, and that serialises to a researcher (the receipt carries the sealed result)."""
 
-    request: bytes
+    request: str
     block: int
-    sealed_result: bytes = field(repr=False)
     receipt: dict[str, object] = field(repr=False)
 
 

@@ -5,6 +5,12 @@ from collections.abc import Generator
 from pathlib import PurePosixPath
 
 import pytest
+from hypothesis import settings
+
+# As Hypothesis chose for this machine (its profile for CI, or for a developer), but no example fails for
+# being slow: how fast something is, `make bench` says. What failed is printed so that it can be run again.
+settings.register_profile("usufruct", settings(), deadline=None, print_blob=True)
+settings.load_profile("usufruct")
 
 _seconds: dict[str, float] = defaultdict(float)
 _tests: dict[str, set[str]] = defaultdict(set)

@@ -44,6 +44,7 @@ class AllowedImports(Contract):
     allowed = fields.ListField(subfield=fields.StringField())
 
     def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:  # noqa: ARG002
+        """import-linter's hook: every import that no line allows, and every module that no line covers."""
         table = dict(_parse(line) for line in _words(self.allowed))
         roots = _words(self.roots)
         ours = {m for m in graph.modules if any(lies_in(m, root) for root in roots)}
@@ -65,6 +66,7 @@ class AllowedImports(Contract):
                 yield module, imported
 
     def render_broken_contract(self, check: ContractCheck) -> None:
+        """import-linter's hook: a line for each violation that `check` found."""
         _print(check)
 
 
@@ -75,6 +77,7 @@ class OnlyImportedBy(Contract):
     importers = fields.ListField(subfield=fields.StringField())
 
     def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:  # noqa: ARG002
+        """import-linter's hook: every import of these packages from anywhere else."""
         importers = _words(self.importers)
         found = [
             (importer, package)
@@ -86,6 +89,7 @@ class OnlyImportedBy(Contract):
         return _broken(found)
 
     def render_broken_contract(self, check: ContractCheck) -> None:
+        """import-linter's hook: a line for each violation that `check` found."""
         _print(check)
 
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from marketplace.analyses import ReleaseKind
+from marketplace.config import OperatorConfig
+from marketplace.custodian.config import CustodianConfig
+from marketplace.gate.config import GateConfig
 from marketplace.stages import diagram
+from marketplace.wire.settings import ServerSettings
 from marketplace.words import epsilon_of, right_at_most
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,6 +48,11 @@ USES = {
 }  # fmt: skip
 """What a request's uses are bits of, by number in DUO."""
 KINDS = {1: "a non-profit organisation", 2: "a public body", 3: "a commercial organisation"}
+SERVERS: Mapping[str, type[ServerSettings]] = {
+    "operator": OperatorConfig,
+    "custodian": CustodianConfig,
+    "gate": GateConfig,
+}
 RELEASES = {
     ReleaseKind.NUMBER: "results that are numbers",
     ReleaseKind.TABLE: "results that are tables",
@@ -49,7 +61,13 @@ RELEASES = {
 
 def render(text: str) -> str:
     """`text` with every generated part as the code has it now. Raises KeyError for an unknown part."""
-    parts = {"odds": _odds(), "life of a request": _life(), "gas": _gas(), "masks": _masks()}
+    parts = {
+        "odds": _odds(),
+        "life of a request": _life(),
+        "gas": _gas(),
+        "masks": _masks(),
+        "settings": _settings(),
+    }
 
     def written(found: re.Match[str]) -> str:
         lines = "\n".join(found[1] + line for line in parts[found[3]].splitlines())
@@ -83,6 +101,27 @@ def _field(width: str, means: str) -> str:
     if width == "8":
         return "`permission`, one of"
     return "`modifiers`, `duties`" if " duty " in means else "`modifiers`"
+
+
+def _settings() -> str:
+    """Every key of the three configurations: whose it is, what holds unless it is given, what it means."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for server, model in SERVERS.items():
+        for name, setting in model.model_fields.items():
+            if setting.description is None:
+                raise KeyError(f"{server}.{name} has no description")
+            unless = "(needed)" if setting.is_required() else _default(setting.default)
+            found.setdefault((name, unless, setting.description), []).append(server)
+    lines = ["| setting | of | unless given | means |", "|---|---|---|---|"]
+    for (name, unless, means), whose in sorted(found.items()):
+        lines.append(f"| `{name}` | {', '.join(whose)} | {unless} | {means} |")
+    return "\n".join(lines)
+
+
+def _default(value: Any) -> str:
+    if value is None or isinstance(value, tuple):
+        return ""
+    return f"`{json.dumps(value)}`"
 
 
 def _life() -> str:

@@ -102,12 +102,12 @@ class Analysis(Generic[P]):
     ) -> int:
         """The least nano-rho at which `expected_error` is at most `target`, in the same unit.
 
-        Raises BadParameter when no allowed cost reaches it.
+        Raises BadParameter when no allowed cost reaches it, naming the smallest that one does.
         """
         _require_members(n)
         wanted = target if isinstance(target, Fraction) else exact_number(target, "target")
         if not self._reaches(parameters, n, MAX_COST, wanted, measure):
-            raise _out_of_reach()
+            raise _out_of_reach(self.expected_error(parameters, n, MAX_COST), measure)
         low, high = MIN_COST, MAX_COST
         while low < high:
             middle = (low + high) // 2
@@ -165,10 +165,13 @@ def _require_members(n: int) -> None:
         )
 
 
-def _out_of_reach() -> BadParameter:
+def _out_of_reach(best: Forecast, measure: ErrorMeasure) -> BadParameter:
+    smallest = best.texts()[measure]
     return BadParameter(
-        message="No allowed privacy cost makes the error that small.",
-        remedy="Accept a larger error, ask for more participants, or narrow the clipping range.",
+        message=f"No privacy cost makes the error that small: the smallest possible is {smallest} "
+        f"{best.unit}, at {MAX_COST:,} nano-rho.",
+        remedy="Accept a larger error, ask for more participants, or narrow the clipping range. A consent "
+        "class may allow less than that cost.",
         field="target",
-        facts={"highest_cost": MAX_COST},
+        facts={"highest_cost": MAX_COST, "smallest": smallest},
     )

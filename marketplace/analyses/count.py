@@ -21,6 +21,7 @@ class CountParameters(Parameters):
     conditions: tuple[Condition, ...]
 
     def document(self) -> dict[str, Any]:
+        """`filters` alone, in canonical order."""
         return {"filters": filters_document(self.conditions)}
 
 

@@ -28,6 +28,7 @@ class CrossTableParameters(Parameters):
     conditions: tuple[Condition, ...]
 
     def document(self) -> dict[str, Any]:
+        """`axes`, as given, since the order of cells follows theirs; `filters`, in canonical order."""
         return {
             "axes": [axis_document(axis) for axis in self.axes],
             "filters": filters_document(self.conditions),

@@ -50,6 +50,7 @@ class Fields:
         return f"{self._at}.{key}" if self._at else key
 
     def has(self, key: str) -> bool:
+        """Whether the key was given at all, be it with null: what is absent takes its default."""
         return key in self._given
 
     def get(self, key: str) -> object:

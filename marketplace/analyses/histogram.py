@@ -25,6 +25,7 @@ class HistogramParameters(Parameters):
     conditions: tuple[Condition, ...]
 
     def document(self) -> dict[str, Any]:
+        """`variable`, `edges` where it is a number, and `filters` in canonical order."""
         return {**axis_document(self.axis), "filters": filters_document(self.conditions)}
 
 

@@ -19,6 +19,7 @@ class MeasuredParameters(Parameters):
     measured: Measured
 
     def document(self) -> dict[str, Any]:
+        """`variable`, `filters` in canonical order, and `clip` written out, also where it was the default."""
         return measured_document(self.measured)
 
 

@@ -37,6 +37,7 @@ class QuantileParameters(Parameters):
     level: Level
 
     def document(self) -> dict[str, Any]:
+        """As of sum and mean, with `level` as a decimal without trailing zeros (0.5, not 0.500)."""
         return {
             **measured_document(self.measured),
             "level": decimal_text(self.level.of_one, 3).rstrip("0"),

@@ -6,6 +6,7 @@ import flask
 
 from marketplace.api import consents, datasets, front, market, records, requests
 from marketplace.api.context import EXTENSION, Context
+from marketplace.api.health import Recently
 from marketplace.config import MAX_UPLOAD_BYTES
 from marketplace.errors import Refusal
 from marketplace.operator import Operator, Worker
@@ -24,7 +25,9 @@ def create_app(operator: Operator, worker: Worker) -> flask.Flask:
             return [refusal.code]
         return []
 
-    app = http.create_app("usufruct", unready, most_bytes=MAX_UPLOAD_BYTES)
+    app = http.create_app(
+        "usufruct", Recently(unready), MAX_UPLOAD_BYTES, others=operator.attendance.told
+    )
     app.extensions[EXTENSION] = Context(operator, worker)
     app.register_blueprint(front.routes)
     for noun in (market, datasets, records, consents, requests):

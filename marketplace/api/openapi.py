@@ -38,7 +38,15 @@ _QUOTE = record(
 Route = tuple[str, str, str, dict[str, Any], dict[str, Any] | None, str, bool]
 ROUTES: Final[tuple[Route, ...]] = (
     ("get", "/", "Where this description, health and market are", {}, None, "Front", False),
-    ("get", "/health", "Whether this server is ready, and why not", {}, None, "Health", False),
+    (
+        "get",
+        "/health",
+        "Whether this server is ready, and why not; how its custodians and gates were at the last look",
+        {},
+        None,
+        "Health",
+        False,
+    ),
     (
         "get",
         "/api/v1/market",

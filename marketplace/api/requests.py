@@ -40,4 +40,5 @@ def show_request(request_id: str) -> flask.Response:
 @routes.get("/requests/<request_id>/receipt")
 def show_receipt(request_id: str) -> flask.Response:
     """The receipt, once settled. Public: the result in it is sealed to its researcher."""
-    return answer(operator().reads.receipt(to_hex(hash_field(request_id, "request"))))
+    settled = operator().reads.receipt(to_hex(hash_field(request_id, "request")))
+    return answer(settled.receipt)

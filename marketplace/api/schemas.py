@@ -51,6 +51,7 @@ def ref(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
+_READY = {"ready": FLAG, "reasons": any_number(TEXT)}
 _REASON = record({"code": TEXT, "message": TEXT, "remedy": TEXT, "field": or_null(TEXT)})
 _STAGED = {
     "request": HEX32,
@@ -86,7 +87,13 @@ SCHEMAS: Final[Schema] = {
         {"field": TEXT},
     ),
     "Front": record({"name": TEXT, "openapi": TEXT, "market": TEXT, "health": TEXT}),
-    "Health": record({"ready": FLAG, "reasons": any_number(TEXT)}),
+    "Health": record(
+        {
+            **_READY,
+            "custodians": any_number(record({"place": WHOLE, **_READY})),
+            "gates": any_number(record({"address": ADDRESS, **_READY})),
+        }
+    ),
     "Market": record(
         {
             "chain_id": WHOLE,
@@ -160,6 +167,7 @@ SCHEMAS: Final[Schema] = {
             "members_assumed": WHOLE,
             "cost_nano_rho": WHOLE,
             "highest_cost_nano_rho": WHOLE,
+            "refusal": or_null(_REASON),
             "epsilon": record({"epsilon": DECIMAL, "delta": DECIMAL}),
             "odds": record(
                 {"by_chance": DECIMAL, "right_at_most": DECIMAL, "delta": DECIMAL, "in_words": TEXT}

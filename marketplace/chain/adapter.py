@@ -14,12 +14,13 @@ from typing import TypeVar
 from marketplace.chain import cohort, history
 from marketplace.chain.cohort import NotSealed
 from marketplace.chain.core import ForgedLogs, PartialLogs
+from marketplace.chain.faults import NodeFault, NodeUnreachable
 from marketplace.chain.finality import Finality, NotYetFinal, Reorganised
 from marketplace.chain.health import StaleHead
 from marketplace.chain.manifest import Manifest, WrongChain, WrongCode
 from marketplace.chain.reads import Reads
 from marketplace.chain.reverts import ContractRefusal
-from marketplace.chain.rpc import BlockName, Header, NodeFault, NodeUnreachable, UnknownBlock
+from marketplace.chain.rpc import BlockName, Header, UnknownBlock
 from marketplace.chain.views import (
     Cohort,
     CommitteeMember,

@@ -1,7 +1,8 @@
 """How much a relay carries for one patient, and that it carries nothing twice at the same moment.
 
 A relay pays the gas of others' messages. What ends or rests a consent that stands, erases, or pays out is
-always carried. What somebody could repeat without end, each time at the relay's cost, is counted by the day.
+always carried, unless a wallet contract signed it that says yes in rehearsals and no on chain. What somebody
+could repeat without end, each time at the relay's cost, is counted by the day.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+from marketplace.chain.reverts import ContractRefusal
 from marketplace.errors import Refusal
 
 REVOCATIONS_WITHOUT_CONSENT: Final = 4
@@ -21,6 +23,28 @@ MESSAGES: Final = 24
 """A day, of one patient in one dataset: grants, wakes, guardians, moves, and rests of what rests already.
 Nobody changes a consent every hour; and a day's gas for one patient stays below one full transaction's."""
 DAY_SECONDS: Final = 86_400
+
+WALLET_FAILURES: Final = 4
+"""A day, of one patient in one dataset, the patient's own wallet and guardians' apart. A wallet contract
+judges its own signatures (ERC-1271), and can tell a rehearsal from a transaction (by its gas price, say):
+each such yes costs a relay a transaction, or two. A key's signature cannot, and is never counted here."""
+FAILED, GUARDIANS_FAILED = "failed", "guardian_failed"
+"""Kinds of that count."""
+OVERTAKEN: Final = frozenset(
+    {
+        "superseded_revocation",
+        "wrong_sequence",
+        "nothing_to_rest",
+        "not_authorised",
+        "address_moved",
+        "nonce_used",
+        "deadline_passed",
+        "wrong_record_version",
+        "nothing_owed",
+    }
+)
+"""Why the contracts refuse what something else came before: another relay, the patient, the clock. That may
+happen to anybody, and is nobody's lie."""
 
 Key = tuple[str, str, str]
 """What is counted: a kind of message, a dataset (0x and hex), an address."""
@@ -48,6 +72,26 @@ def enough_carried() -> Refusal:
         message=f"{MESSAGES} messages of this patient in this dataset were carried today.",
         remedy="Send it directly from a wallet that pays its own gas, or again tomorrow (UTC). Revocations "
         "of a consent, erasures and withdrawals are carried all the same.",
+    )
+
+
+def failed_on_chain(refusal: Refusal | None) -> bool:
+    """Whether a message that was good in its rehearsal cost a transaction for nothing, by its wallet's doing."""
+    if not isinstance(refusal, ContractRefusal):
+        return False
+    return refusal.paid and refusal.code not in OVERTAKEN
+
+
+def wallet_failed() -> Refusal:
+    """Of what a wallet contract signed, after so many such failures on the same day."""
+    return Refusal(
+        code="wallet_failed",
+        message=f"{WALLET_FAILURES} messages that the signing wallet took for its own in a rehearsal failed "
+        "on chain today.",
+        remedy="Send it directly from the wallet, which pays its own gas; ask another custodian or the "
+        "operator; or wait until tomorrow (UTC). A wallet must answer isValidSignature (ERC-1271) in a "
+        "transaction as it does in a call.",
+        field="signature",
     )
 
 

@@ -45,10 +45,12 @@ class Entry:
 
     @cached_property
     def types(self) -> tuple[str, ...]:
+        """ABI types of the inputs, tuples spelled out: `(address,uint256)`."""
         return tuple(abi_type(each) for each in self.inputs)
 
     @property
     def signature(self) -> str:
+        """`name(type,...)`, without spaces: what topics and selectors are hashes of."""
         return f"{self.name}({','.join(self.types)})"
 
     @cached_property
@@ -58,6 +60,7 @@ class Entry:
 
     @property
     def selector(self) -> bytes:
+        """Four bytes that call data, or the data of a revert, begins with."""
         return self.topic[:4]
 
     def encode_call(self, arguments: Sequence[Any]) -> bytes:
@@ -129,22 +132,27 @@ class Artifact:
 
     @cached_property
     def functions(self) -> dict[str, Entry]:
+        """By name, which is enough: none of the contracts overloads one."""
         return {entry.name: entry for entry in self._entries("function")}
 
     @cached_property
     def events(self) -> dict[str, Entry]:
+        """By name; none is overloaded."""
         return {entry.name: entry for entry in self._entries("event")}
 
     @cached_property
     def events_by_topic(self) -> dict[bytes, Entry]:
+        """By topic 0, which a log is recognised by."""
         return {entry.topic: entry for entry in self.events.values()}
 
     @cached_property
     def errors(self) -> tuple[Entry, ...]:
+        """Those of this ABI. What a contract that it calls reverts with stands in that one's own."""
         return tuple(self._entries("error"))
 
     @property
     def constructor_types(self) -> list[str]:
+        """ABI types of what the constructor takes; empty where there is none."""
         inputs = [each["inputs"] for each in self.abi if each["type"] == "constructor"]
         return [abi_type(each) for each in (inputs[0] if inputs else [])]
 

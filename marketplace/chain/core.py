@@ -9,9 +9,10 @@ from typing import Any
 from eth_abi.exceptions import DecodingError
 
 from marketplace.chain import artifacts, health
+from marketplace.chain.faults import NodeFault
 from marketplace.chain.finality import Finality, reorganised, require_final
 from marketplace.chain.manifest import MARKET_CONTRACTS, Manifest
-from marketplace.chain.rpc import BlockName, Header, Log, Node, NodeFault, UnknownBlock
+from marketplace.chain.rpc import BlockName, Header, Log, Node, UnknownBlock
 from marketplace.chain.views import Event
 from marketplace.errors import Refusal
 from marketplace.wire.eip712 import Domain
@@ -61,10 +62,12 @@ class ChainCore:
 
     @property
     def chain_id(self) -> int:
+        """The manifest's, which `require_healthy` holds the node's against."""
         return self.manifest.chain_id
 
     @property
     def market(self) -> str:
+        """Address of the manifest's ResearchMarket, which is part of every request's id."""
         return self.manifest.market
 
     def domain(self, name: str) -> Domain:
@@ -83,6 +86,7 @@ class ChainCore:
         return health.fresh_head(self.node, self.max_head_age)
 
     def head(self) -> Header:
+        """The newest block, which may still be replaced; `require_healthy` looks at its age too."""
         return self.node.header("latest")
 
     def now(self) -> int:
@@ -106,6 +110,7 @@ class ChainCore:
         require_final(block, self.finalized())
 
     def block_hash(self, number: int) -> bytes:
+        """32 bytes: what the node now has at this height. Raises `UnknownBlock`."""
         return self.node.header(number).hash
 
     def require_same_block(self, number: int, known_hash: bytes) -> None:
@@ -189,11 +194,12 @@ class ChainCore:
         names: Sequence[str] | None,
         topics: Topics,
     ) -> list[Event]:
-        """One eth_getLogs. What lies outside the asked range or contracts is refused."""
+        """One eth_getLogs. What lies outside the asked range, contracts, names or topics is refused."""
         at = {str(self.manifest.address(name)): name for name in contracts}
-        first_topic = None if names is None else _topics_of(contracts, names)
-        logs = self.node.logs(list(at), [first_topic, *topics], first, last)
-        if any(log.address not in at or not first <= log.block <= last for log in logs):
+        wanted = [None if names is None else _topics_of(contracts, names), *topics]
+        logs = self.node.logs(list(at), wanted, first, last)
+        inside = (log.address in at and first <= log.block <= last for log in logs)
+        if not all(inside) or not all(_fits(log.topics, wanted) for log in logs):
             raise ForgedLogs(
                 message="The node gave logs that were not asked for.",
                 remedy="Use another node; nothing was decided on these.",
@@ -208,6 +214,17 @@ class ChainCore:
         for end in range(last, first - 1, -self.page_blocks):
             start = max(first, end - self.page_blocks + 1)
             yield from self.page(start, end, [contract], [name], topics)
+
+
+def _fits(topics: Sequence[bytes], wanted: Topics) -> bool:
+    """Whether a log has, in each place that something was asked for, one of the values asked for."""
+    for place, values in enumerate(wanted):
+        if values is None:
+            continue
+        allowed = [values] if isinstance(values, bytes) else values
+        if place >= len(topics) or topics[place] not in allowed:
+            return False
+    return True
 
 
 def _topics_of(contracts: Sequence[str], names: Sequence[str]) -> list[bytes]:

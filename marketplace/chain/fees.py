@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import ROUND_UP, Decimal
 from typing import Final
 
-from marketplace.chain.rpc import Node
+from marketplace.chain.rpc import CannotPay, Node
 from marketplace.errors import Refusal
 
 GWEI: Final = 10**9
 """Wei."""
+DECIMALS: Final = 18
+"""Of an ether, in wei."""
 REPLACES: Final = (11, 10)
 """By how much a pool wants both fees to rise before one transaction takes another's number (geth, anvil)."""
 
@@ -50,6 +53,18 @@ def replaces(before: Mapping[str, int], after: Mapping[str, int]) -> bool:
     """Whether a pool would take a transaction at the fees `after` in place of one at `before`."""
     more, of = REPLACES
     return all(after[name] * of >= fee * more for name, fee in before.items())
+
+
+def cannot_pay(account: str, gas: int, fees: Mapping[str, int]) -> CannotPay:
+    """The refusal that says which account lacks gas, and how much a transaction with these fees may take."""
+    most = gas * max(fees.values())
+    amount = Decimal(most).scaleb(-DECIMALS).quantize(Decimal("0.000001"), ROUND_UP)
+    return CannotPay(
+        message=f"The account {account} cannot pay for this transaction's gas: "
+        f"it may take {amount} of the chain's own currency.",
+        remedy="Send that account some.",
+        facts={"account": account, "wei": most},
+    )
 
 
 def shown(wei: int) -> str:

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from marketplace.chain.core import PartialLogs
+from marketplace.chain.moves import way
 from marketplace.chain.reads import Reads, pages_of
 from marketplace.chain.rpc import Header
 from marketplace.chain.views import Event, Stored
@@ -158,10 +159,8 @@ class _Records:
             record.usable = False
 
     def address_of(self, patient: str) -> str:
-        """Where a patient's record is by now: an address that was left never comes back."""
-        while patient in self.went:
-            patient = self.went[patient]
-        return patient
+        """Where a patient's record is by now. Raises ForgedLogs for moves in a circle."""
+        return way(self.went, patient)[-1]
 
     def sealed(self, patients: Sequence[str]) -> tuple[Stored, ...]:
         if any(patient not in self.of or self.of[patient].version == 0 for patient in patients):

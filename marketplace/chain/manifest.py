@@ -15,6 +15,7 @@ from marketplace.chain.rpc import Node
 from marketplace.chain.views import MarketPolicy
 from marketplace.errors import Refusal
 from marketplace.vocabulary import Address, address, bytes32, unsigned
+from marketplace.wire.canonical import place_of
 from marketplace.wire.eip712 import VERSION, Domain
 
 SCHEMA = "usufruct-deployment/1"
@@ -69,6 +70,7 @@ class Manifest:
 
     @property
     def market(self) -> Address:
+        """Address of the ResearchMarket, which is part of every request's id."""
         return self.address("ResearchMarket")
 
     def domain(self, name: str) -> Domain:
@@ -104,6 +106,7 @@ class Manifest:
             raise _wrong_chain(f"The node's chain {given} began with another genesis block.")
 
     def to_json(self) -> dict[str, Any]:
+        """In the one form that `from_json` reads: hashes in 0x hex, addresses checksummed."""
         return {
             "schema": SCHEMA,
             "chain_id": self.chain_id,
@@ -143,7 +146,7 @@ class Manifest:
         except (OSError, ValueError) as fault:
             raise Refusal(
                 code="manifest_unreadable",
-                message=f"The deployment manifest {path.name} is missing or is not JSON.",
+                message=f"The deployment manifest {path.name} cannot be read: {_why(fault)}.",
                 remedy="Name the file that `usufruct deploy` wrote, or deploy first.",
                 field="manifest",
             ) from fault
@@ -165,6 +168,12 @@ _KEYS = {
     "token",
     "policy",
 }
+
+
+def _why(fault: OSError | ValueError) -> str:
+    if isinstance(fault, OSError):
+        return fault.strerror or type(fault).__name__
+    return f"it is not JSON{place_of(fault)}"
 
 
 def _deployed(name: str, content: Any) -> Deployed:

@@ -32,9 +32,11 @@ class Offer:
 
     @property
     def nonce(self) -> int:
+        """The account's number that every one of its transactions carries."""
         return int(self.fields["nonce"])
 
     def is_call(self, to: str | None, data: bytes) -> bool:
+        """Whether it does just this, whatever the gas and fee; `to` None creates a contract."""
         return self.fields.get("to") == to and self.fields["data"] == data
 
 

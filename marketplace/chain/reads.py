@@ -76,9 +76,11 @@ class MarketReads(ChainCore):
         return terms
 
     def policy(self) -> MarketPolicy:
+        """As the market was deployed with it: nobody can change it."""
         return MarketPolicy.from_abi(self.call("ResearchMarket", "policy"))
 
     def liabilities(self, block: BlockName = "latest") -> Liabilities:
+        """What the market owes, token units, by its own sums: no more than its token balance."""
         return Liabilities.from_abi(self.call("ResearchMarket", "liabilities", block=block))
 
     def is_operator(self, account: str) -> bool:
@@ -99,6 +101,7 @@ class MarketReads(ChainCore):
         return int(self.call("TestEuro", "balanceOf", account, block=block))
 
     def allowance(self, owner: str, spender: str) -> int:
+        """Token units of `owner` that `spender` may still take (ERC-20)."""
         return int(self.call("TestEuro", "allowance", owner, spender))
 
     def is_nonce_used(self, contract: str, signer: str, nonce: int) -> bool:
@@ -114,6 +117,7 @@ class ConsentReads(ChainCore):
     """ConsentRegistry."""
 
     def consent_of(self, dataset: bytes, patient: str, block: BlockName = "latest") -> ConsentView:
+        """`state` is NONE where there is no consent now; what was spent and is owed remains."""
         found = self.call("ConsentRegistry", "consentOf", dataset, patient, block=block)
         return ConsentView.from_abi(found)
 
@@ -123,9 +127,11 @@ class ConsentReads(ChainCore):
         return guardian, expiry, may_grant
 
     def shard_count(self, class_id: bytes, block: BlockName = "latest") -> int:
+        """How many shards a class has, indices 0, 1, ...; none before its first grant."""
         return int(self.call("ConsentRegistry", "shardsOf", class_id, block=block))
 
     def shard(self, class_id: bytes, shard: int, block: BlockName = "latest") -> ShardView:
+        """Meters and freeze of one shard; all zero for one that does not exist."""
         found = self.call("ConsentRegistry", "shardOf", class_id, shard, block=block)
         return ShardView.from_abi(found)
 
@@ -180,6 +186,7 @@ class DatasetReads(ChainCore):
     """DatasetRegistry."""
 
     def record_of(self, dataset: bytes, patient: str, block: BlockName = "latest") -> Record:
+        """A patient's record, usable or not; `version` is 0 before the first, and after a move."""
         found = self.call("DatasetRegistry", "recordOf", dataset, patient, block=block)
         return Record.from_abi(found)
 
@@ -197,6 +204,7 @@ class DatasetReads(ChainCore):
         return tuple(found)
 
     def is_issuer(self, dataset: bytes, issuer: str) -> bool:
+        """Whether this account may attest records now: false again once it was withdrawn."""
         return bool(self.call("DatasetRegistry", "isIssuer", dataset, issuer))
 
     def dictionary_of(self, dataset: bytes, block: BlockName = "latest") -> bytes:

@@ -22,6 +22,7 @@ from marketplace.chain.error_fields import FIELDS
 from marketplace.chain.sentences import DATA_USE_REASONS, PANICS, SENTENCES
 from marketplace.chain.views import RequestStage
 from marketplace.errors import Refusal
+from marketplace.wire.plain import counted
 
 ERROR_STRING = bytes.fromhex("08c379a0")  # Error(string)
 PANIC = bytes.fromhex("4e487b71")  # Panic(uint256)
@@ -37,9 +38,13 @@ _HEX_DATA = re.compile(r"0x(?:[0-9a-fA-F]{2})+")
 
 
 class ContractRefusal(Refusal):
-    """A contract said no. `code` is its error's name in snake case, `facts` its arguments."""
+    """A contract said no. `code` is its error's name in snake case, `facts` its arguments.
+
+    `paid` says that it failed on chain, in a transaction that this account paid for.
+    """
 
     CODE = "reverted_without_reason"
+    paid: bool = False
 
 
 @cache
@@ -144,12 +149,21 @@ def field_of(entry: Entry, facts: Mapping[str, Any]) -> str | None:
     return FIELDS.get(entry.signature) or FIELDS.get(entry.name)
 
 
+class _Counted(int):
+    """A number that a sentence may write with its noun: `{members:patient}`."""
+
+    def __format__(self, noun: str) -> str:
+        return counted(int(self), noun) if noun else str(int(self))
+
+
 def _fill(template: str, facts: dict[str, Any]) -> str:
-    shown = {
-        name: ", ".join(value) if isinstance(value, tuple) else value
-        for name, value in facts.items()
-    }
-    return template.format_map(shown)
+    return template.format_map({name: _shown(value) for name, value in facts.items()})
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return ", ".join(value)
+    return _Counted(value) if isinstance(value, int) else value
 
 
 def snake_case(name: str) -> str:

@@ -51,6 +51,7 @@ class Plan:
 
     @property
     def transactions(self) -> int:
+        """How many are left to send; 0 once everything is handed over."""
         return len(self.grants) + len(self.renunciations)
 
 

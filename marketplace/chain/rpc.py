@@ -13,6 +13,7 @@ from web3.exceptions import BlockNotFound, TransactionNotFound, Web3Exception, W
 from web3.middleware import ExtraDataToPOAMiddleware
 from web3.types import FilterParams
 
+from marketplace.chain.faults import NodeFault, faulty, unreachable
 from marketplace.chain.reverts import refusal_from
 from marketplace.chain.transport import BoundedProvider
 from marketplace.errors import Refusal
@@ -39,22 +40,16 @@ BlockName = int | str
 """A block number, or a tag: latest, finalized, earliest."""
 
 
-class NodeUnreachable(Refusal):
-    """The node does not answer, or not in time. Waiting may help."""
-
-    CODE = "node_unreachable"
-
-
-class NodeFault(Refusal):
-    """The node answers, but with an error or with what cannot be read."""
-
-    CODE = "node_fault"
-
-
 class NonceTaken(Refusal):
     """Another sender of the same account was faster."""
 
     CODE = "nonce_taken"
+
+
+class CannotPay(Refusal):
+    """The sending account has too little of the chain's own currency. The transaction was not taken."""
+
+    CODE = "insufficient_funds"
 
 
 class UnknownBlock(Refusal):
@@ -121,7 +116,7 @@ class Node:
         try:
             return call()
         except (requests.RequestException, ConnectionError, TimeoutError) as fault:
-            raise _unreachable(what) from fault
+            raise unreachable(self.url, what, fault) from fault
         except BlockNotFound as fault:
             raise UnknownBlock(
                 message="The node does not have this block.",
@@ -129,7 +124,7 @@ class Node:
                 facts={"asked": what},
             ) from fault
         except (Web3Exception, *_UNREADABLE) as fault:
-            raise refusal_from(fault) or _fault(what, fault) from fault
+            raise refusal_from(fault) or faulty(self.url, what, fault) from fault
 
     def request(self, method: str, parameters: Sequence[Any]) -> Any:
         """Any other method, as JSON-RPC has it."""
@@ -137,6 +132,7 @@ class Node:
         return self.ask(method, lambda: manager.request_blocking(method, list(parameters)))  # type: ignore[arg-type]
 
     def chain_id(self) -> int:
+        """The node's own word; `Manifest.check_chain` compares it."""
         return self.ask("eth_chainId", lambda: self.web3.eth.chain_id)
 
     def client(self) -> str:
@@ -175,6 +171,7 @@ class Node:
         )
 
     def code(self, address: str, block: BlockName = "latest") -> bytes:
+        """Runtime code at an address, empty where there is no contract."""
         return bytes(
             self.ask("eth_getCode", lambda: self.web3.eth.get_code(address, block))  # type: ignore[arg-type]
         )
@@ -236,7 +233,7 @@ class Node:
         """Hands a signed transaction over.
 
         Raises:
-            NonceTaken; Refusal (insufficient_funds); NodeUnreachable, NodeFault.
+            NonceTaken, CannotPay, NodeUnreachable, NodeFault.
         """
 
         def send() -> None:
@@ -289,8 +286,7 @@ def _submission_refusal(fault: Web3RPCError) -> Refusal | None:
             message="Another transaction of this account was faster.", remedy="Try again."
         )
     if "insufficient funds" in text:
-        return Refusal(
-            code="insufficient_funds",
+        return CannotPay(
             message="The sending account cannot pay for the transaction's gas.",
             remedy="Fund the account with the chain's own currency.",
         )
@@ -320,24 +316,3 @@ def _log(found: Any) -> Log:
 def read_log(found: Any) -> Log:
     """A log as a receipt of web3 has it."""
     return _log(found)
-
-
-def _unreachable(what: str) -> NodeUnreachable:
-    return NodeUnreachable(
-        message="The chain node did not answer in time.",
-        remedy="Start it, or check its URL and the network; nothing was released or changed.",
-        facts={"asked": what},
-    )
-
-
-def _fault(what: str, fault: Exception) -> NodeFault:
-    # The node's text may echo what it was sent, so only its kind and code are kept.
-    code = None
-    if isinstance(fault, Web3RPCError) and fault.rpc_response is not None:
-        error = fault.rpc_response.get("error")
-        code = error.get("code") if isinstance(error, dict) else None
-    return NodeFault(
-        message="The chain node answered with an error, or with what cannot be read.",
-        remedy="Check that the URL is that of an Ethereum JSON-RPC node in good health.",
-        facts={"asked": what, "kind": type(fault).__name__, "rpc_code": code},
-    )

@@ -12,7 +12,8 @@ from marketplace.chain.core import ChainCore
 from marketplace.chain.offers import PATIENCE
 from marketplace.chain.outcome import LARGEST_DATA, Receipt
 from marketplace.chain.reverts import ContractRefusal, refusal_of
-from marketplace.chain.transactor import GAS_LIMIT, OUT_OF_GAS, Transactor
+from marketplace.chain.transactor import GAS_LIMIT, TOO_MUCH_GAS, Transactor
+from marketplace.errors import Refusal
 from marketplace.wire.eip712 import SigningKey
 
 NEVER_HELD_BACK: Final = frozenset(
@@ -33,6 +34,8 @@ NEVER_HELD_BACK: Final = frozenset(
 BATCH_BASE_GAS: Final = 100_000
 ENTRY_GAS: Final = 250_000
 """Of one batch entry: a signed first grant or an attested record with room to spare."""
+MAY_LACK_GAS: Final = frozenset({"bad_signature", "safe_erc20_failed_operation"})
+"""What an entry says whose wallet, or token, got too little gas to answer."""
 WORD_BYTES: Final = 32
 ENTRY_OVERHEAD: Final = 96  # bytes: offset, length, padding
 
@@ -73,6 +76,7 @@ class Sender:
 
     @property
     def address(self) -> str:
+        """Checksummed. It pays the gas, and is whom the contracts take for the caller."""
         return self._transactor.address
 
     def send(
@@ -98,8 +102,8 @@ class Sender:
     ) -> BatchOutcome:
         """Many calls, each (function, arguments), in as few transactions as gas and size allow.
 
-        A refused entry changes nothing and sinks no other. One that failed without a reason may
-        have been starved of gas by its neighbours, and is tried once more on its own.
+        A refused entry changes nothing and sinks no other. One that failed without a reason, or with one
+        of `MAY_LACK_GAS`, may have been starved of gas, and is tried once more on its own.
 
         Raises:
             As `send`, of whole transactions only; what went before has taken effect.
@@ -120,8 +124,8 @@ class Sender:
                     alone = self._send_data(contract, entries[position], None, urgent[position])
                     receipts.append(alone)
                     carried_by[position] = receipts[-1]
-                except ContractRefusal as refusal:
-                    refused[position] = refusal
+                except Refusal as refusal:
+                    refused[position] = _paid_for(refusal)
         return BatchOutcome(tuple(receipts), refused, carried_by)
 
     def rehearse(self, contract: str, function: str, *arguments: Any) -> int | None:
@@ -151,22 +155,33 @@ class Sender:
         gas = min(GAS_LIMIT, BATCH_BASE_GAS + entry_gas * len(chunk))
         try:
             receipt = self._send_data(contract, data, gas, urgent)
-        except ContractRefusal as refusal:
-            if refusal.code != OUT_OF_GAS:
-                raise
-            return chunk  # nothing of it took effect
+        except ContractRefusal:
+            return chunk  # a batch as a whole fails only for lack of gas; nothing of it took effect
         receipts.append(receipt)
         starved = []
         for local, reason in _refused_entries(receipt):
-            if reason:
-                refused[chunk[local]] = refusal_of(reason)
-            else:
+            refusal = refusal_of(reason)
+            if not reason or refusal.code in MAY_LACK_GAS:
                 starved.append(chunk[local])
+            else:
+                refused[chunk[local]] = _paid_for(refusal)
         return starved
 
     def _send_data(self, contract: str, data: bytes, gas: int | None, urgent: bool) -> Receipt:
         to = self._chain.manifest.address(contract)
         return self._transactor.transact(to, data, gas, self._chain.manifest, urgent=urgent)
+
+
+def _paid_for(refusal: Refusal) -> ContractRefusal:
+    """Of an entry whose batch was paid for. Raises the refusal where it is not about that entry."""
+    if refusal.code == TOO_MUCH_GAS:
+        refusal = ContractRefusal(
+            code=TOO_MUCH_GAS, message=refusal.message, remedy=refusal.remedy, facts=refusal.facts
+        )
+    if not isinstance(refusal, ContractRefusal):
+        raise refusal
+    refusal.paid = True
+    return refusal
 
 
 def call_data(contract: str, function: str, *arguments: Any) -> bytes:

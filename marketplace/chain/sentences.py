@@ -1,8 +1,8 @@
 """What each refusal of the contracts means, and what to do: shown to people, so kept in one place.
 
 By error name, or by whole signature where two contracts mean different things by one name. The
-names in braces are the error's own arguments. Costs are in nano-rho, money in token units, times in
-unix seconds.
+names in braces are the error's own arguments; `{members:patient}` is one with its noun. Costs are in
+nano-rho, money in token units, times in unix seconds.
 """
 
 from __future__ import annotations
@@ -144,8 +144,11 @@ SENTENCES: Final[dict[str, tuple[str, str]]] = {
         "Attest the record under the next version.",
     ),
     "PersonHasRecord": (
-        "This person has a record in the dataset already, under {patient}.",
-        "One record per person and dataset: update or rotate the existing one.",
+        "In this dataset the pseudonym {person} and the address {patient} belong together: one person, one "
+        "address, one record.",
+        "For the same person, attest the record's next version to that address (`usufruct seal` with "
+        "--patient and --version), or have its patient move it first (`usufruct rotate`). Another person "
+        "needs a pseudonym (--person) and an address (--patient) that belong to nobody else.",
     ),
     "EmptyCommitment": ("The commitment is empty.", "Seal the record, then attest it."),
     "EmptyDictionary": ("The dictionary hash is empty.", "Publish the data dictionary's hash."),
@@ -218,7 +221,7 @@ SENTENCES: Final[dict[str, tuple[str, str]]] = {
     "TooManyGates": ("{gates} gates are too many.", "Name at most 32 gates."),
     "InvalidGate": ("The gate {gate} is zero or named twice.", "Name every gate once."),
     "QuorumMissing": (
-        "{given} custodians signed; {quorum} are needed.",
+        "{given:custodian} signed; a quorum is {quorum}.",
         "Collect the signatures of a quorum; start custodians that are down.",
     ),
     "SignaturesOutOfOrder": (
@@ -279,11 +282,11 @@ SENTENCES: Final[dict[str, tuple[str, str]]] = {
         "Reclaim it, and open a new one with a later deadline.",
     ),
     "CohortTooSmall": (
-        "Only {members} patients can be counted; the minimum is {minimum}.",
+        "Only {members:patient} can be counted; the minimum is {minimum}.",
         "Wait for more consents, or ask for further classes.",
     ),
     "CohortTooLarge": (
-        "{members} patients would be counted; the request pays for at most {maximum}.",
+        "{members:patient} would be counted; the request pays for at most {maximum}.",
         "Open a request with a higher maximum of patients.",
     ),
     "TooManyShards": (
@@ -305,7 +308,7 @@ SENTENCES: Final[dict[str, tuple[str, str]]] = {
         "Draw it once a later block exists.",
     ),
     "CohortStillLarge": (
-        "{members} patients can still be counted; the minimum is {minimum}.",
+        "{members:patient} can still be counted; the minimum is {minimum}.",
         "Seal the request: only a freeze whose cohort became too small is dissolved.",
     ),
     "GateKeyAlreadyRecorded": (

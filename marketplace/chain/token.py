@@ -12,9 +12,9 @@ from eth_abi.exceptions import DecodingError
 
 from marketplace.chain.artifacts import Entry, load
 from marketplace.chain.core import ChainCore
+from marketplace.chain.faults import NodeFault
 from marketplace.chain.manifest import TOKEN
 from marketplace.chain.reverts import ContractRefusal
-from marketplace.chain.rpc import NodeFault
 from marketplace.errors import Refusal
 from marketplace.wire.eip712 import Domain, SigningKey, sign
 from marketplace.wire.structs import Permit

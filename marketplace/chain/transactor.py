@@ -27,6 +27,7 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
 from marketplace.chain import fees, offers
+from marketplace.chain.faults import NodeFault, NodeUnreachable
 from marketplace.chain.manifest import Manifest
 from marketplace.chain.outcome import (
     LARGEST_DATA,
@@ -36,7 +37,7 @@ from marketplace.chain.outcome import (
     too_large,
 )
 from marketplace.chain.reverts import ContractRefusal
-from marketplace.chain.rpc import Node, NodeUnreachable, NonceTaken
+from marketplace.chain.rpc import CannotPay, Node, NonceTaken, UnknownBlock
 from marketplace.errors import Refusal
 from marketplace.wire.eip712 import SigningKey
 
@@ -47,6 +48,7 @@ GAS_LIMIT: Final = 16_777_216
 GAS_MARGIN: Final = 1.25
 """Estimates are of the state before; others' transactions may come between."""
 OUT_OF_GAS: Final = "out_of_gas"
+TOO_MUCH_GAS: Final = "too_much_gas"
 NONCE_ATTEMPTS: Final = 20
 FIRST_POLL: Final = 0.02  # seconds; doubles up to
 LAST_POLL: Final = 0.5
@@ -82,6 +84,7 @@ class Transactor:
 
     @property
     def address(self) -> str:
+        """Checksummed; every transaction is signed by its key and paid by it."""
         return str(self._account.address)
 
     def transact(
@@ -105,14 +108,16 @@ class Transactor:
             ceiling = None if urgent else self.max_fee
             found = self._await(self._submit(to, data, limit, ceiling))
         if found["status"] != 1:
-            raise self._why(to, data, found, limit)
+            refusal = self._why(to, data, found, limit)
+            refusal.paid = True
+            raise refusal
         return receipt_of(found, manifest)
 
     def _estimate(self, to: str | None, data: bytes) -> int:
         estimate = self.node.estimate_gas(self.address, to, data)
         if estimate > GAS_LIMIT:
             raise Refusal(
-                code="too_much_gas",
+                code=TOO_MUCH_GAS,
                 message=f"It needs {estimate} gas; a transaction may use {GAS_LIMIT} (EIP-7825).",
                 remedy="Split the work over several transactions.",
                 facts={"gas": estimate, "limit": GAS_LIMIT},
@@ -185,14 +190,24 @@ class Transactor:
         signed = self._account.sign_transaction({**offer.fields, **offer.fees})
         if bytes(signed.hash) not in offer.transactions:
             offer.transactions.append(bytes(signed.hash))
-        self.node.send_raw_transaction(bytes(signed.raw_transaction))
+        try:
+            self.node.send_raw_transaction(bytes(signed.raw_transaction))
+        except CannotPay as refusal:
+            raise fees.cannot_pay(self.address, offer.fields["gas"], offer.fees) from refusal
 
     def _await(self, offer: offers.Offer) -> dict[str, Any]:
+        try:
+            return self._mined(offer)
+        except BaseException:
+            # Whatever ended the waiting: forgotten, the same call sent again could happen twice.
+            self._line.left.append(offer)
+            raise
+
+    def _mined(self, offer: offers.Offer) -> dict[str, Any]:
         deadline = time.monotonic() + self.timeout
         pause = FIRST_POLL
         while (found := self._found(offer)) is None:
             if time.monotonic() > deadline:
-                self._line.left.append(offer)
                 raise outcome_unknown(offer)
             if time.monotonic() > offer.looked + self.patience:
                 offer.looked = time.monotonic()
@@ -207,14 +222,18 @@ class Transactor:
         return next((each for each in receipts if each is not None), None)
 
     def _look_up(self, transaction: bytes) -> dict[str, Any] | None:
-        """The receipt, once it is this transaction's and of a block that is on the chain."""
+        """The receipt, once it is this transaction's and of a block that is on the chain.
+
+        Not known yet where the node fails, or lacks the block: behind a balancer the next question goes to
+        another node than the last.
+        """
         try:
             found = self.node.receipt(transaction)
             if found is None or bytes(found["transactionHash"]) != transaction:
                 return None
             on_chain = self.node.header(int(found["blockNumber"])).hash
             return found if on_chain == bytes(found["blockHash"]) else None
-        except NodeUnreachable:
+        except (NodeUnreachable, NodeFault, UnknownBlock):
             return None
 
     def _unstick(self, own: offers.Offer) -> None:
@@ -273,6 +292,8 @@ class Transactor:
                     self.node.call(to, data, block, self.address)
                 except ContractRefusal as refusal:
                     return refusal
+                except Refusal:
+                    continue  # a call that burns all its gas is no revert to every node
         spent = int(found["gasUsed"]) * 64 >= limit * 63  # EIP-150 keeps a 64th back
         return ContractRefusal(
             code=OUT_OF_GAS if spent else "reverted_without_reason",

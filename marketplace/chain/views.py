@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, TypeVar
 
+from marketplace.chain.faults import NodeFault
 from marketplace.vocabulary import CohortRoot, Epoch, PatientAddress, RequestId
 from marketplace.wire.solidity import (
     ZERO_HASH,
@@ -47,6 +48,21 @@ class ConsentState(IntEnum):
     RESTING = 2
     RESTED_BY_PATIENT = 3
     MOVED = 4
+
+
+W = TypeVar("W", bound=IntEnum)
+
+
+def _named(words: type[W], number: int) -> W:
+    """A contract answers with no other number: this one is the node's."""
+    try:
+        return words(number)
+    except ValueError:
+        raise NodeFault(
+            message=f"The node answered with a {words.__name__} that the contracts do not have.",
+            remedy="Use another node; nothing was decided on this one.",
+            facts={"number": number},
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -97,7 +113,8 @@ class RequestView(SolidityStruct):
 
     @property
     def stage(self) -> RequestStage:
-        return RequestStage(self.stage_number)
+        """NONE for a request that was never opened. Raises NodeFault on a number that no stage has."""
+        return _named(RequestStage, self.stage_number)
 
     @property
     def was_sealed(self) -> bool:
@@ -129,7 +146,8 @@ class ConsentView(SolidityStruct):
 
     @property
     def state(self) -> ConsentState:
-        return ConsentState(self.state_number)
+        """NONE where there is no consent now. Raises NodeFault on a number that no state has."""
+        return _named(ConsentState, self.state_number)
 
 
 @dataclass(frozen=True)
@@ -160,6 +178,11 @@ class Record(SolidityStruct):
     pending_bound_to: Address
     person: Bytes32
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the address has a record, in whatever state: not before the first, nor ever after a move."""
+        return self.person != ZERO_HASH
+
 
 @dataclass(frozen=True)
 class Liabilities(SolidityStruct):
@@ -173,6 +196,7 @@ class Liabilities(SolidityStruct):
 
     @property
     def total(self) -> int:
+        """Token units; the market's balance is at least that, since anybody may donate."""
         return self.escrows + self.locked_bonds + self.free_bonds + self.credits + self.earnings
 
 
@@ -187,6 +211,7 @@ class Stored:
 
     @property
     def usable(self) -> bool:
+        """Whether there is a record to compute on; without one, the member counts as null."""
         return self.commitment != ZERO_HASH
 
 
@@ -232,6 +257,7 @@ class Cohort:
 
     @property
     def patients(self) -> tuple[PatientAddress, ...]:
+        """The members' addresses in cohort order, in which commitments and records are given too."""
         return tuple(member.patient for member in self.members)
 
 

@@ -5,10 +5,8 @@ Each sends transactions from its own account, through a node of its own.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -16,7 +14,8 @@ from marketplace.chain.adapter import Chain, CommitteeView, ContractRefusal, Man
 from marketplace.chain.deploy import CommitteeSeat
 from marketplace.chain.deploy import open_epoch as open_committee_epoch
 from marketplace.chain.sender import Sender
-from marketplace.cli.say import FILE, HEX32, refusals_as_words, say
+from marketplace.cli.environment import from_environment
+from marketplace.cli.say import FILE, HEX32, in_file, read_json, refusals_as_words, say
 from marketplace.client import Api, steward
 from marketplace.errors import Refusal
 from marketplace.vocabulary import address
@@ -25,14 +24,17 @@ from marketplace.wire import keyfiles
 from marketplace.wire.http import hash_field, require_keys, to_hex
 from marketplace.wire.terms import ClassTerms, Credential
 
-NODE = click.option(
+NODE = from_environment(
     "--node", default="http://127.0.0.1:8545", show_default=True, help="JSON-RPC URL."
 )
-MANIFEST = click.option(
+URL = from_environment(
+    "--url", default="http://127.0.0.1:8000", show_default=True, help="Of the operator."
+)
+MANIFEST = from_environment(
     "--manifest", type=FILE, required=True, help="The deployment's manifest, as `deploy` wrote it."
 )
 KEY = click.option("--key-file", type=FILE, required=True, help="Private key (mode 0600).")
-DATASET = click.option("--dataset", type=HEX32, required=True)
+DATASET = from_environment("--dataset", type=HEX32, required=True)
 
 
 @click.command("open-epoch")
@@ -86,7 +88,7 @@ def open_epoch(
 @NODE
 @MANIFEST
 @KEY
-@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="Of the operator.")
+@URL
 @click.option("--dictionary", "path", type=FILE, required=True, help="Data dictionary (JSON).")
 @click.option("--salt", type=HEX32, default=bytes(32), help="Tells datasets of one kind apart.")
 @click.option("--uri", default="", help="Where people read about the dataset.")
@@ -95,7 +97,8 @@ def publish_dataset(
     node: str, manifest: Path, key_file: Path, url: str, path: Path, salt: bytes, uri: str
 ) -> None:
     """Publish a dataset (role STEWARD) and hand its dictionary to the operator."""
-    dictionary = dictionaries.from_json(_document(path))
+    with in_file(path):
+        dictionary = dictionaries.from_json(read_json(path))
     chain, own = _chain(node, manifest), keyfiles.read(key_file)
     dataset = steward.publish_dataset(chain, own, dictionary, salt, uri)
     say({"dataset": to_hex(dataset), "dictionary_hash": to_hex(dictionary.hash())})
@@ -103,12 +106,13 @@ def publish_dataset(
 
 
 @click.command("hand-over-dictionary")
-@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="Of the operator.")
+@URL
 @click.option("--dictionary", "path", type=FILE, required=True, help="Data dictionary (JSON).")
 @refusals_as_words
 def hand_over_dictionary(url: str, path: Path) -> None:
     """Give an operator the dictionary that a dataset on chain names."""
-    dictionary = dictionaries.from_json(_document(path))
+    with in_file(path):
+        dictionary = dictionaries.from_json(read_json(path))
     steward.hand_over_dictionary(Api(url), dictionary)
     say({"dictionary_hash": to_hex(dictionary.hash())})
 
@@ -122,7 +126,8 @@ def hand_over_dictionary(url: str, path: Path) -> None:
 @refusals_as_words
 def publish_class(node: str, manifest: Path, key_file: Path, dataset: bytes, terms: Path) -> None:
     """Publish a consent class of a dataset, for ever (its steward)."""
-    wanted = ClassTerms.from_json(_document(terms))
+    with in_file(terms):
+        wanted = ClassTerms.from_json(read_json(terms))
     chain, own = _chain(node, manifest), keyfiles.read(key_file)
     class_ = steward.publish_class(chain, own, dataset, wanted)
     definition = to_hex(wanted.definition_hash(class_))
@@ -154,7 +159,9 @@ def give_credential(
     node: str, manifest: Path, key_file: Path, researcher: str, credential: Path
 ) -> None:
     """Vouch for a researcher (role AUTHORITY)."""
-    given, to = Credential.from_json(_document(credential)), address(researcher, "researcher")
+    with in_file(credential):
+        given = Credential.from_json(read_json(credential))
+    to = address(researcher, "researcher")
     steward.give_credential(_chain(node, manifest), keyfiles.read(key_file), to, given)
     say({"researcher": to, "expiry": given.expiry})
 
@@ -225,22 +232,13 @@ def _committee_in_force(chain: Chain) -> CommitteeView | None:
 
 
 def _seat(path: Path) -> CommitteeSeat:
-    found = _document(path)
+    found = read_json(path)
     require_keys(found, {"signer", "relay", "x25519"}, at=path.name)
     key = hash_field(found["x25519"], f"{path.name}.x25519")
     return CommitteeSeat(address(found["signer"], f"{path.name}.signer"), key)
 
 
 def _gate(path: Path) -> str:
-    found = _document(path)
+    found = read_json(path)
     require_keys(found, {"signer"}, at=path.name)
     return address(found["signer"], f"{path.name}.signer")
-
-
-def _document(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise click.ClickException(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError:
-        raise click.ClickException(f"{path} is not JSON") from None

@@ -1,4 +1,4 @@
-"""Whether somebody agreed to an escrow before it is paid: by a limit, at a terminal, or by --yes."""
+"""Whether somebody agreed to what cannot be taken back: by a limit, at a terminal, or by --yes."""
 
 from __future__ import annotations
 
@@ -37,9 +37,24 @@ def require_agreed(escrow: int, shown: str, at_most: int | None, yes: bool) -> N
     if at_most is not None or yes:
         return
     if not _is_at_terminal():
-        raise _not_agreed(f"An escrow of {escrow} token units ({shown}) was agreed to by nobody.")
+        raise _not_paid(f"An escrow of {escrow} token units ({shown}) was agreed to by nobody.")
     if not click.confirm(f"Pay an escrow of {shown} of the market's token?", err=True):
-        raise _not_agreed(f"The escrow of {escrow} token units was declined.")
+        raise _not_paid(f"The escrow of {escrow} token units was declined.")
+
+
+def require_erasure_meant(patient: str, yes: bool) -> None:
+    """Asks at a terminal, on standard error; elsewhere nobody can be asked, and nothing is erased unsaid.
+
+    Raises:
+        Refusal: `not_agreed`; before anything was signed.
+    """
+    if yes:
+        return
+    if not _is_at_terminal():
+        raise _not_erased(f"That the record of {patient} is erased was agreed to by nobody.")
+    asked = f"Erase the record of {patient} for good? Nothing brings it back."
+    if not click.confirm(asked, err=True):
+        raise _not_erased(f"The erasure of the record of {patient} was declined.")
 
 
 def _is_at_terminal() -> bool:
@@ -47,7 +62,17 @@ def _is_at_terminal() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def _not_agreed(message: str) -> Refusal:
+def _not_erased(message: str) -> Refusal:
+    return Refusal(
+        code="not_agreed",
+        message=message,
+        remedy="Nothing was changed. Give --yes to erase without a question. `usufruct revoke` only ends the "
+        "consent, and never asks.",
+        field="yes",
+    )
+
+
+def _not_paid(message: str) -> Refusal:
     return Refusal(
         code="not_agreed",
         message=message,

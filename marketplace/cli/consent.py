@@ -1,4 +1,7 @@
-"""Commands of patients, and of guardians where `--patient` says whose guardian signs."""
+"""Commands of patients, and of guardians where `--patient` says whose guardian signs.
+
+Only an erasure asks whether it is meant: nothing stands between a patient and a revocation.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,10 @@ from typing import Any
 
 import click
 
+from marketplace.cli.agreement import require_erasure_meant
+from marketplace.cli.environment import from_environment
 from marketplace.cli.say import FILE, HEX32, refusals_as_words, say
+from marketplace.cli.status import guardian_words, state_words
 from marketplace.cli.way import CUSTODIAN, GAS, Way, travels
 from marketplace.client import account_of
 from marketplace.errors import Refusal
@@ -23,8 +29,21 @@ REVOKED = "Revoked. Every request that is not sealed yet leaves you out."
 NOTHING_TO_REVOKE = (
     "Nothing changed: no consent was in force. A grant that is not on chain yet is void now."
 )
+RESTED = (
+    "Paused. Every request that is not sealed yet leaves you out, until `usufruct wake`; consent and "
+    "budget are kept."
+)
+ERASED = (
+    "Erased. Your consent has ended, and every request that is not sealed yet leaves you out. Custodians "
+    "destroy their shares once this is final, and nothing brings the record back."
+)
+DISMISSED = "No guardian acts for you any more."
+MOVED = (
+    "Moved from {old} to {new} for good: record, consent, earnings and spent budget. From now on sign "
+    "with {file}. A guardian has to be appointed again."
+)
 KEY = click.option("--key-file", type=FILE, required=True, help="Private key (mode 0600).")
-DATASET = click.option("--dataset", type=HEX32, required=True)
+DATASET = from_environment("--dataset", type=HEX32, required=True)
 DAYS = click.option(
     "--days", default=365, show_default=True, type=click.IntRange(1, LONGEST_DAYS), help="From now."
 )
@@ -97,7 +116,8 @@ def revoke(way: Way, key_file: Path, dataset: bytes, patient: str | None) -> Non
 @refusals_as_words
 def rest(way: Way, key_file: Path, dataset: bytes, patient: str | None) -> None:
     """Pause: keep the consent, but be in no cohort until you wake it. Costs and pays nothing."""
-    _sign(way, key_file, dataset, patient, lambda market: market.rest_message)
+    after = _sign(way, key_file, dataset, patient, lambda market: market.rest_message)
+    say({**after, "in_words": [RESTED]})
 
 
 @click.command()
@@ -108,7 +128,8 @@ def rest(way: Way, key_file: Path, dataset: bytes, patient: str | None) -> None:
 @refusals_as_words
 def wake(way: Way, key_file: Path, dataset: bytes, patient: str | None) -> None:
     """End a pause. While a cohort is being counted, it takes effect after that."""
-    _sign(way, key_file, dataset, patient, lambda market: market.wake_message)
+    after = _sign(way, key_file, dataset, patient, lambda market: market.wake_message)
+    say({**after, "in_words": [f"Woken. {state_words(after)}"]})
 
 
 @click.command()
@@ -143,9 +164,9 @@ def appoint_guardian(
     """Let somebody act for you in one dataset, in place of any guardian before. Never withdraws."""
     own = keyfiles.read(key_file)
     trusted, expiry = address(guardian, "guardian"), int(time.time()) + days * DAY
-    _carry(
-        way, own, dataset, way.market.guardianship_message(own, dataset, trusted, expiry, may_grant)
-    )
+    message = way.market.guardianship_message(own, dataset, trusted, expiry, may_grant)
+    after = _carry(way, own, dataset, message)
+    say({**after, "in_words": guardian_words(after["guardian"])})
 
 
 @click.command("dismiss-guardian")
@@ -156,7 +177,8 @@ def appoint_guardian(
 def dismiss_guardian(way: Way, key_file: Path, dataset: bytes) -> None:
     """End a guardian's powers."""
     own = keyfiles.read(key_file)
-    _carry(way, own, dataset, way.market.dismissal_message(own, dataset))
+    after = _carry(way, own, dataset, way.market.dismissal_message(own, dataset))
+    say({**after, "in_words": [DISMISSED]})
 
 
 @click.command()
@@ -171,21 +193,26 @@ def rotate(way: Way, key_file: Path, dataset: bytes, new_key_file: Path) -> None
     Both keys sign. A guardian has to be appointed again.
     """
     own, new = keyfiles.read(key_file), keyfiles.read(new_key_file)
-    route = way.route(own)
+    route, fresh = way.route(own), account_of(new)
     route.carry(way.market.rotation_message(own, new, dataset))
-    say({"address": account_of(new), **route.consent(dataset, account_of(new))})
+    words = MOVED.format(old=account_of(own), new=fresh, file=new_key_file)
+    say({"address": fresh, **route.consent(dataset, fresh), "in_words": [words]})
 
 
 @click.command()
 @travels(GAS, CUSTODIAN)
 @KEY
 @DATASET
+@click.option("--yes", is_flag=True, help="Erase without a question.")
 @refusals_as_words
-def erase(way: Way, key_file: Path, dataset: bytes) -> None:
-    """Revoke, and have the custodians destroy their shares of your record, for good."""
+def erase(way: Way, key_file: Path, dataset: bytes, yes: bool) -> None:
+    """Revoke, and have the custodians destroy their shares of your record, for good.
+
+    It asks at a terminal; elsewhere it erases only with --yes. `usufruct revoke` never asks.
+    """
     own = keyfiles.read(key_file)
-    route = way.route(own)
-    record = route.consent(dataset, account_of(own))["record"]
+    who = account_of(own)
+    record = way.route(own).consent(dataset, who)["record"]
     version = max(record["version"], record["pending_version"])
     if version == 0:
         raise Refusal(
@@ -194,7 +221,9 @@ def erase(way: Way, key_file: Path, dataset: bytes) -> None:
             remedy="Use the key of the address that the record was attested to.",
             field="key_file",
         )
-    _carry(way, own, dataset, way.market.erasure_message(own, dataset, version))
+    require_erasure_meant(who, yes)
+    after = _carry(way, own, dataset, way.market.erasure_message(own, dataset, version))
+    say({**after, "in_words": [ERASED]})
 
 
 def _sign(
@@ -203,14 +232,17 @@ def _sign(
     dataset: bytes,
     patient: str | None,
     message: Callable[[Any], Callable[..., dict[str, Any]]],
-) -> None:
-    """A message about the consent as it stands, by its patient or a guardian."""
+) -> dict[str, Any]:
+    """Signs and carries a message about the consent as it stands, by its patient or a guardian.
+
+    Returns the consent as it stands then.
+    """
     own = keyfiles.read(key_file)
     who, route = _who(own, patient), way.route(own)
     sequence = route.consent(dataset, who)["sequence"]
     signed = message(way.market)(own, dataset, sequence, who, own_node=way.past_operator)
     route.carry(signed)
-    say(route.consent(dataset, who))
+    return route.consent(dataset, who)
 
 
 @contextmanager
@@ -230,10 +262,11 @@ def _cap_in_words(cap: int, spent: int) -> Iterator[None]:
         ) from None
 
 
-def _carry(way: Way, own: bytes, dataset: bytes, message: dict[str, Any]) -> None:
+def _carry(way: Way, own: bytes, dataset: bytes, message: dict[str, Any]) -> dict[str, Any]:
+    """Carries a message of the patient's own, and returns the consent as it stands then."""
     route = way.route(own)
     route.carry(message)
-    say(route.consent(dataset, account_of(own)))
+    return route.consent(dataset, account_of(own))
 
 
 def _who(own: bytes, patient: str | None) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 
 from marketplace.chain.adapter import Chain, Manifest
+from marketplace.cli.environment import from_environment
 from marketplace.cli.progress import bar
-from marketplace.cli.say import FILE, HEX32, read_json, refusals_as_words, say
+from marketplace.cli.say import FILE, HEX32, json_object, read_json, refusals_as_words, say
 from marketplace.client import Marketplace
 from marketplace.client.defaults import default as end_unanswered
 from marketplace.client.turning import Asked, Hosts, have_turned
@@ -18,8 +18,10 @@ from marketplace.client.waiting import PATIENCE
 from marketplace.wire import keyfiles
 from marketplace.wire.http import to_hex
 
-NODE = click.option("--node", required=True, help="JSON-RPC URL of a node that you trust.")
-MANIFEST = click.option("--manifest", type=FILE, required=True, help="The deployment's manifest.")
+NODE = from_environment("--node", required=True, help="JSON-RPC URL of a node that you trust.")
+MANIFEST = from_environment(
+    "--manifest", type=FILE, required=True, help="The deployment's manifest."
+)
 CUSTODIANS = click.option(
     "--custodian",
     "custodians",
@@ -75,7 +77,7 @@ def record_key(
     if url is not None:
         asked = _public(Marketplace(url), opened, chain.request(opened).dataset)
     elif parameters is not None and dictionary is not None:
-        asked = Asked(_json(parameters), read_json(dictionary))
+        asked = Asked(json_object(parameters, "--parameters"), read_json(dictionary))
     else:
         raise click.UsageError("--parameters and --dictionary are needed, or --url")
     hosts, key = Hosts(gates, custodians), keyfiles.read(key_file)
@@ -123,13 +125,6 @@ def default(
             "credit": str(chain.credit_of(researcher)),
         }
     )
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        raise click.UsageError("--parameters is not JSON") from None
 
 
 def _public(market: Marketplace, request: bytes, dataset: bytes) -> Asked:

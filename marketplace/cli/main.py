@@ -58,6 +58,7 @@ class Lazy(click.Group):
     """Imports a command's module when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
+        """In the order of `COMMANDS`: by role, where click's own would be alphabetical."""
         return list(COMMANDS)
 
     def get_command(  # click's signature
@@ -65,6 +66,7 @@ class Lazy(click.Group):
         ctx: click.Context,  # noqa: ARG002
         cmd_name: str,
     ) -> click.Command | None:
+        """The command, its module imported now; None for no such name, which click refuses."""
         place = COMMANDS.get(cmd_name)
         if place is None:
             return None

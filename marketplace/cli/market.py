@@ -14,6 +14,7 @@ from rich.console import Console
 from marketplace.chain.adapter import MarketPolicy
 from marketplace.chain.deploy import WINDOWS, DeploySettings
 from marketplace.chain.deploy import deploy as deploy_contracts
+from marketplace.cli.environment import from_environment
 from marketplace.cli.progress import bar, tracked
 from marketplace.cli.running import tell_where, watched
 from marketplace.cli.say import FILE, FOLDER, refusals_as_words, say
@@ -38,6 +39,7 @@ class Window(click.IntRange):
         super().__init__(WINDOWS[window].least, WINDOWS[window].most)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Whole seconds. Raises click.BadParameter, which says what the bound is there for."""
         try:
             return int(super().convert(value, param, ctx))
         except click.BadParameter as wrong:
@@ -53,7 +55,7 @@ class Window(click.IntRange):
 def up(data: Path, port: int) -> None:
     """Start a whole local market and keep it running until Ctrl-C."""
     local = Local(data.absolute(), Ports.beside(port))
-    local.ports.require_free()
+    local.require_free()
     _stop_on_signals()
     try:
         with bar("starting", None):
@@ -80,7 +82,11 @@ def up(data: Path, port: int) -> None:
 def demo(once: bool, json_path: Path | None, data: Path, port: int) -> None:
     """Tell one complete story on a fresh local market, and leave it running."""
     console = Console(highlight=False, soft_wrap=True)
-    local = Local(data.absolute(), Ports.beside(port))
+    local = Local(
+        data.absolute(),
+        Ports.beside(port),
+        tell=lambda news: console.print(f"[dim]    {news}[/]"),
+    )
     local.clear()
     _stop_on_signals()
     try:
@@ -133,7 +139,7 @@ def resume(config: Path) -> None:
 
 
 @click.command()
-@click.option("--node", required=True, help="JSON-RPC URL of any Ethereum node.")
+@from_environment("--node", required=True, help="JSON-RPC URL of any Ethereum node.")
 @click.option("--key-file", type=FILE, required=True, help="The deployer's key (0600).")
 @click.option("--manifest", type=FILE, required=True, help="Where to write the manifest.")
 @click.option("--token", help="An ERC-20 with at most 6 decimals; without it, a test euro.")

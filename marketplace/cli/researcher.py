@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -14,24 +13,38 @@ import click
 from marketplace.chain.adapter import Chain, Manifest
 from marketplace.chain.sender import Sender
 from marketplace.cli.agreement import AT_MOST, YES, require_agreed
+from marketplace.cli.environment import from_environment
 from marketplace.cli.progress import bar
-from marketplace.cli.result import RECEIPT, WAIT, require_settled, show_answer
-from marketplace.cli.say import FILE, HEX32, refusals_as_words, say, tell
+from marketplace.cli.result import MONEY_BACK, RECEIPT, STATUS, WAIT, require_settled, show_answer
+from marketplace.cli.say import (
+    FILE,
+    HEX32,
+    in_file,
+    json_object,
+    read_json,
+    refusals_as_words,
+    say,
+    tell,
+)
 from marketplace.cli.way import GAS, Way, travels
 from marketplace.client import Ask, Marketplace
 from marketplace.client.results import require_receipt_of
 from marketplace.client.waiting import DATE
+from marketplace.errors import Refusal
 from marketplace.receipts.format import Receipt, load
 from marketplace.receipts.verify import verify
 from marketplace.wire import hpke, keyfiles
 from marketplace.wire.http import to_hex
+from marketplace.wire.plain import counted
 from marketplace.wire.terms import Purpose
 
-URL = click.option("--url", default="http://127.0.0.1:8000", show_default=True)
-NODE = click.option("--node", default="http://127.0.0.1:8545", show_default=True)
+URL = from_environment("--url", default="http://127.0.0.1:8000", show_default=True)
+NODE = from_environment("--node", default="http://127.0.0.1:8545", show_default=True)
 KEY = click.option("--key-file", type=FILE, required=True, help="Private key (mode 0600).")
 REQUEST = click.option("--request", "opened", type=HEX32, required=True, help="Id of the request.")
-MANIFEST = click.option("--manifest", type=FILE, help="The deployment's; else the operator's word.")
+MANIFEST = from_environment(
+    "--manifest", type=FILE, help="The deployment's; else the operator's word."
+)
 
 
 @click.command()
@@ -40,7 +53,7 @@ MANIFEST = click.option("--manifest", type=FILE, help="The deployment's; else th
 @MANIFEST
 @KEY
 @click.option("--delivery-key-file", type=FILE, required=True, help="Made if it is missing.")
-@click.option("--dataset", type=HEX32, required=True)
+@from_environment("--dataset", type=HEX32, required=True)
 @click.option("--class", "classes", type=int, multiple=True, default=(1,), show_default=True)
 @click.option("--analysis", required=True, help="Id in the catalogue, e.g. mean.v1.")
 @click.option("--parameters", required=True, help="JSON.")
@@ -78,15 +91,17 @@ def request(
     """
     if (cost is None) == (target_error is None):
         raise click.UsageError("give exactly one of --cost and --target-error")
-    given = _json(parameters, "--parameters")
-    wanted = Purpose.from_json(_json(purpose.read_text(), "--purpose"))
-    wanted.require_short()
+    given = json_object(parameters, "--parameters")
+    with in_file(purpose):
+        wanted = Purpose.from_json(read_json(purpose))
+        wanted.require_short()
     market, own = Marketplace(url, node, _pinned(manifest)), keyfiles.read(key_file)
     unmade = Ask(market, own, hpke.generate())  # a quote needs no delivery key, and makes none
     quote = unmade.quote(dataset, classes, analysis, given, cost=cost, target_error=target_error)
     if quote_only:
         say({**quote, "in_words": quote_words(quote)})
         return
+    require_buyable(quote)
     for sentence in quote_words(quote):
         tell(sentence)
     require_agreed(int(quote["escrow"]), money(quote, quote["escrow"]), at_most, yes)
@@ -148,15 +163,17 @@ def withdraw_credit(way: Way, key_file: Path, to: str) -> None:
 
 @click.command("verify-receipt")
 @click.argument("receipt", type=FILE)
-@click.option("--node", required=True, help="JSON-RPC URL of a node that you trust.")
-@click.option("--manifest", type=FILE, required=True, help="The deployment's manifest.")
+@from_environment("--node", required=True, help="JSON-RPC URL of a node that you trust.")
+@from_environment("--manifest", type=FILE, required=True, help="The deployment's manifest.")
 @click.option("--request", "meant", type=HEX32, help="Refuse the receipt of any other request.")
 @refusals_as_words
 def verify_receipt(receipt: Path, node: str, manifest: Path, meant: bytes | None) -> None:
     """Verify a receipt against the chain alone, and say what it is of; the operator need not run."""
     content, chain = receipt.read_bytes(), Chain(node, Manifest.load(manifest))
+    with in_file(receipt):
+        read = load(content)
     if meant is not None:
-        require_receipt_of(load(content), meant)
+        require_receipt_of(read, meant)
     with bar("verifying", None):
         verified = verify(content, chain)
         shown = receipt_facts(verified.receipt, chain)
@@ -179,8 +196,21 @@ def receipt_facts(receipt: Receipt, chain: Chain) -> dict[str, Any]:
     }
 
 
+def require_buyable(quote: Mapping[str, Any]) -> None:
+    """Raises Refusal, before anything is handed in or paid, as the market would (`cost_above_class`)."""
+    refusal = quote["refusal"]
+    if refusal is None:
+        return
+    raise Refusal(
+        code=refusal["code"],
+        message=refusal["message"],
+        remedy=f"Nothing was paid. {refusal['remedy']}",
+        field=refusal["field"],
+    )
+
+
 def quote_words(quote: Mapping[str, Any]) -> list[str]:
-    """A quote in sentences: price, privacy cost with its odds, expected error, and what may fail."""
+    """A quote in sentences: price, privacy cost with its odds, expected error, and what fails or may fail."""
     privacy, odds = quote["epsilon"], quote["odds"]
     price, fee, held = (money(quote, quote[each]) for each in ("price_per_member", "fee", "escrow"))
     words = [
@@ -189,13 +219,17 @@ def quote_words(quote: Mapping[str, Any]) -> list[str]:
         f"Privacy cost: {quote['cost_nano_rho']:,} nano-rho of each patient's lifetime budget "
         f"(epsilon {privacy['epsilon']} at delta {privacy['delta']}). {odds['in_words']}",
         f"Expected error: {quote['expected_error']['half_width']} either way, "
-        f"with {quote['members_assumed']} patients.",
+        f"with {counted(quote['members_assumed'], 'patient')}.",
     ]
     if quote["live"] < quote["minimum_cohort"]:
+        live = f"{counted(quote['live'], 'consent')} {'is' if quote['live'] == 1 else 'are'} live"
         words.append(
-            f"Only {quote['live']} consents are live; below {quote['minimum_cohort']} it is refused later, "
-            "unless more patients consent before it is frozen."
+            f"Only {live}; below {quote['minimum_cohort']} it is refused later, unless more patients consent "
+            "before it is frozen."
         )
+    if quote["refusal"] is not None:
+        refused = f"{quote['refusal']['message']} {quote['refusal']['remedy']}"
+        words.insert(0, f"It cannot be bought like this. {refused}")
     return words
 
 
@@ -216,19 +250,10 @@ def _end(function: str, market: Marketplace, key_file: Path, request: bytes) -> 
     chain = market.chain
     researcher = chain.request(request).researcher
     Sender(chain, keyfiles.read(key_file)).send("ResearchMarket", function, request)
-    stage = chain.request(request).stage.name.lower()
-    say({"request": to_hex(request), "stage": stage, "credit": str(chain.credit_of(researcher))})
+    stage, credit = chain.request(request).stage.name.lower(), str(chain.credit_of(researcher))
+    words = [MONEY_BACK.get(stage, STATUS).format(request=to_hex(request))]
+    say({"request": to_hex(request), "stage": stage, "credit": credit, "in_words": words})
 
 
 def _pinned(manifest: Path | None) -> Manifest | None:
     return None if manifest is None else Manifest.load(manifest)
-
-
-def _json(text: str, name: str) -> dict[str, object]:
-    try:
-        found = json.loads(text)
-    except ValueError:
-        raise click.UsageError(f"{name} is not JSON") from None
-    if not isinstance(found, dict):
-        raise click.UsageError(f"{name} is not a JSON object")
-    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -19,6 +19,17 @@ from marketplace.wire.http import to_hex
 
 THAT_KEY = frozenset({"key_file", "envelope_unreadable"})
 
+PAID_OUT = "`usufruct withdraw-credit --key-file KEY --to ADDRESS` pays it out"
+MONEY_BACK: Final[Mapping[str, str]] = {
+    "none": "By the operator's word it was never opened on chain, so nothing was paid.",
+    "opened": "The escrow is still held. `usufruct cancel --request {request} --key-file KEY` turns all of "
+    f"it into credit, then {PAID_OUT}.",
+    "cancelled": f"Everything came back as credit: {PAID_OUT}.",
+    "reclaimed": f"Everything came back as credit: {PAID_OUT}.",
+    "defaulted": f"What you are owed is credit: {PAID_OUT}.",
+}
+"""By where the chain has a request that ended without an answer: what its researcher types next."""
+STATUS: Final = "`usufruct status --request {request}` says what comes back, and how."
 RECEIPT = click.option(
     "--receipt", "receipt_file", type=FILE, help="Write it here, for verify-receipt."
 )
@@ -78,21 +89,28 @@ def _from_chain(
 ) -> None:
     chain = way.market.chain
     ended = wait_on_chain(chain, opened, patience, tell)
-    require_settled({"stage": ended.name.lower(), "reason": None})
+    stage = ended.name.lower()
+    require_settled(
+        {"request": to_hex(opened), "stage": stage, "chain_stage": stage, "reason": None}
+    )
     answer = open_on_chain(chain, opened, delivery)
     receipt = receipt_on_chain(chain, opened, answer)
     show_answer(to_hex(opened), answer.document, receipt, receipt_file)
 
 
 def require_settled(found: Mapping[str, Any]) -> None:
-    """Raises Refusal (`not_settled`), with the reason, for a request that ended otherwise."""
+    """Raises Refusal (`not_settled`, or the reason's code) for a request that ended otherwise.
+
+    Its remedy ends with the commands that bring back what was paid.
+    """
     if found["stage"] == "settled":
         return
     reason = found["reason"] or {}
+    back = MONEY_BACK.get(str(found.get("chain_stage")), STATUS).format(request=found["request"])
     raise Refusal(
         code=str(reason.get("code", "not_settled")),
         message=f"The request is {found['stage']}. {reason.get('message', '')}".strip(),
-        remedy=str(reason.get("remedy", "`usufruct status` says what comes back, and how.")),
+        remedy=f"{reason.get('remedy', '')} {back}".strip(),
     )
 
 

@@ -12,14 +12,15 @@ from marketplace.chain.adapter import Chain, Manifest
 from marketplace.chain.deploy import ROLE_CONTRACTS
 from marketplace.chain.roles import Held
 from marketplace.chain.sender import Sender
+from marketplace.cli.environment import from_environment
 from marketplace.cli.progress import bar
 from marketplace.cli.say import FILE, refusals_as_words, say
 from marketplace.wire import keyfiles
 
 
 @click.command("hand-over-roles")
-@click.option("--node", required=True, help="JSON-RPC URL of a node that you trust.")
-@click.option("--manifest", type=FILE, required=True, help="The deployment's manifest.")
+@from_environment("--node", required=True, help="JSON-RPC URL of a node that you trust.")
+@from_environment("--manifest", type=FILE, required=True, help="The deployment's manifest.")
 @click.option("--key-file", type=FILE, required=True, help="Of the administrator until now (0600).")
 @click.option("--to", required=True, help="Address of the new one: a multisig on this chain, say.")
 @click.option(

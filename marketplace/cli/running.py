@@ -17,7 +17,7 @@ from rich.console import Console
 
 from marketplace.demo import Story
 from marketplace.errors import Refusal
-from marketplace.local import Local, Ports
+from marketplace.local import Local, Ports, ended_how
 
 LOOK_SECONDS: Final = 1.0
 GRACE_SECONDS: Final = 1.0
@@ -56,8 +56,8 @@ def watched(local: Local) -> Iterator[None]:
     For the main thread, where SIGTERM raises SystemExit.
 
     Raises:
-        Refusal: `process_died`, naming the process and its log; also in place of the failure that a dead
-            process led to.
+        Refusal: `process_died`, naming the process, how it ended and its log; also in place of the failure
+            that a dead process led to.
     """
     watch = Watch(local)
     threading.Thread(target=watch.run, name="watch", daemon=True).start()
@@ -78,12 +78,13 @@ def watched(local: Local) -> Iterator[None]:
 
 def died(local: Local) -> Refusal | None:
     """The refusal that names a process which ended without being told to; None while all run."""
-    name = local.fallen()
-    if name is None:
+    fallen = local.fallen()
+    if fallen is None:
         return None
+    name, code = fallen
     return Refusal(
         code="process_died",
-        message=f"The process {name} of this market ended by itself.",
+        message=f"The process {name} of this market ended unasked: {ended_how(code)}.",
         remedy=f"Its log says why: {shown(local.log_path(name))}. "
         f"`{started_again(local)}` starts everything again; nothing is lost.",
         field=name,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import click
 
 from marketplace.errors import Refusal
+from marketplace.wire.canonical import place_of
 from marketplace.wire.plain import plain
 
 P = ParamSpec("P")
@@ -28,6 +30,10 @@ class Hex32(click.ParamType[bytes]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> bytes:
+        """The 32 bytes; a default that is bytes passes as it is. `0x` may be left out.
+
+        Raises click.BadParameter for anything else, and does not repeat what was given.
+        """
         if isinstance(value, bytes):
             return value
         try:
@@ -65,11 +71,37 @@ def refusals_as_words(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file says. Raises ClickException naming the file."""
+    """What a JSON file says. Raises ClickException naming file, line and column, never what stands there."""
     try:
         return json.loads(path.read_bytes())
-    except ValueError:
-        raise click.ClickException(f"{path} is not JSON") from None
+    except ValueError as fault:
+        raise click.ClickException(f"{path} is not JSON{place_of(fault)}") from None
+
+
+def json_object(text: str, option: str) -> dict[str, Any]:
+    """The object that an option holds. Raises UsageError naming it, and line and column within."""
+    try:
+        found = json.loads(text)
+    except ValueError as fault:
+        raise click.UsageError(f"{option} is not JSON{place_of(fault)}") from None
+    if not isinstance(found, dict):
+        raise click.UsageError(f"{option} is not a JSON object")
+    return found
+
+
+@contextmanager
+def in_file(path: Path) -> Iterator[None]:
+    """Refusals inside are of what this file says, and name it."""
+    try:
+        yield
+    except Refusal as refusal:
+        raise Refusal(
+            code=refusal.code,
+            message=f"{path}: {refusal.message}",
+            remedy=refusal.remedy,
+            field=refusal.field,
+            facts=refusal.facts,
+        ) from None
 
 
 def say(document: Any, in_alphabet: bool = True) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 import click
 
 from marketplace.chain.consents import consent_document
+from marketplace.cli.environment import from_environment, is_typed
 from marketplace.cli.say import FILE, HEX32, refusals_as_words, say
 from marketplace.cli.way import Way, travels
 from marketplace.client import account_of
@@ -19,6 +20,7 @@ from marketplace.client.waiting import waiting_words
 from marketplace.vocabulary import address
 from marketplace.wire import keyfiles
 from marketplace.wire.http import to_hex
+from marketplace.wire.plain import counted
 from marketplace.wire.terms import class_id
 from marketplace.words import odds_of
 
@@ -36,7 +38,8 @@ REQUEST: Final[Mapping[str, str]] = {
     "computed": "Its answer is computed and noised; custodians check it before they sign.",
     "cleared": "Custodians have signed its answer, which is about to be settled.",
     "settled": "Answered, for a cohort of {members}. Its receipt holds the result, sealed to the researcher.",
-    "refused": "It cannot go on. Escrow that is still on chain comes back with `usufruct cancel`.",
+    "refused": "It cannot go on. Escrow that is still on chain comes back as credit with `usufruct cancel`; "
+    "`usufruct withdraw-credit` then pays it out.",
     "cancelled": "Cancelled. Everything came back as credit: `usufruct withdraw-credit` pays it out.",
     "reclaimed": "Not sealed in time. Everything came back as credit: see `usufruct withdraw-credit`.",
     "defaulted": "Not settled in time. What its researcher is owed is credit: `usufruct withdraw-credit`.",
@@ -55,7 +58,7 @@ CONSENT: Final[Mapping[str, str]] = {
 @click.command()
 @travels()
 @click.option("--request", type=HEX32, help="Of a request.")
-@click.option("--dataset", type=HEX32, help="Of a patient's consent in this dataset.")
+@from_environment("--dataset", type=HEX32, help="Of a patient's consent in this dataset.")
 @click.option("--patient", help="With --dataset: the patient's address.")
 @click.option("--key-file", type=FILE, help="With --dataset: the patient's key, for the address.")
 @refusals_as_words
@@ -67,6 +70,8 @@ def status(
     key_file: Path | None,
 ) -> None:
     """Say where a request stands, or a patient's consent, lifetime budget and earnings."""
+    if request is not None and not is_typed("dataset"):
+        dataset = None  # which the environment gave
     if (request is None) == (dataset is None):
         raise click.UsageError("either --request or --dataset is needed")
     if request is not None:
@@ -107,22 +112,27 @@ def consent_words(
     consent: Mapping[str, Any], class_: ClassFacts | None, decimals: int
 ) -> list[str]:
     """Sentences about consent, budget, odds, earnings, record and guardian."""
-    index, expiry = consent["class_index"], _date(consent["expiry"])
-    words = [CONSENT[consent["state"]].format(index=index, expiry=expiry)]
+    words = [state_words(consent)]
     if class_ is not None:
         words += _budget_words(consent, class_)
     owed = Decimal(consent["owed"]).scaleb(-decimals)
     words.append(f"Earned and not withdrawn: {owed:f} of the market's token.")
-    return words + _record_words(consent["record"]) + _guardian_words(consent["guardian"])
+    return words + _record_words(consent["record"]) + guardian_words(consent["guardian"])
+
+
+def state_words(consent: Mapping[str, Any]) -> str:
+    """Whether it is in force, in a sentence."""
+    index, expiry = consent["class_index"], _date(consent["expiry"])
+    return CONSENT[consent["state"]].format(index=index, expiry=expiry)
 
 
 def _budget_words(consent: Mapping[str, Any], class_: ClassFacts) -> list[str]:
     spent, cap = consent["spent"], consent["cap"]
     left = max(0, cap - spent)
-    members = max(1, class_.live)
+    members, more = max(1, class_.live), counted(left // class_.max_cost, "request")
     return [
         f"Of the lifetime budget of {cap:,} nano-rho, {spent:,} are spent and {left:,} are left: "
-        f"{left // class_.max_cost} requests of the {class_.max_cost:,} that the class allows at most.",
+        f"{more} of the {class_.max_cost:,} that the class allows at most.",
         odds_of(spent, members, "all results so far")["in_words"],
         odds_of(max(spent, cap), members, "all results once the whole budget is spent")["in_words"],
     ]
@@ -142,7 +152,8 @@ def _record_words(record: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def _guardian_words(guardian: Mapping[str, Any] | None) -> list[str]:
+def guardian_words(guardian: Mapping[str, Any] | None) -> list[str]:
+    """Who acts for the patient, until when and how; nothing where nobody does."""
     if guardian is None:
         return []
     powers = "revoke, rest, grant and wake" if guardian["may_grant"] else "revoke and rest"

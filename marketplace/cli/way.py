@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
 from marketplace.chain.adapter import Manifest
 from marketplace.chain.token import decimals
+from marketplace.cli.environment import from_environment, is_typed
 from marketplace.cli.say import FILE
 from marketplace.client import (
     ByOneself,
@@ -26,12 +27,15 @@ from marketplace.wire import keyfiles
 R = TypeVar("R")
 
 OPTIONS = (
-    click.option(
+    from_environment(
         "--url", default="http://127.0.0.1:8000", show_default=True, help="The operator's API."
     ),
-    click.option("--node", help="Past the operator: JSON-RPC URL of a node that you trust."),
-    click.option("--manifest", type=FILE, help="Past the operator: the deployment's manifest."),
+    from_environment("--node", help="Past the operator: JSON-RPC URL of a node that you trust."),
+    from_environment("--manifest", type=FILE, help="Past the operator: the deployment's manifest."),
 )
+PAST: Final = ("node", "manifest", "gas_key_file", "custodian")
+"""Who types one of these goes past the operator. The environment then fills in, and never chooses: what is
+set for other commands must not make a patient pay gas, nor stop a revocation for want of its other half."""
 GAS = click.option(
     "--gas-key-file",
     type=FILE,
@@ -106,6 +110,8 @@ def travels(*more: Callable[[Any], Any]) -> Callable[[Callable[..., R]], Callabl
             custodian: str | None = None,
             **given: Any,
         ) -> R:
+            if not is_typed(*PAST):
+                node = manifest = None
             way = Way(url, node, manifest, gas_key_file, custodian)
             return command(way=way, **given)
 

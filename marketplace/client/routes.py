@@ -7,12 +7,14 @@ signer, so it does not matter who that is; but whoever pays is seen on chain bes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from marketplace.chain.adapter import Chain
 from marketplace.chain.consents import consent_document
+from marketplace.chain.rpc import CannotPay
 from marketplace.chain.sender import Sender
 from marketplace.client.marketplace import Marketplace
 from marketplace.errors import Refusal
@@ -28,6 +30,11 @@ RELAY_SECONDS: Final = 120.0
 CARRIED: Final = {"revocation": "/revocations", "erasure": "/erasures"}
 """What custodians carry: whatever ends consent."""
 SEQUENCE_BITS: Final = 32
+HOST_PAYS: Final = "Its host has to send that account some."
+ANOTHER_CUSTODIAN: Final = (
+    "Meanwhile, name another custodian (--custodian), or leave --custodian out: then your own account pays, "
+    "or the one that --gas-key-file names; without --node, the operator does."
+)
 
 
 class Route(Protocol):
@@ -53,10 +60,20 @@ class ThroughOperator:
     market: Marketplace
 
     def consent(self, dataset: bytes, patient: str) -> dict[str, Any]:
+        """By the operator's word. `sequence`, which is signed over, is a number that the contract can hold.
+
+        Raises:
+            BadParameter: it is not; nothing is signed then. Refusals of the operator.
+        """
         found = self.market.consent(dataset, patient)
         return found | {"sequence": unsigned(found.get("sequence"), SEQUENCE_BITS, "sequence")}
 
     def class_of(self, dataset: bytes, index: int) -> dict[str, str]:
+        """By the operator's word, but for the id; the contract refuses a grant under another definition.
+
+        Raises:
+            Refusal: `unknown_class`.
+        """
         classes = self.market.dataset(dataset)["classes"]
         if not 1 <= index <= len(classes):
             raise _no_class(len(classes))
@@ -65,12 +82,19 @@ class ThroughOperator:
         return {"class": identity, "definition": classes[index - 1]["definition"]}
 
     def balance(self, account: str) -> int:
+        """By the operator's word."""
         return self.market.account(account)["balance"]
 
     def carry(self, message: Mapping[str, Any]) -> str:
-        outcome = self.market.relay([message])[0]
-        if outcome["outcome"] == "refused":
-            raise http_client.declined(outcome)
+        """The operator pays the gas. The transaction is its word; empty where it names none.
+
+        Raises:
+            Refusal: as the contract refuses, or `insufficient_funds`, with who else could carry it.
+        """
+        with _paid_otherwise(f"{HOST_PAYS} {_or_oneself(message)}"):
+            outcome = self.market.relay([message])[0]
+            if outcome["outcome"] == "refused":
+                raise http_client.declined(outcome)
         return str(outcome.get("transaction", ""))
 
 
@@ -81,9 +105,15 @@ class OwnNode:
     chain: Chain
 
     def consent(self, dataset: bytes, patient: str) -> dict[str, Any]:
+        """As the chain has it at this moment, also what is not final yet."""
         return consent_document(self.chain, dataset, patient)
 
     def class_of(self, dataset: bytes, index: int) -> dict[str, str]:
+        """The definition is recomputed from the published terms, which storage proves.
+
+        Raises:
+            Refusal: `unknown_class`. PartialLogs, ForgedLogs.
+        """
         classes = self.chain.class_ids(dataset)
         if not 1 <= index <= len(classes):
             raise _no_class(len(classes))
@@ -92,6 +122,7 @@ class OwnNode:
         return {"class": to_hex(class_), "definition": to_hex(definition)}
 
     def balance(self, account: str) -> int:
+        """At the head, by the token's own contract."""
         return self.chain.balance_of(account)
 
 
@@ -102,9 +133,15 @@ class ByOneself(OwnNode):
     gas_key: SigningKey
 
     def carry(self, message: Mapping[str, Any]) -> str:
+        """Sends it and waits until it is in a block; whoever owns `gas_key` is seen beside it on chain.
+
+        Raises:
+            Refusal: as `Sender.send`; `insufficient_funds` says who else could carry it.
+        """
         parsed = parse_message(message, "message")
         function, arguments = parsed.call()
-        receipt = Sender(self.chain, self.gas_key).send(parsed.contract, function, *arguments)
+        with _paid_otherwise(_or_another(message)):
+            receipt = Sender(self.chain, self.gas_key).send(parsed.contract, function, *arguments)
         return to_hex(receipt.transaction)
 
 
@@ -115,6 +152,12 @@ class ThroughCustodian(OwnNode):
     url: str
 
     def carry(self, message: Mapping[str, Any]) -> str:
+        """The custodian pays the gas. The transaction is its word; empty where it names none.
+
+        Raises:
+            Refusal: `not_carried`, for all but revocations and erasures; as the contract or the custodian
+                refuses; `insufficient_funds`, with who else could carry it.
+        """
         kind = str(message["kind"])
         if kind not in CARRIED:
             raise Refusal(
@@ -125,14 +168,45 @@ class ThroughCustodian(OwnNode):
             )
         given = {"signer", "signature"} & set(message)
         body = {kind: message["message"], **{name: message[name] for name in given}}
-        said = http_client.post(
-            self.url,
-            CARRIED[kind],
-            body,
-            timeout=RELAY_SECONDS,
-            most=http_client.SMALL_ANSWER,
-        )
+        with _paid_otherwise(f"{HOST_PAYS} {ANOTHER_CUSTODIAN}"):
+            said = http_client.post(
+                self.url,
+                CARRIED[kind],
+                body,
+                timeout=RELAY_SECONDS,
+                most=http_client.SMALL_ANSWER,
+            )
         return str(said.get("transaction", ""))
+
+
+@contextmanager
+def _paid_otherwise(remedy: str) -> Iterator[None]:
+    """Where who carries it cannot pay the gas, the refusal says who else can."""
+    try:
+        yield
+    except Refusal as refusal:
+        if refusal.code != CannotPay.CODE:
+            raise
+        raise Refusal(code=refusal.code, message=refusal.message, remedy=remedy) from None
+
+
+def _or_another(message: Mapping[str, Any]) -> str:
+    """For who pays: what else there is."""
+    ways = ["send that account some", "name one that has some (--gas-key-file)"]
+    if message["kind"] in CARRIED:
+        ways.append("have a custodian carry and pay it (--custodian)")
+    return (
+        f"Either {', or '.join(ways)}, or leave out --node: then the operator carries and pays it."
+    )
+
+
+def _or_oneself(message: Mapping[str, Any]) -> str:
+    """For who had the operator pay."""
+    custodian = ", or a custodian (--custodian)" if message["kind"] in CARRIED else ""
+    return (
+        "Meanwhile, with --node and --manifest, your own account pays, "
+        f"or the one that --gas-key-file names{custodian}."
+    )
 
 
 def _no_class(number: int) -> Refusal:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from marketplace.chain.adapter import Chain, ContractRefusal, RequestStage, RequestView
+from marketplace.chain.faults import shown_url
 from marketplace.chain.sender import Sender
 from marketplace.client.defaults import Certificates, collect
 from marketplace.client.waiting import PATIENCE
@@ -30,6 +31,8 @@ PASSING: Final = frozenset(
     {
         "busy",
         "draw_too_early",
+        "gate_redrawn",
+        "gate_window_running",
         "node_fault",
         "node_unreachable",
         "not_sealed",
@@ -40,9 +43,9 @@ PASSING: Final = frozenset(
         "unknown_block",
     }
 )
-"""Codes that time may cure. `not_sealed`: of a host whose own node is behind."""
+"""Codes that time may cure. `not_sealed`: of a host whose own node is behind. `gate_window_running`: somebody
+else drew another gate."""
 DONE_BY_OTHERS: Final = frozenset({"gate_already_drawn", "gate_key_already_recorded"})
-SILENT: Final = "peer_unreachable"
 NOT_ITS: Final = "not_drawn"
 """What every gate says but the drawn one."""
 
@@ -78,8 +81,9 @@ def have_turned(
         patience: seconds in which what time may cure is tried again.
 
     Raises:
-        Refusal: `nothing_to_turn`; `gate_silent` with what each gate said; `turns_missing` with what each
-            custodian said; what the drawn gate declined with (`wrong_parameters`, ...). ContractRefusal.
+        Refusal: `nothing_to_turn`; `gate_silent`, `gate_redrawn` with what each gate said; `turns_missing`
+            with what each custodian said; what a gate declined with (`wrong_parameters`, ...), by its URL.
+            ContractRefusal.
     """
     until = time.monotonic() + patience
     turning = _Turning(chain, Sender(chain, key), request, hosts, asked)
@@ -143,21 +147,25 @@ class _Turning:
         return view
 
     def _key_of_gate(self, view: RequestView) -> tuple[bytes, bytes]:
-        """The drawn gate's key and signature. Where it stays silent past its window, another is drawn."""
-        said: dict[str, str] = {}
+        """The drawn gate's key and signature. Where it gives none in its window, another is drawn.
+
+        Which URL is the drawn gate's nobody says but that gate, so what one of them answers ends nothing.
+        """
+        said: dict[str, Refusal] = {}
         for url in self.hosts.gates:
             try:
                 return self._read_key(view, self._ask_gate(url))
             except Refusal as refusal:
-                if refusal.code not in PASSING | {NOT_ITS}:
-                    raise
-                said[url] = refusal.code
-        if SILENT in said.values() and self._may_redraw(view):
+                said[url] = refusal
+        if self._may_redraw(view, len(said)):
             self._send("redrawGate")
-        raise _silent(view, said)
+            raise _redrawn(view, said)
+        raise _keyless(view, said)
 
-    def _may_redraw(self, view: RequestView) -> bool:
-        return self.chain.now() > view.gate_drawn_at + self.chain.policy().gate_window
+    def _may_redraw(self, view: RequestView, asked: int) -> bool:
+        """Past its window, once as many were asked as there are: one that nobody names is not yet silent."""
+        over = self.chain.now() > view.gate_drawn_at + self.chain.policy().gate_window
+        return over and asked >= len(self.chain.committee(view.epoch).gates)
 
     def _ask_gate(self, url: str) -> Mapping[str, Any]:
         body = {
@@ -197,14 +205,36 @@ def _nothing_to_turn(view: RequestView) -> Refusal:
     )
 
 
-def _silent(view: RequestView, said: Mapping[str, str]) -> Refusal:
+def _keyless(view: RequestView, said: Mapping[str, Refusal]) -> Refusal:
+    """What a gate said of the question, where one did; else that the drawn one gave nothing."""
+    codes = {url: refusal.code for url, refusal in said.items()}
+    telling = [url for url, code in codes.items() if code not in PASSING | {NOT_ITS}]
+    if not telling:
+        return Refusal(
+            code="gate_silent",
+            message=f"The drawn gate {view.gate} gave no key ({_listed(codes)}).",
+            remedy="Name the URL of every gate of the epoch (--gate, repeated). Once the gate window has "
+            "passed, another one is drawn.",
+            field="gate",
+            facts={"said": codes},
+        )
+    first = said[telling[0]]
     return Refusal(
-        code="gate_silent",
-        message=f"The drawn gate {view.gate} gave no key ({_listed(said)}).",
-        remedy="Name the URL of every gate of the epoch (--gate, repeated). Once the gate window has "
-        "passed, another one is drawn.",
+        code=first.code,
+        message=" ".join(f"{_at(url)}: {said[url].message}" for url in telling),
+        remedy=first.remedy,
+        field=first.field,
+        facts={"said": codes},
+    )
+
+
+def _redrawn(view: RequestView, said: Mapping[str, Refusal]) -> Refusal:
+    codes = {url: refusal.code for url, refusal in said.items()}
+    return Refusal(
+        code="gate_redrawn",
+        message=f"The drawn gate {view.gate} gave no key in time ({_listed(codes)}). Another was drawn.",
+        remedy="Ask again: that one is asked then.",
         field="gate",
-        facts={"said": dict(said)},
     )
 
 
@@ -220,4 +250,8 @@ def _unturned(found: int, quorum: int, said: Mapping[str, str]) -> Refusal:
 
 
 def _listed(said: Mapping[str, str]) -> str:
-    return ", ".join(f"{url}: {code}" for url, code in said.items()) or "nobody was named"
+    return ", ".join(f"{_at(url)}: {code}" for url, code in said.items()) or "nobody was named"
+
+
+def _at(url: str) -> str:
+    return shown_url(url) or "one that was named"

@@ -11,6 +11,7 @@ from typing import Any, Final
 from marketplace.chain.adapter import Chain, RequestStage
 from marketplace.client.http import Api, OperatorUnreachable
 from marketplace.errors import Refusal
+from marketplace.wire.plain import counted
 
 ENDED: Final = ("settled", "refused", "cancelled", "reclaimed", "defaulted")
 PATIENCE: Final = 600.0
@@ -125,7 +126,7 @@ def wait_on_chain(
 def _still_running(request: str, stage: str, patience: float) -> Refusal:
     return Refusal(
         code="still_running",
-        message=f"The request is {stage} after {patience:.0f} seconds.",
+        message=f"The request is {stage} after {counted(round(patience), 'second')}.",
         remedy="Nothing is lost, and nothing needs to run here: `usufruct result --request "
         f"{request} --delivery-key-file FILE` fetches its answer whenever it is there. After its deadlines, "
         "`usufruct reclaim` or `usufruct default` brings the money back.",

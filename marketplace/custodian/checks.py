@@ -15,6 +15,7 @@ from marketplace.chain.views import CommitteeView
 from marketplace.errors import Refusal
 from marketplace.vocabulary import Commitment
 from marketplace.wire.delivery import ciphertext_root
+from marketplace.wire.plain import counted
 from marketplace.wire.structs import VAULT, RequestTerms
 
 
@@ -40,6 +41,7 @@ class SealedRequest:
 
     @property
     def ciphertext_root(self) -> bytes:
+        """What the settlement must name, 32 bytes, from this custodian's own calls to the chain."""
         return ciphertext_root(self.commitments)
 
 
@@ -196,7 +198,7 @@ def _require_cohort(members: int, least: int) -> None:
     if members < least:
         raise _refused(
             "cohort_too_small",
-            f"The cohort has {members} members; this custodian turns for at least {least}.",
+            f"The cohort has {counted(members, 'member')}; this custodian turns for at least {least}.",
             "Ask with a larger cohort.",
         )
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from marketplace.wire.configuration import read_configuration
+from marketplace.wire.settings import ServerSettings
 
 REMEDY = "Correct the file and start again."
 
@@ -36,26 +37,25 @@ def _known(name: str) -> str:
     return name
 
 
-class CustodianConfig(BaseModel):
+class CustodianConfig(ServerSettings):
     """Paths are relative to the file's folder. Times in seconds."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     place: Annotated[int, Field(ge=0, lt=16)]
-    node_url: str
-    manifest: Path
-    data: Path
-    host: str = "127.0.0.1"
+    """its seat in the committee"""
     port: Annotated[int, Field(ge=0, le=65535)] = 0
-    confirmations: Annotated[int, Field(ge=0)] = 0
-    use_finalized_tag: bool = True
-    max_head_age: Annotated[int, Field(gt=0)] = 120
+    """where it listens; 0 takes any free one"""
     node_timeout: Annotated[float, Field(gt=0)] = 20.0
+    """seconds that it waits for its node"""
     minimum_cohort: Annotated[int, Field(ge=2)] = MINIMUM_COHORT
+    """its own floor, whatever the market's is"""
     known_analyses: tuple[Annotated[str, AfterValidator(_known)], ...] = KNOWN_ANALYSES
+    """the analyses that it turns for; unless given, all of the catalogue"""
     watch_interval: Annotated[float, Field(gt=0)] = 2.0
-    anchor: bool = False  # send journal heads from the relay account, besides the operator
+    """seconds between two looks at the chain for erasures"""
+    anchor: bool = False
+    """puts its journal's head on chain from its `relay` account too, besides what each settlement carries"""
     max_pages: Annotated[int, Field(gt=0)] | None = None
+    """most pages of its SQLite database, of 4,096 bytes; a write beyond them is refused (`storage_full`)"""
 
 
 def load_config(path: Path) -> CustodianConfig:

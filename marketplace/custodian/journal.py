@@ -93,6 +93,7 @@ class Journal:
             self.append(session, kind, body)
 
     def head(self) -> Head:
+        """Height and hash of the last entry on disk; 0 and 32 zero bytes before the first."""
         with self.reading() as session:
             return head_of(session)
 
@@ -130,6 +131,7 @@ class Journal:
     # --- shares
 
     def share(self, commitment: bytes) -> ShareRow | None:
+        """The share of one record version, sealed; None if it never came or was destroyed."""
         with self.reading() as session:
             return session.get(ShareRow, commitment)
 
@@ -153,6 +155,7 @@ class Journal:
         return found
 
     def is_erased(self, commitment: bytes) -> bool:
+        """Whether its share was destroyed: from then on nobody can hand it in again."""
         with self.reading() as session:
             return session.get(ErasedRow, commitment) is not None
 
@@ -186,6 +189,7 @@ class Journal:
     # --- turns and settlements
 
     def turn(self, request: bytes) -> TurnRow | None:
+        """As it was answered, and will be again, to the byte; None if no key was turned."""
         with self.reading() as session:
             return session.get(TurnRow, request)
 
@@ -208,19 +212,21 @@ class Journal:
             session.execute(update(TurnRow).where(TurnRow.request == request).values(envelope=None))
 
     def settlement(self, request: bytes) -> SettlementRow | None:
+        """What was signed for a request, after which no other is; None if nothing was."""
         with self.reading() as session:
             return session.get(SettlementRow, request)
 
     # --- events
 
-    def followed(self) -> int | None:
-        """The last final block whose events were taken in; None at the beginning."""
+    def followed(self) -> tuple[int, bytes | None] | None:
+        """Number and hash of the last final block whose events were taken in; None at the beginning."""
         with self.reading() as session:
             row = session.get(CursorRow, EVENTS)
-            return None if row is None else row.block
+            return None if row is None else (row.block, row.block_hash)
 
-    def set_followed(self, session: Session, block: int) -> None:
-        session.merge(CursorRow(name=EVENTS, block=block))
+    def set_followed(self, session: Session, block: int, block_hash: bytes) -> None:
+        """In the caller's transaction, with what the events changed: neither is kept alone."""
+        session.merge(CursorRow(name=EVENTS, block=block, block_hash=block_hash))
 
 
 def head_of(session: Session) -> Head:

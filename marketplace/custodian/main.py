@@ -23,6 +23,7 @@ from marketplace.errors import Refusal
 from marketplace.vocabulary import Address, address
 from marketplace.wire import logs
 from marketplace.wire.analysis import analysis_hash
+from marketplace.wire.canonical import place_of
 from marketplace.wire.http import hash_field, require_keys, serve, to_hex
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -86,6 +87,8 @@ def _anchor(custodian: Custodian, config: CustodianConfig) -> None:
             custodian.anchor()
         except Refusal as refusal:
             log.warning("journal_not_anchored", code=refusal.code)
+        except Exception as fault:  # as in `Watch`: it goes on, and only the kind is told
+            log.error("journal_not_anchored", kind=type(fault).__name__)  # noqa: TRY400
 
 
 @main.command("resolve-finality")
@@ -150,8 +153,10 @@ def rewrap_shares(path: Path, epoch: int, identity: Path, url: str, page: int) -
 def _identity(path: Path) -> tuple[Address, bytes]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise click.ClickException(f"{path} cannot be read as JSON") from None
+    except OSError as fault:
+        raise click.ClickException(f"{path} cannot be read: {fault.strerror}") from None
+    except ValueError as fault:
+        raise click.ClickException(f"{path} is not JSON{place_of(fault)}") from None
     require_keys(found, {"signer", "relay", "x25519"}, at=path.name)
     return (
         address(found["signer"], f"{path.name}.signer"),

@@ -103,8 +103,12 @@ class HandoverRow(Base):
 
 
 class CursorRow(Base):
-    """Up to which final block the chain's events were followed."""
+    """Up to which final block the chain's events were followed.
+
+    Its hash tells whether that was on the chain that the node shows now; `None` for one of before it was kept.
+    """
 
     __tablename__ = "cursor"
     name: Mapped[str] = mapped_column(String(16), primary_key=True)
     block: Mapped[int] = mapped_column(BigInteger)
+    block_hash: Mapped[bytes | None] = mapped_column(HASH)

@@ -29,7 +29,7 @@ from marketplace.wire.canonical import JSON_LIMIT, parse
 from marketplace.wire.custody import Handover
 from marketplace.wire.header import RecordHeader, read_header
 from marketplace.wire.http import hex_field, to_base64, to_hex
-from marketplace.wire.http_client import SMALL_ANSWER, PeerUnreachable, post
+from marketplace.wire.http_client import SMALL_ANSWER, PeerUnreachable, declined, post
 from marketplace.wire.keyfiles import Signer
 from marketplace.wire.record import seal_share
 from marketplace.wire.structs import require_signed, sign
@@ -171,9 +171,10 @@ class Rewrap:
         """None if the outcome carries the successor's own signed receipt, else why not."""
         said = outcome if isinstance(outcome, dict) else {}
         if "signature" not in said:
+            why = declined(said)
             return Refusal(
-                code=str(said.get("code", "not_said"))[:60],
-                message=f"The successor refused a share: {str(said.get('detail', ''))[:300]}",
+                code=why.code,
+                message=f"The successor refused a share: {why.message}",
                 remedy="Let both nodes catch up, then run this again; it goes on where it was.",
             )
         try:

@@ -32,6 +32,7 @@ from marketplace.wire.custody import Handover
 from marketplace.wire.delivery import delivery_hash
 from marketplace.wire.feldman import Share
 from marketplace.wire.http import problem_document, to_hex
+from marketplace.wire.outcomes import Act, Outcomes
 from marketplace.wire.structs import (
     Erasure,
     JournalHead,
@@ -61,6 +62,7 @@ class Custodian:
         self._turning = [threading.Lock() for _ in range(LOCKS)]
         self._sending = threading.Lock()
         self._relaying = Relaying(chain, self._sender)
+        self._outcomes = Outcomes("marketplace.custodian")
 
     # --- readiness
 
@@ -140,6 +142,10 @@ class Custodian:
             TurnRefused, Equivocation, JournalBehind, FinalityViolated, Refusal (storage_full) and what
             `sealed_request` raises. Nothing was released then.
         """
+        with self._outcomes.of("turn", request) as act:
+            return self._turned(request, act)
+
+    def _turned(self, request: bytes, act: Act) -> dict[str, Any]:
         self._require_turnable(request)
         with self._turning[request[-1] % LOCKS]:
             self.require_current()
@@ -151,6 +157,7 @@ class Custodian:
             sealed = sealed_request(self.chain, request, self.rules)
             if row is None:
                 row = self._turn_first(request, sealed)
+                act.done("turned")
             require_same(row, sealed.view)
             self._keep_seal(row, sealed)
             return turn_document(row, self.rules.place)
@@ -228,9 +235,10 @@ class Custodian:
         Raises:
             TurnRefused (settlement_mismatch) for other bytes; else as `register`.
         """
-        if delivery_hash(sealed_result) != settlement.delivery_hash:
-            raise mismatch("deliveryHash")
-        return self.register(settlement, gate_signature)
+        with self._outcomes.of("signature", settlement.request) as act:
+            if delivery_hash(sealed_result) != settlement.delivery_hash:
+                raise mismatch("deliveryHash")
+            return self._registered(settlement, gate_signature, act)
 
     def register(self, settlement: Settlement, gate_signature: bytes) -> dict[str, Any]:
         """Notes and signs a gate's answer by its hashes: the first one is the only one, for ever.
@@ -242,6 +250,12 @@ class Custodian:
             TurnRefused (not_turned, settlement_mismatch with `field`), BadSignature (gate's),
             Equivocation: another answer to this request was noted before.
         """
+        with self._outcomes.of("signature", settlement.request) as act:
+            return self._registered(settlement, gate_signature, act)
+
+    def _registered(
+        self, settlement: Settlement, gate_signature: bytes, act: Act
+    ) -> dict[str, Any]:
         request = settlement.request
         require_answer(self.chain, self.journal, settlement, gate_signature)
         with self._turning[request[-1] % LOCKS]:
@@ -252,6 +266,7 @@ class Custodian:
                 signed = sign_first(
                     self.chain, self.journal, self.keys, self.rules, settlement, gate_signature
                 )
+                act.done("signed")
             if signed.digest != digest:
                 raise Equivocation(
                     message="Another answer to this request was signed before.",

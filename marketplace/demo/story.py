@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -66,7 +67,16 @@ class Story(Telling):
         for role in ("operator", "researcher", "stranger"):
             stewarding.mint(chain, local.key("deployer"), local.account(role), 100_000 * EUR)
         stewarding.post_bond(chain, local.key("operator"), 10_000 * EUR)
+        self.leave_examples()
         self.tell("dataset published", "published", dataset="0x" + self.dataset.hex())
+
+    def leave_examples(self) -> None:
+        """What a visitor needs to play a clinic or a researcher: a bundle of nobody's, a purpose."""
+        folder = self.local.folder / "examples"
+        folder.mkdir()
+        (bundle,) = demo_bundles(1, SEED + 1)
+        (folder / "bundle.json").write_bytes(bundle)
+        (folder / "purpose.json").write_text(json.dumps(purpose().to_json(), indent=2))
 
     def bring_patients(self) -> None:
         """200 patients' FHIR records are sealed where they are, attested, stored by custodians."""
@@ -108,9 +118,7 @@ class Story(Telling):
         terms = self.ask.terms(self.dataset, [1], quote, purpose())
         request = self.ask.submit(terms, MEAN)
         self.expect(self.ask.open(terms) == request, "the request's id is not its terms' hash")
-        ended = self.ask.wait(
-            request, seen=lambda stage: self.console.print(f"[dim]    {stage}[/]")
-        )
+        ended = self.ask.wait(request, seen=self.note)
         self.expect(ended["stage"] == "settled", f"{name}: {ended['stage']} {ended['reason']}")
         answer = self.ask.answer(request)
         noised = answer.result["noised"]
@@ -159,6 +167,7 @@ class Story(Telling):
     def first_request(self) -> None:
         """A credentialed researcher sees price, privacy cost and error, pays, and is answered."""
         step = self.request_mean("mean systolic blood pressure", self.people, cost=COST)
+        self.note(about_gap(step["result"], step["truth"]))
         earned = int(self.market.consent(self.dataset, self.people[0].address)["owed"])
         self.expect(earned > 0, "patients earned nothing")
         paid = int(step["balances_after"]["owed:earnings"])
@@ -250,20 +259,25 @@ class Story(Telling):
 
     def restart(self) -> None:
         """Everything is stopped and started again; nothing is lost."""
-        before = self._state()
+        before = self._state("before")
         self.local.stop()
         self.local.start()
         await_health([self.local.url])
         self.market = Marketplace(self.local.url, self.local.node_url)
         self.ask = Ask(self.market, self.local.key("researcher"), self.ask.delivery)
-        after = self._state()
+        after = self._state("after")
         self.expect(before == after, "the restart changed something")
         self.tell(
             "everything stopped and started again", "unchanged", balances_after=self.balances()
         )
 
-    def _state(self) -> dict[str, Any]:
-        consents = [self.market.consent(self.dataset, p.address) for p in self.people]
+    def _state(self, when: str) -> dict[str, Any]:
+        """Everything that a restart must keep."""
+        self.note(
+            f"every consent, balance, request and result is read, as it is {when} the restart"
+        )
+        people = self.progress(self.people, "reading consents")
+        consents = [self.market.consent(self.dataset, p.address) for p in people]
         requests = self.market.api.get("/api/v1/requests")["requests"]
         results = [
             self.ask.answer(r["request"]).result for r in requests if r["stage"] in ENDED[:1]
@@ -327,6 +341,15 @@ def run_story(local: Local, console: Console, json_path: Path | None) -> Story:
         if json_path is not None:
             json_path.write_text(json.dumps({"steps": story.steps}, indent=2))
     return story
+
+
+def about_gap(result: str, truth: str) -> str:
+    """What the difference between an answer and the truth is: what a visitor may take for a mistake."""
+    gap = abs(Decimal(result) - Decimal(truth))
+    return (
+        f"The gap of {gap:.3f} between result and truth is the noise that protects patients: "
+        "with it, a result says next to nothing about any one record."
+    )
 
 
 def _parts(items: list[Any]) -> list[list[Any]]:

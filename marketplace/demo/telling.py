@@ -54,6 +54,10 @@ class Telling:
         self.console.print(f"[dim]{seconds:6.1f} s[/] [bold]{name}[/]: {outcome}  {shown}")
         return step
 
+    def note(self, text: str) -> None:
+        """A line between two steps: what goes on, or what a step means."""
+        self.console.print(f"[dim]    {text}[/]")
+
     def expect(self, claim: bool, what: str) -> None:
         """The story says so; if not, it failed."""
         if not claim:
@@ -94,6 +98,7 @@ class Telling:
         return done.stdout
 
     def progress(self, items: list[Any], what: str) -> Iterator[Any]:
+        """The items, one after the other: with a bar on a terminal, else a line every ten seconds."""
         if self.console.is_terminal:
             yield from track(items, f"  {what}", console=self.console, transient=True)
             return

@@ -32,11 +32,12 @@ class Observation:
 
 @dataclass(frozen=True)
 class PatientBundle:
-    """What a bundle says about its one patient."""
+    """What a bundle says about its one patient. `unfinished`: observations that are no result, unread."""
 
     patient_path: str
     patient: dict[str, Any] = field(repr=False)
     observations: tuple[Observation, ...] = field(repr=False)
+    unfinished: tuple[dict[str, Any], ...] = field(repr=False)
 
 
 def read_bundle(data: bytes) -> PatientBundle:
@@ -50,8 +51,11 @@ def read_bundle(data: bytes) -> PatientBundle:
         malformed("$.entry", f"holds {len(patients)} patients", "Send one patient per bundle.")
     path, full_url, patient = patients[0]
     names = {full_url, f"Patient/{patient.get('id')}"} - {None}
-    found = [_observation(p, r, names) for p, _, r in resources if _is_result(p, r)]
-    return PatientBundle(path, patient, tuple(found))
+    observed = [(p, r) for p, _, r in resources if r["resourceType"] == "Observation"]
+    results = [(p, r) for p, r in observed if get(r, "status", str, p) in RESULT_STATUS]
+    found = tuple(_observation(p, r, names) for p, r in results)
+    unfinished = tuple(r for _, r in observed if r["status"] not in RESULT_STATUS)
+    return PatientBundle(path, patient, found, unfinished)
 
 
 def get(body: dict[str, Any], key: str, kind: type[T], path: str) -> T:
@@ -87,12 +91,6 @@ def _resources(document: dict[str, Any]) -> Iterator[tuple[str, str | None, dict
         get(resource, "resourceType", str, f"{path}.resource")
         full_url = get(entry, "fullUrl", str, path) if "fullUrl" in entry else None
         yield f"{path}.resource", full_url, resource
-
-
-def _is_result(path: str, resource: dict[str, Any]) -> bool:
-    if resource["resourceType"] != "Observation":
-        return False
-    return get(resource, "status", str, path) in RESULT_STATUS
 
 
 def _observation(path: str, body: dict[str, Any], patient: set[str | None]) -> Observation:

@@ -10,6 +10,7 @@ from marketplace.chain.views import CommitteeView
 from marketplace.errors import Refusal
 from marketplace.vocabulary import Address, Commitment
 from marketplace.wire.delivery import ciphertext_root
+from marketplace.wire.plain import counted
 from marketplace.wire.structs import VAULT, RequestTerms
 
 
@@ -32,6 +33,7 @@ class OpenRequest:
 
     @property
     def ciphertext_root(self) -> bytes:
+        """What the settlement names, 32 bytes; custodians compute it too, each on a node of its own."""
         return ciphertext_root([Commitment(each.commitment) for each in self.stored])
 
 
@@ -135,7 +137,7 @@ def _require_cohort(members: int, least: int) -> None:
     if members < least:
         raise _refused(
             "cohort_too_small",
-            f"The cohort has {members} members; this gate opens at least {least}.",
+            f"The cohort has {counted(members, 'member')}; this gate opens at least {least}.",
             "Ask with a larger cohort.",
         )
 

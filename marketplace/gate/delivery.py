@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from marketplace.chain.adapter import Chain, Stored
+from marketplace.chain.moves import moves_of, way
 from marketplace.errors import Refusal
 from marketplace.gate.opening import Ciphertext, Opener
 
@@ -78,20 +79,11 @@ def _left(chain: Chain, dataset: bytes, patient: str) -> bool:
 def _followed(
     chain: Chain, dataset: bytes, patients: Sequence[str], sealed_in: int
 ) -> dict[str, str]:
-    """Today's address of each who moved since the seal, maybe more than once."""
+    """Today's address of each who moved since the seal, maybe more than once. Raises ForgedLogs."""
     if not patients:
         return {}
-    moves = chain.events(
-        sealed_in, contracts=["DatasetRegistry"], names=["RecordMoved"], topics=[dataset]
-    )
-    went = {each.args["from"]: each.args["to"] for each in moves}
-    return {each: _end_of(went, each) for each in patients if each in went}
-
-
-def _end_of(went: Mapping[str, str], patient: str) -> str:
-    while patient in went:  # an address that was left never comes back
-        patient = went[patient]
-    return patient
+    went = moves_of(chain, dataset, sealed_in)
+    return {each: way(went, each)[-1] for each in patients if each in went}
 
 
 def _came(opener: Opener, stored: Stored, ciphertexts: Mapping[str, Ciphertext]) -> bool:

@@ -25,6 +25,7 @@ class Journal:
         return cls(open_journal(data / FILE_NAME, MIGRATIONS, max_pages))
 
     def find(self, request: bytes) -> ComputationRow | None:
+        """The kept answer, `registered` or not; None where nothing was computed yet."""
         with transaction(self.engine) as session:
             return session.get(ComputationRow, request)
 

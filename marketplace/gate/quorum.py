@@ -11,7 +11,6 @@ from typing import Any
 import structlog
 
 from marketplace.errors import Refusal
-from marketplace.gate.config import Endpoint
 from marketplace.vocabulary import unsigned
 from marketplace.wire import hpke
 from marketplace.wire.feldman import Share
@@ -23,6 +22,7 @@ from marketplace.wire.http import (
     to_hex,
 )
 from marketplace.wire.http_client import MOST_ANSWER, post
+from marketplace.wire.settings import Endpoint
 from marketplace.wire.structs import Domain, TurnCertificate, require_signed
 from marketplace.wire.turn import TurnContext, open_turn
 
@@ -159,5 +159,6 @@ def missing(quorum: int, good: int, faults: Sequence[Fault]) -> QuorumMissing:
     return QuorumMissing(
         message=f"{good} of {quorum} needed custodians turned; at fault: {named or 'none'}.",
         remedy="Start or repair these custodians, then ask again before the settle deadline.",
+        field="custodians",
         facts={"quorum": quorum, "good": good, "faults": {f.place: f.code for f in faults}},
     )

@@ -11,13 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
+import structlog
+
 from marketplace.chain.views import CommitteeView
 from marketplace.errors import Refusal
-from marketplace.gate.config import Endpoint
 from marketplace.gate.quorum import SIGNATURE_BYTES, Fault, missing
 from marketplace.wire.http import hex_field, to_hex
 from marketplace.wire.http_client import SMALL_ANSWER, post
+from marketplace.wire.settings import Endpoint
 from marketplace.wire.structs import Domain, Settlement, require_signed
+
+log = structlog.get_logger()
 
 
 class AnsweredBefore(Refusal):
@@ -74,6 +78,10 @@ def _ask(
             noted[asked[future]] = future.result()
         except Refusal as refusal:
             faults.append(Fault(asked[future], refusal.code))
+        except Exception as fault:
+            # A custodian whose answer trips this gate is at fault; the others still count.
+            log.warning("answer_unreadable", place=asked[future], kind=type(fault).__name__)
+            faults.append(Fault(asked[future], "unreadable_answer"))
         if len(noted) >= quorum:
             break
     pool.shutdown(wait=False)

@@ -19,7 +19,6 @@ from marketplace.gate.checks import (
     open_request,
     require_operator,
 )
-from marketplace.gate.config import Endpoint
 from marketplace.gate.delivery import require_delivered
 from marketplace.gate.journal import Journal
 from marketplace.gate.keys import Keys
@@ -31,6 +30,8 @@ from marketplace.gate.staging import Staging
 from marketplace.vocabulary import Address, CustodianIndex, DatasetId, RequestId
 from marketplace.wire.canonical import JSON_LIMIT, parse
 from marketplace.wire.http import busy, to_hex
+from marketplace.wire.outcomes import Act, Outcomes
+from marketplace.wire.settings import Endpoint
 from marketplace.wire.structs import GateKey, Settlement, sign
 from marketplace.wire.turn import TurnContext
 
@@ -66,6 +67,7 @@ class Gate:
         self.custodians = custodians
         self.patience = patience
         self.staging = Staging()
+        self._outcomes = Outcomes("marketplace.gate")
         self._computing = [threading.Lock() for _ in range(LOCKS)]
         self._deriving = threading.Lock()
         self._derived: dict[bytes, tuple[bytes, bytes]] = {}  # request -> root, seal's block hash
@@ -166,6 +168,18 @@ class Gate:
             GateRefused, CiphertextWithheld, QuorumMissing, AnsweredBefore, Refusal (storage_full) and
             what `open_request` raises.
         """
+        with self._outcomes.of("answer", request) as act:
+            return self._answered(request, asker, parameters, dictionary, records, act)
+
+    def _answered(
+        self,
+        request: bytes,
+        asker: Address,
+        parameters: Mapping[str, Any],
+        dictionary: Mapping[str, Any],
+        records: Mapping[str, Ciphertext],
+        act: Act,
+    ) -> dict[str, Any]:
         self.require_served(request, asker)
         with self._computing[request[-1] % LOCKS]:
             kept = self.journal.find(request)
@@ -175,6 +189,7 @@ class Gate:
                 )
             if not kept.registered:
                 kept = self._register(kept)
+                act.done("answered")
             self.staging.drop(request)
             return answer_document(kept)
 

@@ -46,6 +46,7 @@ class Staging:
             return len(merged)
 
     def get(self, request: bytes) -> Mapping[str, Ciphertext]:
+        """Ciphertexts by patient, a copy; empty where none were sent."""
         with self._lock:
             return dict(self._held.get(request, {}))
 
@@ -55,6 +56,7 @@ class Staging:
             return tuple(self._held)
 
     def drop(self, request: bytes) -> None:
+        """Forgets a request's ciphertexts, if there are any, and frees their share of the bound."""
         with self._lock:
             self._bytes -= _size(self._held.pop(request, {}))
 

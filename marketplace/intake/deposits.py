@@ -14,7 +14,7 @@ from marketplace.peers import Peer, ask_all
 from marketplace.wire.custody import Holding
 from marketplace.wire.header import RecordHeader
 from marketplace.wire.http import hex_field
-from marketplace.wire.http_client import SMALL_ANSWER
+from marketplace.wire.http_client import SMALL_ANSWER, declined
 from marketplace.wire.record import SealedRecord, dump
 from marketplace.wire.structs import RecordAttestation, StorageReceipt, require_signed, sign
 
@@ -70,6 +70,7 @@ class Deposits:
             message=f"{len(entry.receipts)} of {quorum} custodians needed hold their part. "
             + " ".join(refusals),
             remedy="Send the same record again once they answer; nothing is lost.",
+            field="custodians",
         )
 
     def _deposit(
@@ -97,7 +98,7 @@ class Deposits:
     def _receipt(self, entry: Entry, outcome: Any, epoch: int, signer: str) -> bytes | Refusal:
         try:
             if not isinstance(outcome, dict) or "signature" not in outcome:
-                return _declined(outcome)
+                return declined(outcome if isinstance(outcome, dict) else {})
             signature = hex_field(outcome["signature"], "signature", MOST_SIGNATURE)
             domain = self.chain.domain("DatasetRegistry")
             require_signed(storage_receipt(attestation_of(entry), epoch), domain, signature, signer)
@@ -120,15 +121,6 @@ def storage_receipt(attestation: RecordAttestation, epoch: int) -> StorageReceip
         attestation.commitment,
         attestation.version,
         epoch,
-    )
-
-
-def _declined(outcome: Any) -> Refusal:
-    document = outcome if isinstance(outcome, dict) else {}
-    return Refusal(
-        code=str(document.get("code", "unknown"))[:60],
-        message=str(document.get("detail", "it gave no reason"))[:400],
-        remedy=str(document.get("remedy", "Ask its host."))[:400],
     )
 
 

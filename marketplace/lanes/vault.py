@@ -35,6 +35,17 @@ class GateUnknown(Refusal):
 
 
 @dataclass(frozen=True)
+class Head:
+    """A custodian's journal as it stood when it turned, to anchor on chain: it signed this, by the gate's word."""
+
+    place: int
+    epoch: int
+    height: int
+    head: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True)
 class Vault:
     """Where the gates answer, and where the ciphertexts lie."""
 
@@ -66,14 +77,14 @@ class Vault:
 
     def compute(
         self, sealed: Sealed, parameters: Mapping[str, Any], dictionary: Dictionary
-    ) -> tuple[Computed, list[Any]]:
+    ) -> tuple[Computed, list[Head]]:
         """Has the gate compute the request. Repeating it brings the same bytes.
 
         Returns:
             The gate's answer, and the custodians' signed journal heads to anchor.
 
         Raises:
-            GateUnknown, PeerUnreachable, Refusal: the gate's own, or `gate_answer_unreadable`.
+            GateUnknown, PeerUnreachable, Refusal: the gate's own, or `gate_answer_unreadable`. BadParameter.
         """
         gate = self.gate(sealed.gate)
         request = to_hex(sealed.request)
@@ -122,11 +133,22 @@ def _asked(sealed: Sealed, parameters: Mapping[str, Any], dictionary: Dictionary
     }
 
 
-def _heads(turns: Any, epoch: int) -> list[Any]:
+def _heads(turns: Any, epoch: int) -> list[Head]:
     try:
-        return [{"place": turn["place"], "epoch": epoch, **turn["journal"]} for turn in turns]
+        given = [(turn["place"], turn["journal"]) for turn in turns[:MOST_CUSTODIANS]]
+        return [_head(place, epoch, journal) for place, journal in given]
     except (KeyError, TypeError):
         raise _unreadable("turns") from None
+
+
+def _head(place: Any, epoch: int, journal: Mapping[str, Any]) -> Head:
+    return Head(
+        unsigned(place, 8, "place"),
+        epoch,  # the seal's, whatever the gate says
+        unsigned(journal["height"], 53, "height"),
+        hash_field(journal["head"], "head"),
+        hex_field(journal["signature"], "signature", MOST_SIGNATURE),
+    )
 
 
 def _noted(listed: Any) -> tuple[tuple[int, bytes], ...]:

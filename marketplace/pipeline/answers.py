@@ -26,6 +26,13 @@ class Answers:
     dictionaries: Dictionaries
 
     def computed(self, request: str, view: RequestView) -> Computed:
+        """The gate's answer, with every signature that is kept: `release.clear` verifies each.
+
+        What it verified before counts too: it was kept in the place of what came along.
+
+        Raises:
+            Refusal: `storage_unavailable`, where it is not here; the gate is asked again.
+        """
         row = self.database.computed(request)
         if row is None:
             # A gate gives its one answer again, byte for byte; custodians sign no other.
@@ -36,7 +43,7 @@ class Answers:
             row.sealed_result,
             row.gate_signature,
             row.stated or {},
-            tuple(_read(each) for each in row.signatures or [] if _is_noted(each)),
+            tuple(_read(each) for each in row.signatures or []),
         )
 
     def due(self, request: str, view: RequestView) -> Stated:
@@ -49,6 +56,11 @@ class Answers:
         return Stated(noised.cost_nano_rho, noised.noise)
 
     def cleared(self, request: str, view: RequestView) -> Cleared:
+        """The answer and the quorum's signatures, as `release.clear` verified them.
+
+        Raises:
+            Refusal: `storage_unavailable`, where either is not here; it is fetched again.
+        """
         row = self.database.computed(request)
         signatures = [] if row is None else row.signatures or []
         cleared = tuple(_read(each) for each in signatures if not _is_noted(each))

@@ -15,7 +15,7 @@ from marketplace.chain.adapter import Chain, NotYetFinal, RequestStage, RequestV
 from marketplace.chain.sender import Sender
 from marketplace.dictionaries import Dictionaries
 from marketplace.errors import Refusal
-from marketplace.lanes.vault import Vault
+from marketplace.lanes.vault import Head, Vault
 from marketplace.peers import Peer
 from marketplace.pipeline.answers import Answers, noted_rows
 from marketplace.pipeline.counting import Counting
@@ -25,7 +25,7 @@ from marketplace.pipeline.standing import CHAIN_ENDS, Standing, id_of, sealed_of
 from marketplace.pipeline.submission import Submission
 from marketplace.receipts.build import build_receipt
 from marketplace.stages import NEXT, Stage
-from marketplace.store import ComputedRow, Database, ReceiptRow
+from marketplace.store import ComputedRow, Database
 from marketplace.upkeep import Upkeep
 from marketplace.waits import Waits
 from marketplace.wire.terms import RequestTerms
@@ -120,7 +120,7 @@ class Pipeline:
         ends = isinstance(refusal, REFUSING) and refusal.code not in RETRY
         if not ends or Stage.REFUSED not in NEXT[stage] or self._goes_on(request, refusal):
             if self.waits.note(request, refusal):  # else it was said: steps are tried every second
-                log.warning("step_waits", **facts, message=refusal.message)
+                log.warning("step_waits", **facts, message=str(refusal))
             return False
         log.info("request_refused", **facts)
         reason = {
@@ -234,20 +234,14 @@ class Pipeline:
                 remedy="Wait until the chain has finalised it; the step is tried again.",
             )
 
-    def _anchor(self, heads: list[Any]) -> None:
+    def _anchor(self, heads: Iterable[Head]) -> None:
         """Puts the custodians' journal heads on chain, so that a restored backup is noticed."""
         for head in heads:
-            arguments = (
-                head["epoch"],
-                head["place"],
-                int(head["height"]),
-                bytes.fromhex(head["head"][2:]),
-                bytes.fromhex(head["signature"][2:]),
-            )
+            arguments = (head.epoch, head.place, head.height, head.head, head.signature)
             try:
                 self.sender.send("CustodianCommittee", "anchorJournal", *arguments)
             except Refusal as refusal:  # the next turn's head covers this one's
-                log.warning("journal_not_anchored", place=head["place"], code=refusal.code)
+                log.warning("journal_not_anchored", place=head.place, code=refusal.code)
 
     def _clear(self, request: str) -> None:
         view = self.standing.view(request)
@@ -272,10 +266,9 @@ class Pipeline:
             variables = self.dictionaries.variables(view.dataset)
             canonical = analysis.canonical(analysis.parse(row.parameters, variables))
             receipt = build_receipt(self.chain, id_of(request), row.analysis, canonical)
-            block = int(receipt["blocks"]["settled"])
-            self.chain.require_final(block)
-            self.database.keep_receipt(ReceiptRow(request=request, block=block, receipt=receipt))
-            self.database.move(request, Stage.SETTLED, f"settled in block {block}")
+            settled = settlement.conclude(self.chain, request, receipt)
+            self.database.keep_receipt(settled)
+            self.database.move(request, Stage.SETTLED, f"settled in block {settled.block}")
 
 
 STEPS: Final[dict[Stage, Callable[[Pipeline, str], None]]] = {

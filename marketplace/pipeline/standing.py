@@ -83,8 +83,10 @@ def _reached(view: RequestView) -> Stage:
 
 
 def id_of(request: str) -> bytes:
+    """The request's id on chain, 32 bytes, from the 0x hex that it goes by in the database."""
     return bytes.fromhex(request[2:])
 
 
 def sealed_of(request: str, view: RequestView) -> Sealed:
+    """What the chain shows of a request that is sealed; nothing here checks that it is."""
     return Sealed(id_of(request), view.root, view.members, view.epoch, view.gate)

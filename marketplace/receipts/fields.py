@@ -35,9 +35,11 @@ class Fields:
         return key if self._path == "receipt" else f"{self._path}.{key}"
 
     def value(self, key: str) -> Any:
+        """The parsed value, unchecked: for readers that check it themselves."""
         return self._document[key]
 
     def constant(self, key: str, wanted: str) -> None:
+        """Refuses all but one text, such as the name of the schema."""
         if self.value(key) != wanted:
             raise malformed(self.name(key), f"must be {wanted}")
 
@@ -46,18 +48,21 @@ class Fields:
         return Fields(self.value(key), self.name(key), keys)
 
     def mapping(self, key: str) -> Mapping[str, Any]:
+        """An object whose keys are not known beforehand. Its values are unchecked."""
         found = self.value(key)
         if not isinstance(found, dict):
             raise malformed(self.name(key), "must be an object")
         return found
 
     def items(self, key: str, most: int) -> list[Any]:
+        """A list of at most `most` unchecked values."""
         found = self.value(key)
         if not isinstance(found, list) or len(found) > most:
             raise malformed(self.name(key), f"must be a list of at most {most}")
         return found
 
     def number(self, key: str, bits: int) -> int:
+        """A JSON integer below 2^`bits`, not negative; true and false are none."""
         return unsigned(self.value(key), bits, self.name(key))
 
     def decimal(self, key: str, bits: int) -> int:
@@ -68,23 +73,29 @@ class Fields:
         return unsigned(int(found), bits, self.name(key))
 
     def text(self, key: str, most: int = MOST_TEXT) -> str:
+        """At most `most` characters, whichever they are."""
         found = self.value(key)
         if not isinstance(found, str) or len(found) > most:
             raise malformed(self.name(key), f"must be text of at most {most} characters")
         return found
 
     def hash(self, key: str) -> bytes:
+        """32 bytes from 0x hex of either case; `load` then insists on lower case."""
         return hash_field(self.value(key), self.name(key))
 
     def hex(self, key: str, most: int) -> bytes:
+        """At most `most` bytes from 0x hex, measured before it is decoded."""
         return hex_field(self.value(key), self.name(key), most)
 
     def binary(self, key: str, most: int) -> bytes:
+        """At most `most` bytes from base64, measured before it is decoded."""
         return binary_field(self.value(key), self.name(key), most)
 
     def address(self, key: str) -> Address:
+        """Checksummed, also where lower case was given; `load` then insists on the checksum."""
         return address(self.value(key), self.name(key))
 
     def addresses(self, key: str, most: int) -> tuple[Address, ...]:
+        """At most `most` of them, in order; a refusal says which one is wrong."""
         items = self.items(key, most)
         return tuple(address(each, f"{self.name(key)}[{i}]") for i, each in enumerate(items))

@@ -68,6 +68,7 @@ class Deployment:
 
     @property
     def market(self) -> Address:
+        """Address of the ResearchMarket, which the settlement's signatures are for."""
         return self.contracts["ResearchMarket"].address
 
 

@@ -16,6 +16,7 @@ from marketplace.chain.patience import Patience, not_looked_at
 from marketplace.chain.sender import Sender
 from marketplace.chain.wallets import Signers
 from marketplace.errors import Refusal
+from marketplace.relay.failures import Failures
 from marketplace.relay.worth import ENDING, PAYING_OUT, Today, keys_of, patient_of
 from marketplace.store import Database
 from marketplace.wire.messages import Message, parse_message
@@ -80,7 +81,7 @@ class Relay:
 
     def _hopeless(self, messages: Sequence[Message]) -> list[Refusal | None]:
         """In three looks, each with a patience of its own, so that no bad message sinks one before it."""
-        found = self._forged(messages)
+        found = self._unfounded(messages)
         pointless, patience = dict[Hashable, Refusal | None](), Patience()
         for place, message in enumerate(messages):
             if found[place] is None:
@@ -98,9 +99,16 @@ class Relay:
                 found[place] = refusal
         return found
 
-    def _forged(self, messages: Sequence[Message]) -> list[Refusal | None]:
+    def _unfounded(self, messages: Sequence[Message]) -> list[Refusal | None]:
+        """What is signed by nobody, or by a wallet that says yes to rehearsals only."""
         signers = Signers(self.chain.node)
-        return [self._forged_one(signers, each) for each in messages]
+        forged = [self._forged_one(signers, each) for each in messages]
+        failed = self._failures.refusals(messages, signers)
+        return [a or b for a, b in zip(forged, failed, strict=True)]
+
+    @property
+    def _failures(self) -> Failures:
+        return Failures(self.database)
 
     def _forged_one(self, signers: Signers, message: Message) -> Refusal | None:
         domain = self.chain.domain(message.contract)
@@ -193,6 +201,7 @@ class Relay:
                 carried, refusal = sent.carried_by.get(position), sent.refused.get(position)
                 transaction = None if carried is None else carried.transaction
                 outcomes[place] = Outcome(messages[place].kind, refusal, transaction)
+        self._failures.note(messages, [each.refusal for each in outcomes])
         return outcomes
 
 

@@ -5,14 +5,13 @@ comes from Alembic migrations in both.
 """
 
 from marketplace.store.database import Database, open_database
-from marketplace.store.models import ComputedRow, ReceiptRow, RecordRow, RequestRow, StageLogRow
+from marketplace.store.models import ComputedRow, RecordRow, RequestRow, StageLogRow
 from marketplace.store.sealed_records import ERASED
 
 __all__ = [
     "ERASED",
     "ComputedRow",
     "Database",
-    "ReceiptRow",
     "RecordRow",
     "RequestRow",
     "StageLogRow",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Final, TypeVar
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -53,6 +53,18 @@ class Carried(Transactions):
                 _keep(session, day, key, row, counts[key])
             session.flush()
         return decided
+
+    def reached(self, day: int, kinds: Collection[str], number: int) -> set[Key]:
+        """What of these kinds was counted so often on a day, or more often.
+
+        Raises:
+            Refusal: `storage_unavailable`.
+        """
+        row = CarriedRow
+        asked = select(row.kind, row.dataset, row.patient)
+        asked = asked.where(row.day == day, row.kind.in_(kinds), row.number >= number)
+        with self.session() as session:
+            return {(kind, dataset, patient) for kind, dataset, patient in session.execute(asked)}
 
     def give_back(self, day: int, spent: Mapping[Key, int]) -> None:
         """Takes counts back, since nothing was sent after all."""

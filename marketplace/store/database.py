@@ -24,7 +24,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from marketplace.errors import Refusal
-from marketplace.stages import LIVE, NEXT, TERMINAL, Stage
+from marketplace.stages import LIVE, NEXT, TERMINAL, Settled, Stage
 from marketplace.store.carried import Carried
 from marketplace.store.models import (
     ApiNonceRow,
@@ -184,18 +184,20 @@ class Database(SealedRecords, Carried):
                 raise unknown_request(request)
             row.signatures = signatures
 
-    def keep_receipt(self, row: ReceiptRow) -> None:
+    def keep_receipt(self, settled: Settled) -> None:
         """Keeps the receipt of a settled request; the first one stays."""
+        row = ReceiptRow(request=settled.request, block=settled.block, receipt=settled.receipt)
         try:
             with self.session() as session:
                 session.add(row)
         except IntegrityError:
             return
 
-    def receipt(self, request: str) -> ReceiptRow | None:
-        """The receipt of a request, once settled."""
+    def receipt(self, request: str) -> Settled | None:
+        """What was kept of a request once it was settled."""
         with self.session() as session:
-            return session.get(ReceiptRow, request)
+            row = session.get(ReceiptRow, request)
+            return None if row is None else Settled(row.request, row.block, dict(row.receipt))
 
     # --- signed API requests
 
@@ -220,6 +222,7 @@ class Database(SealedRecords, Carried):
 
 
 def unknown_request(request: str) -> Refusal:
+    """The refusal of an id that this database does not have; on chain it may exist."""
     return Refusal(
         code="unknown_request",
         message=f"There is no request {request} here.",

@@ -27,6 +27,7 @@ def storage_refusal(error: OperationalError) -> Refusal:
         if full
         else "The operator's database did not answer.",
         remedy="Free disk space, then run `usufruct resume`; nothing was changed.",
+        field="disk" if full else None,
     )
 
 

@@ -73,12 +73,26 @@ def parse(
             parse_float=Decimal if decimals else _no_fraction,
             parse_constant=_no_fraction,
         )
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError) as fault:
         raise refusal(
-            message="The bytes are not JSON that this format allows.",
+            message=f"The bytes are not JSON that this format allows{place_of(fault)}.",
             remedy="Send UTF-8 JSON without NaN, Infinity or excessive nesting.",
             field="$",
         ) from None
+
+
+def place_of(fault: BaseException) -> str:
+    """` (line 3, column 5)`, where the text stops being JSON or UTF-8; empty where nothing says it.
+
+    Never what stands there, which may be a record's value.
+    """
+    if isinstance(fault, json.JSONDecodeError):
+        return f" (line {fault.lineno}, column {fault.colno})"
+    if isinstance(fault, UnicodeDecodeError):
+        before = fault.object[: fault.start]
+        line, column = before.count(b"\n") + 1, fault.start - before.rfind(b"\n")
+        return f" (line {line}, column {column})"
+    return ""
 
 
 def is_shallow(data: bytes, deepest: int = DEEPEST) -> bool:

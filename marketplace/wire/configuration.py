@@ -9,6 +9,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from marketplace.errors import Refusal
+from marketplace.wire.canonical import place_of
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -42,7 +43,7 @@ def _fault(path: Path, fault: OSError | ValueError) -> tuple[str, str]:
         first = fault.errors(include_input=False, include_url=False)[0]
         return ".".join(map(str, first["loc"])), first["msg"]
     if isinstance(fault, json.JSONDecodeError):
-        return path.name, f"not JSON at line {fault.lineno}"
+        return path.name, f"not JSON{place_of(fault)}"
     if isinstance(fault, FileNotFoundError):
         return path.name, "the file does not exist"
     if isinstance(fault, OSError):

@@ -63,20 +63,9 @@ class Domain(SolidityStruct):
         )
 
 
-def consent_domain(chain_id: int, consent_registry: str) -> Domain:
-    return Domain(CONSENT_REGISTRY, VERSION, chain_id, consent_registry)
-
-
-def dataset_domain(chain_id: int, dataset_registry: str) -> Domain:
-    return Domain(DATASET_REGISTRY, VERSION, chain_id, dataset_registry)
-
-
 def market_domain(chain_id: int, market: str) -> Domain:
+    """For gate keys, turn certificates, settlements, and withdrawals of credit and earnings."""
     return Domain(RESEARCH_MARKET, VERSION, chain_id, market)
-
-
-def committee_domain(chain_id: int, committee: str) -> Domain:
-    return Domain(CUSTODIAN_COMMITTEE, VERSION, chain_id, committee)
 
 
 def api_domain(chain_id: int, market: str) -> Domain:

@@ -65,6 +65,7 @@ class RecordHeader:
         return cls(record.context, record.epoch, keccak(record.box), record.key_commitments)
 
     def to_json(self) -> dict[str, Any]:
+        """What `read_header` reads back: public, the commitment included."""
         c = self.context
         return {
             "schema": SCHEMA,

@@ -82,13 +82,17 @@ def busy() -> Busy:
 
 
 def create_app(
-    name: str, health: Callable[[], list[str]], most_bytes: int = SMALL_BODY
+    name: str,
+    health: Callable[[], list[str]],
+    most_bytes: int = SMALL_BODY,
+    others: Callable[[], Mapping[str, Any]] = dict,
 ) -> flask.Flask:
     """A Flask application with `GET /health`, a size limit on every route and problem+json errors.
 
     Args:
         health: the codes of what keeps this process from working; empty when ready.
         most_bytes: largest body of any route; a route may ask for less (`read_body`).
+        others: what health says of other processes that this one works with.
     """
     app = flask.Flask(name, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = most_bytes
@@ -99,7 +103,7 @@ def create_app(
     @app.get("/health")
     def show_health() -> flask.Response:
         reasons = health()
-        return answer({"ready": not reasons, "reasons": list(reasons)})
+        return answer({"ready": not reasons, "reasons": list(reasons), **others()})
 
     return app
 

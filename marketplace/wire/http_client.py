@@ -72,15 +72,17 @@ def get(url: str, path: str, *, timeout: float, most: int = MOST_ANSWER) -> dict
 
 def _once_free(ask: Callable[[float], dict[str, Any]], timeout: float) -> dict[str, Any]:
     """What the peer answers once it is not busy; its refusal, where it is all the time."""
-    until = time.monotonic() + timeout
+    until, left = time.monotonic() + timeout, timeout
     while True:
-        left = until - time.monotonic()
         try:
             return ask(left)
         except Refusal as refusal:
             if refusal.code != Busy.CODE or time.monotonic() + BUSY_SECONDS >= until:
                 raise
-        time.sleep(BUSY_SECONDS)
+            time.sleep(BUSY_SECONDS)
+            left = until - time.monotonic()
+            if left <= 0:  # a machine at work sleeps longer than it is told
+                raise
 
 
 def exchange(

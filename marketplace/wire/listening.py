@@ -63,6 +63,10 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         super().__init__(*arguments, **options)
 
     def received(self, data: bytes) -> bool:
+        """A request that begins has `PATIENCE_SECONDS`; its further bytes buy time, never more than that.
+
+        Returns whether the bytes were taken.
+        """
         # Blank lines between two requests begin none.
         if self.request is None and data.strip():
             self.due = _from_now()
@@ -71,10 +75,15 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         return bool(super().received(data))
 
     def write_soon(self, data: Any) -> int:
+        """The application, in a thread of its own, has more to say: the time to fetch it begins anew.
+
+        Returns how many bytes it takes. Raises waitress's ClientDisconnected.
+        """
         self.due = _from_now()
         return int(super().write_soon(data))
 
     def send(self, data: bytes, do_close: bool = True) -> int:
+        """How many bytes the other side took, which buy it time; 0 when it takes none, or is gone."""
         sent = int(super().send(data, do_close))
         self._buy(sent)
         return sent
@@ -98,11 +107,13 @@ class Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
     channel_class = Channel
 
     def maintenance(self, now: float) -> None:  # noqa: ARG002  # the wall's clock, which may be set
+        """Every `SWEEP_SECONDS`, in the place of waitress's own sweep: overdue connections are to close."""
         for channel in list(self.active_channels.values()):
             if channel.is_overdue(time.monotonic()):
                 channel.will_close = True
 
     def readable(self) -> bool:
+        """Whether to look for new connections; before it says no, the longest idle one has to go."""
         # One place early: at the limit itself waitress accepts nobody, and logs each time that it does.
         if len(self._map) >= self.adj.connection_limit - 1:
             self._make_room()

@@ -63,6 +63,7 @@ class NotStarted(click.ClickException):
         self._refusal = refusal
 
     def show(self, file: Any = None) -> None:
+        """What click calls on it, before the process ends with exit code 1."""
         if sys.stderr.isatty():
             super().show(file)
         else:

@@ -1,4 +1,4 @@
-"""Text of other parties, made fit for a terminal."""
+"""Text made fit for people: of other parties on a terminal, and counts with their nouns."""
 
 from __future__ import annotations
 
@@ -15,3 +15,8 @@ characters), breaks a line, or is no character that can be written."""
 def plain(text: str) -> str:
     """The text on one line, as long as it was, with U+FFFD in place of what would not be shown as itself."""
     return "".join(REPLACED if unicodedata.category(each) in NOT_SHOWN else each for each in text)
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 patient`, `2,000 patients`: a noun whose plural ends in s."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

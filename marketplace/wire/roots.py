@@ -46,9 +46,11 @@ class SealedShard:
 
     @property
     def members(self) -> int:
+        """How many seats were live when it was sealed."""
         return count(self.bitmaps)
 
     def root(self) -> bytes:
+        """What `ShardSealed` carries, 32 bytes. Raises `RootMismatch` unless the bitmaps are whole words."""
         return shard_root(self.class_id, self.shard, self.members, chunk_hashes(self.bitmaps))
 
 

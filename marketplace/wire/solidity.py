@@ -63,6 +63,7 @@ class Kind:
 
     @property
     def abi(self) -> str:
+        """As eth_abi and selectors write it: a struct is the tuple of its fields."""
         if self.item is not None:
             return self.item.abi + "[]"
         return self.struct.abi_type() if self.struct is not None else self.name
@@ -80,11 +81,13 @@ class Kind:
         return _check_scalar(self.name, field, value)
 
     def abi_value(self, value: Any) -> Any:
+        """A checked value as eth_abi takes it: a struct is a tuple, a `T[]` a list."""
         if self.item is not None:
             return [self.item.abi_value(each) for each in value]
         return value.abi_tuple() if self.struct is not None else value
 
     def from_abi(self, value: Any) -> Any:
+        """What eth_abi decoded in its one Python form; range and type are for `check`."""
         if self.item is not None:
             return tuple(self.item.from_abi(each) for each in value)
         if self.struct is not None:
@@ -92,6 +95,7 @@ class Kind:
         return to_checksum_address(value) if self.name == "address" else value
 
     def to_json(self, value: Any) -> Any:
+        """A checked value in the JSON that the module's docstring describes."""
         if self.item is not None:
             return [self.item.to_json(each) for each in value]
         if self.struct is not None:
@@ -101,6 +105,11 @@ class Kind:
         return "0x" + value.hex() if self.name.startswith("bytes") else value
 
     def from_json(self, field: str, value: Any) -> Any:
+        """Reads the JSON of `to_json` by its form; range and type are for `check`.
+
+        Raises:
+            Refusal: `malformed_message`, naming `field`, never the value.
+        """
         if self.item is not None:
             if not isinstance(value, list):
                 raise malformed(field, "must be a list")

@@ -65,6 +65,7 @@ def refusing() -> Iterator[None]:
             code="storage_full" if full else "storage_unavailable",
             message="This process's journal is full." if full else "The journal cannot be written.",
             remedy="Free disk space and try again; nothing was written and nothing released.",
+            field="disk" if full else None,
         ) from None
 
 

@@ -122,6 +122,7 @@ class RequestTerms(SolidityStruct):
         return self.max_patients * self.price + self.fee
 
     def class_ids(self) -> tuple[bytes, ...]:
+        """The ids of `classes`, in their order. Raises `Refusal` (malformed_message) on what can be none."""
         return tuple(class_id(self.dataset, index) for index in self.classes)
 
 

@@ -30,10 +30,12 @@ class Axis:
 
     @property
     def size(self) -> int:
+        """How many cells it has; there is none for a null, nor for what lies outside."""
         return len(self.edges) - 1 if self.edges else len(self.variable.categories)
 
     @property
     def labels(self) -> tuple[str, ...]:
+        """One for each cell, in order: a category's name, or `[120, 130)` in the variable's unit."""
         if not self.edges:
             return self.variable.categories
         text = [self.variable.text(edge) for edge in self.edges]

@@ -32,10 +32,12 @@ class Clip:
 
     @property
     def width(self) -> int:
+        """R = U - L in stored integers, at least 1."""
         return self.upper - self.lower
 
     @property
     def middle(self) -> Fraction:
+        """(L + U) / 2, exact: it may lie half way between two stored integers."""
         return Fraction(self.lower + self.upper, 2)
 
     @property
@@ -73,6 +75,7 @@ class Measured:
     conditions: tuple[Condition, ...] = ()
 
     def values(self, table: Table) -> Ints:
+        """(m,) int64 stored integers of the members that are counted: not clipped yet, not to be released."""
         return table.values(self.variable, self.conditions)
 
 

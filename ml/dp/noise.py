@@ -41,6 +41,7 @@ class GaussianNoise:
 
     @property
     def sigma(self) -> Fraction:
+        """The very number that the float `scale` is, so that what is computed from it stays exact."""
         return Fraction(self.scale)
 
 

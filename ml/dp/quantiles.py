@@ -39,10 +39,12 @@ class Level:
 
     @property
     def p(self) -> int:
+        """Numerator in lowest terms."""
         return self.of_one.numerator
 
     @property
     def q(self) -> int:
+        """Denominator in lowest terms, at most 1000: the sensitivity of every score (`exact_scores`)."""
         return self.of_one.denominator
 
 
@@ -54,10 +56,12 @@ class Grid:
 
     @property
     def step(self) -> int:
+        """Stored integers from one candidate to the next: the fewest that leave at most MAX_CANDIDATES."""
         return -(-(self.clip.width + 1) // MAX_CANDIDATES)
 
     @property
     def size(self) -> int:
+        """How many candidates there are, from 2 to MAX_CANDIDATES."""
         return self.clip.width // self.step + 1
 
     def first(self, index: int) -> int:

@@ -233,10 +233,24 @@ def test_a_second_record_of_one_person_is_refused_and_the_rest_is_stored(world: 
     given = world.post("/records", {"entries": entries}).get_json()["outcomes"]
     assert [each["outcome"] for each in given] == ["stored", "refused"]
     assert (given[1]["code"], given[1]["field"]) == ("person_has_record", "attestation.person")
-    assert "update or rotate the existing one" in given[1]["remedy"]
+    assert f"0x{person.hex()} and the address {first.address} belong together" in given[1]["detail"]
+    assert second.address not in given[1]["detail"]
+    assert "`usufruct rotate`" in given[1]["remedy"]
     reads, dataset = world.operator.reads, world.custody.dataset
     assert reads.consent(dataset, second.address)["record"]["version"] == 0
     assert reads.consent(dataset, first.address)["record"]["version"] == 1
+
+
+def test_an_address_of_one_person_is_not_said_to_be_another_ones(world: ApiWorld) -> None:
+    owner, mine, another = account("whose address this is"), bytes([8]) * 32, bytes([9]) * 32
+    stored = world.upload_entry(owner, person=mine)
+    (first,) = world.post("/records", {"entries": [stored]}).get_json()["outcomes"]
+    assert first["outcome"] == "stored"
+    entry = world.upload_entry(owner, world.sealed(owner, version=2), person=another)
+    outcome = sole_refusal(world.post("/records", {"entries": [entry]}), "attestation.person")
+    assert outcome["code"] == "person_has_record"
+    assert f"0x{mine.hex()} and the address {owner.address} belong together" in outcome["detail"]
+    assert another.hex() not in outcome["detail"]
 
 
 @pytest.mark.parametrize("systolic", [59, 261])
@@ -399,7 +413,7 @@ def test_a_cohort_under_the_minimum_is_refused_and_paid_back(world: ApiWorld) ->
     world.custody.tick()
     assert world.operator.pipeline.advance(request) == "refused"
     reason = world.get(f"/requests/{request}").get_json()["reason"]
-    assert reason["code"] == "cohort_too_small"
+    assert (reason["code"], reason["field"]) == ("cohort_too_small", "classes")
     assert "Wait for more consents" in reason["remedy"]
     assert chain.liabilities().escrows == before + terms.escrow  # still the researcher's to cancel
     sender.send("ResearchMarket", "cancel", bytes.fromhex(request[2:]))
@@ -417,7 +431,7 @@ def test_a_full_disk_is_said_changes_nothing_and_loses_nothing(world: ApiWorld) 
     with operator_of_its_own(world, pages + SPARE_PAGES) as full, unchanged(world):
         for _ in range(2):
             found = problem(posted(full, upload), 507)
-            assert found["code"] == "storage_full"
+            assert (found["code"], found["field"]) == ("storage_full", "disk")
             assert "Free disk space" in found["remedy"]
             assert stored(full) == ([], [])
         assert not any(registered(world, each) for each in patients)
@@ -439,7 +453,7 @@ def test_a_dictionary_that_a_full_disk_cannot_take_is_refused_and_taken_later(
         kept.unlink()
         part.symlink_to("/dev/full")  # which answers every write as a full disk does
         found = problem(world.post("/dictionaries", body), 507)
-        assert found["code"] == "storage_full"
+        assert (found["code"], found["field"]) == ("storage_full", "disk")
         assert "Free disk space" in found["remedy"]
         assert not part.is_symlink()
         assert not kept.exists()

@@ -10,7 +10,8 @@ import contextlib
 import json
 import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -119,6 +120,42 @@ def rows_of(path: Path) -> Iterator[bytes]:
                     yield value if isinstance(value, bytes) else str(value).encode()
 
 
+def told_by(argument: Any) -> Iterator[bytes]:
+    """Every word of an event's arguments, raw: names, texts, bytes, numbers in decimal and as words."""
+    if isinstance(argument, bytes):
+        yield argument
+    elif isinstance(argument, int):
+        yield str(argument).encode()
+        yield argument.to_bytes(32, "big", signed=argument < 0)
+    elif isinstance(argument, Mapping):
+        for each in (*argument.keys(), *argument.values()):
+            yield from told_by(each)
+    elif isinstance(argument, (list, tuple)):
+        for each in argument:
+            yield from told_by(each)
+    else:
+        yield str(argument).encode("utf-8", "surrogateescape")
+
+
+def found_in(arguments: Any, wanted: Sequence[bytes]) -> list[bytes]:
+    """Which of `wanted` stand in what `told_by` tells."""
+    told = list(told_by(arguments))
+    return [each for each in wanted if any(each in word for word in told)]
+
+
+EVENT_SHAPES: Mapping[str, Callable[[Any], Any]] = {
+    "bare": lambda said: said,
+    "struct": lambda said: {"lane": 1, "delivery": {"result": said}},
+    "list of structs": lambda said: [{"class": b"\x01"}, {"result": said}],
+    "tuple": lambda said: (7, (True, said)),
+    "name": lambda said: {said: 1},
+    "text": lambda said: (
+        said.decode("utf-8", "surrogateescape") if isinstance(said, bytes) else str(said)
+    ),
+}
+"""How web3 hands over arguments: structs are mappings, arrays lists, tuples where the ABI names nothing."""
+
+
 def is_sqlite(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(16) == b"SQLite format 3\0"
@@ -159,6 +196,11 @@ class Canary:
         return result.stdout
 
     @property
+    def searched(self) -> Path:
+        """The market's folder, and beside it what its processes and commands wrote as temporary."""
+        return self.local.folder.parent
+
+    @property
     def key_files(self) -> list[Path]:
         """Where private keys belong, and nowhere else."""
         folders = (self.local.folder, self.patients)
@@ -167,18 +209,29 @@ class Canary:
 
 @pytest.fixture(scope="module")
 def canary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Canary]:
-    local = Local(tmp_path_factory.mktemp("canary") / "market", free_ports())
+    folder = tmp_path_factory.mktemp("canary")
+    local = Local(folder / "market", free_ports())
     made = Canary(local, tmp_path_factory.mktemp("patients"))
     market = Marketplace(local.url, local.node_url)
+    temporary = folder / "temporary"
+    temporary.mkdir()
     try:
-        local.start()
-        await_health([local.url])
-        _publish(made, market)
-        _bring_ordinary_patients(made, market)
-        _live_through(made)
+        with pytest.MonkeyPatch.context() as patch:  # what is searched holds temporary files, too
+            for name in ("TMPDIR", "SQLITE_TMPDIR"):
+                patch.setenv(name, str(temporary))
+            patch.setattr(tempfile, "tempdir", None)
+            _live(made, market)
         yield made
     finally:
         local.stop()
+
+
+def _live(made: Canary, market: Marketplace) -> None:
+    made.local.start()
+    await_health([made.local.url])
+    _publish(made, market)
+    _bring_ordinary_patients(made, market)
+    _live_through(made)
 
 
 def _publish(made: Canary, market: Marketplace) -> None:
@@ -266,7 +319,10 @@ def test_no_file_log_or_database_row_of_any_process_holds_a_record_value(canary:
     names = ["chain", "operator", *(f"{kind}-{i}" for kind in kinds for i in range(CUSTODIANS))]
     for name in names:  # every process wrote a log, which is searched below
         assert '"serving"' in canary.local.log_path(name).read_text(), name
-    assert search(folder, canaries(canary.dictionary)) == []
+    for name, process in canary.local.processes.items():
+        environment = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
+        assert f"TMPDIR={canary.searched}/temporary".encode() in environment, name
+    assert search(canary.searched, canaries(canary.dictionary)) == []
 
 
 def test_no_command_and_no_error_says_a_record_value_or_a_key(canary: Canary) -> None:
@@ -286,17 +342,27 @@ def test_no_event_of_the_chain_holds_a_record_value(canary: Canary) -> None:
     market = Marketplace(canary.local.url, canary.local.node_url)
     events = list(market.chain.events(0))
     assert len(events) > 3 * ORDINARY
-    told = repr([event.args for event in events]).encode()
-    scaled = VALUE.replace(".", "").encode()
-    hexed = int(scaled).to_bytes(8, "big").hex().encode()
-    assert [each for each in (*canaries(canary.dictionary), hexed) if each in told] == []
+    wanted = canaries(canary.dictionary)
+    assert found_in([event.args for event in events], wanted) == []
+
+
+@pytest.mark.parametrize("shape", EVENT_SHAPES)
+def test_the_detector_finds_what_an_event_would_hold(canary: Canary, shape: str) -> None:
+    """Each form, as bytes or text or number, within whatever arguments of events may be nested in."""
+    dressed = EVENT_SHAPES[shape]
+    number = int(VALUE.replace(".", ""))
+    for form in canaries(canary.dictionary):
+        arguments = {"request": bytes(32), "said": dressed(b"\xff" + form + b"\x00'")}
+        assert found_in([{"quiet": b"\xfe"}, arguments], canaries(canary.dictionary)) != []
+    assert found_in([{"said": dressed(number)}], canaries(canary.dictionary)) != []
+    assert found_in([{"said": dressed(number + 1)}], canaries(canary.dictionary)) == []
 
 
 def test_private_keys_stand_in_their_key_files_only(canary: Canary) -> None:
     key_files = canary.key_files
     assert len(key_files) > 10
     secrets = [form for path in key_files for form in forms(keyfiles.read(path))]
-    assert search(canary.local.folder, secrets, besides=key_files) == []
+    assert search(canary.searched, secrets, besides=key_files) == []
 
 
 def test_the_detector_finds_what_is_planted(canary: Canary, tmp_path: Path) -> None:

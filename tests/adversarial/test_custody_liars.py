@@ -27,6 +27,7 @@ from tests.support.custody_world import (
 )
 from tests.support.lies import NODE_LIES
 from tests.support.nodes import LyingProxy, embedded_node, honest
+from tests.support.refusals import refused
 
 VALUES: list[dict[str, Any]] = [{"systolic": Decimal(100 + i), "smoker": "no"} for i in range(3)]
 DEAD = "http://127.0.0.1:9"
@@ -137,14 +138,10 @@ def test_wrong_shares_without_a_second_honest_custodian_are_no_quorum_and_no_ans
     world: CustodyWorld, urls: list[str], tmp_path: Any
 ) -> None:
     request = sealed(world, "liar and dead")
-    with (
-        served(create_app(wrong_shares(world, 0, tmp_path))) as liar,
-        pytest.raises(Refusal) as caught,
-    ):
-        compute(world, [liar, urls[1], DEAD], request)
-    assert caught.value.code == "quorum_missing"
-    assert "0 (wrong_share)" in caught.value.message
-    assert "2 (peer_unreachable)" in caught.value.message
+    with served(create_app(wrong_shares(world, 0, tmp_path))) as liar:
+        found = refused("quorum_missing", compute, world, [liar, urls[1], DEAD], request)
+    assert "0 (wrong_share), 2 (peer_unreachable)" in found.message
+    require_told_whom_to_repair(found)
     assert world.gate([]).journal.find(request) is None
 
 
@@ -161,14 +158,20 @@ def test_no_k_minus_one_custodians_open_anything(world: CustodyWorld, urls: list
     request = sealed(world, "alone")
     for alone in range(3):
         asked = [urls[i] if i == alone else DEAD for i in range(3)]
-        with pytest.raises(Refusal) as caught:
-            compute(world, asked, request)
-        assert caught.value.code == "quorum_missing"
-        assert "1 of 2" in caught.value.message
-    with pytest.raises(Refusal) as caught:
-        compute(world, [urls[1], urls[1], urls[1]], request)  # one, three times
-    assert caught.value.code == "quorum_missing"
+        found = refused("quorum_missing", compute, world, asked, request)
+        assert "1 of 2" in found.message
+        dead = [f"{i} (peer_unreachable)" for i in range(3) if i != alone]
+        assert ", ".join(dead) in found.message
+        require_told_whom_to_repair(found)
+    thrice = [urls[1], urls[1], urls[1]]
+    require_told_whom_to_repair(refused("quorum_missing", compute, world, thrice, request))
     assert faults(compute(world, urls, request)) == {}
+
+
+def require_told_whom_to_repair(found: Refusal) -> None:
+    """The field is the one of the gate's configuration; the message names each of its places at fault."""
+    assert found.field == "custodians"
+    assert "Start or repair these custodians" in found.remedy
 
 
 def test_every_pair_of_custodians_gives_one_and_the_same_kept_answer(

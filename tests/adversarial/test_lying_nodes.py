@@ -12,6 +12,7 @@ import pytest
 import requests
 from eth_utils.crypto import keccak
 
+from marketplace.chain.adapter import RequestStage
 from marketplace.custodian.checks import sealed_request
 from marketplace.custodian.service import Custodian
 from marketplace.errors import Refusal
@@ -308,23 +309,18 @@ def test_after_all_lies_the_request_is_answered_and_settled_once(
 def test_an_operator_that_is_lied_to_before_the_freeze_goes_on_when_it_ends(
     made: PipelineWorld, pipeline: Pipeline, liars: dict[str, Liar], name: str
 ) -> None:
-    request = _waiting(made, pipeline)
-    tell, _ = LIES[name]
+    """It freezes nothing that it cannot see, and gives nothing up; afterwards the request is answered."""
+    request = opened(made, pipeline, f"waiting {name}", Stage.FUNDED)
+    spent, tell = made.spent(), LIES[name][0]
     misled = made.pipeline(timeout=timeout(name))
     tell(liars[OPERATOR])
     assert misled.advance(request) in (Stage.SUBMITTED, Stage.FUNDED)
     liars[OPERATOR].truthful()
-    made.reach(pipeline, request, Stage.FUNDED)
-
-
-WAITING: list[str] = []
-
-
-def _waiting(made: PipelineWorld, pipeline: Pipeline) -> str:
-    """One request for all of these: it stays funded."""
-    if not WAITING:
-        WAITING.append(opened(made, pipeline, "waiting", Stage.FUNDED))
-    return WAITING[0]
+    assert made.chain.request(_id(request)).stage is RequestStage.OPENED
+    assert (made.spent(), made.released(request)) == (spent, [])
+    made.finish(pipeline, request)
+    made.require_settled_once(pipeline, request)
+    assert made.spent() == spent + COST
 
 
 # --- receipts

@@ -19,7 +19,7 @@ from marketplace.errors import Refusal
 from marketplace.wire import hpke, keyfiles
 from marketplace.wire.structs import RequestTerms
 from tests.support.api_world import PREFIX, ApiWorld, api_world
-from tests.support.chain_world import PURPOSE
+from tests.support.chain_world import MAX_COST, PURPOSE
 from tests.support.custody_world import served
 from tests.support.terminal import at_a_terminal
 
@@ -180,6 +180,21 @@ def test_no_operator_chooses_the_cost_that_reaches_an_error(
         (asked,) = liar.bodies(QUOTES)
     assert asked["cost"] == shown["cost_nano_rho"] == own["cost_nano_rho"]
     assert "target_error" not in asked
+
+
+@pytest.mark.parametrize("operator", ["honest", "silent about it"])
+def test_a_cost_above_the_class_is_refused_before_anything_is_handed_in_whatever_the_operator_says(
+    world: ApiWorld, tmp_path: Path, operator: str
+) -> None:
+    lies = {} if operator == "honest" else {QUOTES: lambda quote: quote.update(refusal=None)}
+    with lying(world, lies) as liar, nothing_is_handed_in_or_paid(world, tmp_path):
+        given = words(world, tmp_path, liar.url, "--cost", str(MAX_COST + 1))
+        output = refused(CliRunner().invoke(main, [*given, "--yes"]), "cost_above_class")
+        assert f"class 1 allows for one request, {MAX_COST:,} nano-rho" in output
+        assert "Nothing was paid." in output
+        shown = CliRunner().invoke(main, [*given, "--quote-only"])
+        assert json.loads(shown.stdout)["in_words"][0].startswith("It cannot be bought like this.")
+        assert liar.bodies(PREFIX + "/requests") == []
 
 
 # --- the escrow

@@ -48,6 +48,9 @@ WALLET_BOMB = assemble(f"{MAGIC << 224} 0 MSTORE 200000 0 RETURN")
 WALLET_SHORT = assemble(f"{MAGIC << 224} 0 MSTORE 4 0 RETURN")
 # Says something that only begins like yes.
 WALLET_DIRTY = assemble(f"{(MAGIC << 224) + 1} 0 MSTORE 32 0 RETURN")
+# Says what its storage says at 0, so that a wallet can change its mind.
+WALLET_SWAYED = assemble("0 SLOAD 0 MSTORE 32 0 RETURN")
+YES = MAGIC << 224
 # Refuses, with 200,000 bytes of reason.
 WALLET_SHOUTS = assemble("200000 0 REVERT")
 

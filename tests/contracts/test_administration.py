@@ -119,6 +119,9 @@ def test_only_what_is_paused_is_unpaused(world: World, contract: str) -> None:
     world.send("admin", where, "grantRole", role("PAUSER"), address("admin"))
     with refusing("ExpectedPause"):
         world.send("admin", where, "unpause")
+    for action, paused in (("pause", True), ("unpause", False)):
+        world.send("admin", where, action)
+        assert world.read(where, "paused") is paused
 
 
 @pytest.mark.parametrize(("contract", "name"), EVERY_ROLE)

@@ -42,6 +42,57 @@ def test_a_wallet_contract_grants_and_revokes_by_its_own_rules(world: World) -> 
     assert sent.facts("Revoked")["sequence"] == 6
 
 
+def swayed_wallet(world: World) -> str:
+    """A wallet that has granted, and from now on answers what `answer` lets it answer."""
+    where = wallet(world, hostile_code.WALLET_SWAYED)
+    answer(world, hostile_code.YES)
+    wallet_grant(world)
+    return where
+
+
+def answer(world: World, word: int) -> None:
+    world.chain.store(world.where("wallet"), {0: word})
+
+
+def wallet_pauses(world: World, action: str, nonce: int) -> Sent:
+    """`action` is restBySig or wakeBySig."""
+    where = world.where("wallet")
+    said = {"patient": where, "dataset": world.dataset, "sequence": 1, "nonce": nonce}
+    said["deadline"] = world.later()
+    return world.consent("relayer", action, said, where, b"whatever it takes")
+
+
+def test_a_wallet_contract_rests_and_wakes_by_its_own_rules(world: World) -> None:
+    where = swayed_wallet(world)
+    told = {"patient": where, "dataset": world.dataset}
+    assert wallet_pauses(world, "restBySig", 1).facts("Rested") == told | {"byPatient": True}
+    assert world.view("wallet")["state"] == RESTED_BY_PATIENT
+    assert wallet_pauses(world, "wakeBySig", 2).facts("Woken") == told
+    assert world.view("wallet")["state"] == LIVE
+
+
+# Nothing, "no", yes as a number, and yes with a bit of dirt behind it.
+WRONG_ANSWERS = [0, 0xFFFFFFFF << 224, hostile_code.MAGIC, hostile_code.YES + 1]
+
+
+@pytest.mark.parametrize("wrong", WRONG_ANSWERS, ids=hex)
+@pytest.mark.parametrize(
+    ("action", "state"), [("restBySig", LIVE), ("wakeBySig", RESTED_BY_PATIENT)]
+)
+def test_a_wallet_that_answers_wrongly_neither_rests_nor_wakes(
+    world: World, action: str, state: int, wrong: int
+) -> None:
+    where = swayed_wallet(world)
+    if action == "wakeBySig":
+        wallet_pauses(world, "restBySig", 1)
+    answer(world, wrong)
+    with refusing("BadSignature", where):
+        wallet_pauses(world, action, 2)
+    assert world.view("wallet")["state"] == state
+    answer(world, hostile_code.YES)
+    wallet_pauses(world, action, 2)  # it was the answer alone that stood in the way
+
+
 HOSTILE = {
     "says no": WALLET_NO,
     "never ends": WALLET_ENDLESS,

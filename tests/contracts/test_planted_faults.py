@@ -125,6 +125,66 @@ SLOW = [
         "a half-used freeze repays what patients got", MARKET, "if (paid > penalty) penalty = paid;"
     ),
     Fault("a request settles once", MARKET, "r.stage = Stage.Settled;"),
+    Fault("what is cancelled has ended", MARKET, "r.stage = Stage.Cancelled;"),
+    Fault(
+        "what is reclaimed unsealed has ended",
+        MARKET,
+        "_requireAfter(r.frozenUntil);\n            r.stage = Stage.Reclaimed;",
+        "_requireAfter(r.frozenUntil);",
+    ),
+    Fault(
+        "what is reclaimed before a freeze has ended",
+        MARKET,
+        "_requireAfter(r.sealDeadline);\n            r.stage = Stage.Reclaimed;",
+        "_requireAfter(r.sealDeadline);",
+    ),
+    Fault(
+        "what is dissolved has ended",
+        MARKET,
+        "r.stage = Stage.Reclaimed;\n        _endBond(r, 0);",
+        "_endBond(r, 0);",
+    ),
+    Fault(
+        "what defaulted with a certificate has ended",
+        MARKET,
+        "r.stage = Stage.Defaulted;\n        _releaseEscrow(r, r.researcher, r.escrow);\n"
+        "        _endBond(r, uint256(r.members) * r.price);",
+        "_releaseEscrow(r, r.researcher, r.escrow);\n"
+        "        _endBond(r, uint256(r.members) * r.price);",
+    ),
+    Fault(
+        "what defaulted without a certificate has ended",
+        MARKET,
+        "r.stage = Stage.Defaulted;\n        _releaseEscrow(r, r.researcher, r.escrow);\n"
+        "        _endBond(r, 0);",
+        "_releaseEscrow(r, r.researcher, r.escrow);\n        _endBond(r, 0);",
+    ),
+    Fault(
+        "a request is cancelled once",
+        MARKET,
+        "RequestView storage r = _requireStage(request, Stage.Opened);\n        if (msg.sender",
+        "RequestView storage r = _requests[request];\n        if (msg.sender",
+    ),
+    Fault(
+        "a request is reclaimed once",
+        MARKET,
+        "_requireStage(request, Stage.Frozen);\n            _requireAfter",
+        "_requireAfter",
+    ),
+    Fault(
+        "a request defaults once",
+        MARKET,
+        "RequestView storage r = _requireStage(request, Stage.Sealed);\n"
+        "        _requireAfter(r.settleDeadline + _policy.certificateWindow);",
+        "RequestView storage r = _requests[request];\n"
+        "        _requireAfter(r.settleDeadline + _policy.certificateWindow);",
+    ),
+    Fault(
+        "what was spent moves with its patient",
+        REGISTRY,
+        "_consents[r.dataset][r.to] = c;",
+        "c.spent = 0; _consents[r.dataset][r.to] = c;",
+    ),
     Fault(
         "a pause stops no withdrawal",
         MARKET,

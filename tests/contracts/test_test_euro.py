@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from eth_account.messages import encode_typed_data
+from eth_utils.crypto import keccak
 from web3.contract import Contract
 
 from tests.contracts.support import DAY, NOBODY, Chain, account, address, refusing, role
@@ -62,6 +63,15 @@ def permit(chain: Chain, euro: Contract, amount: int, deadline: int) -> tuple[in
     return signed.v, signed.r.to_bytes(32, "big"), signed.s.to_bytes(32, "big")
 
 
+def test_a_permit_is_signed_in_the_domain_of_eip_712(chain: Chain, euro: Contract) -> None:
+    """keccak256 of the domain's type, name, version, chain and address, each in 32 bytes (EIP-712)."""
+    kind = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
+    texts = (kind, "Usufruct Test Euro", "1")
+    parts = [keccak(text=text) for text in texts]
+    parts += [chain.id.to_bytes(32, "big"), bytes(12) + bytes.fromhex(euro.address[2:])]
+    assert chain.read(euro.functions.DOMAIN_SEPARATOR()) == keccak(b"".join(parts))
+
+
 def test_it_has_six_decimals_a_name_and_a_symbol(chain: Chain, euro: Contract) -> None:
     assert chain.read(euro.functions.decimals()) == 6
     assert chain.read(euro.functions.name()) == "Usufruct Test Euro"
@@ -85,9 +95,15 @@ def test_a_permit_lets_a_stranger_spend_what_was_signed_once(chain: Chain, euro:
     deadline = chain.now + DAY
     signature = permit(chain, euro, 60, deadline)
     call = euro.functions.permit(address("patient"), address("stranger"), 60, deadline, *signature)
+    nonce = euro.functions.nonces(address("patient"))
+    assert chain.read(nonce) == 0
     chain.send(call, "stranger")
+    assert chain.read(nonce) == 1
+    allowance = euro.functions.allowance(address("patient"), address("stranger"))
+    assert chain.read(allowance) == 60
     move = euro.functions.transferFrom
     chain.send(move(address("patient"), address("stranger"), 60), "stranger")
+    assert chain.read(allowance) == 0
     assert chain.read(euro.functions.balanceOf(address("stranger"))) == 60
     with refusing("ERC2612InvalidSigner"):
         chain.send(call, "stranger")

@@ -22,7 +22,7 @@ from marketplace.wire.eip712 import HALF_ORDER, api_domain
 from marketplace.wire.http import to_hex
 from marketplace.words import right_at_most
 from tests.support.api_world import ApiWorld, api_world, problem
-from tests.support.chain_world import PURPOSE, account
+from tests.support.chain_world import MAX_COST, PURPOSE, account
 from tests.support.mutations import leaves, with_value
 
 ORDER = 2 * HALF_ORDER + 1  # of secp256k1
@@ -120,7 +120,22 @@ def test_a_quote_in_sentences_names_price_cost_odds_and_error(world: ApiWorld) -
     assert quoted["odds"]["in_words"] in cost
     assert quoted["expected_error"]["half_width"] in error
     (*_, warning) = quote_words({**quoted, "live": 1})
-    assert "Only 1 consents are live; below 2" in warning
+    assert "Only 1 consent is live; below 2" in warning
+
+
+def test_a_quote_above_the_classes_highest_cost_says_so_and_what_can_be_had(
+    world: ApiWorld,
+) -> None:
+    assert world.post("/quotes", world.quote(cost=MAX_COST)).get_json()["refusal"] is None
+    quoted = world.post("/quotes", world.quote(cost=MAX_COST + 1)).get_json()
+    shown(f"{PREFIX}/quotes", quoted, "post")
+    refusal = quoted["refusal"]
+    assert (refusal["code"], refusal["field"]) == ("cost_above_class", "cost")
+    assert f"{MAX_COST + 1:,} nano-rho is above the most that class 1 allows" in refusal["message"]
+    best = world.post("/quotes", world.quote(cost=MAX_COST)).get_json()["expected_error"]
+    assert f"{best['half_width']} {best['unit']}" in refusal["remedy"]
+    first, *_ = quote_words(quoted)
+    assert refusal["message"] in first
 
 
 def test_a_request_goes_from_submission_to_receipt_and_shows_what_it_waits_for(
@@ -255,7 +270,16 @@ def test_a_wrong_method_names_the_right_ones(world: ApiWorld) -> None:
 
 
 def test_health_says_ready_and_an_unknown_path_is_a_problem(world: ApiWorld) -> None:
-    assert world.client.get("/health").get_json() == {"ready": True, "reasons": []}
+    response = world.client.get("/health")
+    found = response.get_json()
+    assert (response.status_code, found["ready"], found["reasons"]) == (200, True, [])
+    assert {each["ready"] for each in (*found["custodians"], *found["gates"])} == {False}, (
+        "not asked"
+    )
+    world.operator.attendance.look()
+    found = world.client.get("/health").get_json()
+    assert [each["place"] for each in found["custodians"]] == [0, 1, 2]
+    assert {each["ready"] for each in (*found["custodians"], *found["gates"])} == {True}, found
     assert problem(world.get("/nothing"), 404)["code"] == "no_such_route"
 
 

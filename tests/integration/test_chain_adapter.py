@@ -289,6 +289,8 @@ def test_an_account_without_funds_is_told_so(world: World) -> None:
     with pytest.raises(Refusal) as refused:
         poor.send("ResearchMarket", "postBond", 0, gas=100_000)
     assert refused.value.code == "insufficient_funds"
+    assert poor.address in refused.value.message
+    assert int(str(refused.value.facts["wei"])) > 100_000
 
 
 def test_earnings_are_withdrawn_by_a_signature_that_anyone_carries(

@@ -418,7 +418,8 @@ def test_a_full_store_refuses_to_write_and_goes_on_reading(run: Starter) -> None
     node = run("--max-pages", "120")
     w3, faucet = node.web3(), node.faucet()
     probe = deploy(w3, faucet)
-    with pytest.raises(Web3RPCError, match="the chain store is full"):
+    what_and_remedy = r"the chain store is full.*Free disk space \(or raise --max-pages\)"
+    with pytest.raises(Web3RPCError, match=what_and_remedy):
         _fill_until_refused(w3, faucet, probe)
     head = w3.eth.get_block("latest")
     assert w3.eth.get_transaction_count(faucet.address) == head["number"] > 1

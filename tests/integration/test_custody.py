@@ -18,6 +18,7 @@ import flask
 import httpx
 import pytest
 from eth_account import Account
+from eth_account.signers.local import LocalAccount
 from eth_utils.crypto import keccak
 from sqlalchemy import delete
 
@@ -66,7 +67,8 @@ from tests.support.custody_world import (
     served_custodian,
     served_gate,
 )
-from tests.support.nodes import embedded_node
+from tests.support.lies import NODE_LIES
+from tests.support.nodes import LyingProxy, embedded_node, honest
 from tests.support.refusals import refused
 
 CANARY = 137  # mm[Hg]; only one member has it
@@ -604,24 +606,46 @@ def fund(world: CustodyWorld, place: int) -> None:
     web3.eth.send_raw_transaction(payer.sign_transaction(transaction).raw_transaction)
 
 
+@pytest.mark.parametrize("place", range(3))
 def test_every_custodian_relays_a_revocation_also_when_it_refuses_to_turn(
-    world: CustodyWorld, urls: list[str]
+    world: CustodyWorld, urls: list[str], keyed: bytes, place: int
 ) -> None:
-    patient = world.enrol_sealed(urls, ["leaves"], [VALUES[1]])[0]
-    fund(world, 0)
+    (patient,) = world.enrol_sealed(urls, [f"leaves {place}"], [VALUES[1]])
+    fund(world, place)
+    body = revocation_body(world, patient)
+    with misled_custodian(world, place) as (url, proxy):
+        refused("stale_head", turn_at, url, keyed)
+        assert httpx.get(url + "/health", timeout=60).json()["reasons"] == ["stale_head"]
+        assert post(url, "/revocations", body, timeout=60)["block"] > 0
+        refused("stale_head", turn_at, url, keyed)  # still
+        assert world.custodian(place).journal.turn(keyed) is None
+        proxy.lie = honest
+        assert turn_at(url, keyed)["place"] == place
+    assert world.chain.consent_of(world.dataset, patient.address).state_number == 0
+    refused("superseded_revocation", post, urls[place], "/revocations", body, timeout=60)
+    del world.records[patient.address]
+
+
+def revocation_body(world: CustodyWorld, patient: LocalAccount) -> dict[str, Any]:
     revocation = Revocation(patient.address, world.dataset, 1)
     signature = sign(revocation, world.chain.domain("ConsentRegistry"), patient)
-    body = {
+    return {
         "revocation": revocation.to_json(),
         "signer": patient.address,
         "signature": to_hex(signature),
     }
-    with served_custodian(world.custodian(0, max_head_age=1)) as url:
-        world.tick()
-        assert post(url, "/revocations", body, timeout=60)["block"] > 0
-    assert world.chain.consent_of(world.dataset, patient.address).state_number == 0
-    refused("superseded_revocation", post, urls[0], "/revocations", body, timeout=60)
-    del world.records[patient.address]
+
+
+@contextmanager
+def misled_custodian(world: CustodyWorld, place: int) -> Iterator[tuple[str, LyingProxy]]:
+    """It sees the chain through a node whose head is years old, until the proxy is told otherwise."""
+    proxy = LyingProxy(world.node_url)
+    proxy.lie, _ = NODE_LIES["stale"]
+    try:
+        with served_custodian(world.custodian(place, node_url=proxy.url)) as url:
+            yield url, proxy
+    finally:
+        proxy.close()
 
 
 # --- crashes, erasure, backups
@@ -650,10 +674,25 @@ def test_sigkill_and_restart_change_no_byte_of_a_turn_or_an_answer(
     assert gate.stop() == 0
     logs = custodian.log.read_text() + gate.log.read_text()
     told = [json.loads(line) for line in logs.splitlines()]
-    by_chance = {"time", "url"}  # whose digits are a clock's and a port's
+    by_chance = {
+        "time",
+        "url",
+        "request",
+        "seconds",
+    }  # whose digits are a clock's, a port's, a hash's
     facts = [{name: line[name] for name in line.keys() - by_chance} for line in told]
     assert "serving" in str(facts)
     assert str(CANARY) not in str(facts)
+    acts = [line for line in told if "outcome" in line]
+    assert {line["request"] for line in acts} == {to_hex(request)}
+    came_of = {name: [line["outcome"] for line in acts if line["event"] == name] for name in ACTS}
+    for name, (first, *others) in came_of.items():
+        assert first == ACTS[name]
+        assert set(others) == {"repeated"}, f"{name}: {others}"
+
+
+ACTS = {"turn": "turned", "signature": "signed", "answer": "answered"}
+"""What came of each act on a request when it was done first."""
 
 
 def test_a_custodian_starts_without_its_chain_says_so_and_recovers(
@@ -678,6 +717,7 @@ def test_a_full_disk_refuses_a_turn_and_releases_nothing(world: CustodyWorld, ke
     before = full.journal.head()
     with served_custodian(full) as url:
         found = refused("storage_full", turn_at, url, keyed)
+    assert found.field == "disk"
     assert "Free disk space" in found.remedy
     assert full.journal.head() == before
     assert full.journal.turn(keyed) is None
@@ -692,6 +732,7 @@ def test_a_gate_with_a_full_disk_answers_nothing_and_later_one_answer(
     fill_gate(full.journal)
     with served_gate(full) as url:
         found = refused("storage_full", compute, world, url, keyed)
+    assert found.field == "disk"
     assert "Free disk space" in found.remedy
     assert full.journal.find(keyed) is None
     with transaction(full.journal.engine) as session:

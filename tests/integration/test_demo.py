@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 import os
+import re
 import shlex
 import signal
 import socket
@@ -25,6 +26,7 @@ from marketplace.cli.main import main
 from marketplace.cli.running import tell_where
 from marketplace.demo import Story
 from marketplace.local import Local
+from tests.support import readme
 
 STORY = [
     ("dataset published", "published"),
@@ -67,8 +69,12 @@ def _is_free(port: int) -> bool:
 
 
 @pytest.fixture(scope="module")
-def steps(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    folder = tmp_path_factory.mktemp("demo")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture(scope="module")
+def steps(folder: Path) -> list[dict[str, Any]]:
     written = folder / "steps.json"
     command = [
         *(sys.executable, "-m", "marketplace.cli", "demo", "--once"),
@@ -80,6 +86,13 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "The story held." in done.stdout
+    for said in (
+        "the chain starts",
+        "every process stops",
+        "every consent",
+        "the noise that protects",
+    ):
+        assert said in done.stdout, "nothing is silent for long, and nothing looks like a mistake"
     found: list[dict[str, Any]] = json.loads(written.read_text())["steps"]
     return found
 
@@ -121,8 +134,9 @@ def test_without_once_everything_is_left_running_until_it_is_told_to_stop(tmp_pa
             timeout=120,
         )
         assert again.returncode != 0
-        assert "Something listens on port" in again.stderr
-        assert httpx.get(f"{url}/health", timeout=30).json() == health, "it still has its folder"
+        assert f"is running already: its operator answers at {url}" in again.stderr
+        assert f"`kill {running.pid}`" in again.stderr
+        assert httpx.get(f"{url}/health", timeout=30).json()["ready"], "it still has its folder"
         running.send_signal(signal.SIGINT)
         assert running.wait(timeout=120) == 0
     with pytest.raises(httpx.ConnectError):
@@ -156,6 +170,7 @@ def _a_market_with_a_dead_part_ends(folder: Path, url: str) -> None:
         os.kill(_child(running.pid, "marketplace.custodian"), signal.SIGKILL)
         _, said = running.communicate(timeout=120)
     assert running.returncode == 1
+    assert "killed by SIGKILL" in said
     assert "[process_died] (field custodian-" in said
     assert str(folder / "logs" / "custodian-") in said
 
@@ -277,11 +292,36 @@ def test_every_answer_carries_what_a_reader_needs(steps: list[dict[str, Any]]) -
         assert Path(step["receipt"]).exists()
 
 
+ACCOUNTS = {
+    *("deployer", "operator", "steward", "issuer", "authority", "researcher", "stranger"),
+    *(f"custodian_{place}" for place in range(3)),
+    *(f"custodian_{place}_relay" for place in range(3)),
+    *(f"gate_{place}" for place in range(3)),
+    "patient_destination",
+    *("DatasetRegistry", "ResearcherRegistry", "CustodianCommittee", "ConsentRegistry"),
+    *("ResearchMarket", "TestEuro"),
+}
+OWED = {"owed:escrows", "owed:locked_bonds", "owed:free_bonds", "owed:credits", "owed:earnings"}
+MINTED = 3 * 100_000 * 10**6
+"""Token units that there are: operator, researcher and stranger were given a third each."""
+
+
+def test_balances_are_of_every_account_and_contract(steps: list[dict[str, Any]]) -> None:
+    """And of nobody beside them: no patient's account holds any of what was minted."""
+    wanted = {"settled", "paid", "refused"}
+    for step in steps:
+        told = [step[name] for name in ("balances_before", "balances_after") if name in step]
+        assert len(told) == 2 or step["outcome"] not in wanted
+        for balances in told:
+            assert balances.keys() == ACCOUNTS | OWED
+            assert sum(int(balances[name]) for name in ACCOUNTS) == MINTED
+    assert sum("balances_after" in step for step in steps) > len(wanted)
+
+
 def test_money_is_conserved_by_every_request(steps: list[dict[str, Any]]) -> None:
     for step in _settled(steps):
         before, after = step["balances_before"], step["balances_after"]
-        accounts = [name for name in before if not name.startswith("owed:")]
-        assert sum(int(before[a]) for a in accounts) == sum(int(after[a]) for a in accounts)
+        assert sum(int(before[a]) for a in ACCOUNTS) == sum(int(after[a]) for a in ACCOUNTS)
         owed = sum(int(value) for name, value in after.items() if name.startswith("owed:"))
         assert int(after["ResearchMarket"]) == owed
         earned = int(after["owed:earnings"]) - int(before["owed:earnings"])
@@ -293,3 +333,69 @@ def test_a_refusal_says_why_and_changes_no_balance(steps: list[dict[str, Any]]) 
     reasons = [step["reason"] for step in refused]
     assert reasons == ["purpose_not_permitted", "credential_missing", "cost_above_class"]
     assert all(step["balances_before"] == step["balances_after"] for step in refused)
+
+
+ROLES = "Each role, on the running demo"
+
+
+@pytest.mark.usefixtures("steps")
+def test_each_role_of_the_readme_can_be_played_on_the_demo(
+    folder: Path, steps: list[dict[str, Any]]
+) -> None:
+    """`up` starts what the demo left; every line of the section is typed in a shell, in its order."""
+    base = _free_base()
+    market = folder / "market"
+    up = [sys.executable, "-m", "marketplace.cli", "up", "--data", str(market)]
+    facts = {"DATASET": steps[0]["dataset"]}
+    said = []
+    with _running([*up, "--port", str(base)]) as running:
+        assert running.stdout is not None
+        _await_line(running.stdout, '  "url": ')
+        for command in readme.commands(readme.section(ROLES)):
+            local = _at(command.line, market, base)
+            said.append(_typed(local, facts))
+            made = re.search(r"keys/(elsewhere|new-patient)\.key", command.line)
+            if command.name == "key" and made:
+                name = {"elsewhere": "ELSEWHERE", "new-patient": "PATIENT"}[made[1]]
+                facts[name] = said[-1]["address"]
+        running.send_signal(signal.SIGINT)
+        assert running.wait(timeout=120) == 0
+    found = {command.name: each for command, each in zip(_role_commands(), said, strict=True)}
+    assert int(found["withdraw"]["paid"]) == 600_000, "what its second cohort earned"
+    assert found["grant"]["state"] == "live"
+    assert found["verify-receipt"]["request"] == found["request"]["request"]
+    assert found["verify-receipt"]["cohort_size"] == 160, "who has budget left: 159 and one more"
+
+
+def _role_commands() -> list[readme.Command]:
+    return readme.commands(readme.section(ROLES))
+
+
+def _at(line: str, market: Path, base: int) -> str:
+    """The line for a demo elsewhere: its folder, and its ports as `make demo PORT=` moves them."""
+    line = line.replace("var/demo", shlex.quote(str(market)))
+    line = line.replace(":8545", f":{base + 545}")
+    asks_operator = "--node" not in line or "--issuer-key-file" in line
+    name = line.split()[1]
+    if name in ("key", "verify-receipt"):
+        return line
+    assert asks_operator
+    more = f" --url http://127.0.0.1:{base}"
+    if name == "request":
+        more += f" --node http://127.0.0.1:{base + 545}"
+    return line + more
+
+
+def _typed(line: str, facts: dict[str, str]) -> dict[str, Any]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["sh", "-c", line],
+        env={**os.environ, **facts, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=400,
+    )
+    assert done.returncode == 0, f"{line}\n{done.stderr}"
+    shown: dict[str, Any] = json.loads(done.stdout)
+    return shown

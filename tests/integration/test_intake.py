@@ -307,7 +307,7 @@ def test_a_record_that_fewer_custodians_than_the_quorum_hold_is_used_by_nobody_u
     few = with_custodians(world, [*world.custodian_urls[:alive], *[DEAD] * (3 - alive)])
     (done,) = few.receive([entry])
     assert done.refusal is not None
-    assert (done.refusal.code, done.refusal.field) == ("custodians_missing", None)
+    assert (done.refusal.code, done.refusal.field) == ("custodians_missing", "custodians")
     assert f"{alive} of 2 custodians needed hold their part" in done.refusal.message
     assert all(f"custodian {place}" in done.refusal.message for place in range(alive, 3))
     assert "Send the same record again" in done.refusal.remedy

@@ -141,6 +141,26 @@ def test_a_second_chain_in_one_folder_logs_why_it_does_not_start(local: Local) -
     assert (told["event"], told["code"]) == ("not_started", "chain_not_started")
 
 
+def test_the_operator_logs_once_that_a_custodian_is_gone_and_once_that_it_is_back(
+    local: Local,
+) -> None:
+    def told(event: str) -> list[dict[str, Any]]:
+        return [line for line in lines(local.log_path("operator")) if line["event"] == event]
+
+    def shown() -> dict[str, Any]:
+        return dict(httpx.get(f"{local.url}/health", timeout=DEADLINE).json()["custodians"][2])
+
+    until(lambda: shown()["ready"])
+    local.end("custodian-2")
+    until(lambda: told("peer_lost"))
+    assert shown() == {"place": 2, "ready": False, "reasons": ["peer_unreachable"]}
+    local.start_custodian(2)
+    until(lambda: told("peer_back"))
+    assert shown()["ready"]
+    (lost,), (back,) = told("peer_lost"), told("peer_back")
+    assert (lost["peer"], back["peer"]) == ("custodian 2", "custodian 2")
+
+
 def test_a_custodian_whose_chain_is_gone_says_so_and_every_log_stays_json_to_the_end(
     local: Local,
 ) -> None:

@@ -163,17 +163,28 @@ def test_a_patient_with_ether_revokes_without_anybody(people: People) -> None:
 
 def test_a_patient_without_ether_is_told_what_is_missing(people: People) -> None:
     patient = people.patient()
-    assert "[insufficient_funds]" in people.refused("revoke", patient, way="past")
+    said = people.refused("revoke", patient, way="past")
+    assert "[insufficient_funds]" in said
+    assert patient.address in said
+    for option in ("--gas-key-file", "--custodian", "--node"):
+        assert option in said, "each is another way to stop now"
     assert people.state(patient) is ConsentState.LIVE
+    said = people.refused("rest", patient, way="past")
+    assert "--gas-key-file" in said
+    assert "--custodian" not in said, "custodians carry no rest"
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_patient_rests_and_wakes(people: People, way: str) -> None:
     patient = people.patient()
     before = people.live()
-    assert people.done("rest", patient, way=way)["state"] == "rested_by_patient"
+    rested = people.done("rest", patient, way=way)
+    assert rested["state"] == "rested_by_patient"
+    assert rested["in_words"][0].startswith("Paused.")
     assert people.live() == before - 1
-    assert people.done("wake", patient, way=way)["state"] == "live"
+    woken = people.done("wake", patient, way=way)
+    assert woken["state"] == "live"
+    assert woken["in_words"][0].startswith("Woken. The consent to class 1 is live until")
     assert people.live() == before
     assert "[nothing_to_wake]" in people.refused("wake", patient, way=way)
 
@@ -236,6 +247,7 @@ def test_a_guardian_rests_and_revokes_and_neither_grants_nor_wakes(
     done = people.done("appoint-guardian", patient, "--guardian", guardian.address, way=way)
     assert done["guardian"]["address"] == guardian.address
     assert done["guardian"]["may_grant"] is False
+    assert f"{guardian.address} is guardian until" in done["in_words"][0]
     acting = ("--patient", patient.address)
     assert people.done("rest", guardian, *acting, way=way)["state"] == "rested_by_patient"
     assert "[not_authorised]" in people.refused("wake", guardian, *acting, way=way)
@@ -267,7 +279,9 @@ def test_a_guardian_revokes_through_a_custodian(people: People) -> None:
 def test_a_dismissed_guardian_can_do_nothing(people: People, way: str) -> None:
     patient, guardian = people.patient(), people.person("guardian")
     people.done("appoint-guardian", patient, "--guardian", guardian.address, "--may-grant")
-    assert people.done("dismiss-guardian", patient, way=way)["guardian"] is None
+    dismissed = people.done("dismiss-guardian", patient, way=way)
+    assert dismissed["guardian"] is None
+    assert dismissed["in_words"] == ["No guardian acts for you any more."]
     for command in ("rest", "revoke"):
         output = people.refused(command, guardian, "--patient", patient.address)
         assert "[not_authorised]" in output
@@ -296,6 +310,7 @@ def test_an_address_is_left_for_a_fresh_one_with_everything(people: People, way:
     assert (moved["address"], moved["state"]) == (fresh.address, "live")
     assert (moved["spent"], moved["owed"]) == (before.spent, str(before.owed))
     assert moved["guardian"] is None
+    assert f"Moved from {patient.address} to {fresh.address}" in moved["in_words"][0]
     assert people.state(patient) is ConsentState.MOVED
     assert people.done("revoke", fresh)["state"] == "none"
 
@@ -311,11 +326,25 @@ def test_an_address_in_use_is_not_moved_to(people: People) -> None:
 def test_an_erasure_ends_consent_and_destroys_the_shares(people: People, way: str) -> None:
     patient = people.patient()
     commitment = people.world.custody.records[patient.address].commitment
-    done = people.done("erase", patient, way=way)
+    done = people.done("erase", patient, "--yes", way=way)
     assert (done["state"], done["record"]["erased"]) == ("none", True)
+    assert done["in_words"][0].startswith("Erased. Your consent has ended")
     for custodian in people.world.custodians:
         custodian.watch.catch_up()
         assert custodian.journal.is_erased(commitment)
+
+
+def test_nothing_is_erased_that_nobody_agreed_to_and_a_revocation_asks_nobody(
+    people: People,
+) -> None:
+    patient = people.patient()
+    for way in (*WAYS, "custodian"):
+        output = people.refused("erase", patient, way=way)
+        assert "[not_agreed] (field yes)" in output
+        assert "usufruct revoke" in output
+    assert people.state(patient) is ConsentState.LIVE
+    assert not people.status(patient)["record"]["erased"]
+    assert people.done("revoke", patient)["state"] == "none"
 
 
 def test_who_has_no_record_has_nothing_to_erase(people: People) -> None:
@@ -415,7 +444,7 @@ def test_the_status_of_a_paused_and_of_an_ended_consent_says_so(people: People) 
     patient = people.patient()
     people.done("rest", patient)
     assert "paused" in people.status(patient)["in_words"][0]
-    people.done("erase", patient)
+    people.done("erase", patient, "--yes")
     words = people.status(patient)["in_words"]
     assert "no cohort counts this patient" in words[0]
     assert any("erased" in each for each in words)
@@ -553,7 +582,9 @@ def test_a_request_is_cancelled_and_its_escrow_paid_out(people: People) -> None:
     ended = ["cancel", "--url", NOBODY, *pinned, *own, "--request", request]
     result = CliRunner().invoke(main, ended)
     assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout)["stage"] == "cancelled"
+    said = json.loads(result.stdout)
+    assert said["stage"] == "cancelled"
+    assert "usufruct withdraw-credit" in said["in_words"][0]
     assert chain.credit_of(world.researcher.address) == before + terms.escrow
     elsewhere = people.person("elsewhere").address
     paid = ["withdraw-credit", "--url", NOBODY, *pinned, *own, "--to", elsewhere]

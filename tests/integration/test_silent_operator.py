@@ -4,11 +4,12 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+import flask
 import pytest
 from eth_account.signers.local import LocalAccount
 
@@ -17,8 +18,9 @@ from marketplace.chain.deploy import CommitteeSeat, open_epoch
 from marketplace.chain.funding import fund
 from marketplace.chain.sender import Sender
 from marketplace.client.turning import Asked, Hosts, have_turned
+from marketplace.errors import Refusal
 from marketplace.gate import keys as gate_keys
-from marketplace.wire import keyfiles
+from marketplace.wire import http, keyfiles
 from marketplace.wire.http_client import post
 from tests.support.chain_world import account
 from tests.support.custody_world import (
@@ -28,6 +30,7 @@ from tests.support.custody_world import (
     CustodyWorld,
     asked_body,
     custody_world,
+    served,
     served_custodian,
     served_gate,
 )
@@ -213,6 +216,64 @@ def test_a_drawn_gate_that_stays_silent_is_replaced_once_its_window_has_passed(
     assert chain.request(request).gate != first.gate
 
 
+@contextmanager
+def saying(answer: Mapping[str, str]) -> Iterator[str]:
+    """A gate's host that says this whenever it is asked for a key: a refusal, where it is a code."""
+    app = flask.Flask("liar")
+
+    @app.post("/keys")
+    def keys() -> flask.Response:
+        if "code" in answer:
+            return http.problem(Refusal(code=answer["code"], message="No.", remedy="None."))
+        return http.answer(answer)
+
+    with served(app) as url:
+        yield url
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"code": "not_drawn"},
+        {"code": "node_fault"},
+        {"code": "gate_is_the_operators"},
+        {"code": "wrong_parameters"},
+        {"key": "0x" + "11" * 32, "signature": "0x" + "22" * 65},
+        {"key": ""},
+    ],
+    ids=lambda answer: answer.get("code") or f"{len(answer)} fields",
+)
+def test_a_drawn_gate_that_answers_and_gives_no_key_is_replaced_as_a_silent_one(
+    market: Market, answer: Mapping[str, str]
+) -> None:
+    world, chain = market.world, market.world.chain
+    request = market.sealed(f"liar {answer}")
+    world.sender.send("ResearchMarket", "drawGate", request)
+    drawn = chain.request(request)
+    market.pass_to(drawn.gate_drawn_at + chain.policy().gate_window + 1)
+    with saying(answer) as liar:
+        urls = [liar, *(url for address, url in market.gates.items() if address != drawn.gate)]
+        found = refused("gate_redrawn", market.have_turned, request, gates=urls, patience=0)
+        assert drawn.gate in found.message
+        assert market.have_turned(request, gates=urls) == [0, 1, 2]
+    assert chain.request(request).gate != drawn.gate
+
+
+@pytest.mark.parametrize("code", [None, "wrong_parameters"])
+def test_what_another_gate_answers_keeps_the_drawn_one_from_nothing(
+    market: Market, code: str | None
+) -> None:
+    world = market.world
+    request = market.sealed(f"nonsense {code}")
+    world.sender.send("ResearchMarket", "drawGate", request)
+    own = market.gates[world.chain.request(request).gate]
+    nonsense = {"key": "0x" + "11" * 32, "signature": "0x" + "22" * 65}
+    with saying(nonsense if code is None else {"code": code}) as liar:
+        alone = refused(code or "bad_signature", market.have_turned, request, gates=[liar])
+        assert liar in alone.message
+        assert market.have_turned(request, gates=[liar, own]) == [0, 1, 2]
+
+
 def test_a_gate_that_is_not_named_is_no_reason_to_draw_another(market: Market) -> None:
     world, chain = market.world, market.world.chain
     request = market.sealed("not named")
@@ -229,7 +290,8 @@ def test_what_is_not_of_the_request_is_refused_by_the_gate_and_turns_nothing(
 ) -> None:
     request = market.sealed("other question")
     other = Asked({**PARAMETERS, "clip": ["100", "110"]}, DICTIONARY)
-    refused("wrong_parameters", market.have_turned, request, asked=other)
+    found = refused("wrong_parameters", market.have_turned, request, asked=other)
+    assert market.gates[market.world.chain.request(request).gate] in found.message
     assert not any(market.world.chain.request(request).gate_key)
     assert market.have_turned(request) == [0, 1, 2]
 

@@ -10,10 +10,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from marketplace.chain import offers
+from marketplace.chain.faults import NodeUnreachable
 from marketplace.chain.fees import FeeAboveCeiling
 from marketplace.chain.offers import raised
 from marketplace.chain.outcome import OutcomeUnknown, Receipt, outcome_unknown
-from marketplace.chain.rpc import NodeUnreachable
 from marketplace.chain.sender import NEVER_HELD_BACK, Sender
 from marketplace.wire.messages import KINDS
 from marketplace.wire.structs import Revocation, sign

@@ -137,9 +137,11 @@ def test_a_request_that_is_paid_too_late_is_refused_and_its_operator_loses_nothi
     comes_back_whole(made, request, terms)
 
 
-@pytest.mark.parametrize("wait", ["quorum_missing", "bond_too_small"])
+@pytest.mark.parametrize(
+    ("wait", "field"), [("quorum_missing", "custodians"), ("bond_too_small", "bond")]
+)
 def test_an_honest_wait_does_not_end_in_a_freeze_that_comes_too_late(
-    made: PipelineWorld, pipeline: Pipeline, wait: str
+    made: PipelineWorld, pipeline: Pipeline, wait: str, field: str
 ) -> None:
     terms = asked(made, wait, 10 * SEAL_SECONDS)
     request = submit(made, pipeline, terms)
@@ -153,6 +155,10 @@ def test_an_honest_wait_does_not_end_in_a_freeze_that_comes_too_late(
         made.world.sender.send("ResearchMarket", "releaseBond", me, bond)
     assert waiting.advance(request) is Stage.FUNDED
     assert waits_for(waiting, request) == wait
+    told = made.step(waiting, request)
+    assert told is not None
+    assert (told.code, told.field) == (wait, field)
+    assert told.remedy
     pass_time(made, terms.seal_deadline - SEAL_SECONDS + 2)
     if wait == "bond_too_small":
         made.world.sender.send("ResearchMarket", "postBond", bond)

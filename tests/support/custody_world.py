@@ -28,7 +28,7 @@ from marketplace.custodian.main import build as build_custodian
 from marketplace.custodian.server import create_app as custodian_app
 from marketplace.custodian.service import Custodian
 from marketplace.gate import keys as gate_keys
-from marketplace.gate.config import Endpoint, GateConfig
+from marketplace.gate.config import GateConfig
 from marketplace.gate.main import build as build_gate
 from marketplace.gate.server import create_app as gate_app
 from marketplace.gate.service import Gate
@@ -52,6 +52,7 @@ from marketplace.wire.http import to_base64, to_hex
 from marketplace.wire.http_client import post
 from marketplace.wire.keyfiles import Signer
 from marketplace.wire.record import RecordContext, SealedRecord
+from marketplace.wire.settings import Endpoint
 from marketplace.wire.structs import (
     Erasure,
     RecordAttestation,
@@ -307,6 +308,8 @@ class CustodyWorld(World):
             "data": self.data("gate"),
             "custodians": tuple(Endpoint(place=i, url=url) for i, url in enumerate(urls)),
             "minimum_cohort": 2,
+            # Every custodian that answers at all is waited for: who is at fault is not who was slow.
+            "turn_grace": 60.0,
         }
         return GateConfig(**(given | changes))
 

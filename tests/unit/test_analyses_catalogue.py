@@ -125,6 +125,23 @@ def test_an_error_that_no_cost_reaches_is_refused(name: str) -> None:
 
 
 @names
+@pytest.mark.parametrize("measure", ["half_width", "standard_error"])
+def test_an_error_out_of_reach_names_the_smallest_one_which_can_be_had(
+    name: str, measure: Any
+) -> None:
+    analysis, parameters = CATALOGUE[name], parsed(name)
+    with pytest.raises(BadParameter) as refused:
+        analysis.cost_for_error(parameters, N, 0, measure)
+    smallest, best = (
+        refused.value.facts["smallest"],
+        analysis.expected_error(parameters, N, MAX_COST),
+    )
+    assert smallest == best.texts()[measure]
+    assert f"the smallest possible is {smallest} {best.unit}, at" in refused.value.message
+    assert analysis.cost_for_error(parameters, N, str(smallest), measure) <= MAX_COST
+
+
+@names
 @pytest.mark.parametrize("cost", [0, -5, MAX_COST + 1, True, 1.5, "9", None])
 def test_a_cost_out_of_range_is_refused_before_anything_runs(name: str, cost: Any) -> None:
     analysis = CATALOGUE[name]

@@ -144,6 +144,7 @@ def test_an_artifact_that_is_not_there_is_refused() -> None:
     assert refused.value.code == "artifact_missing"
 
 
-def test_every_contract_stays_below_the_code_size_limit() -> None:
-    """EIP-170."""
-    assert all(len(load(name).deployed_bytecode) <= 24_576 for name in CONTRACTS)
+def test_every_contract_stays_below_the_code_size_limit_with_room() -> None:
+    """EIP-170: 24,576 bytes. The largest two had 1,933 and 2,463 to spare when this was written."""
+    sizes = {name: len(load(name).deployed_bytecode) for name in CONTRACTS}
+    assert {name: size for name, size in sizes.items() if size > 24_576 - 1_000} == {}

@@ -719,7 +719,9 @@ def test_on_a_full_disk_the_head_stays_and_reads_go_on(probed: Node) -> None:
     probed.store._db.execute(f"PRAGMA max_page_count={used}")
     head = probed.result("eth_getBlockByNumber", "latest", False)
     raw = probed.signed(to=probed.probe, data=call_data("fill(uint256,uint256)", 0, 100))
-    assert "the chain store is full" in probed.error("eth_sendRawTransaction", raw)["message"]
+    said = probed.error("eth_sendRawTransaction", raw)["message"]
+    assert "the chain store is full" in said
+    assert "Free disk space (or raise --max-pages) and send again" in said
     assert probed.result("eth_getBlockByNumber", "latest", False) == head
     assert probed.result("eth_getCode", probed.probe) != "0x"
     probed.store._db.execute(f"PRAGMA max_page_count={used * 10}")

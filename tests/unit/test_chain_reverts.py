@@ -162,6 +162,29 @@ def test_texts_and_panics_are_told_apart() -> None:
     assert refusal_of(b"").code == "reverted_without_reason"
 
 
+def refused(signature: str, *values: Any) -> ContractRefusal:
+    types = signature.partition("(")[2][:-1].split(",")
+    return refusal_of(keccak(text=signature)[:4] + encode(types, list(values)))
+
+
+@pytest.mark.parametrize(
+    ("members", "said"), [(0, "0 patients"), (1, "1 patient"), (2, "2 patients")]
+)
+def test_patients_are_counted_in_the_right_number(members: int, said: str) -> None:
+    refusal = refused("CohortTooSmall(uint256,uint256)", members, 20)
+    assert refusal.message == f"Only {said} can be counted; the minimum is 20."
+    assert refusal.facts == {"members": members, "minimum": 20}
+
+
+def test_a_person_with_a_record_is_named_by_pseudonym_and_address_and_what_to_do() -> None:
+    """The contract raises it for either one of the two: whichever it is, the sentence is true."""
+    refusal = refused(
+        "PersonHasRecord(bytes32,bytes32,address)", bytes(32), b"\x22" * 32, SAMPLES["address"]
+    )
+    assert f"the pseudonym 0x{'22' * 32} and the address 0x" in refusal.message
+    assert {"--person", "--patient", "--version"} <= set(re.findall(r"--\w+", refusal.remedy))
+
+
 def test_stages_roles_and_reasons_are_said_in_words() -> None:
     stage = keccak(text="WrongStage(bytes32,uint8,uint8)")[:4]
     stage += encode(["bytes32", "uint8", "uint8"], [bytes(32), 3, 4])

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 import pytest
 
 from marketplace.chain import transport
-from marketplace.chain.rpc import Node, NodeFault, NodeUnreachable
+from marketplace.chain.faults import NodeFault, NodeUnreachable
+from marketplace.chain.rpc import Node
 from marketplace.errors import Refusal
 from tests.support.slow_answers import GIVE_UP, HEAD, drip, server_that_sends, sized
 
@@ -38,7 +39,8 @@ def asked(url: str, timeout: float = TIMEOUT) -> Refusal | int:
 
 ASK = """
 import sys
-from marketplace.chain.rpc import Node, NodeFault
+from marketplace.chain.faults import NodeFault
+from marketplace.chain.rpc import Node
 try:
     Node(sys.argv[1]).chain_id()
 except NodeFault as fault:

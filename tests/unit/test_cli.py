@@ -22,12 +22,13 @@ from marketplace.chain.deploy import WINDOWS, DeploySettings, deploy
 from marketplace.chain.manifest import Deployed
 from marketplace.cli.agreement import require_agreed
 from marketplace.cli.main import COMMANDS, main
-from marketplace.cli.patient import what_was_sealed
+from marketplace.cli.patient import WHY, what_was_sealed
 from marketplace.cli.say import say, tell
 from marketplace.cli.status import CONSENT, REQUEST, ClassFacts, consent_words, request_words
 from marketplace.client import account_of
 from marketplace.errors import Refusal
-from marketplace.fhir.demo import demo_bundles
+from marketplace.fhir.demo import demo_bundles, demo_dictionary
+from marketplace.fhir.extract import Extracted, Missing
 from marketplace.stages import Stage
 from marketplace.vocabulary import address
 from marketplace.wire import keyfiles
@@ -226,7 +227,7 @@ def test_a_refused_request_says_why_and_how_to_get_the_money_back() -> None:
         "reason": reason,
     }
     words = " ".join(request_words(found))
-    assert "usufruct cancel" in words
+    assert words.index("usufruct cancel") < words.index("usufruct withdraw-credit")
     assert "Only 3 patients can be counted. Wait for more consents." in words
 
 
@@ -270,6 +271,11 @@ def test_budget_earnings_and_guardian_are_told_in_words() -> None:
     assert "1.250000 of the market's token" in words[4]
     assert f"{ADDRESS} is guardian until 2027-01-15 08:00 UTC" in words[5]
     assert "may revoke, rest, grant and wake" in words[5]
+
+
+def test_one_request_that_is_left_is_said_in_the_singular() -> None:
+    words = consent_words(CONSENTING, ClassFacts(max_cost=400, live=5), decimals=6)
+    assert "600 are left: 1 request of the 400 that" in words[1]
 
 
 def test_a_suspended_record_is_told_in_words() -> None:
@@ -563,13 +569,41 @@ def test_a_deployment_needs_a_node_that_answers(tmp_path: Path, key_file: Path) 
     assert not manifest.exists()
 
 
-def test_a_clinic_is_told_which_variables_its_bundle_lacks_and_no_values(
+def test_a_clinic_is_told_why_its_bundle_lacks_variables_which_were_rounded_and_no_values(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    told = what_was_sealed({"age": Decimal(61), "systolic": None, "sex": "female"})
-    assert told == {"sealed": ["age", "sex"], "left_out": ["systolic"]}
+    dictionary, values = demo_dictionary(), {"age": Decimal(61), "systolic": None, "sex": "female"}
+    missing = {"systolic": Missing.NOT_IN_BUNDLE}
+    told = what_was_sealed(Extracted(values, missing, ("age",)), dictionary)
+    assert told == {
+        "sealed": ["age", "sex"],
+        "left_out": {"systolic": "not_in_bundle"},
+        "rounded": ["age"],
+    }
     said = capsys.readouterr().err
-    assert "null in every answer: systolic." in said
+    assert "systolic is left out, and null in every answer: no observation of the bundle" in said
+    assert "8480-6 of http://loinc.org" in said
+    assert "Rounded to the dictionary's decimals: age." in said
     assert "61" not in said
-    assert what_was_sealed({"age": Decimal(61)})["left_out"] == []
+    assert what_was_sealed(Extracted({"age": Decimal(61)}, {}, ()), dictionary)["left_out"] == {}
     assert capsys.readouterr().err == ""
+
+
+def test_every_reason_for_which_a_variable_is_left_out_has_its_words() -> None:
+    assert set(WHY) == set(Missing)
+
+
+def test_a_sealed_record_is_replaced_only_when_told_to(tmp_path: Path, key_file: Path) -> None:
+    out = tmp_path / "sealed.json"
+    out.write_text("the first one")
+    seal = (
+        *("seal", "--url", NOBODY, "--node", NOBODY, "--manifest", tmp_path / "none.json"),
+        *("--dataset", HEX, "--patient", ADDRESS, "--fhir", tmp_path / "bundle.json"),
+        *("--issuer-key-file", key_file, "--person", HEX, "--out", out),
+    )
+    output = refused(run(*seal))
+    assert "sealed.json exists already" in output
+    assert "--overwrite" in output
+    assert "[file_exists] (field out)" in output
+    assert "[manifest_unreadable]" in refused(run(*seal, "--overwrite"))
+    assert out.read_text() == "the first one"

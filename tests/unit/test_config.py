@@ -72,7 +72,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_what_is_not_json_says_where(tmp_path: Path) -> None:
-    assert "line 2" in str(refusal(written(tmp_path, '{\n"data": }')))
+    assert "(line 2, column 9)" in str(refusal(written(tmp_path, '{\n"data": }')))
 
 
 @pytest.mark.parametrize("raw", [b"\xff\xfe\x00", b"\x80"])

@@ -125,7 +125,7 @@ def test_a_full_disk_refuses_and_keeps_what_was_there(tmp_path: Path) -> None:
 
     with pytest.raises(Refusal) as refused:
         act()
-    assert refused.value.code == "storage_full"
+    assert (refused.value.code, refused.value.field) == ("storage_full", "disk")
     assert "Free disk space" in refused.value.remedy
     assert full.head() == before
     assert full.share(b"one".ljust(32, b"\0")) is None

@@ -1,6 +1,8 @@
 """Intervals cover the truth of the cohort 95 times in 100; errors are what was promised.
 
-Each test fails a correct mechanism with probability 1e-9 at most.
+Each test fails a correct mechanism with probability 1e-9 at most. Eighty runs, in many
+settings, show only gross faults: most often they pass intervals that cover 75 times in 100. A thousand
+runs, in a few, refuse those that cover 85 times in 100 nearly always.
 """
 
 from collections.abc import Callable
@@ -19,7 +21,7 @@ from ml.dp.quantiles import Grid, Level, expected_quantile_error, noised_quantil
 from ml.dp.sums import expected_sum_error, noised_sum, sum_noise
 from ml.dp.variances import expected_variance_error, noised_variance, variance_noise
 
-ERROR_RATE = 1e-9
+ERROR_RATE = 1e-10  # of each comparison; no test makes more than ten
 RUNS = 1000
 X = Variable("x", "number", "mm[Hg]", 600, 2600, 1)
 CLIP = Clip(800, 2000)
@@ -72,6 +74,10 @@ CASES: dict[str, tuple[Run, Callable[[Table], float]]] = {
 }
 
 
+def noised_median(table: Table, cost: int) -> Noised:
+    return noised_quantile(table, MEASURED, Level(Fraction(1, 2)), cost)
+
+
 def covered(run: Run, table: Table, cost: int, truth: float, runs: int) -> int:
     hits = 0
     for _ in range(runs):
@@ -92,9 +98,10 @@ def test_intervals_cover_the_truth(case: str, cost: int) -> None:
         assert not too_few(covered(run, table, cost, truth(table), 80), 80)
 
 
-@pytest.mark.parametrize("table", [bell(300), one_value(120)])
-def test_the_mean_of_a_thousand_runs_and_more_is_covered(table: Table) -> None:
-    run, truth = CASES["mean"]
+@pytest.mark.parametrize("table", [bell(300), one_value(120)], ids=["bell", "one value"])
+@pytest.mark.parametrize("case", CASES)
+def test_intervals_of_a_thousand_runs_cover_the_truth(case: str, table: Table) -> None:
+    run, truth = CASES[case]
     assert not too_few(covered(run, table, 20_000_000, truth(table), RUNS), RUNS)
 
 
@@ -110,11 +117,12 @@ def test_the_coverage_test_sees_intervals_of_half_the_width() -> None:
 @pytest.mark.parametrize("cost", COSTS)
 @pytest.mark.parametrize("table", [bell(300), one_value(120), bell(20), bell(4000)])
 def test_quantile_intervals_cover_the_truth(table: Table, cost: int) -> None:
-    level = Level(Fraction(1, 2))
-    hits = covered(
-        lambda t, c: noised_quantile(t, MEASURED, level, c), table, cost, true_median(table), 80
-    )
-    assert not too_few(hits, 80)
+    assert not too_few(covered(noised_median, table, cost, true_median(table), 80), 80)
+
+
+def test_quantile_intervals_of_a_thousand_runs_cover_the_truth() -> None:
+    table = bell(300)
+    assert not too_few(covered(noised_median, table, 20_000_000, true_median(table), RUNS), RUNS)
 
 
 def test_each_cell_of_a_histogram_is_covered_by_its_own_interval() -> None:

@@ -11,7 +11,7 @@ import pytest
 from marketplace.errors import BadDictionary, MalformedFhir, OutOfDictionary, WrongUnit
 from marketplace.fhir.bundle import LARGEST_BUNDLE
 from marketplace.fhir.demo import demo_bundles, demo_dictionary
-from marketplace.fhir.extract import extract
+from marketplace.fhir.extract import Missing, explained, extract
 from marketplace.sealing.row import to_row
 from marketplace.sealing.seal import CustodianKey, seal_row
 from marketplace.vocabulary import CustodianIndex, DatasetId, Epoch, address, patient_address
@@ -49,6 +49,65 @@ def test_the_latest_result_counts_and_a_withdrawn_one_does_not() -> None:
         copy["resource"]["component"][0]["valueQuantity"]["value"] = value
         bundle["entry"].insert(0, copy)
     assert run(bundle)["systolic"] == Decimal(111)
+
+
+def test_what_is_left_out_says_why() -> None:
+    bundle = document()
+    (patient,) = [
+        e["resource"] for e in bundle["entry"] if e["resource"]["resourceType"] == "Patient"
+    ]
+    del patient["birthDate"]
+    patient["gender"] = "unknown"
+    for body in (e["resource"] for e in bundle["entry"]):
+        for part in (body, *body.get("component", [])):
+            coded = [c["code"] for c in part.get("code", {}).get("coding", [])]
+            if "8480-6" in coded:
+                del part["valueQuantity"]
+            elif "4548-4" in coded:
+                body["status"] = "preliminary"
+            elif "39156-5" in coded:
+                part["code"]["coding"] = [{"system": "urn:local", "code": "39156-5"}]
+    found = explained(json.dumps(bundle).encode(), DICTIONARY)
+    assert found.missing == {
+        "age": Missing.NOT_STATED,
+        "sex": Missing.NOT_STATED,
+        "systolic": Missing.NO_VALUE,
+        "hba1c": Missing.NOT_FINAL,
+        "bmi": Missing.NOT_IN_BUNDLE,
+    }
+    assert {name for name, value in found.values.items() if value is None} == set(found.missing)
+
+
+@pytest.mark.parametrize("code", [None, 3, {"coding": 5}, {"coding": [7]}, "x"])
+def test_what_is_no_result_need_not_be_well_formed(code: Any) -> None:
+    bundle = document()
+    body = {"resourceType": "Observation", "status": "registered", "code": code}
+    bundle["entry"].append({"resource": body})
+    assert run(bundle) == extract(BUNDLE, DICTIONARY)
+
+
+@pytest.mark.parametrize(("value", "rounded"), [("5.64", True), ("5.6", False), ("5.60", False)])
+def test_a_number_with_more_decimals_than_the_dictionary_is_rounded_and_named(
+    value: str, rounded: bool
+) -> None:
+    bundle = document()
+    for body in (e["resource"] for e in bundle["entry"]):
+        coded = [c["code"] for c in body.get("code", {}).get("coding", [])]
+        if "4548-4" in coded and "valueQuantity" in body:
+            body["valueQuantity"]["value"] = "@"
+    data = json.dumps(bundle).replace('"@"', value).encode()
+    found = explained(data, DICTIONARY)
+    assert found.values["hba1c"] == Decimal("5.6")
+    assert ("hba1c" in found.rounded) == rounded
+    assert found.missing == {}
+
+
+def test_what_was_extracted_does_not_print_values() -> None:
+    bundle = document()
+    pressure(bundle)["component"][0]["valueQuantity"]["value"] = 173
+    found = explained(json.dumps(bundle).encode(), DICTIONARY)
+    assert found.values["systolic"] == Decimal(173)
+    assert "173" not in repr(found)
 
 
 def test_a_wrong_unit_names_variable_both_units_and_remedy() -> None:

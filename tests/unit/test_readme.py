@@ -24,7 +24,7 @@ from marketplace.stages import diagram
 from marketplace.wire import dictionary as dictionaries
 from marketplace.wire.dictionary import Dictionary
 from marketplace.wire.terms import ClassTerms, Credential, Purpose
-from tests.support.readme import CHECKED, CODE, Command, commands, documents, only, text
+from tests.support.readme import CHECKED, CODE, Command, commands, documents, only, section, text
 from tools.readme import ROOT, render
 
 TEXT = text()
@@ -121,7 +121,7 @@ def test_the_record_of_the_readme_has_every_variable_of_its_dictionary() -> None
 
 
 def test_the_request_of_the_readme_can_be_asked_of_its_dictionary() -> None:
-    words = only(commands(TEXT), "request").words
+    words = only(commands(section("A real node and remote custodians")), "request").words
     given = dict(zip(words[1::2], words[2::2], strict=True))
     variables = variables_of(readme_dictionary())
     analysis = analysis_by_id(given["--analysis"])

@@ -165,10 +165,12 @@ def test_an_answer_that_fits_is_cleared_with_a_quorum_of_signatures(custodians: 
 def test_what_does_not_fit_is_shown_to_no_custodian(custodians: list[Peer]) -> None:
     unnoised = computed(stated=Stated(COST, ()).to_json())
     nobody = [replace(each, url="http://127.0.0.1:1") for each in custodians]
-    for answer, code in ((unnoised, "noise_missing"), (computed(), "quorum_missing")):
+    cases = ((unnoised, "noise_missing", "noise"), (computed(), "quorum_missing", "custodians"))
+    for answer, code, field in cases:
         with pytest.raises(Refusal) as caught:
             clear(Committee(), answer, VIEW, DUE, nobody)
-        assert caught.value.code == code
+        assert (caught.value.code, caught.value.field) == (code, field)
+        assert caught.value.remedy
 
 
 # --- of the seal

@@ -17,8 +17,8 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 
 from marketplace.errors import Refusal
-from marketplace.stages import LIVE, NEXT, Stage
-from marketplace.store import ComputedRow, Database, ReceiptRow, RecordRow, RequestRow
+from marketplace.stages import LIVE, NEXT, Settled, Stage
+from marketplace.store import ComputedRow, Database, RecordRow, RequestRow
 from marketplace.store.database import open_database
 from marketplace.store.transactions import storage_refusal
 
@@ -242,8 +242,8 @@ def test_the_first_answer_and_the_first_receipt_stay(database: Database) -> None
     database.submit(row(), "handed in")
     assert database.keep_computed(computed(b"first")).sealed_result == b"first"
     assert database.keep_computed(computed(b"second")).sealed_result == b"first"
-    database.keep_receipt(ReceiptRow(request=REQUEST, block=1, receipt={"n": 1}))
-    database.keep_receipt(ReceiptRow(request=REQUEST, block=2, receipt={"n": 2}))
+    database.keep_receipt(Settled(REQUEST, 1, {"n": 1}))
+    database.keep_receipt(Settled(REQUEST, 2, {"n": 2}))
     kept = database.receipt(REQUEST)
     assert kept is not None
     assert kept.receipt == {"n": 1}
@@ -396,7 +396,7 @@ def test_a_full_disk_refuses_changes_nothing_and_goes_on_once_there_is_room(path
     for write in writes_that_need_room(full):
         with pytest.raises(Refusal) as refused:
             write()
-        assert refused.value.code == "storage_full"
+        assert (refused.value.code, refused.value.field) == ("storage_full", "disk")
         assert "usufruct resume" in refused.value.remedy
         assert "ab" * 40 not in str(refused.value)
     assert full.request(REQUEST).stage == Stage.SUBMITTED
@@ -421,7 +421,7 @@ def writes_that_need_room(database: Database) -> list[Callable[[], object]]:
         lambda: database.submit(other, "handed in"),
         lambda: database.keep_record(record),
         lambda: database.keep_computed(computed(long.encode())),
-        lambda: database.keep_receipt(ReceiptRow(request=REQUEST, block=1, receipt={"long": long})),
+        lambda: database.keep_receipt(Settled(REQUEST, 1, {"long": long})),
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from typing import Any
@@ -20,6 +21,7 @@ from marketplace.wire.canonical import (
     is_shallow,
     parse,
     parse_canonical,
+    place_of,
 )
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
@@ -72,6 +74,37 @@ def test_whole_numbers_up_to_2_53_pass(edge: int) -> None:
 def test_bytes_that_are_not_the_canonical_ones_are_refused(data: bytes) -> None:
     with pytest.raises(MalformedJson):
         parse_canonical(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "place"),
+    [
+        (b"{4242", "(line 1, column 2)"),
+        (b'{"a": 1,\n  "b": 4242 4}', "(line 2, column 13)"),
+        (b'{"a":\n\n"4242\xff"}', "(line 3, column 6)"),
+        (b"\xff4242", "(line 1, column 1)"),
+    ],
+)
+def test_what_is_no_json_is_told_by_line_and_column_and_never_by_what_stands_there(
+    data: bytes, place: str
+) -> None:
+    with pytest.raises(MalformedJson) as refusal:
+        parse(data, limit=JSON_LIMIT)
+    assert place in refusal.value.message
+    assert "4242" not in str(refusal.value) + repr(refusal.value.facts)
+
+
+@given(st.binary(max_size=60))
+def test_whatever_is_no_json_is_refused_and_its_place_lies_within(data: bytes) -> None:
+    try:
+        json.loads(data.decode("utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as fault:
+        line, column = map(int, re.findall(r"\d+", place_of(fault)))
+        lines = data.split(b"\n")
+        assert 1 <= line <= len(lines)
+        assert 1 <= column <= len(lines[line - 1]) + 1
+    except ValueError:
+        return
 
 
 def test_size_is_checked_before_anything_is_read() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketplace.wire.plain import REPLACED, plain
+from marketplace.wire.plain import REPLACED, counted, plain
 
 COMMANDS = {
     "erases a line": "\x1b[2K",
@@ -46,3 +46,9 @@ def test_plain_text_is_as_long_as_it_was_on_one_line_and_can_be_written(text: st
 @given(st.text(st.characters(categories=["L", "M", "N", "P", "S", "Zs"])))
 def test_words_of_any_language_stay_as_they_are(text: str) -> None:
     assert plain(text) == text
+
+
+@given(st.integers(0, 2**64))
+def test_only_one_of_a_thing_is_singular(number: int) -> None:
+    assert counted(number, "patient").endswith(" patient") == (number == 1)
+    assert counted(number, "patient").split()[0].replace(",", "") == str(number)

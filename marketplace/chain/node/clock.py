@@ -53,9 +53,11 @@ class ShiftableClock(WallClock):
         self._pinned: int | None = None
 
     def now(self) -> int:
+        """Unix seconds: ahead of the wall, or what the next block is to be stamped with."""
         return int(time.time()) + self._ahead if self._pinned is None else self._pinned
 
     def block_mined(self) -> None:
+        """What `set_next` fixed is used up; time runs on from there."""
         self._pinned = None
 
     def increase(self, seconds: int) -> int:

@@ -99,6 +99,7 @@ class Reverted(RpcError):
 
     @property
     def data(self) -> str:
+        """The revert bytes, 0x hex: where geth puts them, and clients look for them."""
         return "0x" + self.output.hex()
 
 

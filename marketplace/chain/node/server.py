@@ -45,6 +45,10 @@ class RpcServer:
         self.lock = threading.Lock()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """WSGI (PEP 3333). What JSON-RPC refuses is a 200 with its error, as clients expect.
+
+        403, 405, 413 and 415 are for what is no call from a program on this machine.
+        """
         refusal = _http_refusal(environ)
         if refusal is not None:
             status, sentence = refusal

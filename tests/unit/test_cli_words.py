@@ -1,0 +1,214 @@
+"""What commands say where something is wrong: which file and where in it, which price, which command next."""
+
+import re
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from marketplace.cli.main import main
+from marketplace.cli.researcher import quote_words, require_buyable
+from marketplace.cli.result import MONEY_BACK, STATUS, require_settled
+from marketplace.cli.say import in_file
+from marketplace.errors import Refusal, WrongUnit
+from marketplace.wire import keyfiles
+from tests.support.terminal import at_a_terminal, in_a_pipe
+from tests.unit.test_cli import ADDRESS, HEX, NOBODY, WRONG_USE, refused, request_options, run
+
+# --- files
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    path = tmp_path / "own.key"
+    keyfiles.create(path, keyfiles.new_signing_key())
+    return path
+
+
+READERS: Mapping[str, tuple[str, ...]] = {
+    "publish-dataset --dictionary": ("--node", NOBODY, "--manifest", "none", "--key-file", "none"),
+    "hand-over-dictionary --dictionary": (),
+    "publish-class --terms": (
+        *("--node", NOBODY, "--manifest", "none", "--key-file", "none", "--dataset", HEX),
+    ),
+    "give-credential --credential": (
+        *("--node", NOBODY, "--manifest", "none", "--key-file", "none", "--researcher", ADDRESS),
+    ),
+    "open-epoch --custodian": (
+        *("--node", NOBODY, "--manifest", "none", "--key-file", "none", "--quorum", "1"),
+        *("--gate", "none"),
+    ),
+    "upload": (),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_malformed_file_is_named_with_line_and_column_and_not_shown(
+    tmp_path: Path, reader: str
+) -> None:
+    path = tmp_path / "given.json"
+    path.write_text('{"a": 1,\n "value": 4242 true}')
+    output = refused(run(*reader.split(), path, *READERS[reader]))
+    assert "given.json is not JSON (line 2, column 16)" in output
+    assert "4242" not in output
+
+
+def test_a_malformed_purpose_or_parameter_says_where(tmp_path: Path, key_file: Path) -> None:
+    (tmp_path / "purpose.json").write_text('{\n"uses": }')
+    output = refused(run(*request_options(tmp_path, key_file)))
+    assert "purpose.json is not JSON (line 2, column 9)" in output
+    wrong = request_options(tmp_path, key_file, parameters='{"variable": systolic}')
+    assert "--parameters is not JSON (line 1, column 14)" in refused(run(*wrong), WRONG_USE)
+
+
+def test_a_manifest_that_is_no_json_says_where_and_a_missing_one_says_so(
+    tmp_path: Path, key_file: Path
+) -> None:
+    manifest, receipt = tmp_path / "manifest.json", tmp_path / "receipt.json"
+    receipt.write_text("{}")
+    common = ("verify-receipt", receipt, "--node", NOBODY, "--manifest", manifest)
+    assert "manifest.json cannot be read: No such file" in refused(run(*common))
+    manifest.write_text("{\n\n  oops")
+    assert "manifest.json cannot be read: it is not JSON (line 3, column 3)" in refused(
+        run(*common)
+    )
+
+
+def test_what_is_wrong_in_a_file_is_told_with_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "bundle.json"
+    wrong = WrongUnit(
+        message="Wrong.", remedy="Convert it.", field="systolic", facts={"found": "kPa"}
+    )
+    with pytest.raises(Refusal) as caught, in_file(path):
+        raise wrong
+    found = caught.value
+    assert found.message == f"{path}: Wrong."
+    assert (found.code, found.remedy, found.field) == ("wrong_unit", "Convert it.", "systolic")
+    assert found.facts == wrong.facts
+
+
+# --- what a quote and an ended request say
+
+QUOTE: dict[str, Any] = {
+    "price_per_member": 600_000,
+    "fee": 5_000_000,
+    "escrow": "17000000",
+    "token_decimals": 6,
+    "cost_nano_rho": 30_000_000,
+    "epsilon": {"epsilon": "1.1", "delta": "1e-06"},
+    "odds": {"in_words": "At most 75 times."},
+    "expected_error": {"half_width": "2.5"},
+    "members_assumed": 20,
+    "live": 20,
+    "minimum_cohort": 20,
+    "refusal": None,
+}
+TOO_DEAR = {"code": "cost_above_class", "message": "Too much.", "remedy": "Less.", "field": "cost"}
+
+
+@pytest.mark.parametrize(("members", "said"), [(1, "1 patient."), (2, "2 patients.")])
+def test_a_quote_counts_patients_in_the_right_number(members: int, said: str) -> None:
+    assert quote_words({**QUOTE, "members_assumed": members})[-1].endswith(f"with {said}")
+
+
+@pytest.mark.parametrize(
+    ("live", "said"),
+    [(0, "Only 0 consents are"), (1, "Only 1 consent is"), (2, "Only 2 consents are")],
+)
+def test_too_few_consents_are_counted_in_the_right_number(live: int, said: str) -> None:
+    assert quote_words({**QUOTE, "live": live})[-1].startswith(f"{said} live; below 20")
+
+
+def test_what_cannot_be_bought_is_said_first_and_refused() -> None:
+    first, *others = quote_words({**QUOTE, "refusal": TOO_DEAR})
+    assert first == "It cannot be bought like this. Too much. Less."
+    assert others == quote_words(QUOTE)
+    require_buyable(QUOTE)
+    with pytest.raises(Refusal) as caught:
+        require_buyable({**QUOTE, "refusal": TOO_DEAR})
+    assert (caught.value.code, caught.value.field) == ("cost_above_class", "cost")
+    assert caught.value.remedy == "Nothing was paid. Less."
+
+
+def ended(chain_stage: str | None, stage: str = "refused") -> Refusal:
+    reason = {"code": "cohort_too_small", "message": "Only 3.", "remedy": "Wait for more."}
+    found = {"request": HEX, "stage": stage, "chain_stage": chain_stage, "reason": reason}
+    with pytest.raises(Refusal) as caught:
+        require_settled(found)
+    return caught.value
+
+
+def test_a_request_that_was_paid_and_refused_names_the_commands_that_bring_the_money_back() -> None:
+    found = ended("opened")
+    assert found.code == "cohort_too_small"
+    assert found.message == "The request is refused. Only 3."
+    cancel = found.remedy.index(f"`usufruct cancel --request {HEX} --key-file KEY`")
+    assert 0 < cancel < found.remedy.index("`usufruct withdraw-credit --key-file KEY --to ADDRESS`")
+
+
+@pytest.mark.parametrize("stage", ["cancelled", "reclaimed", "defaulted"])
+def test_what_came_back_already_only_has_to_be_paid_out(stage: str) -> None:
+    remedy = ended(stage, stage).remedy
+    assert "usufruct cancel" not in remedy
+    assert "`usufruct withdraw-credit" in remedy
+
+
+@pytest.mark.parametrize("stage", [None, "none", "frozen", 7])
+def test_where_nothing_is_known_to_be_paid_no_command_is_named_that_would_be_refused(
+    stage: Any,
+) -> None:
+    assert "cancel" not in ended(stage).remedy
+    assert "withdraw-credit" not in ended(stage).remedy
+
+
+@pytest.mark.parametrize("words", [*MONEY_BACK.values(), STATUS])
+def test_the_commands_that_are_named_exist_and_are_whole(words: str) -> None:
+    for typed in re.findall(r"`usufruct ([^`]+)`", words):
+        name, *given = shlex.split(typed)
+        command = main.get_command(click.Context(main), name)
+        assert command is not None
+        options = {opt: param for param in command.params for opt in param.opts}
+        assert {each for each in given if each.startswith("--")} <= set(options)
+        needed = {param.opts[0] for param in command.params if param.required}
+        assert needed <= set(given)
+
+
+# --- nobody erases unasked
+
+ERASE = """
+import click
+from marketplace.cli.agreement import require_erasure_meant
+from marketplace.cli.say import refusals_as_words
+@click.command()
+@refusals_as_words
+def erase():
+    require_erasure_meant("0x11", False)
+    print('{"erased": true}')
+erase()
+"""
+
+
+def test_at_a_terminal_a_record_is_erased_after_a_yes_and_only_then() -> None:
+    said = at_a_terminal([sys.executable, "-c", ERASE], "y\n")
+    assert (said.code, said.stdout) == (0, '{"erased": true}\n')
+    assert "Erase the record of 0x11 for good?" in said.stderr
+    said = at_a_terminal([sys.executable, "-c", ERASE], "\n")
+    assert (said.code, said.stdout) == (1, "")
+    assert "[not_agreed] (field yes)" in said.stderr
+
+
+def test_where_nobody_can_be_asked_nothing_is_erased() -> None:
+    said = in_a_pipe([sys.executable, "-c", ERASE])
+    assert (said.code, said.stdout) == (1, "")
+    assert "[not_agreed] (field yes)" in said.stderr
+    assert "for good?" not in said.stderr
+
+
+def test_a_revocation_has_no_question_to_answer() -> None:
+    command = main.get_command(click.Context(main), "revoke")
+    assert command is not None
+    assert "yes" not in {param.name for param in command.params}

@@ -17,8 +17,8 @@ import structlog
 from marketplace.errors import Refusal
 from marketplace.peers import Peer, ask_all
 
-LOOK_SECONDS: Final = 15.0
-"""Between two looks at one that was ready: a custodian's health takes about thirty calls to its node."""
+LOOK_SECONDS: Final = 30.0
+"""Between two looks at one that was ready: a custodian's health takes some twenty calls to its node."""
 AGAIN_SECONDS: Final = 5.0
 """Between two looks at one that was not."""
 TICK_SECONDS: Final = 1.0

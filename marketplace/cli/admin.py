@@ -15,6 +15,7 @@ from marketplace.chain.deploy import CommitteeSeat
 from marketplace.chain.deploy import open_epoch as open_committee_epoch
 from marketplace.chain.sender import Sender
 from marketplace.cli.environment import from_environment
+from marketplace.cli.progress import bar
 from marketplace.cli.say import FILE, HEX32, in_file, read_json, refusals_as_words, say
 from marketplace.client import Api, steward
 from marketplace.errors import Refusal
@@ -22,7 +23,8 @@ from marketplace.vocabulary import address
 from marketplace.wire import dictionary as dictionaries
 from marketplace.wire import keyfiles
 from marketplace.wire.http import hash_field, require_keys, to_hex
-from marketplace.wire.terms import ClassTerms, Credential
+from marketplace.wire.solidity import malformed
+from marketplace.wire.terms import ClassTerms, Credential, Descent
 
 NODE = from_environment(
     "--node", default="http://127.0.0.1:8545", show_default=True, help="JSON-RPC URL."
@@ -117,6 +119,25 @@ def hand_over_dictionary(url: str, path: Path) -> None:
     say({"dictionary_hash": to_hex(dictionary.hash())})
 
 
+@click.command("register-diseases")
+@NODE
+@MANIFEST
+@KEY
+@DATASET
+@click.option("--diseases", type=FILE, required=True, help="Which is a kind of which (JSON).")
+@refusals_as_words
+def register_diseases(
+    node: str, manifest: Path, key_file: Path, dataset: bytes, diseases: Path
+) -> None:
+    """Say which diseases are kinds of others (its steward), before the first class fixes that."""
+    with in_file(diseases):
+        table = _descents(read_json(diseases))
+    chain, own = _chain(node, manifest), keyfiles.read(key_file)
+    with bar("registering", None):
+        steward.register_diseases(chain, own, dataset, table)
+    say({"dataset": to_hex(dataset), "registered": len(table)})
+
+
 @click.command("publish-class")
 @NODE
 @MANIFEST
@@ -192,6 +213,12 @@ def mint(node: str, manifest: Path, key_file: Path, to: str, amount: int) -> Non
     chain, receiver = _chain(node, manifest), address(to, "to")
     steward.mint(chain, keyfiles.read(key_file), receiver, amount)
     say({"address": receiver, "balance": str(chain.balance_of(receiver))})
+
+
+def _descents(given: object) -> list[Descent]:
+    if not isinstance(given, list) or not given:
+        raise malformed("diseases", "must be a list, not empty, of objects with disease and kindOf")
+    return [Descent.from_json(each, f"diseases[{i}].") for i, each in enumerate(given)]
 
 
 def _chain(node: str, manifest: Path) -> Chain:

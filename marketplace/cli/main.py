@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "hand-over-roles": "marketplace.cli.roles:hand_over_roles",
     "publish-dataset": "marketplace.cli.admin:publish_dataset",
     "hand-over-dictionary": "marketplace.cli.admin:hand_over_dictionary",
+    "register-diseases": "marketplace.cli.admin:register_diseases",
     "publish-class": "marketplace.cli.admin:publish_class",
     "add-issuer": "marketplace.cli.admin:add_issuer",
     "give-credential": "marketplace.cli.admin:give_credential",

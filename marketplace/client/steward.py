@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from marketplace.chain.adapter import Chain
 from marketplace.chain.sender import Sender
@@ -12,7 +12,7 @@ from marketplace.client.http import Api
 from marketplace.client.payment import approve
 from marketplace.wire.dictionary import Dictionary
 from marketplace.wire.eip712 import SigningKey
-from marketplace.wire.terms import ClassTerms, Credential
+from marketplace.wire.terms import ClassTerms, Credential, Descent
 
 
 def publish_dataset(
@@ -27,6 +27,25 @@ def publish_dataset(
 def hand_over_dictionary(api: Api, dictionary: Dictionary) -> None:
     """Gives the operator the dictionary whose hash the dataset names."""
     api.post("/api/v1/dictionaries", {"dictionary": json.loads(dictionary.to_bytes())})
+
+
+DESCENTS_AT_ONCE: Final = 200
+"""Of a disease table in one transaction: about 25,000 gas each."""
+
+
+def register_diseases(
+    chain: Chain, steward: SigningKey, dataset: bytes, descents: Sequence[Descent]
+) -> None:
+    """Says which disease is a kind of which other; only before the dataset's first class.
+
+    A request on a disease then satisfies consent for each disease that the table names above it. The
+    contract follows no chain of pairs: give every pair of descendant and ancestor.
+    """
+    sender = Sender(chain, steward)
+    for start in range(0, len(descents), DESCENTS_AT_ONCE):
+        part = descents[start : start + DESCENTS_AT_ONCE]
+        below, above = [each.disease for each in part], [each.kind_of for each in part]
+        sender.send("DatasetRegistry", "registerDescent", dataset, below, above)
 
 
 def publish_class(chain: Chain, steward: SigningKey, dataset: bytes, terms: ClassTerms) -> bytes:

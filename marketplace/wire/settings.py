@@ -38,6 +38,6 @@ class ServerSettings(Strict):
     confirmations: Annotated[int, Field(ge=0)] = 0
     """blocks that must follow one before it acts on it, besides what the node calls finalized"""
     use_finalized_tag: bool = True
-    """acts only on what the node calls finalized; false only where a chain has no such tag (`confirmations`)"""
+    """acts only on what the node calls finalized; false where a chain has no such tag (then `confirmations`)"""
     max_head_age: Annotated[int, Field(gt=0)] = 120
     """a node whose newest block is older than so many seconds is stale, and refused"""

@@ -58,6 +58,14 @@ class ClassTerms(SolidityStruct):
 
 
 @dataclass(frozen=True)
+class Descent(SolidityStruct):
+    """One line of a steward's disease table: numbers of the MONDO disease ontology."""
+
+    disease: Uint32
+    kind_of: Uint32
+
+
+@dataclass(frozen=True)
 class Purpose(SolidityStruct):
     """What a request wants the data for; who asks is said by the credential."""
 

@@ -98,4 +98,14 @@ GOES_ON: dict[str, list[Step]] = {
     "reclaim": [*FROZEN, PAUSE, RECLAIM],
     "dissolve": [*FROZEN, EXODUS, PAUSE, DISSOLVE],
 }
-BY_HAND = LIVES | STOPPED | {f"{action} while paused": life for action, life in GOES_ON.items()}
+# What has ended does not end again.
+ENDED: dict[str, list[Step]] = {
+    "cancel: WrongStage": [OPEN, CANCEL, CANCEL],
+    "reclaim: WrongStage": [*FROZEN, RECLAIM, RECLAIM],
+    "dissolve: WrongStage": [*FROZEN, EXODUS, DISSOLVE, DISSOLVE],
+    "defaultCertified: WrongStage": [*SEALED, CERTIFIED, CERTIFIED],
+    "defaultUncertified: WrongStage": [*SEALED, UNCERTIFIED, UNCERTIFIED],
+}
+BY_HAND = (
+    LIVES | STOPPED | ENDED | {f"{action} while paused": life for action, life in GOES_ON.items()}
+)

@@ -8,6 +8,7 @@ from eth_utils.crypto import keccak
 # Operations by name (Ethereum yellow paper, appendix H).
 _OPERATIONS = {
     "ADD": 0x01, "SUB": 0x03, "EQ": 0x14, "SHR": 0x1C, "CALLER": 0x33, "CALLDATALOAD": 0x35,
+    "ISZERO": 0x15, "CALLDATASIZE": 0x36, "GASPRICE": 0x3A,
     "RETURNDATASIZE": 0x3D, "RETURNDATACOPY": 0x3E, "MLOAD": 0x51, "MSTORE": 0x52, "SLOAD": 0x54,
     "SSTORE": 0x55, "JUMPI": 0x57, "JUMPDEST": 0x5B, "DUP1": 0x80, "DUP2": 0x81, "CALL": 0xF1,
     "RETURN": 0xF3, "REVERT": 0xFD, "GAS": 0x5A, "POP": 0x50, "DUP3": 0x82, "SWAP1": 0x90,

@@ -1,7 +1,7 @@
 """Every function of every contract is called by a test on eth-tester."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.contracts.support import ARTIFACTS, artifact
@@ -70,7 +70,7 @@ def _named_in(node: ast.AST) -> Iterator[str]:
         yield from _named_in(child)
 
 
-def _texts(parts: list[ast.expr | None]) -> Iterator[str]:
+def _texts(parts: Sequence[ast.expr | None]) -> Iterator[str]:
     for part in parts:
         match part:
             case ast.Constant(value=str(text)):

@@ -1,5 +1,6 @@
 """An operator's pipeline over real custody on anvil: three custodians, a gate, an own node URL for each."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -72,6 +73,7 @@ class PipelineWorld:
 
     def mine(self, blocks: int) -> None:
         if blocks > 0:
+            self._keep_up()
             self.chain.node.request("anvil_mine", [hex(blocks)])
 
     def finalise(self) -> None:
@@ -80,7 +82,15 @@ class PipelineWorld:
 
     def reorganise(self, depth: int) -> None:
         """Replaces the last `depth` blocks by empty ones."""
+        self._keep_up()
         self.chain.node.request("anvil_reorg", [depth, []])
+        self._keep_up()
+
+    def _keep_up(self) -> None:
+        """A reorganisation puts anvil's clock back; on a slow machine its heads would end as stale ones."""
+        behind = int(time.time()) - self.chain.now()
+        if behind > 0:
+            self.chain.node.request("evm_increaseTime", [behind])
 
     # --- the operator
 

@@ -102,7 +102,9 @@ def test_intervals_cover_the_truth(case: str, cost: int) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_intervals_of_a_thousand_runs_cover_the_truth(case: str, table: Table) -> None:
     run, truth = CASES[case]
-    assert not too_few(covered(run, table, 20_000_000, truth(table), RUNS), RUNS)
+    # A count's noise is drawn large enough that the width's last whole unit hides no fault.
+    cost = 200_000 if case == "count" else 20_000_000
+    assert not too_few(covered(run, table, cost, truth(table), RUNS), RUNS)
 
 
 def test_the_coverage_test_sees_intervals_of_half_the_width() -> None:
@@ -121,8 +123,9 @@ def test_quantile_intervals_cover_the_truth(table: Table, cost: int) -> None:
 
 
 def test_quantile_intervals_of_a_thousand_runs_cover_the_truth() -> None:
-    table = bell(300)
-    assert not too_few(covered(noised_median, table, 20_000_000, true_median(table), RUNS), RUNS)
+    """Where margins of the comparisons that are too narrow show most: equal values, much noise."""
+    table = one_value(120)
+    assert not too_few(covered(noised_median, table, 2_000_000, true_median(table), RUNS), RUNS)
 
 
 def test_each_cell_of_a_histogram_is_covered_by_its_own_interval() -> None:

@@ -29,6 +29,7 @@ log = structlog.get_logger()
 CONTRACTS: Final = ("DatasetRegistry", "ResearchMarket")
 FOLLOWED: Final = ("RecordErased", "RecordMoved", "RequestFrozen")
 
+
 @dataclass
 class Erasures:
     """The erasures of one market, as one operator follows them. Safe for threads."""

@@ -43,7 +43,8 @@ def clear(
     """A releasable answer with the signatures of a quorum. Custodian i of `custodians` sits at place i.
 
     What custodians signed when they noted the answer is what the market asks for. Each is verified here; with
-    a quorum of them none is asked again, and so none can take back by silence what it has noted.
+    a quorum of them none is asked again, and so none can take back by silence what it has noted. Places of
+    signatures that the market refused all the same (`computed.refused`) are not asked.
 
     Args:
         due: cost and noise of such an answer about nobody, at what the request debited.
@@ -66,6 +67,8 @@ def clear(
     def signed(place: int) -> bytes:
         if place in noted:
             return noted[place]
+        if place in computed.refused:
+            raise _refused_by_market()
         said = custodians[place].post("/settlements", body, most=SMALL_ANSWER)
         signature = hex_field(said.get("signature"), "signature", SIGNATURE_BYTES)
         _require_signed(chain, settlement, signature, committee.members[place].signer)
@@ -156,6 +159,14 @@ def _require_paid(stated: Stated, view: RequestView) -> None:
             f"The answer spent {stated.cost_nano_rho} nano-rho; the seal debited {view.cost}.",
             "cost_nano_rho",
         )
+
+
+def _refused_by_market() -> Refusal:
+    return Refusal(
+        code="signature_refused",
+        message="Its signature passed here, and the market refused it.",
+        remedy="Ask its host what its wallet accepts; it is asked again where no quorum is had without it.",
+    )
 
 
 def _refused(code: str, message: str, field: str) -> ReleaseRefused:

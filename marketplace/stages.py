@@ -71,8 +71,9 @@ LIVE: Final[tuple[Stage, ...]] = (
     Stage.COMPUTED,
     Stage.CLEARED,
 )
-"""The stages of a request at work, in order. `NEXT` leads forward only; when a reorganisation takes away
-what a stage stood on, the request falls back to an earlier one of these, and the log says why."""
+"""The stages of a request at work, in order. `NEXT` leads forward only; when a reorganisation takes away what a
+stage stood on, or a wallet its signature, the request falls back to an earlier one of these, and the log says
+why."""
 
 
 def route(before: Stage, after: Stage) -> list[Stage]:
@@ -106,7 +107,8 @@ class Computed:
 
     Holds nothing that could be opened here: `sealed_result` opens with the researcher's key only.
     `stated` is what the gate says of it in public numbers: cost and noise. `noted` is what custodians signed
-    when they noted it, (place, signature), by the gate's word: `release.clear` verifies each.
+    when they noted it, (place, signature), by the gate's word: `release.clear` verifies each. `refused` are
+    places whose signature passed that and was refused by the market.
     """
 
     sealed: Sealed
@@ -115,6 +117,7 @@ class Computed:
     gate_signature: bytes = field(repr=False)
     stated: dict[str, object]
     noted: tuple[tuple[int, bytes], ...] = ()
+    refused: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

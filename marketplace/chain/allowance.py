@@ -27,7 +27,8 @@ DAY_SECONDS: Final = 86_400
 WALLET_FAILURES: Final = 4
 """A day, of one patient in one dataset, the patient's own wallet and guardians' apart. A wallet contract
 judges its own signatures (ERC-1271), and can tell a rehearsal from a transaction (by its gas price, say):
-each such yes costs a relay a transaction, or two. A key's signature cannot, and is never counted here."""
+each such yes costs a relay a transaction, or two. A key's own signature cannot, and is neither counted here
+nor refused, also where its account carries code (EIP-7702)."""
 FAILED, GUARDIANS_FAILED = "failed", "guardian_failed"
 """Kinds of that count."""
 OVERTAKEN: Final = frozenset(
@@ -76,7 +77,7 @@ def enough_carried() -> Refusal:
 
 
 def failed_on_chain(refusal: Refusal | None) -> bool:
-    """Whether a message that was good in its rehearsal cost a transaction for nothing, by its wallet's doing."""
+    """Whether a message that was good in its rehearsal cost a transaction for nothing: its wallet's doing."""
     if not isinstance(refusal, ContractRefusal):
         return False
     return refusal.paid and refusal.code not in OVERTAKEN

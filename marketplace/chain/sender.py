@@ -12,8 +12,7 @@ from marketplace.chain.core import ChainCore
 from marketplace.chain.offers import PATIENCE
 from marketplace.chain.outcome import LARGEST_DATA, Receipt
 from marketplace.chain.reverts import ContractRefusal, refusal_of
-from marketplace.chain.transactor import GAS_LIMIT, TOO_MUCH_GAS, Transactor
-from marketplace.errors import Refusal
+from marketplace.chain.transactor import GAS_LIMIT, Transactor
 from marketplace.wire.eip712 import SigningKey
 
 NEVER_HELD_BACK: Final = frozenset(
@@ -124,7 +123,7 @@ class Sender:
                     alone = self._send_data(contract, entries[position], None, urgent[position])
                     receipts.append(alone)
                     carried_by[position] = receipts[-1]
-                except Refusal as refusal:
+                except ContractRefusal as refusal:
                     refused[position] = _paid_for(refusal)
         return BatchOutcome(tuple(receipts), refused, carried_by)
 
@@ -172,14 +171,8 @@ class Sender:
         return self._transactor.transact(to, data, gas, self._chain.manifest, urgent=urgent)
 
 
-def _paid_for(refusal: Refusal) -> ContractRefusal:
-    """Of an entry whose batch was paid for. Raises the refusal where it is not about that entry."""
-    if refusal.code == TOO_MUCH_GAS:
-        refusal = ContractRefusal(
-            code=TOO_MUCH_GAS, message=refusal.message, remedy=refusal.remedy, facts=refusal.facts
-        )
-    if not isinstance(refusal, ContractRefusal):
-        raise refusal
+def _paid_for(refusal: ContractRefusal) -> ContractRefusal:
+    """Of an entry whose batch was paid for."""
     refusal.paid = True
     return refusal
 

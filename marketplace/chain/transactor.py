@@ -48,7 +48,6 @@ GAS_LIMIT: Final = 16_777_216
 GAS_MARGIN: Final = 1.25
 """Estimates are of the state before; others' transactions may come between."""
 OUT_OF_GAS: Final = "out_of_gas"
-TOO_MUCH_GAS: Final = "too_much_gas"
 NONCE_ATTEMPTS: Final = 20
 FIRST_POLL: Final = 0.02  # seconds; doubles up to
 LAST_POLL: Final = 0.5
@@ -117,7 +116,7 @@ class Transactor:
         estimate = self.node.estimate_gas(self.address, to, data)
         if estimate > GAS_LIMIT:
             raise Refusal(
-                code=TOO_MUCH_GAS,
+                code="too_much_gas",
                 message=f"It needs {estimate} gas; a transaction may use {GAS_LIMIT} (EIP-7825).",
                 remedy="Split the work over several transactions.",
                 facts={"gas": estimate, "limit": GAS_LIMIT},

@@ -180,7 +180,7 @@ class Record(SolidityStruct):
 
     @property
     def is_there(self) -> bool:
-        """Whether the address has a record, in whatever state: not before the first, nor ever after a move."""
+        """Whether the address has a record, in whatever state: not before the first, nor after a move."""
         return self.person != ZERO_HASH
 
 

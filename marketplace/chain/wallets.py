@@ -34,6 +34,15 @@ def accepts_signature(
         return False
 
 
+def signed_by_key(struct: SignedStruct, domain: Domain, signature: bytes, signer: str) -> bool:
+    """Whether it is the signer's own key's: the contracts take that first, and ask no wallet then."""
+    try:
+        require_signed(struct, domain, signature, signer)
+    except BadSignature:
+        return False
+    return True
+
+
 @dataclass
 class Signers:
     """Tells forged signatures from those that only the chain can judge, asking it once about an address."""
@@ -59,20 +68,11 @@ class Signers:
             return self._unless_contract(signer, bad)
         return None
 
-    def is_contract(self, signer: str) -> bool:
-        """Whether the chain asks this address itself about its signatures, its own key's too (EIP-7702).
-
-        Raises:
-            NodeUnreachable, NodeFault.
-        """
-        if signer not in self._has_code:
-            self._has_code[signer] = bool(self.node.code(signer))
-        return self._has_code[signer]
-
     def _unless_contract(self, signer: str, bad: BadSignature) -> Refusal | None:
         if signer not in self._has_code:
             if self.patience.is_over:
                 return not_looked_at()
-            if not self.is_contract(signer):
+            self._has_code[signer] = bool(self.node.code(signer))
+            if not self._has_code[signer]:
                 self.patience.lose()
-        return None if self.is_contract(signer) else bad
+        return None if self._has_code[signer] else bad

@@ -15,7 +15,15 @@ from marketplace.chain.sender import Sender
 from marketplace.cli.agreement import AT_MOST, YES, require_agreed
 from marketplace.cli.environment import from_environment
 from marketplace.cli.progress import bar
-from marketplace.cli.result import MONEY_BACK, RECEIPT, STATUS, WAIT, require_settled, show_answer
+from marketplace.cli.result import (
+    MONEY_BACK,
+    RECEIPT,
+    STATUS,
+    WAIT,
+    keep_receipt,
+    require_settled,
+    show_answer,
+)
 from marketplace.cli.say import (
     FILE,
     HEX32,
@@ -114,8 +122,8 @@ def request(
     tell(fetched_with(request, delivery_key_file))
     ask.open(terms, told=tell)
     tell("paid: its escrow is held by the market")
-    require_settled(ask.wait(request, patience, seen=tell))
-    answer = ask.answer(request)
+    require_settled(ask.wait(request, patience, seen=tell), request)
+    answer = ask.answer(request, lambda receipt: keep_receipt(receipt, receipt_file))
     show_answer(request, answer.result, answer.receipt, receipt_file)
 
 

@@ -10,7 +10,7 @@ import click
 
 from marketplace.cli.say import FILE, HEX32, refusals_as_words, say, tell
 from marketplace.cli.way import Way, travels
-from marketplace.client.results import open_answer, open_on_chain, receipt_on_chain
+from marketplace.client.results import noised_of, open_answer, open_on_chain, receipt_on_chain
 from marketplace.client.waiting import PATIENCE, wait, wait_on_chain
 from marketplace.errors import Refusal
 from marketplace.wire import hpke, keyfiles
@@ -76,8 +76,9 @@ def _from_operator(
     way: Way, opened: bytes, delivery: hpke.SecretKey, receipt_file: Path | None, patience: int
 ) -> None:
     api, request = way.market.api, to_hex(opened)
-    require_settled(wait(api, request, patience, tell))
+    require_settled(wait(api, request, patience, tell), request)
     receipt = api.get(f"/api/v1/requests/{request}/receipt")
+    keep_receipt(receipt, receipt_file)
     show_answer(request, open_answer(receipt, delivery, opened).document, receipt, receipt_file)
     tell(
         "So far this is the operator's word: `usufruct verify-receipt` holds the receipt against a node."
@@ -90,28 +91,34 @@ def _from_chain(
     chain = way.market.chain
     ended = wait_on_chain(chain, opened, patience, tell)
     stage = ended.name.lower()
-    require_settled(
-        {"request": to_hex(opened), "stage": stage, "chain_stage": stage, "reason": None}
-    )
+    require_settled({"stage": stage, "chain_stage": stage}, to_hex(opened))
     answer = open_on_chain(chain, opened, delivery)
     receipt = receipt_on_chain(chain, opened, answer)
+    keep_receipt(receipt, receipt_file)
     show_answer(to_hex(opened), answer.document, receipt, receipt_file)
 
 
-def require_settled(found: Mapping[str, Any]) -> None:
+def require_settled(found: Mapping[str, Any], request: str) -> None:
     """Raises Refusal (`not_settled`, or the reason's code) for a request that ended otherwise.
 
-    Its remedy ends with the commands that bring back what was paid.
+    Its remedy ends with the commands that bring back what was paid, for the request that was asked about:
+    what is found is the operator's word, and must not choose which one a researcher cancels.
     """
     if found["stage"] == "settled":
         return
-    reason = found["reason"] or {}
-    back = MONEY_BACK.get(str(found.get("chain_stage")), STATUS).format(request=found["request"])
+    reason = found.get("reason") or {}
+    back = MONEY_BACK.get(str(found.get("chain_stage")), STATUS).format(request=request)
     raise Refusal(
         code=str(reason.get("code", "not_settled")),
         message=f"The request is {found['stage']}. {reason.get('message', '')}".strip(),
         remedy=f"{reason.get('remedy', '')} {back}".strip(),
     )
+
+
+def keep_receipt(receipt: Mapping[str, Any], receipt_file: Path | None) -> None:
+    """Writes it where it is wanted, before its answer is looked at: of a bad one it is the evidence."""
+    if receipt_file is not None:
+        receipt_file.write_bytes(canonical(dict(receipt)))
 
 
 def show_answer(
@@ -120,8 +127,11 @@ def show_answer(
     receipt: Mapping[str, Any],
     receipt_file: Path | None,
 ) -> None:
-    """Result, interval and cost first; the receipt last, or only its file where it has one."""
-    noised = document["noised"]
+    """Result, interval and cost first; the receipt last, or only its file where it has one.
+
+    Raises Refusal (`malformed_answer`) where there is no result to show.
+    """
+    noised = noised_of(document)
     shown = {
         "result": [
             {
@@ -138,6 +148,4 @@ def show_answer(
         "request": request,
         "answer": dict(document),
     }
-    if receipt_file is not None:
-        receipt_file.write_bytes(canonical(dict(receipt)))
     say({**shown, "receipt": dict(receipt) if receipt_file is None else str(receipt_file)}, False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,29 +21,27 @@ R = TypeVar("R")
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
+_HASH = re.compile("[0-9a-fA-F]{64}")
 
 
 class Hex32(click.ParamType[bytes]):
-    """0x and 64 hexadecimal digits."""
+    """64 hexadecimal digits, after 0x or without it, and nothing else."""
 
     name = "0x.."
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> bytes:
-        """The 32 bytes; a default that is bytes passes as it is. `0x` may be left out.
+        """The 32 bytes; a default that is bytes passes as it is.
 
         Raises click.BadParameter for anything else, and does not repeat what was given.
         """
         if isinstance(value, bytes):
             return value
-        try:
-            raw = bytes.fromhex(str(value).removeprefix("0x"))
-        except ValueError:
-            raw = b""
-        if len(raw) != 32:
-            self.fail("must be 0x and 64 hexadecimal digits", param, ctx)
-        return raw
+        digits = str(value).removeprefix("0x")
+        if _HASH.fullmatch(digits) is None:  # bytes.fromhex would skip white space
+            self.fail("must be 64 hexadecimal digits, after 0x or without it", param, ctx)
+        return bytes.fromhex(digits)
 
 
 HEX32 = Hex32()

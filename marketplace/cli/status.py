@@ -16,7 +16,8 @@ from marketplace.cli.environment import from_environment, is_typed
 from marketplace.cli.say import FILE, HEX32, refusals_as_words, say
 from marketplace.cli.way import Way, travels
 from marketplace.client import account_of
-from marketplace.client.waiting import waiting_words
+from marketplace.client.http import malformed_answer
+from marketplace.client.waiting import PAST_DATES, waiting_words
 from marketplace.vocabulary import address
 from marketplace.wire import keyfiles
 from marketplace.wire.http import to_hex
@@ -98,7 +99,7 @@ class ClassFacts:
 
 def request_words(found: Mapping[str, Any]) -> list[str]:
     """Sentences about a request as `_request` found it."""
-    words = REQUEST[found["stage"]].format(
+    words = _sentence(REQUEST, found, "stage").format(
         seal=_date(found["seal_deadline"]),
         settle=_date(found["settle_deadline"]),
         members=found["cohort_size"],
@@ -123,7 +124,7 @@ def consent_words(
 def state_words(consent: Mapping[str, Any]) -> str:
     """Whether it is in force, in a sentence."""
     index, expiry = consent["class_index"], _date(consent["expiry"])
-    return CONSENT[consent["state"]].format(index=index, expiry=expiry)
+    return _sentence(CONSENT, consent, "state").format(index=index, expiry=expiry)
 
 
 def _budget_words(consent: Mapping[str, Any], class_: ClassFacts) -> list[str]:
@@ -162,7 +163,17 @@ def guardian_words(guardian: Mapping[str, Any] | None) -> list[str]:
     ]
 
 
+def _sentence(words: Mapping[str, str], found: Mapping[str, Any], field: str) -> str:
+    """What is said of it. Raises Refusal (`malformed_answer`) for a word that an operator made up."""
+    said = words.get(str(found[field]))
+    if said is None:
+        raise malformed_answer(field)
+    return said
+
+
 def _date(seconds: int) -> str:
+    if not isinstance(seconds, int) or not 0 <= seconds < PAST_DATES:
+        return str(seconds)
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 

@@ -22,6 +22,29 @@ class OperatorUnreachable(Refusal):
     CODE = "operator_unreachable"
 
 
+class Told(dict[str, Any]):
+    """An object of an operator's answer. Reading what it lacks raises Refusal (`malformed_answer`)."""
+
+    def __missing__(self, field: str) -> Any:
+        raise malformed_answer(field)
+
+
+def malformed_answer(field: str) -> Refusal:
+    """The refusal of an operator's answer that cannot be read."""
+    return Refusal(
+        code="malformed_answer",
+        message=f"The operator's answer has no readable {field}.",
+        remedy="It does not keep to the format: ask what it runs, or ask a node that you trust (--node).",
+        field=field,
+    )
+
+
+def _told(value: Any) -> Any:
+    if isinstance(value, dict):
+        return Told({name: _told(each) for name, each in value.items()})
+    return [_told(each) for each in value] if isinstance(value, list) else value
+
+
 class Api:
     """One operator's API. Safe for threads.
 
@@ -46,7 +69,11 @@ class Api:
         self.transport = transport
 
     def get(self, path: str) -> dict[str, Any]:
-        """The JSON answer. Raises Refusal with the operator's code, OperatorUnreachable."""
+        """The JSON answer; each object in it is a `Told`.
+
+        Raises:
+            Refusal: with the operator's code. OperatorUnreachable.
+        """
         return self._send("GET", path, b"", {})
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,7 +89,7 @@ class Api:
         self, method: str, path: str, content: bytes, signed: Mapping[str, str]
     ) -> dict[str, Any]:
         try:
-            return exchange(
+            said = exchange(
                 method,
                 self.url + path,
                 content,
@@ -73,6 +100,7 @@ class Api:
             )
         except PeerUnreachable as fault:
             raise self._unreachable(fault) from None
+        return Told({name: _told(each) for name, each in said.items()})
 
     def _unreachable(self, fault: PeerUnreachable) -> OperatorUnreachable:
         return OperatorUnreachable(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from marketplace.client.marketplace import Marketplace
 from marketplace.client.messages import account_of
 from marketplace.client.payment import Told, open_request, require_gas
 from marketplace.client.quotes import held_quote
-from marketplace.client.results import open_answer, require_answer
+from marketplace.client.results import noised_of, open_answer, require_answer
 from marketplace.client.waiting import ENDED, PATIENCE, Seen, wait
 from marketplace.errors import Refusal
 from marketplace.wire import hpke
@@ -24,6 +24,8 @@ from marketplace.wire.structs import VAULT
 from marketplace.wire.terms import Purpose, RequestTerms, class_id
 
 __all__ = ["ENDED", "Answer", "Ask"]
+
+Keep = Callable[[Mapping[str, Any]], None]
 
 SEAL_WITHIN = 1_200
 """Seconds after the notice window within which the operator must seal; twice a freeze, if that is longer."""
@@ -161,15 +163,20 @@ class Ask:
         """Ends a request that was sealed and not answered in time; see `defaults.default`."""
         return default(self.market.chain, self.key, bytes.fromhex(request[2:]), custodians)
 
-    def answer(self, request: str) -> Answer:
+    def answer(self, request: str, keep: Keep | None = None) -> Answer:
         """The opened result of a settled request, proved against hash, question and cohort on chain.
 
+        `keep` is given the receipt before anything is held against it: what fails is evidence.
+
         Raises:
-            Refusal: `not_settled`, `result_mismatch`, `another_receipt`, `another_answer`; ReceiptInvalid;
-                EnvelopeUnreadable for another key.
+            Refusal: `not_settled`, `result_mismatch`, `another_receipt`, `another_answer`,
+                `malformed_answer`; ReceiptInvalid; EnvelopeUnreadable for another key.
         """
         receipt = self.market.api.get(f"/api/v1/requests/{request}/receipt")
+        if keep is not None:
+            keep(receipt)
         identity = bytes.fromhex(request[2:])
         opened = open_answer(receipt, self.delivery, identity)
         require_answer(self.market.chain, identity, opened)
+        noised_of(opened.document)
         return Answer(request, dict(opened.document), receipt)

@@ -21,6 +21,7 @@ from marketplace.vocabulary import RequestId
 from marketplace.wire import hpke
 from marketplace.wire.delivery import DeliveryContext, Opened, open_result, result_hash
 from marketplace.wire.http import to_hex
+from ml.dp.noised import Noised
 
 
 def open_answer(receipt: Mapping[str, Any], delivery: hpke.SecretKey, request: bytes) -> Opened:
@@ -94,6 +95,25 @@ def require_answer(chain: Chain, request: bytes, opened: Opened) -> None:
     for name, is_same in answered.items():
         if not is_same:
             raise _another_answer(name)
+
+
+def noised_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The numbers of an opened answer, as every analysis writes them (`Noised`).
+
+    Raises:
+        Refusal: `malformed_answer`: its gate wrote something else, and custodians signed it unread.
+    """
+    given = document.get("noised")
+    try:
+        Noised.from_json(json.dumps(given, sort_keys=True, separators=(",", ":")).encode("ascii"))
+    except ValueError:
+        raise Refusal(
+            code="malformed_answer",
+            message="The opened answer holds no result that can be read.",
+            remedy="Keep the receipt: it shows what its gate answered. Ask the gate's host.",
+            field="result.noised",
+        ) from None
+    return dict(given or {})
 
 
 def receipt_on_chain(chain: Chain, request: bytes, opened: Opened) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from marketplace.chain.adapter import Chain, RequestStage
-from marketplace.client.http import Api, OperatorUnreachable
+from marketplace.client.http import Api, OperatorUnreachable, malformed_answer
 from marketplace.errors import Refusal
 from marketplace.wire.plain import counted
 
@@ -24,6 +24,8 @@ PULSE: Final = 60.0
 """Seconds without news after which somebody who watches is told that nothing broke."""
 
 DATE: Final = "%Y-%m-%d %H:%M:%S UTC"
+PAST_DATES: Final = 1 << 37
+"""Seconds: the year 6325, which every calendar here still knows."""
 
 Seen = Callable[[str], None]
 
@@ -66,7 +68,7 @@ class Teller:
 def waiting_words(waiting: Mapping[str, Any]) -> str:
     """What a request waits for, in a sentence, with a date where the end is known."""
     message, until = str(waiting["message"]), waiting.get("until")
-    if not isinstance(until, int):
+    if not isinstance(until, int) or not 0 <= until < PAST_DATES:
         return message
     return message.replace(str(until), datetime.fromtimestamp(until, UTC).strftime(DATE))
 
@@ -79,12 +81,13 @@ def wait(
     An operator that answered once may be away for a while.
 
     Raises:
-        Refusal: `still_running` after `patience` seconds. OperatorUnreachable: it never answered.
+        Refusal: `still_running` after `patience` seconds; `malformed_answer`. OperatorUnreachable: it never
+            answered.
     """
     until, teller = time.monotonic() + patience, Teller(seen)
     while True:
         try:
-            found = api.get(f"/api/v1/requests/{request}")
+            found = _readable(api.get(f"/api/v1/requests/{request}"))
             teller.look(found["stage"], found.get("waiting"))
             if found["stage"] in ENDED:
                 return found
@@ -95,6 +98,14 @@ def wait(
         if time.monotonic() >= until:
             raise _still_running(request, teller.stage, patience)
         time.sleep(POLL)
+
+
+def _readable(found: dict[str, Any]) -> dict[str, Any]:
+    """Where a request stands, as whoever waits reads it. Raises Refusal (`malformed_answer`)."""
+    for name, kind in (("stage", str), ("waiting", dict | None), ("reason", dict | None)):
+        if not isinstance(found.get(name), kind):
+            raise malformed_answer(name)
+    return found
 
 
 def wait_on_chain(

@@ -25,6 +25,7 @@ from marketplace.wire import logs
 from marketplace.wire.analysis import analysis_hash
 from marketplace.wire.canonical import place_of
 from marketplace.wire.http import hash_field, require_keys, serve, to_hex
+from marketplace.wire.plain import plain
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 log = structlog.get_logger()
@@ -101,7 +102,7 @@ def resolve_finality(path: Path) -> None:
     try:
         gone = build(load_config(path)).finality.resolve()
     except Refusal as refusal:
-        raise click.ClickException(f"{refusal} [{refusal.code}]") from None
+        raise click.ClickException(plain(f"{refusal} [{refusal.code}]")) from None
     click.echo(json.dumps({"resolved": True, "turns_of_another_chain": [to_hex(r) for r in gone]}))
 
 
@@ -146,7 +147,7 @@ def rewrap_shares(path: Path, epoch: int, identity: Path, url: str, page: int) -
                 bar.update(done)
         number = rewrap.finish(url)
     except Refusal as refusal:
-        raise click.ClickException(f"{refusal} [{refusal.code}]") from None
+        raise click.ClickException(plain(f"{refusal} [{refusal.code}]")) from None
     click.echo(json.dumps({"rewrapped": number, "epoch": epoch, "successor": to.signer}))
 
 

@@ -102,10 +102,21 @@ class HandoverRow(Base):
     signature: Mapped[bytes] = mapped_column(LargeBinary)
 
 
+class FailureRow(Base):
+    """How often a wallet said yes in a rehearsal and failed on chain, on a day (since 1970, UTC)."""
+
+    __tablename__ = "failures"
+    day: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(String(24), primary_key=True)
+    dataset: Mapped[str] = mapped_column(String(66), primary_key=True)
+    patient: Mapped[str] = mapped_column(String(42), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer)
+
+
 class CursorRow(Base):
     """Up to which final block the chain's events were followed.
 
-    Its hash tells whether that was on the chain that the node shows now; `None` for one of before it was kept.
+    Its hash tells whether the node still shows that chain; `None` for a cursor of before it was kept.
     """
 
     __tablename__ = "cursor"

@@ -11,17 +11,22 @@ from typing import Any
 from marketplace.chain.adapter import Chain
 from marketplace.chain.allowance import (
     DAY_SECONDS,
+    FAILED,
+    GUARDIANS_FAILED,
     REVOCATIONS_WITHOUT_CONSENT,
     SENT_NOTHING,
     Key,
     UnderWay,
     enough_revoked,
+    failed_on_chain,
     under_way,
+    wallet_failed,
 )
 from marketplace.chain.consents import nothing_to_erase, nothing_to_revoke, stands
 from marketplace.chain.outcome import Receipt
 from marketplace.chain.sender import Sender
-from marketplace.chain.wallets import Signers
+from marketplace.chain.wallets import Signers, signed_by_key
+from marketplace.custodian.failures import Failures
 from marketplace.errors import Refusal
 from marketplace.wire.http import to_hex
 from marketplace.wire.structs import Erasure, Revocation
@@ -58,12 +63,39 @@ class Tally:
                 self._counts[key] -= 1
 
 
+@dataclass(frozen=True)
+class Carried:
+    """A message, who is said to have signed it, and the call that it becomes."""
+
+    struct: Revocation | Erasure
+    signer: str
+    signature: bytes
+
+    @property
+    def call(self) -> tuple[Any, ...]:
+        """Contract, function, arguments."""
+        if isinstance(self.struct, Erasure):
+            return REGISTRY, "eraseBySig", self.struct, self.signature
+        return REGISTRY, "revokeBySig", self.struct, self.signer, self.signature
+
+    @property
+    def failing(self) -> Key:
+        """What a failure on chain counts for: the patient's own wallet, or a guardian's."""
+        kind = FAILED if self.signer == self.struct.patient else GUARDIANS_FAILED
+        return kind, to_hex(self.struct.dataset), self.struct.patient
+
+
 @dataclass
 class Relaying:
-    """Carries revocations and erasures. `sender` makes one for the account that pays."""
+    """Carries revocations and erasures. `sender` makes one for the account that pays.
+
+    Nothing is held for a message before a rehearsal has judged its signature: else anybody could keep out a
+    wallet's, whose signatures only the chain can judge, or a key's with an old one of its own.
+    """
 
     chain: Chain
     sender: Callable[[], Sender]
+    failures: Failures
     _tally: Tally = field(default_factory=Tally)
     _under_way: UnderWay = field(default_factory=UnderWay)
 
@@ -72,34 +104,31 @@ class Relaying:
 
         Raises:
             BadSignature, ContractRefusal, NodeUnreachable; Refusal (nothing_to_revoke, under_way,
-            enough_revoked, insufficient_funds).
+            enough_revoked, wallet_failed, insufficient_funds).
         """
-        self._require_signed(revocation, signer, signature)
+        message = Carried(revocation, signer, signature)
+        self._require_signed(message)
         _require(nothing_to_revoke(self.chain, revocation))
+        self._require_taken(message)
         said, patient = (revocation, signer), (revocation.dataset, revocation.patient)
         with self._under_way.entering({said, patient}) as mine:
             if said not in mine:
                 raise under_way()
             if patient in mine and stands(self.chain.consent_of(*patient).state):
-                return _told(
-                    self.sender().send(REGISTRY, "revokeBySig", revocation, signer, signature)
-                )
-            return self._counted(revocation, signer, signature)
+                return self._sent(message)
+            return self._counted(message)
 
-    def _counted(self, revocation: Revocation, signer: str, signature: bytes) -> dict[str, Any]:
+    def _counted(self, message: Carried) -> dict[str, Any]:
         """It only ends grants that may be held back. Counted once the chain is known to take it, so that
         nobody else's messages use up a patient's number."""
-        sender, call = self.sender(), (REGISTRY, "revokeBySig", revocation, signer, signature)
-        sender.rehearse(*call)
-        kind = "revocation" if signer == revocation.patient else "guardian_revocation"
-        day, key = (
-            int(time.time()) // DAY_SECONDS,
-            (kind, to_hex(revocation.dataset), revocation.patient),
-        )
+        self.sender().rehearse(*message.call)  # again: another one may just have been carried
+        struct = message.struct
+        kind = "revocation" if message.signer == struct.patient else "guardian_revocation"
+        day, key = int(time.time()) // DAY_SECONDS, (kind, to_hex(struct.dataset), struct.patient)
         if not self._tally.take(day, key, REVOCATIONS_WITHOUT_CONSENT):
             raise enough_revoked()
         try:
-            return _told(sender.send(*call))
+            return self._sent(message)
         except Refusal as refusal:
             if refusal.code in SENT_NOTHING:
                 self._tally.give_back(day, key)
@@ -110,18 +139,39 @@ class Relaying:
 
         Raises:
             BadSignature, ContractRefusal, NodeUnreachable; Refusal (nothing_to_erase, under_way,
-            insufficient_funds).
+            wallet_failed, insufficient_funds).
         """
-        self._require_signed(erasure, erasure.patient, signature)
+        message = Carried(erasure, erasure.patient, signature)
+        self._require_signed(message)
+        _require(nothing_to_erase(self.chain, erasure))
+        self._require_taken(message)
         with self._under_way.entering({erasure}) as mine:
             if erasure not in mine:
                 raise under_way()
-            _require(nothing_to_erase(self.chain, erasure))
-            return _told(self.sender().send(REGISTRY, "eraseBySig", erasure, signature))
+            _require(nothing_to_erase(self.chain, erasure))  # again: it may just have been carried
+            return self._sent(message)
 
-    def _require_signed(self, struct: Revocation | Erasure, signer: str, signature: bytes) -> None:
+    def _require_signed(self, message: Carried) -> None:
+        domain, signers = self.chain.domain(REGISTRY), Signers(self.chain.node)
+        _require(signers.forged(message.struct, domain, message.signature, message.signer))
+
+    def _require_taken(self, message: Carried) -> None:
+        """The chain would take it, and it is not of a wallet whose yes proved worthless today."""
+        if self.failures.are_enough(message.failing) and self._is_a_wallets(message):
+            raise wallet_failed()
+        self.sender().rehearse(*message.call)
+
+    def _is_a_wallets(self, message: Carried) -> bool:
         domain = self.chain.domain(REGISTRY)
-        _require(Signers(self.chain.node).forged(struct, domain, signature, signer))
+        return not signed_by_key(message.struct, domain, message.signature, message.signer)
+
+    def _sent(self, message: Carried) -> dict[str, Any]:
+        try:
+            return _told(self.sender().send(*message.call))
+        except Refusal as refusal:
+            if failed_on_chain(refusal) and self._is_a_wallets(message):
+                self.failures.add(message.failing)
+            raise
 
 
 def _require(refusal: Refusal | None) -> None:

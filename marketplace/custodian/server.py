@@ -31,12 +31,14 @@ MOST_SIGNATURE = 4 * 1024
 """Bytes; an ERC-1271 wallet's may be longer than 65."""
 
 
-AT_ONCE = 3
-"""Questions of each of two kinds that are worked on at once: together fewer than there are threads."""
+AT_ONCE = 2
+"""Questions of each of three kinds that are worked on at once: together fewer than there are threads."""
 NEVER_BEHIND = frozenset({"/revocations", "/erasures"})
 """What a patient can always do: it finds a free thread whatever else is asked."""
 TURNING = frozenset({"/turns", "/answers", "/settlements"})
 """What looks up a cohort, apart from the rest, so that neither keeps the other out."""
+LOOKING = frozenset({"/health", "/certificates/<request>"})
+"""What is asked before a freeze and at a default, apart from uploads, so that none of those stops either."""
 
 
 def create_app(custodian: Custodian) -> flask.Flask:
@@ -121,14 +123,15 @@ def create_app(custodian: Custodian) -> flask.Flask:
 
 def _keep_threads_free(app: flask.Flask) -> None:
     """Refuses (`busy`) beyond `AT_ONCE` of a kind; askers ask again. Nobody waits here holding a thread."""
-    turning, others = (threading.BoundedSemaphore(AT_ONCE) for _ in range(2))
+    turning, looking, others = (threading.BoundedSemaphore(AT_ONCE) for _ in range(3))
 
     @app.before_request
     def enter() -> None:
-        path = flask.request.path
-        if path in NEVER_BEHIND:
+        rule = flask.request.url_rule
+        route = "" if rule is None else rule.rule
+        if route in NEVER_BEHIND:
             return
-        slots = turning if path in TURNING else others
+        slots = turning if route in TURNING else looking if route in LOOKING else others
         if not slots.acquire(blocking=False):
             raise http.busy()
         flask.g.slots = slots

@@ -16,6 +16,7 @@ from marketplace.custodian.checks import (
     turnable,
 )
 from marketplace.custodian.cohort_shares import cohort_shares
+from marketplace.custodian.failures import Failures
 from marketplace.custodian.finality import FinalityWatch
 from marketplace.custodian.journal import Head, Journal
 from marketplace.custodian.keys import Keys
@@ -61,7 +62,7 @@ class Custodian:
         self.succession = Succession(chain, journal, rules.place, keys.signer.address)
         self._turning = [threading.Lock() for _ in range(LOCKS)]
         self._sending = threading.Lock()
-        self._relaying = Relaying(chain, self._sender)
+        self._relaying = Relaying(chain, self._sender, Failures(journal))
         self._outcomes = Outcomes("marketplace.custodian")
 
     # --- readiness

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from marketplace.chain.adapter import Chain
+from marketplace.chain.adapter import Chain, Record
+from marketplace.chain.patience import Patience, not_looked_at
 from marketplace.custodian.journal import Journal
 from marketplace.custodian.keys import Keys
 from marketplace.custodian.models import ErasedRow, ShareRow
@@ -63,6 +64,8 @@ class Seat:
     secret: hpke.SecretKey
     dictionaries: dict[bytes, bytes] = field(default_factory=dict)  # hash on chain, by dataset
     operators: dict[str, bool] = field(default_factory=dict)  # whether an account is one
+    asked: set[tuple[bytes, str, bytes]] = field(default_factory=set)  # dataset, holder, commitment
+    patience: Patience = field(default_factory=Patience)
 
 
 class Vault:
@@ -85,7 +88,8 @@ class Vault:
         The share is on disk before the receipt exists. Asked again, the answer is the same.
 
         Raises:
-            RecordRefused, EnvelopeUnreadable, WrongShare, Refusal (storage_full): nothing was kept.
+            RecordRefused, EnvelopeUnreadable, WrongShare, Refusal (storage_full, too_many_refused): nothing
+            was kept.
         """
         self._require_ours(offered)
         self._require_on_chain(offered, seat)
@@ -108,7 +112,7 @@ class Vault:
     def _require_on_chain(self, offered: Deposit, seat: Seat) -> None:
         """The chain's record has this commitment, pending or in use, for the bound address."""
         context, commitment = offered.header.context, offered.header.commitment
-        record = self._chain.record_of(context.dataset, offered.holder)
+        record = self._record_of(offered, seat)
         if record.erased and record.pending != commitment:
             raise _refused("record_erased", "The chain has this record as erased.")
         if record.suspended and record.pending != commitment:
@@ -127,6 +131,18 @@ class Vault:
             raise _refused("wrong_dictionary", "The record is sealed for another data dictionary.")
         if record.pending == commitment:
             self._require_held(offered, seat)
+
+    def _record_of(self, offered: Deposit, seat: Seat) -> Record:
+        """As the chain has it. An upload asks so often for nothing, or for the same: anybody may send one."""
+        dataset, commitment = offered.header.context.dataset, offered.header.commitment
+        if seat.patience.is_over:
+            raise not_looked_at()
+        record = self._chain.record_of(dataset, offered.holder)
+        about = (dataset, offered.holder, commitment)
+        if commitment not in (record.pending, record.commitment) or about in seat.asked:
+            seat.patience.lose()
+        seat.asked.add(about)
+        return record
 
     def _dictionary_of(self, dataset: bytes, seat: Seat) -> bytes:
         if dataset not in seat.dictionaries:

@@ -31,7 +31,7 @@ _Patient = tuple[bytes, str]
 
 
 class Watch:
-    """Takes in RecordErased and RecordMoved of final blocks, in order; taken in twice, they do nothing more."""
+    """Takes in RecordErased and RecordMoved of final blocks, in order; repeating that changes nothing."""
 
     def __init__(self, chain: Chain, journal: Journal) -> None:
         self._chain = chain
@@ -97,7 +97,8 @@ class Watch:
 
     def _require_left(self, events: Sequence[Event]) -> None:
         """No address that was left has a record again. A made-up move would hide a share from its erasure."""
-        for dataset, before, _ in (_moved(event) for event in events if event.name == "RecordMoved"):
+        moves = [_moved(event) for event in events if event.name == "RecordMoved"]
+        for dataset, before, _ in moves:
             if self._chain.record_of(dataset, before).is_there:
                 raise ForgedLogs(
                     message="The node's logs have a record move away from where the registry still has it.",
@@ -130,8 +131,9 @@ class Watch:
         would have it passed over for ever. What the registry stores, as of a final block, makes up for that.
 
         Raises:
-            NodeUnreachable, ...: what was destroyed until then stays destroyed.
+            WrongChain, WrongCode, ForgedLogs, NodeUnreachable, ...: what was destroyed until then stays so.
         """
+        self._chain.manifest.check(self._chain.node)
         final, destroyed = self._chain.finalized(), 0
         for dataset, holders in self._journal.holders().items():
             for holder, record in self._unusable(dataset, holders, final).items():
@@ -154,7 +156,9 @@ class Watch:
 
         There is none of a record that was attested after the final block.
         """
-        went = moves_of(self._chain, dataset, self._chain.manifest.deployed_block, final) if gone else {}
+        if not gone:
+            return []
+        went = moves_of(self._chain, dataset, self._chain.manifest.deployed_block, final)
         moved = {before: way(went, before)[-1] for before in gone if before in went}
         with self._journal.writing() as session:
             for before, after in moved.items():

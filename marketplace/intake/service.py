@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from marketplace.chain.adapter import Chain, CommitteeView, Record
 from marketplace.chain.dry_runs import DryRun, Planned
-from marketplace.chain.patience import Patience
+from marketplace.chain.patience import Patience, not_looked_at
 from marketplace.chain.sender import Sender
 from marketplace.errors import Refusal
 from marketplace.intake.checks import as_sent, misfit, out_of_turn, parsed, untrusted
@@ -67,14 +67,19 @@ class Intake:
 
     def _require_trusted(self, entries: Sequence[Entry]) -> None:
         """Refuses before anything is kept what strangers signed, so that they cannot fill the disk."""
-        now, trusted = self.chain.now(), {}
+        now, trusted, patience = self.chain.now(), dict[tuple[bytes, str], bool](), Patience()
         for entry in entries:
             if entry.refusal is not None:
                 continue
             attestation = attestation_of(entry)
             pair = (attestation.dataset, attestation.issuer)
+            if pair not in trusted and patience.is_over:
+                entry.refusal = not_looked_at()
+                continue
             if pair not in trusted:
                 trusted[pair] = self.chain.is_issuer(*pair)
+                if not trusted[pair]:
+                    patience.lose()  # anybody can sign as an issuer made up
             entry.refusal = untrusted(attestation, trusted[pair], now)
 
     def _require_sealed_for(self, committee: CommitteeView, entries: Sequence[Entry]) -> None:

@@ -36,7 +36,7 @@ class GateUnknown(Refusal):
 
 @dataclass(frozen=True)
 class Head:
-    """A custodian's journal as it stood when it turned, to anchor on chain: it signed this, by the gate's word."""
+    """A custodian's journal as it stood at its turn, to anchor on chain: signed by it, by the gate's word."""
 
     place: int
     epoch: int

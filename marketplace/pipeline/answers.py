@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from marketplace.analyses import analysis_by_id
 from marketplace.analyses.answerable import rehearsed
-from marketplace.chain.adapter import RequestView
+from marketplace.chain.adapter import ContractRefusal, RequestView
 from marketplace.dictionaries import Dictionaries
 from marketplace.errors import Refusal
 from marketplace.pipeline.standing import sealed_of
@@ -16,6 +16,10 @@ from marketplace.stages import Cleared, Computed, Stage
 from marketplace.store import Database
 from marketplace.wire.http import to_hex
 from marketplace.wire.stated import Stated
+
+BAD_SIGNATURE: Final = "bad_custodian_signature"
+"""What the market says of a signature that passed `release.clear`: only a contract wallet (ERC-1271) can sign
+and then not have signed."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,8 @@ class Answers:
             row.sealed_result,
             row.gate_signature,
             row.stated or {},
-            tuple(_read(each) for each in row.signatures or []),
+            tuple(_read(each) for each in row.signatures or [] if not _is_refused(each)),
+            frozenset(int(each["place"]) for each in row.signatures or [] if _is_refused(each)),
         )
 
     def due(self, request: str, view: RequestView) -> Stated:
@@ -68,6 +73,27 @@ class Answers:
             raise self._missing(request, Stage.COMPUTED, "quorum")
         return Cleared(self.computed(request, view), cleared)
 
+    def clear_again(self, request: str, cleared: Cleared, refusal: ContractRefusal) -> None:
+        """Has a signature replaced that the market refused: a custodian's wallet took its yes back.
+
+        The others stay noted. That place counts again once no quorum is to be had without it.
+        """
+        if refusal.code != BAD_SIGNATURE:
+            return
+        place = refusal.facts["place"]
+        rows = noted_rows(cleared.signatures)
+        marked = [{**row, "refused": True} if row["place"] == place else row for row in rows]
+        self.database.keep_signatures(request, marked)
+        because = f"the market refused the signature at place {place}"
+        self.database.fall_back(request, Stage.COMPUTED, because)
+
+    def ask_everybody(self, request: str) -> None:
+        """Forgets that the market refused a signature: it may take it by now."""
+        row = self.database.computed(request)
+        kept = [] if row is None else row.signatures or []
+        if any(_is_refused(each) for each in kept):
+            self.database.keep_signatures(request, noted_rows(_read(each) for each in kept))
+
     def _missing(self, request: str, to: Stage, what: str) -> Refusal:
         """What a restored database lacks is fetched again."""
         self.database.fall_back(request, to, f"the {what} is not in this database")
@@ -87,6 +113,10 @@ def noted_rows(signatures: Iterable[tuple[int, bytes]]) -> list[dict[str, Any]]:
 
 def _is_noted(row: Mapping[str, Any]) -> bool:
     return bool(row.get("noted"))
+
+
+def _is_refused(row: Mapping[str, Any]) -> bool:
+    return bool(row.get("refused"))
 
 
 def _read(row: Mapping[str, Any]) -> tuple[int, bytes]:

@@ -11,7 +11,13 @@ import structlog
 
 from marketplace import release, settlement
 from marketplace.analyses import analysis_by_id
-from marketplace.chain.adapter import Chain, NotYetFinal, RequestStage, RequestView
+from marketplace.chain.adapter import (
+    Chain,
+    ContractRefusal,
+    NotYetFinal,
+    RequestStage,
+    RequestView,
+)
 from marketplace.chain.sender import Sender
 from marketplace.dictionaries import Dictionaries
 from marketplace.errors import Refusal
@@ -250,7 +256,11 @@ class Pipeline:
         if view.stage is not RequestStage.SEALED:
             return
         computed, due = self.answers.computed(request, view), self.answers.due(request, view)
-        cleared = release.clear(self.chain, computed, view, due, self.custodians)
+        try:
+            cleared = release.clear(self.chain, computed, view, due, self.custodians)
+        except release.QuorumMissing:
+            self.answers.ask_everybody(request)
+            raise
         signed = [{"place": place, "signature": "0x" + s.hex()} for place, s in cleared.signatures]
         self.database.keep_signatures(request, signed)
         self.database.move(request, Stage.CLEARED, f"{len(signed)} custodians signed")
@@ -258,7 +268,12 @@ class Pipeline:
     def _settle(self, request: str) -> None:
         view = self.standing.view(request)
         if view.stage is RequestStage.SEALED:
-            settlement.settle(self.sender, self.answers.cleared(request, view))
+            cleared = self.answers.cleared(request, view)
+            try:
+                settlement.settle(self.sender, cleared)
+            except ContractRefusal as refusal:
+                self.answers.clear_again(request, cleared, refusal)
+                raise
             view = self.standing.view(request)
         if view.stage is RequestStage.SETTLED:
             row = self.database.request(request)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from marketplace.chain.adapter import Chain
 from marketplace.chain.allowance import (
     DAY_SECONDS,
     FAILED,
@@ -18,7 +20,7 @@ from marketplace.chain.allowance import (
     failed_on_chain,
     wallet_failed,
 )
-from marketplace.chain.wallets import Signers
+from marketplace.chain.wallets import signed_by_key
 from marketplace.errors import Refusal
 from marketplace.relay.worth import ENDING, PAYING_OUT, patient_of
 from marketplace.store import Database
@@ -30,37 +32,39 @@ NEVER_COUNTED: Final = ENDING | PAYING_OUT | {"erasure"}
 
 @dataclass(frozen=True)
 class Failures:
-    """How often the wallets of a patient failed on chain today, as the operator's database has it."""
+    """How often the wallets of patients failed on chain today, as the operator's database has it.
 
+    Made anew for each upload: it looks once. A database that does not answer holds nothing back.
+    """
+
+    chain: Chain
     database: Database
 
-    def refusals(self, messages: Sequence[Message], signers: Signers) -> list[Refusal | None]:
-        """Why a message is not carried: its signer is a contract, of which too many failed today.
+    def refusal(self, message: Message) -> Refusal | None:
+        """Why a message is not carried: a wallet signed it, and too many of its failed today."""
+        if message.kind not in NEVER_COUNTED or _key(message) not in self._spent:
+            return None
+        return wallet_failed() if self._is_a_wallets(message) else None
 
-        A database that does not answer holds nothing back.
-
-        Raises:
-            NodeUnreachable, NodeFault.
-        """
-        spent = self._spent() if any(each.kind in NEVER_COUNTED for each in messages) else set()
-        return [self._refusal(each, spent, signers) for each in messages]
-
+    @functools.cached_property
     def _spent(self) -> set[Key]:
         with contextlib.suppress(Refusal):
             return self.database.reached(_today(), (FAILED, GUARDIANS_FAILED), WALLET_FAILURES)
         return set()
 
-    def _refusal(self, message: Message, spent: set[Key], signers: Signers) -> Refusal | None:
-        if message.kind not in NEVER_COUNTED or _key(message) not in spent:
-            return None
-        return wallet_failed() if signers.is_contract(_signer(message)) else None
+    def _is_a_wallets(self, message: Message) -> bool:
+        signer, signature = message.signatures()[0]
+        domain = self.chain.domain(message.contract)
+        return not signed_by_key(message.struct, domain, signature, signer)
 
     def note(self, messages: Sequence[Message], refused: Sequence[Refusal | None]) -> None:
         """Counts those that failed on chain. What became of the messages is told, counted or not."""
         failed = Counter(
             _key(message)
             for message, refusal in zip(messages, refused, strict=True)
-            if message.kind in NEVER_COUNTED and failed_on_chain(refusal)
+            if message.kind in NEVER_COUNTED
+            and failed_on_chain(refusal)
+            and self._is_a_wallets(message)
         )
 
         def more(counts: dict[Key, int]) -> None:
@@ -73,12 +77,8 @@ class Failures:
 
 
 def _key(message: Message) -> Key:
-    own = _signer(message) == message.subject
+    own = message.signatures()[0][0] == message.subject
     return (FAILED if own else GUARDIANS_FAILED, *patient_of(message))
-
-
-def _signer(message: Message) -> str:
-    return message.signatures()[0][0]
 
 
 def _today() -> int:

@@ -101,14 +101,8 @@ class Relay:
 
     def _unfounded(self, messages: Sequence[Message]) -> list[Refusal | None]:
         """What is signed by nobody, or by a wallet that says yes to rehearsals only."""
-        signers = Signers(self.chain.node)
-        forged = [self._forged_one(signers, each) for each in messages]
-        failed = self._failures.refusals(messages, signers)
-        return [a or b for a, b in zip(forged, failed, strict=True)]
-
-    @property
-    def _failures(self) -> Failures:
-        return Failures(self.database)
+        signers, failures = Signers(self.chain.node), Failures(self.chain, self.database)
+        return [self._forged_one(signers, each) or failures.refusal(each) for each in messages]
 
     def _forged_one(self, signers: Signers, message: Message) -> Refusal | None:
         domain = self.chain.domain(message.contract)
@@ -201,7 +195,7 @@ class Relay:
                 carried, refusal = sent.carried_by.get(position), sent.refused.get(position)
                 transaction = None if carried is None else carried.transaction
                 outcomes[place] = Outcome(messages[place].kind, refusal, transaction)
-        self._failures.note(messages, [each.refusal for each in outcomes])
+        Failures(self.chain, self.database).note(messages, [each.refusal for each in outcomes])
         return outcomes
 
 

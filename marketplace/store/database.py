@@ -81,7 +81,7 @@ class Database(SealedRecords, Carried):
             session.add(_log(request, before, after, because))
 
     def fall_back(self, request: str, to: Stage, because: str) -> bool:
-        """Puts a request back to an earlier stage, since the chain lost what it stood on; logs why.
+        """Puts a request back to an earlier stage, since what it stood on is lost; logs why.
 
         What was computed for it stays kept. Returns False, and changes nothing, unless `to` is earlier.
         """

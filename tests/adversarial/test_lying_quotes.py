@@ -346,4 +346,6 @@ def test_a_receipt_that_was_bent_opens_nothing(
             asker(world, liar.url, answered.delivery).ask.answer(request)
         assert refusal.value.code == code
         given = ["result", "--url", liar.url, "--delivery-key-file", str(key), "--request", request]
-        refused(CliRunner().invoke(main, given), code)
+        kept = tmp_path / "evidence.json"
+        refused(CliRunner().invoke(main, [*given, "--receipt", str(kept)]), code)
+    assert json.loads(kept.read_bytes()) == answered.receipts[0] | {part: BENT[part]}

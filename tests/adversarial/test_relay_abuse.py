@@ -20,6 +20,7 @@ from marketplace.chain.sender import BatchOutcome, Sender
 from marketplace.chain.wallets import Signers
 from marketplace.client.messages import REVOCATION_REACH
 from marketplace.config import load_config
+from marketplace.custodian.failures import Failures
 from marketplace.custodian.relaying import Relaying
 from marketplace.errors import Refusal
 from marketplace.operator import build_operator
@@ -379,7 +380,8 @@ def test_a_custodian_carries_one_erasure_at_a_time(world: ApiWorld) -> None:
             return super().send(*call, **more)
 
     chain = world.custodians[0].chain
-    relaying = Relaying(chain, lambda: Slow(chain, EMBEDDED_KEY))
+    journal = world.custodians[0].journal
+    relaying = Relaying(chain, lambda: Slow(chain, EMBEDDED_KEY), Failures(journal))
     assert relaying.erasure(struct, signature)["transaction"]
     assert said == ["under_way"]
 

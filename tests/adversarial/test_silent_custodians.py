@@ -1,7 +1,7 @@
 """Custodians that note an answer and then say nothing more: it is settled all the same."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from marketplace.custodian.service import Custodian
 from marketplace.errors import Refusal
 from marketplace.pipeline import Pipeline
 from marketplace.stages import Stage
-from marketplace.store import ComputedRow
+from marketplace.store import ComputedRow, Database
 from tests.support.custody_world import served
 from tests.support.pipeline_world import PipelineWorld, pipeline_world, stage_of
 
@@ -25,9 +25,12 @@ class Mute(Custodian):
     def __init__(self, of: Custodian) -> None:
         super().__init__(of.chain, of.journal, of.keys, of.rules)
         self.asked = 0
+        self.speaks = False
 
-    def settle(self, *_: Any) -> dict[str, Any]:
+    def settle(self, *asked: Any) -> dict[str, Any]:
         self.asked += 1
+        if self.speaks:
+            return super().settle(*asked)
         raise Refusal(code="storage_unavailable", message="The disk is away.", remedy="Wait.")
 
 
@@ -66,6 +69,98 @@ def test_an_answer_that_a_quorum_noted_settles_though_every_custodian_then_stays
     made.finish(pipeline, request)
     made.require_settled_once(pipeline, request)
     assert [each.asked for each in mutes] == [0, 0, 0]
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class Dying(Database):
+    """Whoever moves a request on is killed before it has."""
+
+    def move(self, *_: Any) -> None:
+        raise Killed
+
+
+def test_signatures_that_were_kept_before_a_kill_still_settle_though_custodians_fall_silent(
+    made: PipelineWorld, mutes: list[Mute]
+) -> None:
+    pipeline, request = computed(made, "killed between")
+    dying = replace(pipeline, database=Dying(pipeline.database.engine))
+    with pytest.raises(Killed):
+        made.step(dying, request)
+    row = pipeline.database.computed(request)
+    assert row is not None
+    assert [each for each in row.signatures or [] if not each.get("noted")]
+    assert stage_of(pipeline, request) is Stage.COMPUTED
+    made.finish(pipeline, request)
+    made.require_settled_once(pipeline, request)
+    assert [each.asked for each in mutes] == [0, 0, 0]
+
+
+# --- a custodian whose contract wallet takes its yes back (ERC-1271)
+
+YES = "631626ba7e60e01b60005260206000f3"
+"""Code of a wallet that says that it signed whatever it is asked about."""
+YES_BUT_ON_CHAIN_NO = "0x3315600957600080fd5b" + YES
+"""That says so to callers without an account, as a node asks, and reverts when a contract asks."""
+
+
+@contextmanager
+def wallet(made: PipelineWorld, code: str) -> Iterator[None]:
+    """At the address of the first custodian, whose own key has not signed what is kept here."""
+    signer = made.chain.committee().members[0].signer
+    made.chain.node.request("anvil_setCode", [signer, code])
+    try:
+        yield
+    finally:
+        made.chain.node.request("anvil_setCode", [signer, "0x"])
+
+
+def with_its_word(pipeline: Pipeline, request: str) -> None:
+    """What is kept are the word of that wallet and one good signature."""
+    row = pipeline.database.computed(request)
+    assert row is not None
+    (good, *_) = [each for each in row.signatures or [] if each["place"] != 0]
+    its = {"place": 0, "signature": "0x" + "22" * 65, "noted": True}
+    keep(pipeline, request, [its, {**good, "place": good["place"]}])
+
+
+def test_a_signature_that_the_market_refuses_is_replaced_by_another_custodians(
+    made: PipelineWorld, mutes: list[Mute]
+) -> None:
+    """Else one wallet that says yes until it is asked on chain would cost the operator its bond."""
+    pipeline, request = computed(made, "taken back")
+    with_its_word(pipeline, request)
+    for each in mutes[1:]:
+        each.speaks = True
+    with wallet(made, YES_BUT_ON_CHAIN_NO):
+        made.reach(pipeline, request, Stage.CLEARED)
+        refusal = made.step(pipeline, request)
+        assert refusal is not None
+        assert refusal.code == "bad_custodian_signature"
+        assert stage_of(pipeline, request) is Stage.COMPUTED
+        assert pipeline.database.log(request)[-1].because.endswith("signature at place 0")
+        made.finish(pipeline, request)
+    made.require_settled_once(pipeline, request)
+    assert mutes[0].asked == 0
+
+
+def test_a_signature_that_the_market_refused_counts_again_where_there_is_no_other(
+    made: PipelineWorld, mutes: list[Mute]
+) -> None:
+    pipeline, request = computed(made, "given again")
+    with_its_word(pipeline, request)
+    with wallet(made, YES_BUT_ON_CHAIN_NO):
+        made.reach(pipeline, request, Stage.CLEARED)
+        made.step(pipeline, request)
+        refusal = made.step(pipeline, request)
+        assert refusal is not None
+        assert refusal.code == "quorum_missing"
+    with wallet(made, "0x" + YES):
+        made.finish(pipeline, request)
+    made.require_settled_once(pipeline, request)
+    assert mutes[0].asked == 0
 
 
 def test_signatures_that_a_gate_made_up_count_for_nothing_and_custodians_are_asked(

@@ -134,6 +134,27 @@ class NoMoves:
         return MOVED in str(parameters[0]["topics"][0])
 
 
+def test_moves_in_a_circle_end_and_are_refused(hosts: Hosts) -> None:
+    patient = hosts.patients[3]
+    request = hosts.world.keyed_request("circle", hosts.gate)
+    elsewhere = hosts.rotate(patient, "round the corner")
+    hosts.proxy.lie = _and_back
+    with pytest.raises(Refusal) as caught:
+        hosts.compute(request, without=patient)
+    assert caught.value.code == "forged_logs", caught.value
+    hosts.proxy.lie = honest
+    withheld(hosts, request, patient)
+    hosts.settle_in(patient, elsewhere)
+
+
+def _and_back(method: str, parameters: list[Any], result: Any) -> Any:
+    """Whoever moved is said to have come back."""
+    if method != "eth_getLogs" or MOVED not in str(parameters[0]["topics"][0]):
+        return result
+    moves = [log for log in result if log["topics"][0] == "0x" + MOVED]
+    return result + [log | {"topics": [*log["topics"][:2], *log["topics"][:1:-1]]} for log in moves]
+
+
 def test_who_moved_and_then_erased_the_record_is_null(hosts: Hosts) -> None:
     patient = hosts.patients[2]
     request = hosts.world.keyed_request("erased", hosts.gate)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from eth_utils.crypto import keccak
 
 from marketplace.chain import offers
@@ -32,10 +33,12 @@ from marketplace.chain.adapter import (
 from marketplace.chain.deploy import DeploySettings, deploy
 from marketplace.chain.manifest import Deployed
 from marketplace.chain.outcome import OutcomeUnknown
+from marketplace.chain.rpc import Node
 from marketplace.chain.sender import Sender
 from marketplace.errors import Refusal
 from marketplace.wire.roots import prove_inclusion
 from marketplace.wire.structs import EarningsWithdrawal, Revocation, dataset_id, sign
+from tests.contracts.hostile_code import assemble
 from tests.support.chain_world import POLICY, TERMS, World, account, commitment_of, world_on
 from tests.support.nodes import LyingProxy, anvil_node, embedded_node
 
@@ -250,6 +253,7 @@ def test_one_bad_entry_of_a_batch_does_not_sink_the_rest(world: World) -> None:
     world.tick()
     outcome = world.sender.batch("ConsentRegistry", [world.grant(bad), world.grant(good)])
     assert {n: each.code for n, each in outcome.refused.items()} == {0: "record_not_stored"}
+    assert outcome.refused[0].paid
     assert world.chain.consent_of(world.dataset, good.address).state is ConsentState.LIVE
 
 
@@ -263,6 +267,42 @@ def test_a_batch_starved_of_gas_is_finished_entry_by_entry(world: World, entry_g
     for name in names:
         record = world.chain.record_of(world.dataset, account(name).address)
         assert record.pending == commitment_of(account(name))
+
+
+def test_a_wallet_that_burns_a_batchs_gas_sinks_no_entry_beside_it(world: World) -> None:
+    """The contract gives a wallet 400,000 gas, which is more than an entry's part."""
+    greedy = assemble("0 1000000 MSTORE")
+    head = bytes.fromhex(f"61{len(greedy):04x}80600c6000396000f3")
+    wallet = world.sender._transactor.transact(None, head + greedy, None).created
+    assert wallet is not None
+    patient = account("behind a greedy wallet")
+    bad, good = (Revocation(each, world.dataset, 1) for each in (wallet, patient.address))
+    signature = sign(good, world.chain.domain("ConsentRegistry"), patient)
+    outcome = world.sender.batch(
+        "ConsentRegistry",
+        [("revokeBySig", [bad, wallet, b""]), ("revokeBySig", [good, patient.address, signature])],
+    )
+    assert {n: (each.code, each.paid) for n, each in outcome.refused.items()} == {
+        0: ("bad_signature", True)
+    }
+    assert world.chain.consent_of(world.dataset, patient.address).sequence == 2
+
+
+def test_a_failed_transaction_is_told_and_that_it_was_paid_for_though_its_replay_fails(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To some nodes a call that burns all its gas is no revert, but a fault."""
+
+    def fail(*_: object) -> bytes:
+        raise NodeFault(message="Out of gas.", remedy="Ask another node.")
+
+    with pytest.raises(ContractRefusal) as refused:
+        world.sender.send("ResearchMarket", "releaseBond", STRANGER, 10**12)
+    assert not refused.value.paid  # found by the estimate
+    monkeypatch.setattr(Node, "call", fail)
+    with pytest.raises(ContractRefusal) as refused:
+        world.sender.send("ResearchMarket", "releaseBond", STRANGER, 10**12, gas=300_000)
+    assert (refused.value.code, refused.value.paid) == ("reverted_without_reason", True)
 
 
 @pytest.mark.parametrize("like_processes", [False, True])
@@ -413,6 +453,29 @@ def test_logs_from_elsewhere_are_forged(world: World, sealed: bytes, liar: Lying
     liar.lie = elsewhere
     with pytest.raises(ForgedLogs):
         through(liar, world).sealed_cohort(sealed)
+
+
+@pytest.mark.parametrize("asked", ["names", "topics"])
+def test_events_that_were_not_asked_for_are_forged(
+    world: World, liar: LyingProxy, asked: str
+) -> None:
+    """The contract's own, of the right blocks, true to the last bit."""
+    everything: dict[str, Any] = {"contracts": ["DatasetRegistry"], "names": ["RecordAttested"]}
+    true = list(world.chain.events(world.manifest.deployed_block, **everything))
+    assert true
+    node = world.chain.node.url
+
+    def unfiltered(method: str, parameters: list[Any], result: Any) -> Any:
+        if method != "eth_getLogs":
+            return result
+        call = {"jsonrpc": "2.0", "id": 1, "method": method}
+        call["params"] = [parameters[0] | {"topics": []}]
+        return requests.post(node, json=call, timeout=30).json()["result"]
+
+    liar.lie = unfiltered
+    narrow = {"names": {"names": ["RecordErased"]}, "topics": {"topics": [keccak(text="other")]}}
+    with pytest.raises(ForgedLogs):
+        list(through(liar, world).events(true[0].block, **everything | narrow[asked]))
 
 
 def test_a_block_that_changes_while_it_is_read_is_a_reorganisation(

@@ -30,7 +30,7 @@ from marketplace.custodian.main import build
 from marketplace.custodian.server import LARGEST_DEPOSITS, MOST_DEPOSITS
 from marketplace.gate.journal import Journal as GateJournal
 from marketplace.gate.models import ComputationRow
-from marketplace.lanes.vault import Vault
+from marketplace.lanes.vault import Head, Vault
 from marketplace.peers import Peer
 from marketplace.records import RecordStore
 from marketplace.stages import Sealed
@@ -39,6 +39,7 @@ from marketplace.wire import dictionary as wire
 from marketplace.wire.analysis import parameters_hash
 from marketplace.wire.auth import Voice
 from marketplace.wire.canonical import canonical
+from marketplace.wire.feldman import MOST_CUSTODIANS
 from marketplace.wire.http import to_base64, to_hex
 from marketplace.wire.http_client import PeerUnreachable, post
 from marketplace.wire.sqlite import transaction
@@ -395,6 +396,12 @@ def test_no_answer_leaves_before_a_quorum_of_custodians_has_noted_it(
     assert answer["sealed_result"] == to_base64(kept.sealed_result)
 
 
+def turned(**changes: Any) -> dict[str, Any]:
+    """A turn as a gate passes it on, of which only this is different."""
+    head = {"height": 7, "head": "0x" + "11" * 32, "signature": "0x" + "22" * 65}
+    return {"place": 0, **changes, "journal": head | changes.get("journal", {})}
+
+
 @pytest.mark.parametrize(
     ("changes", "code", "field"),
     [
@@ -411,6 +418,12 @@ def test_no_answer_leaves_before_a_quorum_of_custodians_has_noted_it(
         ({"turns": None}, "gate_answer_unreadable", "turns"),
         ({"turns": [1]}, "gate_answer_unreadable", "turns"),
         ({"turns": [{"place": 0}]}, "gate_answer_unreadable", "turns"),
+        ({"turns": [{"place": 0, "journal": [1]}]}, "gate_answer_unreadable", "turns"),
+        ({"turns": [{"place": 0, "journal": {"height": 1}}]}, "gate_answer_unreadable", "turns"),
+        ({"turns": [turned(place="0")]}, "bad_parameter", "place"),
+        ({"turns": [turned(journal={"height": "1"})]}, "bad_parameter", "height"),
+        ({"turns": [turned(journal={"head": 7})]}, "bad_parameter", "head"),
+        ({"turns": [turned(journal={"signature": None})]}, "bad_parameter", "signature"),
     ],
 )
 def test_a_gate_that_answers_nonsense_is_refused_by_the_operator(
@@ -421,18 +434,31 @@ def test_a_gate_that_answers_nonsense_is_refused_by_the_operator(
     code: str,
     field: str,
 ) -> None:
-    answer = {
-        "settlement": {},
-        "stated": {},
-        "sealed_result": "",
-        "gate_signature": "0x",
-        "turns": [],
-    }
-    with answering({**answer, **changes}) as url:
+    with answering({**BARE, **changes}) as url:
         asked = replace(vault, gates={sealed.gate.lower(): Peer("gate", url)})
         found = refused(code, asked.compute, sealed, PARAMETERS, world.dictionary)
     assert found.field == field
     assert found.remedy
+
+
+BARE: dict[str, Any] = {
+    "settlement": {},
+    "stated": {},
+    "sealed_result": "",
+    "gate_signature": "0x",
+    "turns": [],
+}
+
+
+def test_a_gate_names_neither_place_nor_epoch_of_a_journal_nor_more_than_a_committee_has(
+    vault: Vault, sealed: Sealed, world: CustodyWorld
+) -> None:
+    foreign = turned(place=1, journal={"epoch": 99, "place": 9, "more": "x"})
+    with answering({**BARE, "turns": [foreign] * 1_000}) as url:
+        asked = replace(vault, gates={sealed.gate.lower(): Peer("gate", url)})
+        _, heads = asked.compute(sealed, PARAMETERS, world.dictionary)
+    only = Head(1, sealed.epoch, 7, b"\x11" * 32, b"\x22" * 65)
+    assert heads == [only] * MOST_CUSTODIANS
 
 
 @pytest.fixture(scope="module")

@@ -34,6 +34,7 @@ from tests.support.custody_world import (
     served_gate,
 )
 from tests.support.nodes import embedded_node
+from tests.support.refusals import refused
 
 VALUES: dict[str, Any] = {"systolic": Decimal(120), "smoker": "no"}
 STAYING = ["stays", "stays too", "stays as well"]
@@ -247,6 +248,34 @@ class Forging(Chain):
         yield from super().events(*arguments, **named)
         if "RecordErased" in (named.get("names") or ()):
             yield from self.forged
+
+
+@pytest.mark.parametrize("erased_at", ["before", "after"])
+def test_moves_in_a_circle_end_and_are_read_again_from_a_node_that_tells_the_truth(
+    store: Store, erased_at: str
+) -> None:
+    patient, after = store.enrol(f"circles {erased_at}")[0], account(f"circled {erased_at}")
+    commitment, world = store.commitment(patient), store.world
+    if erased_at == "before":  # the way on from there is what never ends
+        world.erase(patient)
+    rotate(world, patient, after)
+    if erased_at == "after":  # the way back
+        world.erase(after)
+    chain = Forging(world.node_url, world.manifest)
+    aside = account("aside")
+    chain.forged = (moved(world, after, aside), moved(world, aside, after))
+    erasures = Erasures(chain, store.records)
+    refused("forged_logs", erasures.catch_up)
+    assert store.records.holds(commitment)
+    chain.forged = ()
+    erasures.catch_up()
+    assert store.state(commitment) == "erased"
+
+
+def moved(world: CustodyWorld, before: LocalAccount, after: LocalAccount) -> Event:
+    head = world.chain.head()
+    args = {"dataset": world.dataset, "from": before.address, "to": after.address}
+    return Event("DatasetRegistry", "RecordMoved", args, head.number, head.hash, bytes(32), 98)
 
 
 def test_a_record_that_the_contract_has_in_use_or_pending_is_not_deleted_on_a_logs_word(

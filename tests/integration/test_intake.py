@@ -13,6 +13,8 @@ from eth_account.signers.local import LocalAccount
 from eth_utils.crypto import keccak
 
 from marketplace import peers
+from marketplace.chain.adapter import Chain
+from marketplace.chain.patience import MOST_REFUSED
 from marketplace.chain.reverts import ContractRefusal
 from marketplace.chain.sender import BatchOutcome, Sender
 from marketplace.intake import Intake, deposits
@@ -271,6 +273,32 @@ def test_a_node_that_fails_in_between_loses_nothing(world: ApiWorld, tmp_path: P
     assert outcomes(world, [entry])[0]["outcome"] == "stored"
 
 
+def test_an_upload_of_made_up_issuers_costs_a_bounded_number_of_questions(
+    world: ApiWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And sinks nothing before them, nor what a known issuer signed."""
+    asked: list[str] = []
+    is_issuer = Chain.is_issuer
+
+    def counted(chain: Chain, dataset: bytes, issuer: str) -> bool:
+        asked.append(issuer)
+        return is_issuer(chain, dataset, issuer)
+
+    monkeypatch.setattr(Chain, "is_issuer", counted)
+    nobody, patients = account("nobody's patient"), [account("before"), account("behind")]
+    first, last = (world.upload_entry(each) for each in patients)
+    record = world.sealed(nobody)
+    bad = [
+        world.upload_entry(nobody, record, issuer=account(f"issuer {i}"))
+        for i in range(MOST_REFUSED + 9)
+    ]
+    given = outcomes(world, [first, *bad, last])
+    assert [given[0]["outcome"], given[-1]["outcome"]] == ["stored", "stored"]
+    expected = ["unknown_issuer"] * MOST_REFUSED + ["too_many_refused"] * 9
+    assert [each["code"] for each in given[1:-1]] == expected
+    assert len(asked) == 1 + MOST_REFUSED
+
+
 # --- custodians that are down, or answer nonsense
 
 DEAD = "http://127.0.0.1:9"
@@ -333,6 +361,11 @@ def test_a_custodian_that_answers_nonsense_counts_as_missing_and_sinks_nothing(
         assert missing.refusal.code == "custodians_missing", body
         assert "1 of 2 custodians needed" in missing.refusal.message, body
         assert (left_out in missing.refusal.message) == (body in short)
+    told = b'{"outcomes":[{"code":"\\u001b[2J","detail":"\\u001b]0;x\\u0007","remedy":"\\u202e"}]}'
+    with nonsense(told) as url:
+        (missing,) = with_custodians(world, [alive[0], url, DEAD]).receive([entry])
+    assert missing.refusal is not None
+    assert missing.refusal.message.isprintable()  # it goes on to whoever uploads
     with nonsense(b"[]") as url:
         (done,) = with_custodians(world, [*alive[:2], url]).receive([entry])
     assert (done.state, done.refusal) == ("stored", None)

@@ -194,6 +194,20 @@ def passing(target: str, most: int, victim: list[subprocess.Popen[str]]) -> Iter
     assert sum(seen) == most + 1
 
 
+@contextmanager
+def refusing(words: str) -> Iterator[str]:
+    """A custodian's host that takes no share, and says why in these words."""
+    app = flask.Flask("refusing")
+
+    @app.post("/deposits")
+    def deposits() -> Any:
+        said = {"code": "not_held", "detail": words, "remedy": words}
+        return flask.jsonify({"outcomes": [said] * len(flask.request.get_json()["deposits"])})
+
+    with served(app) as url:
+        yield url
+
+
 def killed_after(most: int, command: list[str], target: str) -> None:
     """Runs the command against `target` and kills it when it has delivered `most` shares."""
     victim: list[subprocess.Popen[str]] = []
@@ -272,6 +286,10 @@ def test_shares_go_only_to_whom_chain_and_successor_both_name(rotation: Rotation
     declined(changed("--epoch", str(epoch + 1)), "wrong_epoch")
     declined(changed("--epoch", str(epoch - 1)), "wrong_epoch")
     declined(changed("--to", DEAD), "peer_unreachable")
+    with refusing("\x1b]0;x\x07") as liar:  # ESC would rewrite the leaving host's terminal
+        said = declined(changed("--to", liar), "not_held")
+    assert all(line.isprintable() for line in said.splitlines())
+    assert "\N{REPLACEMENT CHARACTER}]0;x\N{REPLACEMENT CHARACTER}" in said
     third = rotation.rewrap_command(2, rotation.folders[2], "heir", url, epoch)
     declined(third, "still_seated")
     never = rotation.rewrap_command(0, "stranger", "heir", url, epoch)

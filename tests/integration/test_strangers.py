@@ -5,7 +5,7 @@ Calls to the node are counted, not seconds: they are what a question costs, and 
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -16,10 +16,19 @@ import httpx
 import pytest
 
 from marketplace.chain.funding import fund
+from marketplace.chain.patience import MOST_REFUSED
 from marketplace.custodian import server as custodian_server
-from marketplace.custodian.server import AT_ONCE, NEVER_BEHIND, TURNING, create_app
+from marketplace.custodian.server import (
+    AT_ONCE,
+    LOOKING,
+    NEVER_BEHIND,
+    TURNING,
+    create_app,
+)
 from marketplace.custodian.service import Custodian
+from marketplace.custodian.vault import Deposit
 from marketplace.errors import Refusal
+from marketplace.peers import Peer
 from marketplace.wire.auth import Voice
 from marketplace.wire.http import THREADS, bind, to_hex
 from marketplace.wire.http_client import post
@@ -205,6 +214,32 @@ def test_one_upload_asks_the_chain_once_for_what_its_records_have_in_common(host
         del world.records[patient]
 
 
+def made_up(world: CustodyWorld, number: int) -> list[dict[str, Any]]:
+    """Deposits of a record that nobody attested, for as many patients."""
+    nobody = account("never attested").address
+    world.seal_record(nobody, VALUES[0])
+    body = world.deposit_body(nobody, 0)
+    del world.records[nobody]
+    return [{**body, "holder": account(f"made up {i}").address} for i in range(number)]
+
+
+def test_an_upload_of_made_up_deposits_costs_a_bounded_number_of_questions(hosts: Hosts) -> None:
+    """And sinks none before them; nor does the same one, over and over, cost more."""
+    patient = account("before what is made up").address
+    hosts.world.seal_record(patient, VALUES[0])
+    hosts.world.attest([patient])
+    good = hosts.world.deposit_body(patient, 0)
+    with hosts.custodian() as url:
+        for others in (made_up(hosts.world, MOST_REFUSED + 9), [good] * (MOST_REFUSED + 9)):
+            hosts.node.seen.clear()
+            body = {"deposits": [good, *others]}
+            outcomes = post(url, "/deposits", body, timeout=PATIENCE)["outcomes"]
+            assert outcomes[0]["place"] == 0
+            assert [each.get("code") for each in outcomes[-9:]] == ["too_many_refused"] * 9
+            assert hosts.node.asked("DatasetRegistry", "recordOf") == 1 + MOST_REFUSED
+    del hosts.world.records[patient]
+
+
 # --- a gate
 
 
@@ -330,6 +365,37 @@ def test_a_revocation_and_the_next_turn_get_through_a_flood_of_turns_and_questio
     del world.records[patient.address]
 
 
+class Uploading(Stuck):
+    """Only uploads take until they are let go."""
+
+    def take_shares(self, offered: Sequence[Deposit | Refusal]) -> list[dict[str, Any]]:
+        self._wait()
+        return super().take_shares(offered)
+
+    def reasons(self) -> list[str]:
+        return Custodian.reasons(self)
+
+
+def test_health_and_certificates_get_through_a_flood_of_uploads(hosts: Hosts) -> None:
+    """Before a freeze each custodian is asked for its health: uploads need no key, and must not stop it."""
+    stuck = Uploading(hosts.world.custodian(1))
+    request = hosts.world.seal_request("uploads")
+    with threads_of_a_process(create_app(stuck)) as url, ExitStack() as stack:
+        stack.callback(stuck.let_go.set)
+        for _ in range(2 * THREADS):
+            threading.Thread(target=upload_quietly, args=(url,), daemon=True).start()
+        for _ in range(AT_ONCE):
+            assert stuck.inside.acquire(timeout=PATIENCE)
+        assert Peer("custodian 1", url).reasons() == []
+        said = httpx.get(f"{url}/certificates/{to_hex(request)}", timeout=PATIENCE).json()
+        assert said["code"] == "not_turned"
+
+
+def upload_quietly(url: str) -> None:
+    with contextlib.suppress(httpx.HTTPError):
+        httpx.post(f"{url}/deposits", json={"deposits": [{}]}, timeout=10 * PATIENCE)
+
+
 def turn_quietly(url: str, request: bytes) -> None:
     with contextlib.suppress(Refusal):
         turn(url, request)
@@ -353,7 +419,7 @@ def revocation_body(world: CustodyWorld, patient: Any) -> dict[str, Any]:
 def test_threads_are_left_for_what_ends_consent_and_every_route_is_of_a_known_kind(
     hosts: Hosts,
 ) -> None:
-    assert 2 * AT_ONCE < THREADS
+    assert 3 * AT_ONCE < THREADS
     app = custodian_server.create_app(hosts.world.custodian(2))
     routes = {rule.rule for rule in app.url_map.iter_rules()}
-    assert routes >= NEVER_BEHIND | TURNING
+    assert routes >= NEVER_BEHIND | TURNING | LOOKING

@@ -18,7 +18,7 @@ from marketplace.chain.sender import NEVER_HELD_BACK, Sender
 from marketplace.wire.messages import KINDS
 from marketplace.wire.structs import Revocation, sign
 from tests.support.chain_world import World, account, world_on
-from tests.support.nodes import LyingProxy, anvil_node
+from tests.support.nodes import Lie, LyingProxy, anvil_node, honest
 
 PATIENCE = 0.2
 DEADLINE = 60.0
@@ -285,6 +285,54 @@ def test_a_call_that_may_have_arrived_at_a_silent_node_is_not_sent_beside(
     proxy.close()
     in_the_pool(world, 1)
     outbid(world, pool.submit(mint, sender(world), to))
+    assert next_number(world) == number + 1
+    assert world.chain.balance_of(to) == 1
+
+
+def lags(method: str, parameters: list[Any], result: Any) -> Any:
+    """Behind a balancer: the receipt is of one node, the block's header of another that lacks it yet."""
+    by_number = method == "eth_getBlockByNumber" and parameters[0].startswith("0x")
+    return None if by_number else result
+
+
+def is_at_its_limit(method: str, _: list[Any], result: Any) -> Any:
+    return "too many questions" if method == "eth_getTransactionReceipt" else result
+
+
+@pytest.mark.parametrize("fault", [lags, is_at_its_limit])
+def test_a_node_that_fails_while_a_transaction_is_looked_for_loses_no_track_of_it(
+    world: World, pool: ThreadPoolExecutor, fault: Lie
+) -> None:
+    to, number = account(f"looked for {fault.__name__}").address, next_number(world)
+    proxy = LyingProxy(world.chain.node.url)
+    sent = pool.submit(mint, sender(world, url=proxy.url), to)
+    in_the_pool(world, 1)
+    proxy.lie = fault
+    mine_at(world, CHEAP)
+    seen = len(proxy.methods)
+    until(lambda: sent.done() or proxy.methods[seen:].count("eth_getTransactionReceipt") > 2)
+    proxy.lie = honest
+    assert sent.result(DEADLINE).block == world.chain.head().number
+    proxy.close()
+    assert next_number(world) == number + 1
+    assert world.chain.balance_of(to) == 1
+
+
+def test_a_call_that_is_waited_for_no_more_whatever_the_reason_is_not_sent_beside(
+    world: World, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to, number, each = account("no more").address, next_number(world), sender(world)
+
+    def interrupted(_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(each._transactor, "_found", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            mint(each, to)
+    in_the_pool(world, 1)
+    again = pool.submit(mint, each, to)
+    outbid(world, again)
     assert next_number(world) == number + 1
     assert world.chain.balance_of(to) == 1
 

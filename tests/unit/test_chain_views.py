@@ -1,5 +1,7 @@
 """The typed views are the contracts' own structs, field by field."""
 
+from typing import Any
+
 import pytest
 
 from marketplace.chain import artifacts
@@ -15,7 +17,12 @@ from marketplace.chain.views import (
     ShardRef,
     ShardView,
 )
-from marketplace.wire.solidity import SolidityStruct, solidity_name
+from marketplace.wire.solidity import (
+    ZERO_ADDRESS,
+    ZERO_HASH,
+    SolidityStruct,
+    solidity_name,
+)
 from marketplace.wire.structs import (
     ClassTerms,
     Credential,
@@ -26,6 +33,7 @@ from marketplace.wire.structs import (
     Settlement,
     StorageReceipt,
 )
+from tests.support.refusals import refused
 
 OUTPUTS = [
     ("ResearchMarket", "requestOf", RequestView),
@@ -75,6 +83,20 @@ def test_a_message_has_the_fields_of_the_contracts_struct(
 def test_liabilities_are_the_contracts_five_kinds_in_order() -> None:
     outputs = artifacts.load("ResearchMarket").functions["liabilities"].outputs
     assert [each["name"] for each in outputs] == names(Liabilities)
+
+
+def test_a_stage_or_state_that_no_contract_has_is_a_fault_of_the_node() -> None:
+    request = RequestView(**zeros(RequestView) | {"stage_number": len(RequestStage)})
+    consent = ConsentView(**zeros(ConsentView) | {"state_number": len(ConsentState)})
+    refused("node_fault", getattr, request, "stage")
+    refused("node_fault", getattr, request, "was_sealed")
+    refused("node_fault", getattr, consent, "state")
+
+
+def zeros(struct: type[SolidityStruct]) -> dict[str, Any]:
+    """What a view returns of something that is not there."""
+    known = {"address": ZERO_ADDRESS, "bytes32": ZERO_HASH}
+    return {name: known.get(kind.name, 0) for name, kind in struct.kinds().items()}
 
 
 @pytest.mark.parametrize(

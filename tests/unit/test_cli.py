@@ -303,7 +303,10 @@ def test_a_missing_option_is_named(name: str) -> None:
     assert "Missing" in output or "is needed" in output
 
 
-@pytest.mark.parametrize("value", ["0x12", "zz", "", "0x" + "11" * 33])
+@pytest.mark.parametrize(
+    "value",
+    ["0x12", "zz", "", "0x" + "11" * 33, "0x" + " 11" * 32, "11" * 32 + "\n", "0x0x" + "11" * 31],
+)
 def test_a_dataset_that_is_no_hash_is_wrong_use(key_file: Path, value: str) -> None:
     output = refused(run("revoke", "--key-file", key_file, "--dataset", value), WRONG_USE)
     assert "64 hexadecimal digits" in output

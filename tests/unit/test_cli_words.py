@@ -1,5 +1,6 @@
 """What commands say where something is wrong: which file and where in it, which price, which command next."""
 
+import json
 import re
 import shlex
 import sys
@@ -12,8 +13,9 @@ import pytest
 
 from marketplace.cli.main import main
 from marketplace.cli.researcher import quote_words, require_buyable
-from marketplace.cli.result import MONEY_BACK, STATUS, require_settled
+from marketplace.cli.result import MONEY_BACK, STATUS, require_settled, show_answer
 from marketplace.cli.say import in_file
+from marketplace.cli.status import request_words
 from marketplace.errors import Refusal, WrongUnit
 from marketplace.wire import keyfiles
 from tests.support.terminal import at_a_terminal, in_a_pipe
@@ -134,11 +136,15 @@ def test_what_cannot_be_bought_is_said_first_and_refused() -> None:
     assert caught.value.remedy == "Nothing was paid. Less."
 
 
+OTHER = "0x" + "ee" * 32
+"""The request that an operator names in its answer: its word, whatever was asked about."""
+
+
 def ended(chain_stage: str | None, stage: str = "refused") -> Refusal:
     reason = {"code": "cohort_too_small", "message": "Only 3.", "remedy": "Wait for more."}
-    found = {"request": HEX, "stage": stage, "chain_stage": chain_stage, "reason": reason}
+    found = {"request": OTHER, "stage": stage, "chain_stage": chain_stage, "reason": reason}
     with pytest.raises(Refusal) as caught:
-        require_settled(found)
+        require_settled(found, HEX)
     return caught.value
 
 
@@ -148,6 +154,11 @@ def test_a_request_that_was_paid_and_refused_names_the_commands_that_bring_the_m
     assert found.message == "The request is refused. Only 3."
     cancel = found.remedy.index(f"`usufruct cancel --request {HEX} --key-file KEY`")
     assert 0 < cancel < found.remedy.index("`usufruct withdraw-credit --key-file KEY --to ADDRESS`")
+
+
+@pytest.mark.parametrize("stage", [None, "opened", "cancelled"])
+def test_no_command_is_named_for_another_request_than_was_asked_about(stage: str | None) -> None:
+    assert OTHER not in ended(stage).remedy
 
 
 @pytest.mark.parametrize("stage", ["cancelled", "reclaimed", "defaulted"])
@@ -175,6 +186,64 @@ def test_the_commands_that_are_named_exist_and_are_whole(words: str) -> None:
         assert {each for each in given if each.startswith("--")} <= set(options)
         needed = {param.opts[0] for param in command.params if param.required}
         assert needed <= set(given)
+
+
+# --- answers of others that nobody can read
+
+NOISED = {
+    "confidence": "0.95",
+    "cost_nano_rho": 1,
+    "covers": "noise",
+    "estimates": [{"high": "3", "label": [], "low": "1", "value": "2"}],
+    "format": 1,
+    "members": 20,
+    "noise": [["count", "1"]],
+    "quantity": "count",
+    "unit": "patients",
+}
+
+
+def bent(**changes: Any) -> dict[str, Any]:
+    return {"noised": {**NOISED, **changes}, "cohort_size": 20}
+
+
+def test_an_answer_is_shown_with_its_interval(capsys: pytest.CaptureFixture[str]) -> None:
+    show_answer(HEX, bent(), {"signed": True}, None)
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["result"] == [{"label": [], "value": "2", "interval": ["1", "3"]}]
+    assert shown["receipt"] == {"signed": True}
+
+
+UNREADABLE: Mapping[str, dict[str, Any]] = {
+    "nothing": {},
+    "no result": {"noised": None, "cohort_size": 20},
+    "no estimates": bent(estimates=None),
+    "an estimate without an interval": bent(estimates=[{"label": [], "value": "2"}]),
+    "text for an estimate": bent(estimates=["2"]),
+    "no cost": {"noised": {"estimates": []}, "cohort_size": 20},
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_an_answer_that_its_gate_bent_ends_in_a_sentence_that_names_it(case: str) -> None:
+    with pytest.raises(Refusal) as caught:
+        show_answer(HEX, UNREADABLE[case], {}, None)
+    assert (caught.value.code, caught.value.field) == ("malformed_answer", "result.noised")
+    assert "receipt" in caught.value.remedy
+
+
+@pytest.mark.parametrize("stage", ["", "paid", "__class__", 7, None])
+def test_a_stage_that_an_operator_made_up_is_refused_by_name(stage: Any) -> None:
+    with pytest.raises(Refusal) as caught:
+        request_words({"stage": stage, "seal_deadline": 1, "settle_deadline": 2, "cohort_size": 3})
+    assert (caught.value.code, caught.value.field) == ("malformed_answer", "stage")
+
+
+@pytest.mark.parametrize("deadline", [10**30, (1 << 40) - 1, "soon", None])
+def test_a_deadline_beyond_every_calendar_is_told_in_seconds(deadline: Any) -> None:
+    found = {"stage": "opened", "seal_deadline": deadline, "settle_deadline": 2, "cohort_size": 3}
+    (said,) = request_words(found)
+    assert said.endswith(f"To be sealed by {deadline}.")
 
 
 # --- nobody erases unasked

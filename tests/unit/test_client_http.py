@@ -93,6 +93,24 @@ def test_a_url_without_a_scheme_is_told_as_such() -> None:
     assert "begins with neither http:// nor https://" in found.message
 
 
+def test_reading_what_an_answer_lacks_is_a_refusal_that_names_it() -> None:
+    """Wherever in the answer, so that no command ends in a traceback; what is there is read as it is."""
+    sent = HEAD + sized_body(b'{"classes":[{"live":3}],"terms":{}}')
+    with server_that_sends([sent]) as url:
+        answer = Api(url, timeout=GIVE_UP).post("/api/v1/quotes", {})
+    assert answer == {"classes": [{"live": 3}], "terms": {}}
+    assert answer.get("stage") is None
+    for read in (answer, answer["terms"], answer["classes"][0]):
+        with pytest.raises(Refusal) as caught:
+            read["stage"]
+        assert (caught.value.code, caught.value.field) == ("malformed_answer", "stage")
+        assert caught.value.remedy
+
+
+def sized_body(body: bytes) -> bytes:
+    return b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
 def test_an_endless_refusal_text_is_cut() -> None:
     told = PROBLEM.replace(b"Too little.", b"x" * 100_000)
     sent = b"HTTP/1.1 422 No\r\nContent-Length: %d\r\n\r\n" % len(told) + told

@@ -97,6 +97,36 @@ def test_an_operator_that_is_away_for_a_while_is_waited_for() -> None:
     assert told == ["funded", "funded, waiting: Away. [operator_unreachable]", "settled"]
 
 
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize(
+    ("answer", "field"),
+    [
+        ({}, "stage"),
+        ({"stage": None}, "stage"),
+        ({"stage": ["settled"]}, "stage"),
+        ({"stage": "funded", "waiting": "long"}, "waiting"),
+        ({"stage": "refused", "reason": ["no"]}, "reason"),
+    ],
+)
+def test_what_an_operator_tells_and_nobody_can_read_is_refused_by_field(
+    answer: dict[str, Any], field: str
+) -> None:
+    class Nonsense(Api):
+        def get(self, path: str) -> dict[str, Any]:
+            assert path.endswith(REQUEST)
+            return answer
+
+    with pytest.raises(Refusal) as caught:
+        waiting.wait(Nonsense("http://127.0.0.1:1"), REQUEST)
+    assert (caught.value.code, caught.value.field) == ("malformed_answer", field)
+
+
+@pytest.mark.parametrize("until", [-1, 1 << 37, 10**30, "soon", None])
+def test_a_time_that_no_calendar_knows_is_told_as_it_came(until: Any) -> None:
+    told = {"code": "x", "message": f"Not before {until}.", "until": until}
+    assert waiting_words(told) == f"Not before {until}."
+
+
 def test_an_operator_that_never_answered_is_not_waited_for() -> None:
     with pytest.raises(OperatorUnreachable):
         waiting.wait(Scripted(None), REQUEST)

@@ -3,6 +3,7 @@
 import gzip
 import json
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -116,6 +117,20 @@ def test_a_peer_that_is_busy_all_the_time_is_given_up_in_time_with_its_own_word(
         found = asked(lambda: post(url, "/", {}, timeout=2 * TIMEOUT))
     assert found.code == "busy"
     assert asked_for[0] > 1
+
+
+def test_a_busy_peer_that_a_slow_machine_looks_at_too_late_is_given_up_with_its_own_word(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A pause that lasts past the time limit, not a time limit below nothing."""
+    slept, now = [0.0], time.monotonic
+    app, asked_for = busy(10**6)
+    with monkeypatch.context() as patched, served(app) as url:
+        patched.setattr(time, "monotonic", lambda: now() + slept[0])
+        patched.setattr(time, "sleep", lambda _: slept.__setitem__(0, 2 * GIVE_UP))
+        found = asked(lambda: post(url, "/", {}, timeout=GIVE_UP))
+    assert found.code == "busy"
+    assert asked_for == [1]
 
 
 # --- several at once

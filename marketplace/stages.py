@@ -71,9 +71,9 @@ LIVE: Final[tuple[Stage, ...]] = (
     Stage.COMPUTED,
     Stage.CLEARED,
 )
-"""The stages of a request at work, in order. `NEXT` leads forward only; when a reorganisation takes away what a
-stage stood on, or a wallet its signature, the request falls back to an earlier one of these, and the log says
-why."""
+"""The stages of a request at work, in order. `NEXT` leads forward only; when a reorganisation takes away what
+a stage stood on, or a wallet its signature, the request falls back to an earlier one of these, and the log
+says why."""
 
 
 def route(before: Stage, after: Stage) -> list[Stage]:

@@ -36,8 +36,8 @@ class ServerSettings(Strict):
     host: str = "127.0.0.1"
     """where it listens; a TLS proxy goes before it"""
     confirmations: Annotated[int, Field(ge=0)] = 0
-    """blocks that must follow one before it acts on it, besides what the node calls finalized"""
+    """blocks that must follow one before it acts on it, besides what the node calls final"""
     use_finalized_tag: bool = True
-    """acts only on what the node calls finalized; false where a chain has no such tag (then `confirmations`)"""
+    """acts only on what the node calls final; false where a chain has no finalized tag (`confirmations`)"""
     max_head_age: Annotated[int, Field(gt=0)] = 120
     """a node whose newest block is older than so many seconds is stale, and refused"""

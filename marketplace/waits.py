@@ -34,12 +34,16 @@ class Waits:
             self._now.pop(request, None)
 
     def of(self, request: str) -> dict[str, Any] | None:
-        """`code`, `message` and, where the end is known, `until` (unix seconds, chain time); or None."""
+        """`code`, `message`, `remedy` and, where known, `until` (unix seconds, chain time); or None."""
         with self._lock:
             return self._now.get(request)
 
 
 def _document(refusal: Refusal) -> dict[str, Any]:
-    waiting: dict[str, Any] = {"code": refusal.code, "message": refusal.message}
+    waiting: dict[str, Any] = {
+        "code": refusal.code,
+        "message": refusal.message,
+        "remedy": refusal.remedy,
+    }
     until = refusal.facts.get("until")
     return waiting | {"until": until} if isinstance(until, int) else waiting

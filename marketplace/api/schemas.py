@@ -203,7 +203,9 @@ SCHEMAS: Final[Schema] = {
     "Request": record(
         {
             **_STAGED,
-            "waiting": or_null(record({"code": TEXT, "message": TEXT}, {"until": WHOLE})),
+            "waiting": or_null(
+                record({"code": TEXT, "message": TEXT, "remedy": TEXT}, {"until": WHOLE})
+            ),
             "chain_stage": TEXT,
             "cohort_size": or_null(WHOLE),
             "parameters": OBJECT,

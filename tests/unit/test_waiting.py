@@ -26,7 +26,11 @@ def test_a_wait_is_news_once_until_another_comes_or_it_ends() -> None:
     assert waits.note(REQUEST, refusal("not_yet_final"))
     assert not waits.note(REQUEST, refusal("not_yet_final"))
     assert waits.note(REQUEST, refusal("peer_unreachable"))
-    assert waits.of(REQUEST) == {"code": "peer_unreachable", "message": "It is peer_unreachable."}
+    assert waits.of(REQUEST) == {
+        "code": "peer_unreachable",
+        "message": "It is peer_unreachable.",
+        "remedy": "Wait.",
+    }
     waits.clear(REQUEST)
     assert waits.of(REQUEST) is None
     assert waits.note(REQUEST, refusal("peer_unreachable"))
@@ -38,6 +42,7 @@ def test_a_wait_says_until_when_where_that_is_known_and_keeps_no_other_fact() ->
     assert waits.of(REQUEST) == {
         "code": "notice_still_running",
         "message": "It is notice_still_running.",
+        "remedy": "Wait.",
         "until": NOON,
     }
 

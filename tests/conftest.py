@@ -7,6 +7,8 @@ from pathlib import PurePosixPath
 import pytest
 from hypothesis import settings
 
+from tests.support import nodes
+
 # As Hypothesis chose for this machine (its profile for CI, or for a developer), but no example fails for
 # being slow: how fast something is, `make bench` says. What failed is printed so that it can be run again.
 settings.register_profile("usufruct", settings(), deadline=None, print_blob=True)
@@ -18,6 +20,11 @@ _tests: dict[str, set[str]] = defaultdict(set)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also run the campaigns marked `long`")
+    parser.addoption("--anvil", action="store_true", help="anvil in place of the embedded node")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    nodes.ON_ANVIL = config.getoption("--anvil")
 
 
 @pytest.hookimpl(tryfirst=True)

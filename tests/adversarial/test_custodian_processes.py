@@ -28,7 +28,7 @@ from tests.support.custody_world import (
     served_gate,
 )
 from tests.support.lies import NODE_LIES, other_request
-from tests.support.nodes import Lie, LyingProxy, embedded_node, honest
+from tests.support.nodes import Lie, LyingProxy, any_node, honest
 
 VALUES: list[dict[str, Any]] = [{"systolic": Decimal(100 + i), "smoker": "no"} for i in range(3)]
 NAMES = [f"patient {i}" for i in range(len(VALUES))]
@@ -89,7 +89,7 @@ class Hosts:
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
     folder = tmp_path_factory.mktemp("processes")
-    with embedded_node(folder) as node, ExitStack() as stack:
+    with any_node(folder) as node, ExitStack() as stack:
         made = Hosts(custody_world(node, folder), [], [])
         for place in range(PLACES):
             own = LyingProxy(node.url)

@@ -26,7 +26,7 @@ from tests.support.custody_world import (
     served_gate,
 )
 from tests.support.lies import NODE_LIES
-from tests.support.nodes import LyingProxy, embedded_node, honest
+from tests.support.nodes import LyingProxy, any_node, honest
 from tests.support.refusals import refused
 
 VALUES: list[dict[str, Any]] = [{"systolic": Decimal(100 + i), "smoker": "no"} for i in range(3)]
@@ -36,7 +36,7 @@ DEAD = "http://127.0.0.1:9"
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CustodyWorld]:
     folder = tmp_path_factory.mktemp("liars")
-    with embedded_node(folder) as node, ExitStack() as stack:
+    with any_node(folder) as node, ExitStack() as stack:
         made = custody_world(node, folder)
         urls = [stack.enter_context(served_custodian(made.custodian(i))) for i in range(3)]
         made.enrol_sealed(urls, [f"patient {i}" for i in range(3)], VALUES)

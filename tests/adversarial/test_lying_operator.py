@@ -19,7 +19,7 @@ from marketplace.wire import hpke
 from marketplace.wire.dictionary import Dictionary, from_json
 from marketplace.wire.record import open_share
 from tests.support.chain_world import World, account, world_on
-from tests.support.nodes import embedded_node
+from tests.support.nodes import any_node
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def _operator(answers: dict[str, Any]) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, str]]:
-    with embedded_node(tmp_path_factory.mktemp("chain")) as node:
+    with any_node(tmp_path_factory.mktemp("chain")) as node:
         found = world_on(node)
         yield found, node.url
 

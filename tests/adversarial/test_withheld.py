@@ -20,7 +20,7 @@ from tests.support.custody_world import (
     served_gate,
 )
 from tests.support.lies import no_logs
-from tests.support.nodes import LyingProxy, embedded_node, honest
+from tests.support.nodes import LyingProxy, any_node, honest
 
 VALUES: list[dict[str, Any]] = [{"systolic": Decimal(100 + i), "smoker": "no"} for i in range(4)]
 MOVED = artifacts.load("DatasetRegistry").events["RecordMoved"].topic.hex()
@@ -64,7 +64,7 @@ class Hosts:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
     folder = tmp_path_factory.mktemp("withheld")
-    with embedded_node(folder) as node, ExitStack() as stack:
+    with any_node(folder) as node, ExitStack() as stack:
         world = custody_world(node, folder)
         urls = [stack.enter_context(served_custodian(world.custodian(i))) for i in range(3)]
         names = [f"patient {i}" for i in range(len(VALUES))]

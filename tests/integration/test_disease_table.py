@@ -16,7 +16,7 @@ from marketplace.client import steward
 from marketplace.demo.setting import class_terms
 from marketplace.fhir.demo import demo_dictionary
 from tests.support.chain_world import DAY, POLICY
-from tests.support.nodes import RunningNode, embedded_node
+from tests.support.nodes import RunningNode, any_node
 
 CANCER, BREAST_CANCER, LUNG_CANCER, ASTHMA = 4992, 7254, 8903, 4979
 MANY = 450
@@ -25,7 +25,7 @@ MANY = 450
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNode]:
-    with embedded_node(tmp_path_factory.mktemp("diseases")) as running:
+    with any_node(tmp_path_factory.mktemp("diseases")) as running:
         yield running
 
 

@@ -23,7 +23,7 @@ from marketplace.wire.structs import Rotation, sign
 from tests.support.chain_world import account
 from tests.support.custody_world import CustodyWorld, custody_world, served_custodian
 from tests.support.lies import no_logs, other_block, other_request, wrong_chain
-from tests.support.nodes import Lie, LyingProxy, embedded_node, honest
+from tests.support.nodes import Lie, LyingProxy, any_node, honest
 from tests.support.refusals import refused
 
 VALUES: dict[str, Any] = {"systolic": Decimal(120), "smoker": "no"}
@@ -98,7 +98,7 @@ class Host:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     folder = tmp_path_factory.mktemp("watch")
-    with embedded_node(folder) as node, ExitStack() as stack:
+    with any_node(folder) as node, ExitStack() as stack:
         world = custody_world(node, folder)
         proxy = LyingProxy(node.url)
         stack.callback(proxy.close)

@@ -33,7 +33,7 @@ from tests.support.custody_world import (
     served_custodian,
     served_gate,
 )
-from tests.support.nodes import embedded_node
+from tests.support.nodes import any_node
 from tests.support.refusals import refused
 
 VALUES: dict[str, Any] = {"systolic": Decimal(120), "smoker": "no"}
@@ -124,7 +124,7 @@ class Store:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CustodyWorld]:
     folder = tmp_path_factory.mktemp("custody")
-    with embedded_node(folder) as node:
+    with any_node(folder) as node:
         yield custody_world(node, folder)
 
 

@@ -30,7 +30,7 @@ from tests.support.custody_world import (
 )
 from tests.support.lies import After, other_block, other_policy, other_request
 from tests.support.modified_client import cell, row_of, seal_bytes
-from tests.support.nodes import LyingProxy, embedded_node, honest
+from tests.support.nodes import LyingProxy, any_node, honest
 from tests.support.refusals import refused
 
 IN_DOMAIN = 5
@@ -105,7 +105,7 @@ class Hosts:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
     folder = tmp_path_factory.mktemp("gates")
-    with embedded_node(folder) as node, ExitStack() as stack:
+    with any_node(folder) as node, ExitStack() as stack:
         world = custody_world(node, folder)
         allow_whole_rho(world)
         urls = [stack.enter_context(served_custodian(world.custodian(i))) for i in range(3)]

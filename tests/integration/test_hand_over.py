@@ -23,7 +23,7 @@ from marketplace.cli.main import main
 from marketplace.errors import Refusal
 from tests.support.chain_world import DAY, POLICY, account
 from tests.support.foreign_tokens import creation_code
-from tests.support.nodes import LyingProxy, RunningNode, embedded_node
+from tests.support.nodes import LyingProxy, RunningNode, any_node
 
 ETHER = 10**18
 ZERO = "0x" + "00" * 20
@@ -32,7 +32,7 @@ CONTRACTS = (*MARKET_CONTRACTS, TOKEN)
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNode]:
-    with embedded_node(tmp_path_factory.mktemp("handed over")) as running:
+    with any_node(tmp_path_factory.mktemp("handed over")) as running:
         yield running
 
 

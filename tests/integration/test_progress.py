@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.nodes import RunningNode, embedded_node
+from tests.support.nodes import RunningNode, any_node
 from tests.support.terminal import Said, at_a_terminal, in_a_pipe
 
 USUFRUCT = (sys.executable, "-m", "marketplace.cli")
@@ -48,7 +48,7 @@ def test_in_a_pipe_there_are_log_lines_and_no_bar() -> None:
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNode]:
-    with embedded_node(tmp_path_factory.mktemp("deployed")) as running:
+    with any_node(tmp_path_factory.mktemp("deployed")) as running:
         yield running
 
 

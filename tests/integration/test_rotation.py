@@ -37,7 +37,7 @@ from tests.support.custody_world import (
     served,
     served_gate,
 )
-from tests.support.nodes import ROOT, embedded_node
+from tests.support.nodes import ROOT, any_node
 
 VALUES: list[dict[str, Any]] = [{"systolic": Decimal(100 + i), "smoker": "no"} for i in range(5)]
 DEAD = "http://127.0.0.1:9"
@@ -164,7 +164,7 @@ def health(url: str) -> list[str]:
 @pytest.fixture(scope="module")
 def rotation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rotation]:
     folder = tmp_path_factory.mktemp("rotation")
-    with embedded_node(folder) as node:
+    with any_node(folder) as node:
         made = Rotation(custody_world(node, folder), {i: f"custodian{i}" for i in range(3)})
         try:
             for place in range(3):

@@ -34,7 +34,7 @@ from tests.support.custody_world import (
     served_custodian,
     served_gate,
 )
-from tests.support.nodes import EMBEDDED_KEY, ROOT, embedded_node
+from tests.support.nodes import EMBEDDED_KEY, ROOT, any_node
 from tests.support.refusals import refused
 
 VALUES: list[Mapping[str, Any]] = [{"systolic": Decimal(100 + i), "smoker": "no"} for i in range(3)]
@@ -95,7 +95,7 @@ class Market:
 @pytest.fixture(scope="module")
 def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
     folder = tmp_path_factory.mktemp("silent")
-    with embedded_node(folder) as node, ExitStack() as stack:
+    with any_node(folder) as node, ExitStack() as stack:
         world = custody_world(node, folder)
         seats = [CommitteeSeat(m.signer, m.keys[1]) for m in world.chain.committee().members]
         made = {gate_keys.create(world.data(f"gate{i}"))["signer"]: i for i in range(GATES)}

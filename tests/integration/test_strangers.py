@@ -45,7 +45,7 @@ from tests.support.custody_world import (
     served_gate,
 )
 from tests.support.lies import other_request, reads
-from tests.support.nodes import EMBEDDED_KEY, Lie, LyingProxy, embedded_node, honest
+from tests.support.nodes import EMBEDDED_KEY, Lie, LyingProxy, any_node, honest
 
 VALUES: list[Mapping[str, Any]] = [{"systolic": Decimal(100 + i), "smoker": "no"} for i in range(3)]
 NAMES = [f"patient {i}" for i in range(len(VALUES))]
@@ -120,7 +120,7 @@ class Hosts:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
     folder = tmp_path_factory.mktemp("strangers")
-    with embedded_node(folder) as node, ExitStack() as stack:
+    with any_node(folder) as node, ExitStack() as stack:
         world = custody_world(node, folder)
         urls = [stack.enter_context(served_custodian(world.custodian(i))) for i in range(3)]
         world.enrol_sealed(urls, NAMES, VALUES)

@@ -29,7 +29,7 @@ from tests.support.custody_world import (
     served_gate,
 )
 from tests.support.lies import After, no_logs, other_block, other_policy, other_request
-from tests.support.nodes import LyingProxy, embedded_node, honest
+from tests.support.nodes import LyingProxy, any_node, honest
 from tests.support.refusals import refused
 
 VALUES: list[dict[str, Any]] = [{"systolic": Decimal(100 + i), "smoker": "no"} for i in range(3)]
@@ -58,7 +58,7 @@ class Hosts:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
     folder = tmp_path_factory.mktemp("guards")
-    with embedded_node(folder) as node, ExitStack() as stack:
+    with any_node(folder) as node, ExitStack() as stack:
         world = custody_world(node, folder)
         urls = [stack.enter_context(served_custodian(world.custodian(i))) for i in range(3)]
         world.enrol_sealed(urls, NAMES, VALUES)

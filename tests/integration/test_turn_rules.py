@@ -22,7 +22,7 @@ from tests.support.custody_world import (
     served_custodian,
     served_gate,
 )
-from tests.support.nodes import EMBEDDED_KEY, embedded_node
+from tests.support.nodes import EMBEDDED_KEY, any_node
 from tests.support.refusals import refused
 
 VALUES: list[dict[str, Any]] = [{"systolic": Decimal(100 + i), "smoker": "no"} for i in range(4)]
@@ -49,7 +49,7 @@ class Hosts:
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
     folder = tmp_path_factory.mktemp("rules")
-    with embedded_node(folder) as node, ExitStack() as stack:
+    with any_node(folder) as node, ExitStack() as stack:
         world = custody_world(node, folder)
         urls = [stack.enter_context(served_custodian(world.custodian(i))) for i in range(3)]
         world.enrol_sealed(urls, NAMES, VALUES)

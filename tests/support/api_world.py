@@ -36,7 +36,7 @@ from tests.support.custody_world import (
     served_custodian,
     served_gate,
 )
-from tests.support.nodes import EMBEDDED_KEY, embedded_node
+from tests.support.nodes import EMBEDDED_KEY, any_node
 
 PREFIX = "/api/v1"
 TABLES = ("requests", "stage_log", "records", "computed", "receipts")
@@ -227,7 +227,7 @@ def problem(response: TestResponse, status: int | tuple[int, ...] = REFUSED) -> 
 @contextmanager
 def api_world(folder: Path, options: Mapping[str, Any] | None = None) -> Iterator[ApiWorld]:
     """A market with a few consenting patients whose records came in through the API."""
-    with embedded_node(folder) as node, ExitStack() as stack:
+    with any_node(folder) as node, ExitStack() as stack:
         custody = custody_world(node, folder)
         custodians = [custody.custodian(place) for place in range(PLACES)]
         urls = [stack.enter_context(served_custodian(each)) for each in custodians]

@@ -247,6 +247,7 @@ class CustodyWorld(World):
         for _ in self.chain.request_shards(request):
             self.sender.send("ResearchMarket", "seal", request)
         self.tick()
+        self.chain.node.mine()  # anvil makes a call at the head, which lacks the hash to draw from
         self.sender.send("ResearchMarket", "drawGate", request)
         return request
 

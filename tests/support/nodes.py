@@ -13,12 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from eth_account import Account
+
+from marketplace.chain.funding import fund
+from marketplace.chain.rpc import Node
 
 ROOT = Path(__file__).resolve().parents[2]
 ANVIL = ROOT / "contracts" / "node_modules" / ".bin" / "anvil"
 ANVIL_KEY = bytes.fromhex("ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80")
 """The first account of anvil's public mnemonic: no secret."""
 EMBEDDED_KEY = bytes.fromhex("01" * 32)
+ETHER = 10**18
+ON_ANVIL = False
+"""Set by pytest's `--anvil`, before any test is imported."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +35,28 @@ class RunningNode:
 
 
 @contextmanager
+def any_node(folder: Path) -> Iterator[RunningNode]:
+    """The embedded node, or anvil where pytest runs with `--anvil`: what stands on it holds on both.
+
+    Either is final at its head, has a clock that tests may move, and gives gas to EMBEDDED_KEY, which is
+    in `folder` as `faucet.key`.
+    """
+    if not ON_ANVIL:
+        with embedded_node(folder) as node:
+            yield node
+        return
+    _keep_faucet_key(folder)
+    with anvil_node("--slots-in-an-epoch", "0") as node:
+        fund(
+            Node(node.url), node.funded_key, [Account.from_key(EMBEDDED_KEY).address], 5_000 * ETHER
+        )
+        yield RunningNode(node.url, EMBEDDED_KEY)
+
+
+@contextmanager
 def embedded_node(folder: Path) -> Iterator[RunningNode]:
     """Our node, with a clock that tests may move."""
-    key_file = folder / "faucet.key"
-    key_file.write_text("0x" + EMBEDDED_KEY.hex())
-    key_file.chmod(0o600)
+    key_file = _keep_faucet_key(folder)
     command = [sys.executable, "-m", "marketplace.chain.node", "--data", str(folder / "chain")]
     command += ["--port", "0", "--faucet-key-file", str(key_file), "--test-clock"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
@@ -41,6 +65,13 @@ def embedded_node(folder: Path) -> Iterator[RunningNode]:
             yield RunningNode(json.loads(process.stdout.readline())["url"], EMBEDDED_KEY)
         finally:
             process.terminate()
+
+
+def _keep_faucet_key(folder: Path) -> Path:
+    path = folder / "faucet.key"
+    path.write_text("0x" + EMBEDDED_KEY.hex())
+    path.chmod(0o600)
+    return path
 
 
 @contextmanager

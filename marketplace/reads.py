@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from marketplace.analyses import CATALOGUE
@@ -155,7 +156,7 @@ class Reads:
                 "before": entry.before,
                 "after": entry.after,
                 "because": entry.because,
-                "at": entry.at.isoformat(),
+                "at": utc(entry.at),
             }
             for entry in self.database.log(request)
         ]
@@ -175,7 +176,7 @@ class Reads:
             "analysis": row.analysis,
             "stage": row.stage,
             "reason": row.reason,
-            "submitted_at": row.submitted_at.isoformat(),
+            "submitted_at": utc(row.submitted_at),
         }
 
     def receipt(self, request: str) -> Settled:
@@ -193,3 +194,9 @@ class Reads:
                 remedy="Wait until its stage is settled (GET /api/v1/requests/{id}).",
             )
         return settled
+
+
+def utc(moment: datetime) -> str:
+    """ISO 8601 with Z. SQLite gives times without a zone, in which they were written: UTC."""
+    zoned = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return zoned.replace(tzinfo=None).isoformat() + "Z"

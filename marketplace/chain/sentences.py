@@ -141,7 +141,7 @@ SENTENCES: Final[dict[str, tuple[str, str]]] = {
     ),
     "WrongRecordVersion(bytes32,address,uint32,uint32)": (
         "The attestation carries version {given}; the next one is {expected}.",
-        "Attest the record under the next version.",
+        "Attest the record under the next version (`usufruct seal --version {expected}`).",
     ),
     "PersonHasRecord": (
         "In this dataset the pseudonym {person} and the address {patient} belong together: one person, one "

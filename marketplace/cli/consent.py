@@ -35,7 +35,8 @@ RESTED = (
 )
 ERASED = (
     "Erased. Your consent has ended, and every request that is not sealed yet leaves you out. Custodians "
-    "destroy their shares once this is final, and nothing brings the record back."
+    "destroy their shares once this is final, and nothing brings the record back; a clinic can seal and "
+    "attest another (`usufruct seal --version`)."
 )
 DISMISSED = "No guardian acts for you any more."
 MOVED = (

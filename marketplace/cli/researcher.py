@@ -21,6 +21,7 @@ from marketplace.cli.result import (
     STATUS,
     WAIT,
     keep_receipt,
+    require_no_other,
     require_settled,
     show_answer,
 )
@@ -66,7 +67,7 @@ MANIFEST = from_environment(
 @click.option("--analysis", required=True, help="Id in the catalogue, e.g. mean.v1.")
 @click.option("--parameters", required=True, help="JSON.")
 @click.option("--cost", type=click.IntRange(1), help="Privacy cost, nano-rho.")
-@click.option("--target-error", help="Half-width of the interval, in the variable's unit.")
+@click.option("--target-error", help="Half-width of the interval, in the unit that quotes name.")
 @click.option("--purpose", type=FILE, required=True, help="Purpose as JSON.")
 @RECEIPT
 @WAIT
@@ -110,6 +111,7 @@ def request(
         say({**quote, "in_words": quote_words(quote)})
         return
     require_buyable(quote)
+    require_no_other(receipt_file)
     for sentence in quote_words(quote):
         tell(sentence)
     require_agreed(int(quote["escrow"]), money(quote, quote["escrow"]), at_most, yes)
@@ -219,15 +221,15 @@ def require_buyable(quote: Mapping[str, Any]) -> None:
 
 def quote_words(quote: Mapping[str, Any]) -> list[str]:
     """A quote in sentences: price, privacy cost with its odds, expected error, and what fails or may fail."""
-    privacy, odds = quote["epsilon"], quote["odds"]
+    privacy, odds, error = quote["epsilon"], quote["odds"], quote["expected_error"]
     price, fee, held = (money(quote, quote[each]) for each in ("price_per_member", "fee", "escrow"))
     words = [
         f"Price: {price} a patient and {fee} for the operator; {held} are held at most, and what is not "
-        "needed comes back.",
+        "needed becomes your credit (`usufruct withdraw-credit`).",
         f"Privacy cost: {quote['cost_nano_rho']:,} nano-rho of each patient's lifetime budget "
         f"(epsilon {privacy['epsilon']} at delta {privacy['delta']}). {odds['in_words']}",
-        f"Expected error: {quote['expected_error']['half_width']} either way, "
-        f"with {counted(quote['members_assumed'], 'patient')}.",
+        f"Expected error: {error['half_width']} {error['unit']} either way, "
+        f"with {counted(quote['members_assumed'], 'patient')}; {error['holds']}.",
     ]
     if quote["live"] < quote["minimum_cohort"]:
         live = f"{counted(quote['live'], 'consent')} {'is' if quote['live'] == 1 else 'are'} live"

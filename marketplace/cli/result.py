@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -58,6 +59,7 @@ def result(
     With --node and --manifest it comes from the transaction that settled the request: no operator is asked.
     """
     come = _from_chain if way.past_operator else _from_operator
+    require_no_other(receipt_file, to_hex(opened))
     try:
         delivery = hpke.SecretKey(keyfiles.read(delivery_key_file))
         come(way, opened, delivery, receipt_file, patience)
@@ -113,6 +115,26 @@ def require_settled(found: Mapping[str, Any], request: str) -> None:
         message=f"The request is {found['stage']}. {reason.get('message', '')}".strip(),
         remedy=f"{reason.get('remedy', '')} {back}".strip(),
     )
+
+
+def require_no_other(receipt_file: Path | None, request: str | None = None) -> None:
+    """Raises Refusal (`file_exists`), before anything is asked or paid: another receipt is not replaced."""
+    if receipt_file is None or not receipt_file.exists() or _is_receipt_of(receipt_file, request):
+        return
+    raise Refusal(
+        code="file_exists",
+        message=f"{receipt_file} exists already, and is not this request's receipt.",
+        remedy="Nothing was asked or paid. Name another file with --receipt.",
+        field="receipt",
+    )
+
+
+def _is_receipt_of(path: Path, request: str | None) -> bool:
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(document, dict) and request is not None and document.get("request") == request
 
 
 def keep_receipt(receipt: Mapping[str, Any], receipt_file: Path | None) -> None:

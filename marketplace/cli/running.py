@@ -100,6 +100,10 @@ def tell_where(story: Story, console: Console) -> None:
         f"  node    {local.node_url}",
         f"  files   {shown(local.manifest_path)}, keys in {shown(local.folder / 'keys')}",
         f"  dataset 0x{story.dataset.hex()}",
+        f"  custodians {', '.join(local.custodian_urls)}",
+        "To play each role as the README says, in another terminal:",
+        f"  export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH USUFRUCT_URL={local.url} "
+        f"USUFRUCT_NODE={local.node_url} DATASET=0x{story.dataset.hex()}",
     ]
     paid = [step for step in story.steps if "receipt" in step and "request" in step]
     if paid:
@@ -110,10 +114,7 @@ def tell_where(story: Story, console: Console) -> None:
 
 
 def _to_try(local: Local, step: dict[str, str]) -> list[str]:
-    command = Path(sys.executable).with_name("usufruct")
-    name = (
-        shown(command) if command.exists() else f"{shown(Path(sys.executable))} -m marketplace.cli"
-    )
+    name = program()
     where = f"--node {local.node_url} --manifest {shown(local.manifest_path)}"
     return [
         f"{name} status --url {local.url} --request {step['request']}",
@@ -124,7 +125,15 @@ def _to_try(local: Local, step: dict[str, str]) -> list[str]:
 def started_again(local: Local) -> str:
     """The command that starts this market as it was left."""
     moved = "" if local.ports == Ports() else f" --port {local.ports.operator}"
-    return f"usufruct up --data {shown(local.folder)}{moved}"
+    return f"{program()} up --data {shown(local.folder)}{moved}"
+
+
+def program() -> str:
+    """The command line as it is typed here."""
+    command = Path(sys.executable).with_name("usufruct")
+    if command.exists():
+        return shown(command)
+    return f"{shown(Path(sys.executable))} -m marketplace.cli"
 
 
 def shown(path: Path) -> str:

@@ -101,6 +101,7 @@ def sealed_by(world: CustodyWorld, operator: Sender, terms: RequestTerms) -> byt
     operator.send("ResearchMarket", "freeze", *opened)
     operator.send("ResearchMarket", "sealAll", request)
     world.tick()
+    world.chain.node.mine()  # anvil makes a call at the head, which lacks the hash to draw from
     operator.send("ResearchMarket", "drawGate", request)
     return request
 

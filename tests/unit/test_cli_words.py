@@ -13,7 +13,13 @@ import pytest
 
 from marketplace.cli.main import main
 from marketplace.cli.researcher import quote_words, require_buyable
-from marketplace.cli.result import MONEY_BACK, STATUS, require_settled, show_answer
+from marketplace.cli.result import (
+    MONEY_BACK,
+    STATUS,
+    require_no_other,
+    require_settled,
+    show_answer,
+)
 from marketplace.cli.say import in_file
 from marketplace.cli.status import request_words
 from marketplace.errors import Refusal, WrongUnit
@@ -103,7 +109,7 @@ QUOTE: dict[str, Any] = {
     "cost_nano_rho": 30_000_000,
     "epsilon": {"epsilon": "1.1", "delta": "1e-06"},
     "odds": {"in_words": "At most 75 times."},
-    "expected_error": {"half_width": "2.5"},
+    "expected_error": {"half_width": "2.5", "unit": "mm[Hg]", "holds": "at most"},
     "members_assumed": 20,
     "live": 20,
     "minimum_cohort": 20,
@@ -112,9 +118,15 @@ QUOTE: dict[str, Any] = {
 TOO_DEAR = {"code": "cost_above_class", "message": "Too much.", "remedy": "Less.", "field": "cost"}
 
 
-@pytest.mark.parametrize(("members", "said"), [(1, "1 patient."), (2, "2 patients.")])
+@pytest.mark.parametrize(
+    ("members", "said"),
+    [
+        (1, "2.5 mm[Hg] either way, with 1 patient; at most."),
+        (2, "2.5 mm[Hg] either way, with 2 patients; at most."),
+    ],
+)
 def test_a_quote_counts_patients_in_the_right_number(members: int, said: str) -> None:
-    assert quote_words({**QUOTE, "members_assumed": members})[-1].endswith(f"with {said}")
+    assert quote_words({**QUOTE, "members_assumed": members})[-1].endswith(said)
 
 
 @pytest.mark.parametrize(
@@ -281,3 +293,27 @@ def test_a_revocation_has_no_question_to_answer() -> None:
     command = main.get_command(click.Context(main), "revoke")
     assert command is not None
     assert "yes" not in {param.name for param in command.params}
+
+
+RECEIPT_OF = {"request": "0x" + "11" * 32}
+
+
+@pytest.mark.parametrize("held", [json.dumps(RECEIPT_OF), "[]", "a letter"])
+def test_a_file_that_is_not_this_requests_receipt_is_not_written_over(
+    tmp_path: Path, held: str
+) -> None:
+    path = tmp_path / "receipt.json"
+    require_no_other(path)
+    path.write_text(held)
+    for request in (None, "0x" + "22" * 32):
+        with pytest.raises(Refusal) as caught:
+            require_no_other(path, request)
+        assert (caught.value.code, caught.value.field) == ("file_exists", "receipt")
+    assert path.read_text() == held
+
+
+def test_the_receipt_of_this_very_request_may_be_fetched_again(tmp_path: Path) -> None:
+    path = tmp_path / "receipt.json"
+    path.write_text(json.dumps(RECEIPT_OF))
+    require_no_other(path, RECEIPT_OF["request"])
+    require_no_other(None)

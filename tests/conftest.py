@@ -7,8 +7,6 @@ from pathlib import PurePosixPath
 import pytest
 from hypothesis import settings
 
-from tests.support import nodes
-
 # As Hypothesis chose for this machine (its profile for CI, or for a developer), but no example fails for
 # being slow: how fast something is, `make bench` says. What failed is printed so that it can be run again.
 settings.register_profile("usufruct", settings(), deadline=None, print_blob=True)
@@ -24,7 +22,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    nodes.ON_ANVIL = config.getoption("--anvil")
+    if config.getoption("--anvil"):
+        from tests.support import nodes
+
+        nodes.ON_ANVIL = True
 
 
 @pytest.hookimpl(tryfirst=True)

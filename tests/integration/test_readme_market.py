@@ -212,7 +212,8 @@ def typed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Typed]:
 def test_a_question_is_answered_in_a_market_that_was_set_up_by_the_readme(typed: Typed) -> None:
     (estimate,) = typed.answers["request"]["result"]
     low, high = estimate["interval"]
-    assert float(low) < float(estimate["value"]) < float(high)
+    # All three are clamped to the clip: so few patients of 50 and older may well give its lower end.
+    assert 80 <= float(low) <= float(estimate["value"]) <= float(high) <= 200
     assert typed.answers["request"]["cohort_size"] == PATIENTS
     assert typed.answers["request"]["cost_nano_rho"] == 30_000_000
 
@@ -250,5 +251,5 @@ def test_a_committee_changes_as_the_readme_says_and_answers_without_who_left(typ
     reader.stop("custodian-0", "custodian-2")
     typed.move_to("new")
     asked = readme.only(readme.commands(SETTING_UP), "request")
-    answer = reader.run("researcher", asked)
+    answer = reader.run("researcher", asked.put("receipt.json", "another.json"))
     assert answer["cohort_size"] == PATIENTS - 1

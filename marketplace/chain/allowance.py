@@ -8,6 +8,7 @@ could repeat without end, each time at the relay's cost, is counted by the day.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -52,6 +53,16 @@ Key = tuple[str, str, str]
 
 SENT_NOTHING: Final = frozenset({"fee_above_ceiling", "insufficient_funds"})
 """Refusals of a sender that cost nothing, so that nothing is counted for them."""
+
+
+def day_now() -> int:
+    """The day that is counted: whole days since 1970, UTC."""
+    return int(time.time()) // DAY_SECONDS
+
+
+def failure_kind(signer: str, patient: str) -> str:
+    """Of a failed message: the patient's own wallet and guardians' are counted apart."""
+    return FAILED if signer == patient else GUARDIANS_FAILED
 
 
 def enough_revoked() -> Refusal:

@@ -16,7 +16,7 @@ from marketplace.chain.views import MarketPolicy
 from marketplace.errors import Refusal
 from marketplace.vocabulary import Address, address, bytes32, unsigned
 from marketplace.wire.canonical import place_of
-from marketplace.wire.eip712 import VERSION, Domain
+from marketplace.wire.eip712 import VERSION, Domain, api_domain
 
 SCHEMA = "usufruct-deployment/1"
 TOKEN = "TestEuro"  # noqa: S105
@@ -80,7 +80,7 @@ class Manifest:
     @property
     def api_domain(self) -> Domain:
         """The domain that requests to the operator's API are signed for."""
-        return Domain("Usufruct API", VERSION, self.chain_id, self.market)
+        return api_domain(self.chain_id, self.market)
 
     def check(self, node: Node) -> None:
         """Asks the node whether it serves this very deployment.

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from dataclasses import dataclass
 
 from sqlalchemy import delete
 
-from marketplace.chain.allowance import DAY_SECONDS, WALLET_FAILURES, Key
+from marketplace.chain.allowance import WALLET_FAILURES, Key, day_now
 from marketplace.custodian.journal import Journal
 from marketplace.custodian.models import FailureRow
 from marketplace.errors import Refusal
@@ -23,21 +22,17 @@ class Failures:
     def are_enough(self, key: Key) -> bool:
         """Whether no more is paid for today."""
         with contextlib.suppress(Refusal), self.journal.reading() as session:
-            row = session.get(FailureRow, (_today(), *key))
+            row = session.get(FailureRow, (day_now(), *key))
             return row is not None and row.number >= WALLET_FAILURES
         return False
 
     def add(self, key: Key) -> None:
         """Counts one more. The failure itself is to be told, counted or not."""
-        today, (kind, dataset, patient) = _today(), key
+        day, (kind, dataset, patient) = day_now(), key
         with contextlib.suppress(Refusal), self.journal.writing() as session:
-            session.execute(delete(FailureRow).where(FailureRow.day < today))
-            row = session.get(FailureRow, (today, *key))
+            session.execute(delete(FailureRow).where(FailureRow.day < day))
+            row = session.get(FailureRow, (day, *key))
             if row is None:
-                row = FailureRow(day=today, kind=kind, dataset=dataset, patient=patient, number=0)
+                row = FailureRow(day=day, kind=kind, dataset=dataset, patient=patient, number=0)
                 session.add(row)
             row.number += 1
-
-
-def _today() -> int:
-    return int(time.time()) // DAY_SECONDS

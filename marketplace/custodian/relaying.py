@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from marketplace.chain.adapter import Chain
 from marketplace.chain.allowance import (
-    DAY_SECONDS,
-    FAILED,
-    GUARDIANS_FAILED,
     REVOCATIONS_WITHOUT_CONSENT,
     SENT_NOTHING,
     Key,
     UnderWay,
+    day_now,
     enough_revoked,
     failed_on_chain,
+    failure_kind,
     under_way,
     wallet_failed,
 )
@@ -81,7 +79,7 @@ class Carried:
     @property
     def failing(self) -> Key:
         """What a failure on chain counts for: the patient's own wallet, or a guardian's."""
-        kind = FAILED if self.signer == self.struct.patient else GUARDIANS_FAILED
+        kind = failure_kind(self.signer, self.struct.patient)
         return kind, to_hex(self.struct.dataset), self.struct.patient
 
 
@@ -124,7 +122,7 @@ class Relaying:
         self.sender().rehearse(*message.call)  # again: another one may just have been carried
         struct = message.struct
         kind = "revocation" if message.signer == struct.patient else "guardian_revocation"
-        day, key = int(time.time()) // DAY_SECONDS, (kind, to_hex(struct.dataset), struct.patient)
+        day, key = day_now(), (kind, to_hex(struct.dataset), struct.patient)
         if not self._tally.take(day, key, REVOCATIONS_WITHOUT_CONSENT):
             raise enough_revoked()
         try:

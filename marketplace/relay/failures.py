@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +11,13 @@ from typing import Final
 
 from marketplace.chain.adapter import Chain
 from marketplace.chain.allowance import (
-    DAY_SECONDS,
     FAILED,
     GUARDIANS_FAILED,
     WALLET_FAILURES,
     Key,
+    day_now,
     failed_on_chain,
+    failure_kind,
     wallet_failed,
 )
 from marketplace.chain.wallets import signed_by_key
@@ -49,7 +49,7 @@ class Failures:
     @functools.cached_property
     def _spent(self) -> set[Key]:
         with contextlib.suppress(Refusal):
-            return self.database.reached(_today(), (FAILED, GUARDIANS_FAILED), WALLET_FAILURES)
+            return self.database.reached(day_now(), (FAILED, GUARDIANS_FAILED), WALLET_FAILURES)
         return set()
 
     def _is_a_wallets(self, message: Message) -> bool:
@@ -73,13 +73,9 @@ class Failures:
 
         if failed:
             with contextlib.suppress(Refusal):
-                self.database.count(_today(), failed, more)
+                self.database.count(day_now(), failed, more)
 
 
 def _key(message: Message) -> Key:
-    own = message.signatures()[0][0] == message.subject
-    return (FAILED if own else GUARDIANS_FAILED, *patient_of(message))
-
-
-def _today() -> int:
-    return int(time.time()) // DAY_SECONDS
+    kind = failure_kind(message.signatures()[0][0], message.subject)
+    return (kind, *patient_of(message))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from marketplace.chain import consents
 from marketplace.chain.adapter import Chain, ConsentState
-from marketplace.chain.allowance import DAY_SECONDS, SENT_NOTHING, UnderWay, under_way
+from marketplace.chain.allowance import SENT_NOTHING, UnderWay, day_now, under_way
 from marketplace.chain.dry_runs import DryRun, Planned
 from marketplace.chain.patience import Patience, not_looked_at
 from marketplace.chain.sender import Sender
@@ -154,7 +153,7 @@ class Relay:
         return self._changes_nothing(message) if message.kind == "erasure" else None
 
     def _send_counted(self, messages: Sequence[Message], mine: set[Hashable]) -> list[Outcome]:
-        day = int(time.time()) // DAY_SECONDS
+        day = day_now()
         today, refused = self._decide(day, messages, mine)
         try:
             return _but_refused(messages, refused, self._send)

@@ -30,7 +30,7 @@ from tests.support.market_world import (
     require_linear,
     running_market,
 )
-from tests.support.nodes import LyingProxy
+from tests.support.nodes import LyingProxy, Unmoved
 
 WINDOWS = replace(POLICY, freeze_window=120, gate_window=60, turn_window=600, certificate_window=60)
 """Short enough that tests can let chain time pass them."""
@@ -44,13 +44,13 @@ ENDED = ("RequestCancelled", "RequestReclaimed", "RequestDefaulted", "RequestSet
 class Silent(LyingProxy):
     """Does not answer a chosen call, which it has passed on or has not; every other call it answers."""
 
+    server = Unmoved
+
     def __init__(self, target: str) -> None:
         super().__init__(target)
         self.methods_held: tuple[str, ...] = ()
         self.selector, self.passes_on = "", False
         self.reached, self.over = threading.Event(), threading.Event()
-        # A connection that a killed operator drops is what the test asked for, not a fault to print.
-        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
 
     def answer(self, body: bytes) -> bytes:
         call = json.loads(body)

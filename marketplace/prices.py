@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from eth_utils.crypto import keccak
 
-from marketplace.analyses import Analysis, Dictionary, Forecast, analysis_by_id
+from marketplace.analyses import Analysis, Dictionary, ErrorOutOfReach, Forecast, analysis_by_id
 from marketplace.analyses.fields import exact_number
 from marketplace.chain.adapter import Chain
 from marketplace.chain.token import decimals
@@ -46,9 +47,14 @@ def figures(
     live = sum(shard.live for each in classes for shard in chain.shards(each))
     minimum = chain.policy().minimum_cohort
     members = max(live, minimum)
-    cost = _cost(asked, analysis, parsed, members)
-    forecast = analysis.expected_error(parsed, members, cost)
     highest, strictest = min((each.max_cost, i) for each, i in zip(terms, indices, strict=True))
+
+    def error_at(cost: int) -> Forecast:
+        return analysis.expected_error(parsed, members, cost)
+
+    most = Most(highest, strictest, error_at)
+    cost = _cost(asked, analysis, (parsed, members), most)
+    forecast = error_at(cost)
     return {
         "analysis_hash": "0x" + analysis.analysis_hash().hex(),
         "parameters_hash": "0x" + keccak(analysis.canonical(parsed)).hex(),
@@ -57,9 +63,7 @@ def figures(
         "members_assumed": members,
         "cost_nano_rho": cost,
         "highest_cost_nano_rho": highest,
-        "refusal": _refusal(
-            cost, highest, strictest, lambda most: analysis.expected_error(parsed, members, most)
-        ),
+        "refusal": most.refusal(cost),
         "epsilon": _epsilon(cost, members),
         "odds": odds_of(cost, members),
         "minimum_cohort": minimum,
@@ -81,7 +85,49 @@ def price_floor(terms: ClassTerms, cost: int) -> int:
     return max(terms.floor_per_record, by_cost)
 
 
-def _cost(asked: Mapping[str, Any], analysis: Analysis[Any], parsed: Any, members: int) -> int:
+@dataclass(frozen=True)
+class Most:
+    """What the strictest of a request's classes allows: `cost` nano-rho at most for one request."""
+
+    cost: int
+    index: int  # of that class
+    error_at: Callable[[int], Forecast]  # of a cost in nano-rho; raises BadParameter
+
+    def refusal(self, cost: int) -> dict[str, str] | None:
+        """What the market refuses a request of this cost for; None if nothing."""
+        if cost <= self.cost:
+            return None
+        return {
+            "code": "cost_above_class",
+            "message": f"The privacy cost of {cost:,} nano-rho is above the most that class {self.index} "
+            f"allows for one request, {self.cost:,} nano-rho.",
+            "remedy": f"Ask for at most {self.cost:,} nano-rho{self._brings()}, or of another class.",
+            "field": "cost",
+        }
+
+    def too_exact(self, refused: ErrorOutOfReach) -> BadParameter:
+        """The refusal of an error that no cost reaches, with the one that can be bought."""
+        return BadParameter(
+            message=refused.message,
+            remedy=f"Class {self.index} allows at most {self.cost:,} nano-rho for one request"
+            f"{self._brings()}. Accept that error, ask for more participants, or narrow the clipping range.",
+            field="target_error",
+            facts=refused.facts,
+        )
+
+    def _brings(self) -> str:
+        """The error that can be bought, in words; nothing where that much noise does not fit."""
+        try:
+            error = self.error_at(self.cost).texts()
+        except BadParameter:
+            return ""
+        return f" (an expected error of {error['half_width']} {error['unit']})"
+
+
+def _cost(
+    asked: Mapping[str, Any], analysis: Analysis[Any], counted: tuple[Any, int], most: Most
+) -> int:
+    """As asked, or the least that reaches the error asked for with `counted`: parameters, members."""
     if ("cost" in asked) == ("target_error" in asked):
         raise BadParameter(
             message="Ask for accuracy or for privacy: exactly one of cost and target_error.",
@@ -91,31 +137,10 @@ def _cost(asked: Mapping[str, Any], analysis: Analysis[Any], parsed: Any, member
     if "cost" in asked:
         return unsigned(asked["cost"], COST_BITS, "cost")
     target = exact_number(asked["target_error"], "target_error")
-    return analysis.cost_for_error(parsed, members, target)
-
-
-def _refusal(
-    cost: int, highest: int, index: int, error_at: Callable[[int], Forecast]
-) -> dict[str, str] | None:
-    """What the market refuses a request of this cost for, in the class that allows least; None if nothing."""
-    if cost <= highest:
-        return None
-    return {
-        "code": "cost_above_class",
-        "message": f"The privacy cost of {cost:,} nano-rho is above the most that class {index} allows for "
-        f"one request, {highest:,} nano-rho.",
-        "remedy": f"Ask for at most {highest:,} nano-rho{_smallest(highest, error_at)}, or of another class.",
-        "field": "cost",
-    }
-
-
-def _smallest(highest: int, error_at: Callable[[int], Forecast]) -> str:
-    """The error that can be bought, in words; nothing where that much noise does not fit."""
     try:
-        error = error_at(highest).texts()
-    except BadParameter:
-        return ""
-    return f" (an expected error of {error['half_width']} {error['unit']})"
+        return analysis.cost_for_error(*counted, target)
+    except ErrorOutOfReach as refused:
+        raise most.too_exact(refused) from None
 
 
 def _epsilon(cost: int, members: int) -> dict[str, str]:

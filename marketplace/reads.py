@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from marketplace.analyses import CATALOGUE
-from marketplace.analyses.explained import EXAMPLES, MEANS
+from marketplace.analyses.explained import EXAMPLES, MEANS, RELEASES
 from marketplace.bonds import require_bond
 from marketplace.chain.adapter import Chain
 from marketplace.chain.consents import consent_document
@@ -119,6 +119,7 @@ class Reads:
                 "title": each.title,
                 "hash": "0x" + each.analysis_hash().hex(),
                 "release_kind": int(each.release_kind),
+                "releases": RELEASES[each.release_kind],
                 "parameters": [{"name": key, "means": MEANS[key]} for key in sorted(each.keys)],
                 "example": EXAMPLES[each.id],
             }

@@ -50,7 +50,21 @@ def require_openable(chain: Chain, researcher: str, terms: RequestTerms) -> None
             chain.node.call(chain.market, data, "latest", researcher)
         except ContractRefusal as refusal:
             if not _is_payment(refusal):
-                raise
+                raise _in_terms(refusal, terms) from None
+
+
+def _in_terms(refusal: ContractRefusal, terms: RequestTerms) -> ContractRefusal:
+    """The same, naming a class as the terms do: by its index, since nobody typed its hash."""
+    message = refusal.message
+    for index, each in zip(terms.classes, terms.class_ids(), strict=True):
+        message = message.replace("0x" + each.hex(), str(index))
+    return ContractRefusal(
+        code=refusal.code,
+        message=message,
+        remedy=refusal.remedy,
+        field=refusal.field,
+        facts=refusal.facts,
+    )
 
 
 def _require_bounded(terms: RequestTerms) -> None:

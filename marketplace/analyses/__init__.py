@@ -7,7 +7,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from marketplace.analyses.analysis import Analysis, Forecast, Parameters, ReleaseKind
+from marketplace.analyses.analysis import (
+    Analysis,
+    ErrorOutOfReach,
+    Forecast,
+    Parameters,
+    ReleaseKind,
+)
 from marketplace.analyses.count import COUNT
 from marketplace.analyses.cross_table import CROSS_TABLE
 from marketplace.analyses.fields import Dictionary
@@ -22,6 +28,7 @@ __all__ = [
     "CATALOGUE",
     "Analysis",
     "Dictionary",
+    "ErrorOutOfReach",
     "Forecast",
     "Parameters",
     "ReleaseKind",

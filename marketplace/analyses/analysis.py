@@ -23,6 +23,10 @@ _ERROR_DIGITS = 4
 ErrorMeasure = Literal["half_width", "standard_error"]
 
 
+class ErrorOutOfReach(BadParameter):
+    """No privacy cost makes the error as small as was asked."""
+
+
 class ReleaseKind(IntEnum):
     """What kind of thing leaves: the bit of a consent class's `releaseKinds`. Never renumbered."""
 
@@ -102,7 +106,7 @@ class Analysis(Generic[P]):
     ) -> int:
         """The least nano-rho at which `expected_error` is at most `target`, in the same unit.
 
-        Raises BadParameter when no allowed cost reaches it, naming the smallest that one does.
+        Raises ErrorOutOfReach when no allowed cost reaches it, naming the smallest that one does.
         """
         _require_members(n)
         wanted = target if isinstance(target, Fraction) else exact_number(target, "target")
@@ -165,13 +169,12 @@ def _require_members(n: int) -> None:
         )
 
 
-def _out_of_reach(best: Forecast, measure: ErrorMeasure) -> BadParameter:
+def _out_of_reach(best: Forecast, measure: ErrorMeasure) -> ErrorOutOfReach:
     smallest = best.texts()[measure]
-    return BadParameter(
+    return ErrorOutOfReach(
         message=f"No privacy cost makes the error that small: the smallest possible is {smallest} "
         f"{best.unit}, at {MAX_COST:,} nano-rho.",
-        remedy="Accept a larger error, ask for more participants, or narrow the clipping range. A consent "
-        "class may allow less than that cost.",
+        remedy="Accept a larger error, ask for more participants, or narrow the clipping range.",
         field="target",
         facts={"highest_cost": MAX_COST, "smallest": smallest},
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from marketplace.analyses.analysis import ReleaseKind
+
 MEANS: Final[Mapping[str, str]] = {
     "variable": "The name of a variable of the data dictionary. A number, except in a histogram or an axis, "
     "where a category does too.",
@@ -20,6 +22,12 @@ MEANS: Final[Mapping[str, str]] = {
     "level": 'Which quantile, as a share of one: "0.5" is the median. From 0.01 to 0.99, in steps of 0.001.',
 }
 """By name of the parameter."""
+
+RELEASES: Final[Mapping[ReleaseKind, str]] = {
+    ReleaseKind.NUMBER: "a number: for classes whose releaseKinds hold 1",
+    ReleaseKind.TABLE: "a table: for classes whose releaseKinds hold 2",
+}
+"""What leaves, and the flag of a class's `releaseKinds` (1 << kind) that allows it."""
 
 _ADULTS: Final = [{"variable": "age", "op": ">=", "value": "50"}]
 _PRESSURE: Final = {"variable": "systolic", "clip": ["80", "200"], "filters": _ADULTS}

@@ -121,6 +121,7 @@ SCHEMAS: Final[Schema] = {
                         "title": TEXT,
                         "hash": HEX32,
                         "release_kind": WHOLE,
+                        "releases": TEXT,
                         "parameters": any_number(record({"name": TEXT, "means": TEXT})),
                         "example": OBJECT,
                     }

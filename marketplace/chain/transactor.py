@@ -142,8 +142,9 @@ class Transactor:
             waiting = self._take_up(line, to, data)
             if waiting is not None:
                 return waiting
-            offered = fees.first(self.node, ceiling)
             for attempt in range(NONCE_ATTEMPTS):
+                # Fees of this very moment: with older, higher ones it could take another's number.
+                offered = fees.first(self.node, ceiling)
                 offer = offers.Offer(
                     {**fields, "nonce": self.node.transaction_count(self.address)}, offered
                 )

@@ -16,8 +16,8 @@ from marketplace.chain.deploy import WINDOWS, DeploySettings
 from marketplace.chain.deploy import deploy as deploy_contracts
 from marketplace.cli.environment import from_environment
 from marketplace.cli.progress import bar, tracked
-from marketplace.cli.running import tell_where, watched
-from marketplace.cli.say import FILE, FOLDER, refusals_as_words, say
+from marketplace.cli.running import started_again, tell_where, watched, whereabouts
+from marketplace.cli.say import FILE, FOLDER, refusals_as_words, say, tell
 from marketplace.config import load_config
 from marketplace.demo import StoryFailed, run_story
 from marketplace.errors import Refusal
@@ -63,7 +63,8 @@ def up(data: Path, port: int) -> None:
         with watched(local):
             with bar("until it is ready", None):
                 await_health([local.url])
-            say({"ready": True, "url": local.url, "node": local.node_url, "data": str(data)})
+            say({**whereabouts(local), "data": str(data)})
+            tell(f"Ctrl-C ends it; {started_again(local)} starts it again as it is.")
             threading.Event().wait()
     except (KeyboardInterrupt, SystemExit):
         click.echo("stopping", err=True)

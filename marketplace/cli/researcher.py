@@ -17,6 +17,7 @@ from marketplace.cli.environment import from_environment
 from marketplace.cli.progress import bar
 from marketplace.cli.result import (
     MONEY_BACK,
+    PAID_OUT,
     RECEIPT,
     STATUS,
     WAIT,
@@ -45,7 +46,7 @@ from marketplace.receipts.verify import verify
 from marketplace.wire import hpke, keyfiles
 from marketplace.wire.http import to_hex
 from marketplace.wire.plain import counted
-from marketplace.wire.terms import Purpose
+from marketplace.wire.terms import Purpose, RequestTerms
 
 URL = from_environment("--url", default="http://127.0.0.1:8000", show_default=True)
 NODE = from_environment("--node", default="http://127.0.0.1:8545", show_default=True)
@@ -107,6 +108,7 @@ def request(
     market, own = Marketplace(url, node, _pinned(manifest)), keyfiles.read(key_file)
     unmade = Ask(market, own, hpke.generate())  # a quote needs no delivery key, and makes none
     quote = unmade.quote(dataset, classes, analysis, given, cost=cost, target_error=target_error)
+    quote = judged(quote, unmade, unmade.terms(dataset, classes, quote, wanted))
     if quote_only:
         say({**quote, "in_words": quote_words(quote)})
         return
@@ -127,6 +129,7 @@ def request(
     require_settled(ask.wait(request, patience, seen=tell), request)
     answer = ask.answer(request, lambda receipt: keep_receipt(receipt, receipt_file))
     show_answer(request, answer.result, answer.receipt, receipt_file)
+    tell(spent_words(quote, int(answer.result["cohort_size"])))
 
 
 @click.command()
@@ -204,6 +207,25 @@ def receipt_facts(receipt: Receipt, chain: Chain) -> dict[str, Any]:
         "cost_nano_rho": receipt.cost,
         "settled": {"block": settled.block, "time": time.strftime(DATE)},
     }
+
+
+def judged(quote: Mapping[str, Any], ask: Ask, terms: RequestTerms) -> dict[str, Any]:
+    """The quote with what this researcher would be refused for with these terms, where the figures pass."""
+    refusal = None if quote["refusal"] is not None else ask.unopenable(terms)
+    if refusal is None:
+        return dict(quote)
+    said = {"code": refusal.code, "message": refusal.message, "remedy": refusal.remedy}
+    return {**quote, "refusal": {**said, "field": refusal.field}}
+
+
+def spent_words(quote: Mapping[str, Any], members: int) -> str:
+    """What an answered request came to, and how much of what was held came back."""
+    spent = members * quote["price_per_member"] + quote["fee"]
+    back = int(quote["escrow"]) - spent
+    paid = f"It cost {money(quote, spent)}: {counted(members, 'patient')} and the operator's fee."
+    if back == 0:
+        return paid
+    return f"{paid} {money(quote, back)} of the escrow came back as credit: {PAID_OUT}."
 
 
 def require_buyable(quote: Mapping[str, Any]) -> None:

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console
 
+from marketplace.client.http import Api
 from marketplace.demo import Story
 from marketplace.errors import Refusal
 from marketplace.local import Local, Ports, ended_how
@@ -89,6 +90,19 @@ def died(local: Local) -> Refusal | None:
         f"`{started_again(local)}` starts everything again; nothing is lost.",
         field=name,
     )
+
+
+def whereabouts(local: Local) -> dict[str, Any]:
+    """What a running market is reached by, its datasets among it. Raises OperatorUnreachable."""
+    datasets = Api(local.url).get("/api/v1/datasets")["datasets"]
+    return {
+        "ready": True,
+        "url": local.url,
+        "node": local.node_url,
+        "custodians": local.custodian_urls,
+        "manifest": shown(local.manifest_path),
+        "datasets": [each["dataset"] for each in datasets],
+    }
 
 
 def tell_where(story: Story, console: Console) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import httpx
 
@@ -14,6 +14,10 @@ from marketplace.wire.http_client import MOST_ANSWER, PeerUnreachable, exchange
 
 TIMEOUT_SECONDS = 300.0
 """From connecting to the answer's last byte: an upload of many records waits for chain and custodians."""
+
+
+MESSAGES: Final = "/api/v1/messages"
+"""Where signed messages go: what patients decide has other ways to the chain than this operator."""
 
 
 class OperatorUnreachable(Refusal):
@@ -99,11 +103,12 @@ class Api:
                 transport=self.transport,
             )
         except PeerUnreachable as fault:
-            raise self._unreachable(fault) from None
+            raise self._unreachable(path, fault) from None
         return Told({name: _told(each) for name, each in said.items()})
 
-    def _unreachable(self, fault: PeerUnreachable) -> OperatorUnreachable:
+    def _unreachable(self, path: str, fault: PeerUnreachable) -> OperatorUnreachable:
+        other = " To revoke now, use a custodian's relay or the chain." if path == MESSAGES else ""
         return OperatorUnreachable(
-            message=f"The operator at {self.url} did not answer. {fault.message}",
-            remedy="Check --url, or try again later. To revoke now, use a custodian's relay or the chain.",
+            message=f"The operator at {self.url} cannot be reached. {fault.message}",
+            remedy=f"Check --url, or try again later.{other}",
         )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from marketplace.chain.adapter import ContractRefusal
 from marketplace.chain.sender import Sender
 from marketplace.client.defaults import Defaulted, default
 from marketplace.client.marketplace import Marketplace
@@ -16,6 +17,7 @@ from marketplace.client.quotes import held_quote
 from marketplace.client.results import noised_of, open_answer, require_answer
 from marketplace.client.waiting import ENDED, PATIENCE, Seen, wait
 from marketplace.errors import Refusal
+from marketplace.rehearsal import require_openable
 from marketplace.wire import hpke
 from marketplace.wire.auth import Voice
 from marketplace.wire.eip712 import SigningKey
@@ -106,6 +108,20 @@ class Ask:
             delivery_key=self.delivery.public,
             salt=secrets.token_bytes(32),
         )
+
+    def unopenable(self, terms: RequestTerms) -> ContractRefusal | None:
+        """What the market refuses these terms from this researcher for; None if it would take them.
+
+        Asked at the caller's own node, before anything is handed in or paid: purpose, credential, price.
+
+        Raises:
+            Refusal: `unknown_class`, `terms_invalid`; NodeUnreachable, NodeFault, StaleHead, ...
+        """
+        try:
+            require_openable(self.market.chain, self.researcher, terms)
+        except ContractRefusal as refusal:
+            return refusal
+        return None
 
     def submit(self, terms: RequestTerms, parameters: Mapping[str, Any]) -> str:
         """Hands terms and parameters to the operator, who checks them before anything is paid.

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from decimal import Decimal
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -15,6 +14,7 @@ from rich.console import Console
 from marketplace.client import Ask, Marketplace
 from marketplace.client import steward as stewarding
 from marketplace.client.researcher import ENDED
+from marketplace.demo.asking import Asking, about_gap, euros
 from marketplace.demo.setting import (
     ANCESTRY,
     CAREFUL,
@@ -27,26 +27,20 @@ from marketplace.demo.setting import (
     YEAR,
     Person,
     class_terms,
-    mean_of,
     purpose,
     researcher_credential,
 )
-from marketplace.demo.telling import Telling
 from marketplace.fhir.demo import demo_bundles, demo_dictionary
 from marketplace.fhir.extract import extract
 from marketplace.local import EUR, Local, await_health
 from marketplace.wire import hpke, keyfiles
-from marketplace.wire.canonical import canonical
 
 BATCH: Final = 100
 
 
 @dataclass
-class Story(Telling):
+class Story(Asking):
     """Consent, payment, private answers, refusals, revocation, restart."""
-
-    people: list[Person] = field(default_factory=list)
-    dataset: bytes = b""
 
     # --- chapter 1: a dataset, its patients, their consent
 
@@ -110,60 +104,6 @@ class Story(Telling):
 
     # --- chapter 2: requests
 
-    def request_mean(self, name: str, members: list[Person], **asked: Any) -> dict[str, Any]:
-        """A mean of systolic blood pressure, from quote to opened answer."""
-        before = self.balances()
-        quote = self.ask.quote(self.dataset, [1], "mean.v1", MEAN, **asked)
-        self.tell_quote(name, quote)
-        terms = self.ask.terms(self.dataset, [1], quote, purpose())
-        request = self.ask.submit(terms, MEAN)
-        self.expect(self.ask.open(terms) == request, "the request's id is not its terms' hash")
-        ended = self.ask.wait(request, seen=self.note)
-        self.expect(ended["stage"] == "settled", f"{name}: {ended['stage']} {ended['reason']}")
-        answer = self.ask.answer(request)
-        noised = answer.result["noised"]
-        estimate = noised["estimates"][0]
-        truth = mean_of(members)
-        interval = [estimate["low"], estimate["high"]]
-        size = answer.result["cohort_size"]
-        self.expect(size == len(members), f"{name}: {size} members, not {len(members)}")
-        sealed = self.market.chain.sealed_cohort(bytes.fromhex(request[2:]))
-        used = {member.patient for member in sealed.members}
-        self.expect(
-            used == {person.address for person in members}, f"{name}: other patients were used"
-        )
-        receipt = self.local.folder / "receipts" / f"{request}.json"
-        receipt.parent.mkdir(exist_ok=True)
-        receipt.write_bytes(canonical(answer.receipt))
-        return self.tell(
-            name,
-            "settled",
-            request=request,
-            cohort_size=size,
-            blocks=answer.receipt["blocks"],
-            cost_nano_rho=quote["cost_nano_rho"],
-            quoted_half_width=quote["expected_error"]["half_width"],
-            result=estimate["value"],
-            interval=interval,
-            truth=truth,
-            balances_before=before,
-            balances_after=self.balances(),
-            receipt=str(receipt),
-        )
-
-    def tell_quote(self, name: str, quote: Mapping[str, Any]) -> None:
-        """What a researcher sees before paying anything."""
-        error, odds = quote["expected_error"], quote["odds"]
-        self.tell(
-            f"quote for {name}",
-            "quoted",
-            price_per_member=quote["price_per_member"],
-            escrow=quote["escrow"],
-            cost_nano_rho=quote["cost_nano_rho"],
-            expected_error=f"+-{error['half_width']} {error['unit']} ({error['holds']})",
-            odds=f"{odds['right_at_most']} in 100",
-        )
-
     def first_request(self) -> None:
         """A credentialed researcher sees price, privacy cost and error, pays, and is answered."""
         step = self.request_mean("mean systolic blood pressure", self.people, cost=COST)
@@ -186,9 +126,11 @@ class Story(Telling):
             "a patient withdraws",
             "paid",
             amount=str(owed),
+            paid=euros(owed),
             balances_before=before,
             balances_after=after,
         )
+        self.note("No gas was needed: the operator carried the signed message.")
 
     def revoke(self) -> None:
         """A patient revokes through the command line; the next cohort lacks exactly that patient."""
@@ -207,6 +149,7 @@ class Story(Telling):
         state = self.market.consent(self.dataset, patient.address)["state"]
         self.expect(state == "none", f"the consent is {state} after revocation")
         self.tell("a patient revokes", "revoked", patient=patient.address)
+        self.note("The same question again: its cohort must lack exactly that patient.")
         others = self.people[:-1]
         self.request_mean("the same question after the revocation", others, cost=COST)
 
@@ -224,6 +167,9 @@ class Story(Telling):
         self.expect(after["state"] == "live", f"the consent is {after['state']}")
         self.expect(after["spent"] == before["spent"] == COST, "the lifetime budget was reset")
         self.tell("the patient grants again", "granted", lifetime_spent=after["spent"])
+        self.note(
+            f"The {after['spent']:,} nano-rho spent before are still spent: budgets are for life."
+        )
 
     def refusals(self) -> None:
         """What consent, budget and credentials do not cover is refused, with the reason."""
@@ -254,6 +200,10 @@ class Story(Telling):
         left_out = self.market.consent(self.dataset, self.people[0].address)
         self.expect(left_out["state"] == "resting", f"{left_out['state']}, not resting")
         self.expect(left_out["spent"] == 2 * COST <= CAREFUL_CAP, "a cap was passed")
+        self.note(
+            f"{CAREFUL} patients who allowed {CAREFUL_CAP:,} nano-rho for life were left out: "
+            f"{2 * COST:,} are spent, and {COST:,} more do not fit."
+        )
 
     # --- chapter 3: restart, and verification with the operator down
 
@@ -341,15 +291,6 @@ def run_story(local: Local, console: Console, json_path: Path | None) -> Story:
         if json_path is not None:
             json_path.write_text(json.dumps({"steps": story.steps}, indent=2))
     return story
-
-
-def about_gap(result: str, truth: str) -> str:
-    """What the difference between an answer and the truth is: what a visitor may take for a mistake."""
-    gap = abs(Decimal(result) - Decimal(truth))
-    return (
-        f"The gap of {gap:.3f} between result and truth is the noise that protects patients: "
-        "with it, a result says next to nothing about any one record."
-    )
 
 
 def _parts(items: list[Any]) -> list[list[Any]]:

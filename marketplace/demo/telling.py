@@ -21,7 +21,7 @@ from marketplace.wire import hpke, keyfiles
 PROGRESS_SECONDS: Final = 10.0
 """Between two lines of progress, where no terminal shows a bar."""
 SHOWN: Final = (
-    "reason", "price_per_member", "escrow", "expected_error", "odds", "cohort_size", "cost_nano_rho",
+    "reason", "price", "held", "paid", "live", "records", "expected_error", "cohort_size", "cost_nano_rho",
     "result", "interval", "truth",
 )  # fmt: skip
 """Facts of a step that are printed; the others are for the JSON."""

@@ -397,6 +397,22 @@ def test_a_refused_quote_names_its_field(
     assert problem(world.post("/quotes", world.quote(**change)))["field"] == field
 
 
+def test_an_error_that_nothing_reaches_is_refused_with_the_one_that_the_class_allows(
+    world: ApiWorld,
+) -> None:
+    most = world.quote(cost=MAX_COST)
+    bought = world.post("/quotes", most).get_json()["expected_error"]
+    body = world.quote(target_error="0.0001")
+    del body["cost"]
+    refused = problem(world.post("/quotes", body))
+    assert refused["field"] == "target_error"
+    allowed = f"at most {MAX_COST:,} nano-rho for one request"
+    assert (
+        f"{allowed} (an expected error of {bought['half_width']} {bought['unit']})"
+        in refused["remedy"]
+    )
+
+
 @pytest.mark.parametrize("value", [*STRANGE, "-5", "1e3", "9" * 41])
 def test_a_target_error_that_is_no_number_is_refused(world: ApiWorld, value: Any) -> None:
     body = world.quote(target_error=value)

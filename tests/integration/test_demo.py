@@ -346,10 +346,11 @@ def test_each_role_of_the_readme_can_be_played_on_the_demo(
     base = _free_base()
     market = folder / "market"
     up = [sys.executable, "-m", "marketplace.cli", "up", "--data", str(market)]
-    facts = {"DATASET": steps[0]["dataset"]}
     said = []
     with _running([*up, "--port", str(base)]) as running:
         assert running.stdout is not None
+        facts = {"DATASET": "0x" + _await_line(running.stdout, '    "0x').rstrip('",\n')}
+        assert facts["DATASET"] == steps[0]["dataset"], "up names the datasets"
         _await_line(running.stdout, '  "url": ')
         for command in readme.commands(readme.section(ROLES)):
             local = _at(command.line, market, base)

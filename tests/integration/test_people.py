@@ -5,7 +5,7 @@ Past the operator, every command is given an operator's address at which nobody 
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from marketplace.client.messages import HIGHEST_SEQUENCE, HIGHEST_TOLD, REVOCATI
 from marketplace.errors import Refusal
 from marketplace.wire import hpke, keyfiles
 from marketplace.wire.http import to_hex
+from marketplace.wire.terms import Purpose
 from marketplace.words import right_at_most
 from tests.support.api_world import ApiWorld, api_world
 from tests.support.chain_world import CAP, MAX_COST, PURPOSE, account
@@ -474,15 +475,21 @@ def status_of(people: People, request: str, way: str) -> str:
     return " ".join(json.loads(result.stdout)["in_words"])
 
 
-def asked(people: People, folder: Path, *more: str) -> Result:
-    """`usufruct request` for a mean, by the world's one researcher."""
-    world, purpose = people.world, folder / "purpose.json"
-    purpose.write_text(json.dumps(PURPOSE.to_json()))
+def asked(
+    people: People,
+    folder: Path,
+    *more: str,
+    purpose: Purpose = PURPOSE,
+    key_file: Path | None = None,
+) -> Result:
+    """`usufruct request` for a mean, by the world's one researcher unless told otherwise."""
+    world, written = people.world, folder / "purpose.json"
+    written.write_text(json.dumps(purpose.to_json()))
     command = ["request", "--url", world.url, "--node", world.custody.node_url]
-    command += ["--key-file", str(world.config_path.parent / "faucet.key")]
+    command += ["--key-file", str(key_file or world.config_path.parent / "faucet.key")]
     command += ["--delivery-key-file", str(folder / "delivery.key"), "--dataset", world.dataset]
     command += ["--analysis", "mean.v1", "--parameters", '{"variable": "systolic"}']
-    command += ["--cost", "10000", "--purpose", str(purpose)]
+    command += ["--cost", "10000", "--purpose", str(written)]
     return CliRunner().invoke(main, [*command, *more])
 
 
@@ -497,6 +504,33 @@ def test_a_quote_makes_no_key(people: People, tmp_path: Path) -> None:
     assert quoted.exit_code == 0, quoted.output
     assert json.loads(quoted.stdout)["cost_nano_rho"] == 10_000
     assert not (tmp_path / "delivery.key").exists()
+
+
+@pytest.mark.parametrize("quote_only", [True, False])
+def test_a_purpose_that_no_patient_permits_is_said_with_the_price_and_not_after_it(
+    people: People, tmp_path: Path, quote_only: bool
+) -> None:
+    more = ["--quote-only"] if quote_only else ["--yes"]
+    result = asked(people, tmp_path, *more, purpose=replace(PURPOSE, uses=4))
+    if quote_only:
+        refusal = json.loads(result.stdout)["refusal"]
+        assert "It cannot be bought like this" in json.loads(result.stdout)["in_words"][0]
+    else:
+        assert (result.exit_code, result.stdout) == (1, "")
+        refusal = {"code": "purpose_not_permitted", "message": result.stderr}
+        assert "(field terms.purpose)" in result.stderr
+        assert "submitted" not in result.stderr
+    assert refusal["code"] == "purpose_not_permitted"
+    assert "The patients of class 1 do not permit this purpose" in refusal["message"]
+    assert not (tmp_path / "delivery.key").exists()
+
+
+def test_a_researcher_without_a_credential_learns_it_with_the_price(
+    people: People, tmp_path: Path
+) -> None:
+    result = asked(people, tmp_path, "--quote-only", key_file=people.person("nobody").key_file)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["refusal"]["code"] == "credential_missing"
 
 
 def test_a_client_that_ends_early_has_the_id_and_fetches_its_answer_with_or_without_the_operator(

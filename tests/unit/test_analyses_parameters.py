@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketplace.analyses import CATALOGUE, analysis_by_hash, analysis_by_id
-from marketplace.analyses.explained import EXAMPLES, MEANS
+from marketplace.analyses import CATALOGUE, ReleaseKind, analysis_by_hash, analysis_by_id
+from marketplace.analyses.explained import EXAMPLES, MEANS, RELEASES
 from marketplace.errors import BadParameter
 from ml.dp.domain import Op, Variable
 
@@ -66,6 +66,11 @@ def test_the_catalogue_is_what_it_says() -> None:
 def test_every_parameter_is_explained_and_no_other() -> None:
     assert set(MEANS) == {key for analysis in CATALOGUE.values() for key in analysis.keys}
     assert " ".join(get_args(Op)) in MEANS["filters"]
+
+
+def test_what_leaves_names_the_flag_that_a_class_allows_it_by() -> None:
+    assert set(RELEASES) == set(ReleaseKind)
+    assert all(words.endswith(f" {1 << kind}") for kind, words in RELEASES.items())
 
 
 @pytest.mark.parametrize("name", CATALOGUE)

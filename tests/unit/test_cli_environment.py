@@ -68,14 +68,14 @@ def test_url_node_dataset_and_manifest_are_taken_from_the_environment_and_help_s
 def test_url_and_dataset_need_not_be_typed(key_file: Path) -> None:
     environment = {"USUFRUCT_URL": NOBODY, "USUFRUCT_DATASET": HEX}
     output = refused(run(environment, "revoke", "--key-file", key_file))
-    assert f"The operator at {NOBODY} did not answer" in output
+    assert f"The operator at {NOBODY} cannot be reached" in output
 
 
 def test_what_is_typed_comes_before_the_environment(key_file: Path) -> None:
     environment = {"USUFRUCT_URL": ELSEWHERE, "USUFRUCT_DATASET": "no hash at all"}
     typed = ("--url", NOBODY, "--dataset", HEX)
     output = refused(run(environment, "revoke", "--key-file", key_file, *typed))
-    assert f"The operator at {NOBODY} did not answer" in output
+    assert f"The operator at {NOBODY} cannot be reached" in output
     wrong = refused(run(environment, "revoke", "--key-file", key_file), WRONG_USE)
     assert "USUFRUCT_DATASET" in wrong
     assert "64 hexadecimal digits" in wrong

@@ -12,7 +12,7 @@ import click
 import pytest
 
 from marketplace.cli.main import main
-from marketplace.cli.researcher import quote_words, require_buyable
+from marketplace.cli.researcher import quote_words, require_buyable, spent_words
 from marketplace.cli.result import (
     MONEY_BACK,
     STATUS,
@@ -146,6 +146,24 @@ def test_what_cannot_be_bought_is_said_first_and_refused() -> None:
         require_buyable({**QUOTE, "refusal": TOO_DEAR})
     assert (caught.value.code, caught.value.field) == ("cost_above_class", "cost")
     assert caught.value.remedy == "Nothing was paid. Less."
+
+
+@pytest.mark.parametrize(
+    ("members", "said"),
+    [
+        (20, "It cost 17.000000: 20 patients and the operator's fee."),
+        (
+            18,
+            "It cost 15.800000: 18 patients and the operator's fee. 1.200000 of the escrow came back",
+        ),
+    ],
+)
+def test_what_an_answer_cost_and_what_came_back_add_up_to_what_was_held(
+    members: int, said: str
+) -> None:
+    words = spent_words(QUOTE, members)
+    assert words.startswith(said)
+    assert ("usufruct withdraw-credit" in words) is (members < 20)
 
 
 OTHER = "0x" + "ee" * 32

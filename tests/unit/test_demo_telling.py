@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from marketplace.demo import Story
-from marketplace.demo.story import about_gap
+from marketplace.demo.asking import about_gap, euros
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,10 @@ def test_the_gap_between_result_and_truth_is_called_the_noise_that_protects_pati
 ) -> None:
     said = about_gap(result, truth)
     assert f"The gap of {gap} between result and truth is the noise that protects patients" in said
+
+
+def test_amounts_are_told_in_euros_and_not_in_units() -> None:
+    assert [euros(600_000), euros("137000000"), euros(0)] == ["0.60 EUR", "137.00 EUR", "0.00 EUR"]
 
 
 def test_news_between_two_steps_is_a_line_of_its_own() -> None:

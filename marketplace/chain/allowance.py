@@ -19,7 +19,7 @@ from marketplace.errors import Refusal
 
 REVOCATIONS_WITHOUT_CONSENT: Final = 4
 """A day, of one patient in one dataset. Such a revocation ends nothing that stands; all that it can do is
-kill grants that were signed and held back, and one does: clients sign it 256 above the current sequence."""
+kill grants that were signed and held back, and one does: clients sign it far above the current sequence."""
 MESSAGES: Final = 24
 """A day, of one patient in one dataset: grants, wakes, guardians, moves, and rests of what rests already.
 Nobody changes a consent every hour; and a day's gas for one patient stays below one full transaction's."""
@@ -51,7 +51,9 @@ happen to anybody, and is nobody's lie."""
 Key = tuple[str, str, str]
 """What is counted: a kind of message, a dataset (0x and hex), an address."""
 
-SENT_NOTHING: Final = frozenset({"fee_above_ceiling", "insufficient_funds"})
+SENT_NOTHING: Final = frozenset(
+    {"fee_above_ceiling", "insufficient_funds", "transaction_too_large", "too_much_gas"}
+)
 """Refusals of a sender that cost nothing, so that nothing is counted for them."""
 
 

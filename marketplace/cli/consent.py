@@ -6,7 +6,7 @@ Only an erasure asks whether it is meant: nothing stands between a patient and a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from marketplace.cli.agreement import require_erasure_meant
+from marketplace.cli.carrying import acts_for, carried, seen, signed, whose_word
 from marketplace.cli.environment import from_environment
 from marketplace.cli.say import FILE, HEX32, refusals_as_words, say
 from marketplace.cli.status import guardian_words, state_words
@@ -73,7 +74,7 @@ def grant(
 ) -> None:
     """Consent to one class, up to a lifetime budget, until an expiry."""
     own = keyfiles.read(key_file)
-    who, route = _who(own, patient), way.route(own)
+    who, route = acts_for(own, patient), way.route(own)
     before = route.consent(dataset, who)
     class_, expiry = route.class_of(dataset, index), int(time.time()) + days * DAY
     message = way.market.grant_message(
@@ -81,7 +82,7 @@ def grant(
     )
     with _cap_in_words(cap, before["spent"]):
         transaction = route.carry(message)
-    after = route.consent(dataset, who)
+    after = seen(route, dataset, who, lambda now: now["sequence"] > before["sequence"])
     left = max(0, after["cap"] - after["spent"])
     spent = (
         f"of the cap of {after['cap']:,} nano-rho, {after['spent']:,} are spent and {left:,} left"
@@ -98,15 +99,21 @@ def grant(
 def revoke(way: Way, key_file: Path, dataset: bytes, patient: str | None) -> None:
     """Stop now. Every request that is not sealed yet leaves you out."""
     own = keyfiles.read(key_file)
-    who, route = _who(own, patient), way.route(own)
+    who, route = acts_for(own, patient), way.route(own)
     before = route.consent(dataset, who)
     message = way.market.revocation_message(
         own, dataset, before["sequence"], who, own_node=way.past_operator
     )
     transaction = route.carry(message)
+    after = seen(
+        route,
+        dataset,
+        who,
+        lambda now: now["state"] == "none" and now["sequence"] > before["sequence"],
+    )
     words = NOTHING_TO_REVOKE if before["state"] == "none" else REVOKED
-    after = route.consent(dataset, who)
-    say({**after, "outcome": "revoked", "transaction": transaction, "in_words": [words]})
+    told = [words, *whose_word(way)]
+    say({**after, "outcome": "revoked", "transaction": transaction, "in_words": told})
 
 
 @click.command()
@@ -117,7 +124,7 @@ def revoke(way: Way, key_file: Path, dataset: bytes, patient: str | None) -> Non
 @refusals_as_words
 def rest(way: Way, key_file: Path, dataset: bytes, patient: str | None) -> None:
     """Pause: keep the consent, but be in no cohort until you wake it. Costs and pays nothing."""
-    after = _sign(way, key_file, dataset, patient, lambda market: market.rest_message)
+    after = signed(way, key_file, dataset, patient, lambda market: market.rest_message, _is_rested)
     say({**after, "in_words": [RESTED]})
 
 
@@ -129,7 +136,14 @@ def rest(way: Way, key_file: Path, dataset: bytes, patient: str | None) -> None:
 @refusals_as_words
 def wake(way: Way, key_file: Path, dataset: bytes, patient: str | None) -> None:
     """End a pause. While a cohort is being counted, it takes effect after that."""
-    after = _sign(way, key_file, dataset, patient, lambda market: market.wake_message)
+    after = signed(
+        way,
+        key_file,
+        dataset,
+        patient,
+        lambda market: market.wake_message,
+        _is_awake,
+    )
     say({**after, "in_words": [f"Woken. {state_words(after)}"]})
 
 
@@ -146,9 +160,10 @@ def withdraw(way: Way, key_file: Path, dataset: bytes, to: str) -> None:
     route = way.route(own)
     paid = int(route.consent(dataset, account_of(own))["owed"])
     transaction = route.carry(message)
-    words = f"{way.amount(paid)} paid to {to}."
+    seen(route, dataset, account_of(own), lambda now: int(now["owed"]) < paid)
+    words = [f"{way.amount(paid)} paid to {to}.", *whose_word(way)]
     shown = {"paid": str(paid), "to": to, "balance": str(route.balance(to))}
-    say({**shown, "transaction": transaction, "in_words": [words]})
+    say({**shown, "transaction": transaction, "in_words": words})
 
 
 @click.command("appoint-guardian")
@@ -166,7 +181,9 @@ def appoint_guardian(
     own = keyfiles.read(key_file)
     trusted, expiry = address(guardian, "guardian"), int(time.time()) + days * DAY
     message = way.market.guardianship_message(own, dataset, trusted, expiry, may_grant)
-    after = _carry(way, own, dataset, message)
+    after = carried(
+        way, own, dataset, message, lambda now: (now["guardian"] or {}).get("address") == trusted
+    )
     say({**after, "in_words": guardian_words(after["guardian"])})
 
 
@@ -178,8 +195,9 @@ def appoint_guardian(
 def dismiss_guardian(way: Way, key_file: Path, dataset: bytes) -> None:
     """End a guardian's powers."""
     own = keyfiles.read(key_file)
-    after = _carry(way, own, dataset, way.market.dismissal_message(own, dataset))
-    say({**after, "in_words": [DISMISSED]})
+    message = way.market.dismissal_message(own, dataset)
+    after = carried(way, own, dataset, message, lambda now: now["guardian"] is None)
+    say({**after, "in_words": [DISMISSED, *whose_word(way)]})
 
 
 @click.command()
@@ -196,8 +214,12 @@ def rotate(way: Way, key_file: Path, dataset: bytes, new_key_file: Path) -> None
     own, new = keyfiles.read(key_file), keyfiles.read(new_key_file)
     route, fresh = way.route(own), account_of(new)
     route.carry(way.market.rotation_message(own, new, dataset))
-    words = MOVED.format(old=account_of(own), new=fresh, file=new_key_file)
-    say({"address": fresh, **route.consent(dataset, fresh), "in_words": [words]})
+    seen(route, dataset, account_of(own), lambda now: now["state"] == "moved")
+    words = [
+        MOVED.format(old=account_of(own), new=fresh, file=new_key_file),
+        *whose_word(way),
+    ]
+    say({"address": fresh, **route.consent(dataset, fresh), "in_words": words})
 
 
 @click.command()
@@ -223,27 +245,17 @@ def erase(way: Way, key_file: Path, dataset: bytes, yes: bool) -> None:
             field="key_file",
         )
     require_erasure_meant(who, yes)
-    after = _carry(way, own, dataset, way.market.erasure_message(own, dataset, version))
-    say({**after, "in_words": [ERASED]})
+    message = way.market.erasure_message(own, dataset, version)
+    after = carried(way, own, dataset, message, lambda now: bool(now["record"]["erased"]))
+    say({**after, "in_words": [ERASED, *whose_word(way)]})
 
 
-def _sign(
-    way: Way,
-    key_file: Path,
-    dataset: bytes,
-    patient: str | None,
-    message: Callable[[Any], Callable[..., dict[str, Any]]],
-) -> dict[str, Any]:
-    """Signs and carries a message about the consent as it stands, by its patient or a guardian.
+def _is_rested(now: dict[str, Any]) -> bool:
+    return bool(now["state"] == "rested_by_patient")
 
-    Returns the consent as it stands then.
-    """
-    own = keyfiles.read(key_file)
-    who, route = _who(own, patient), way.route(own)
-    sequence = route.consent(dataset, who)["sequence"]
-    signed = message(way.market)(own, dataset, sequence, who, own_node=way.past_operator)
-    route.carry(signed)
-    return route.consent(dataset, who)
+
+def _is_awake(now: dict[str, Any]) -> bool:
+    return not _is_rested(now)
 
 
 @contextmanager
@@ -261,14 +273,3 @@ def _cap_in_words(cap: int, spent: int) -> Iterator[None]:
             remedy=f"Give a --cap at least {spent:,} above what the class needs, or choose another class.",
             field="cap",
         ) from None
-
-
-def _carry(way: Way, own: bytes, dataset: bytes, message: dict[str, Any]) -> dict[str, Any]:
-    """Carries a message of the patient's own, and returns the consent as it stands then."""
-    route = way.route(own)
-    route.carry(message)
-    return route.consent(dataset, account_of(own))
-
-
-def _who(own: bytes, patient: str | None) -> str:
-    return account_of(own) if patient is None else address(patient, "patient")

@@ -56,6 +56,7 @@ class Way:
     manifest: Path | None
     gas_key_file: Path | None = None
     custodian: str | None = None
+    otherwise: str = ""
 
     @property
     def past_operator(self) -> bool:
@@ -71,9 +72,11 @@ class Way:
         if not self.past_operator and (self.gas_key_file or self.custodian):
             option = "--gas-key-file" if self.custodian is None else "--custodian"
             raise click.UsageError(f"{option} needs --node and --manifest")
-        if self.manifest is None:
-            return Marketplace(self.url)
-        return Marketplace(self.url, self.node, Manifest.load(self.manifest))
+        if self.manifest is not None:
+            return Marketplace(self.url, self.node, Manifest.load(self.manifest))
+        market = Marketplace(self.url)
+        market.api.otherwise = self.otherwise
+        return market
 
     def route(self, own: bytes) -> Route:
         """The route for messages of this key."""
@@ -100,6 +103,9 @@ class Way:
 def travels(*more: Callable[[Any], Any]) -> Callable[[Callable[..., R]], Callable[..., R]]:
     """Adds the options and hands them to the command as `way`. `more`: GAS and CUSTODIAN, where they fit."""
 
+    otherwise = "Or go past the operator: --node and --manifest"
+    otherwise += ", with --custodian by a custodian's relay." if CUSTODIAN in more else "."
+
     def decorate(command: Callable[..., R]) -> Callable[..., R]:
         @functools.wraps(command)
         def spoken(
@@ -112,7 +118,7 @@ def travels(*more: Callable[[Any], Any]) -> Callable[[Callable[..., R]], Callabl
         ) -> R:
             if not is_typed(*PAST):
                 node = manifest = None
-            way = Way(url, node, manifest, gas_key_file, custodian)
+            way = Way(url, node, manifest, gas_key_file, custodian, otherwise)
             return command(way=way, **given)
 
         for option in reversed((*OPTIONS, *more)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import httpx
 
@@ -14,10 +14,6 @@ from marketplace.wire.http_client import MOST_ANSWER, PeerUnreachable, exchange
 
 TIMEOUT_SECONDS = 300.0
 """From connecting to the answer's last byte: an upload of many records waits for chain and custodians."""
-
-
-MESSAGES: Final = "/api/v1/messages"
-"""Where signed messages go: what patients decide has other ways to the chain than this operator."""
 
 
 class OperatorUnreachable(Refusal):
@@ -57,6 +53,7 @@ class Api:
         most: bytes of an answer's body. The default holds a receipt of a full shard (80 KB of bitmaps)
             and a list of datasets with their dictionaries with room to spare.
         transport: in the place of the network.
+        otherwise: the other way there is, said where the operator cannot be reached.
     """
 
     def __init__(
@@ -66,11 +63,13 @@ class Api:
         timeout: float = TIMEOUT_SECONDS,
         most: int = MOST_ANSWER,
         transport: httpx.BaseTransport | None = None,
+        otherwise: str = "",
     ) -> None:
         self.url = url.rstrip("/")
         self.timeout = timeout
         self.most = most
         self.transport = transport
+        self.otherwise = otherwise
 
     def get(self, path: str) -> dict[str, Any]:
         """The JSON answer; each object in it is a `Told`.
@@ -103,12 +102,11 @@ class Api:
                 transport=self.transport,
             )
         except PeerUnreachable as fault:
-            raise self._unreachable(path, fault) from None
+            raise self._unreachable(fault) from None
         return Told({name: _told(each) for name, each in said.items()})
 
-    def _unreachable(self, path: str, fault: PeerUnreachable) -> OperatorUnreachable:
-        other = " To revoke now, use a custodian's relay or the chain." if path == MESSAGES else ""
+    def _unreachable(self, fault: PeerUnreachable) -> OperatorUnreachable:
         return OperatorUnreachable(
             message=f"The operator at {self.url} cannot be reached. {fault.message}",
-            remedy=f"Check --url, or try again later.{other}",
+            remedy=f"Check --url, or try again later. {self.otherwise}".strip(),
         )

@@ -34,11 +34,14 @@ from marketplace.wire.structs import (
 MESSAGE_LIFE = 3_600
 """Seconds within which a signed message must be on chain."""
 REVOCATION_REACH = 256
-"""How far above the current sequence a revocation reaches, so that no grant that somebody holds back
-can outrun it."""
+"""How far above the current sequence a revocation reaches at least, so that no grant that somebody holds
+back can outrun it."""
+REVOCATION_SPREAD = 1 << 20
+"""By up to how much farther it reaches, at random. An operator may tell any sequence, and so have a grant
+signed for one that is yet to come; were the reach known, it would be the one right after the revocation."""
 HIGHEST_SEQUENCE = 2**32 - 1
-HIGHEST_TOLD = 1 << 24
-"""No honest sequence gets there (a revocation raises it by 257). A revocation names a sequence above the
+HIGHEST_TOLD = 1 << 30
+"""No honest sequence gets there: it would take 2,000 revocations. A revocation names a sequence above the
 current one, so an operator that told the last of them would have a patient end all grants for ever."""
 
 
@@ -106,14 +109,16 @@ class Messages:
         *,
         own_node: bool = False,
     ) -> dict[str, Any]:
-        """Ends everything granted so far; signed by the patient, also what is not on chain yet.
+        """Ends everything granted so far, also what is not on chain yet, whatever sequence it was signed for:
+        of a grant for one that an operator made up, it leaves a chance of one in `REVOCATION_SPREAD`.
 
         Raises:
             Refusal: `implausible_sequence`.
         """
         _require_plausible(sequence, own_node)
-        reach = min(sequence + REVOCATION_REACH, HIGHEST_SEQUENCE)
-        return self.message("revocation", Revocation(_patient(key, patient), dataset, reach), key)
+        reach = sequence + REVOCATION_REACH + secrets.randbelow(REVOCATION_SPREAD)
+        ended = Revocation(_patient(key, patient), dataset, min(reach, HIGHEST_SEQUENCE))
+        return self.message("revocation", ended, key)
 
     def rest_message(
         self,

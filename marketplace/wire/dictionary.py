@@ -86,8 +86,9 @@ class Variable:
         }
         if self.kind is Kind.CATEGORY:
             return {**shared, "categories": list(self.categories)}
-        bounds = {"lower": str(self.lower), "upper": str(self.upper), "decimals": self.decimals}
-        return {**shared, "unit": self.unit, **bounds}
+        # Digit for digit as it was read: `str` would write small bounds as 1E-7, which cannot be read.
+        bounds = {"lower": f"{self.lower:f}", "upper": f"{self.upper:f}"}
+        return {**shared, "unit": self.unit, **bounds, "decimals": self.decimals}
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 import gzip
 import json
 import socket
-import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -33,6 +32,7 @@ from tests.support.api_world import ApiWorld, api_world, problem
 from tests.support.chain_world import account
 from tests.support.custody_world import asked_body
 from tests.support.nodes import EMBEDDED_KEY
+from tests.support.serving import in_a_thread
 
 
 @pytest.fixture(scope="module")
@@ -166,14 +166,8 @@ class Target:
 @contextmanager
 def running(app: flask.Flask) -> Iterator[str]:
     """The application behind the very server that a process would run."""
-    server = bind(app, "127.0.0.1", 0)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.effective_port}"
-    server.trigger.pull_trigger(lambda: [each.close() for each in list(server._map.values())])
-    thread.join(PATIENT_SECONDS)
-    server.task_dispatcher.shutdown()
-    assert not thread.is_alive()
+    with in_a_thread(bind(app, "127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.effective_port}"
 
 
 def kept_by_gate(gate: Gate, request: bytes) -> list[object]:

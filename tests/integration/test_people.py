@@ -16,9 +16,11 @@ from eth_account.signers.local import LocalAccount
 
 from marketplace.chain.adapter import ConsentState
 from marketplace.chain.funding import fund
+from marketplace.cli import carrying
+from marketplace.cli.carrying import OPERATORS_WORD
 from marketplace.cli.main import main
 from marketplace.client import Ask, Marketplace
-from marketplace.client.messages import HIGHEST_SEQUENCE, HIGHEST_TOLD, REVOCATION_REACH
+from marketplace.client.messages import HIGHEST_TOLD, REVOCATION_REACH
 from marketplace.errors import Refusal
 from marketplace.wire import hpke, keyfiles
 from marketplace.wire.http import to_hex
@@ -282,7 +284,8 @@ def test_a_dismissed_guardian_can_do_nothing(people: People, way: str) -> None:
     people.done("appoint-guardian", patient, "--guardian", guardian.address, "--may-grant")
     dismissed = people.done("dismiss-guardian", patient, way=way)
     assert dismissed["guardian"] is None
-    assert dismissed["in_words"] == ["No guardian acts for you any more."]
+    assert dismissed["in_words"][0] == "No guardian acts for you any more."
+    assert (OPERATORS_WORD in dismissed["in_words"]) is (way == "operator")
     for command in ("rest", "revoke"):
         output = people.refused(command, guardian, "--patient", patient.address)
         assert "[not_authorised]" in output
@@ -352,6 +355,76 @@ def test_who_has_no_record_has_nothing_to_erase(people: People) -> None:
     assert "[no_record]" in people.refused("erase", people.person("nobody"))
 
 
+# --- who says that it is done, and did nothing
+
+
+@pytest.mark.parametrize("command", ["revoke", "erase"])
+def test_a_custodian_that_carries_nothing_is_not_believed(
+    people: People, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(carrying, "SEEN_SECONDS", 1.0)
+    patient, app = people.patient(), flask.Flask("liar")
+    for path in ("/revocations", "/erasures"):
+        app.add_url_rule(
+            path, path, lambda: {"transaction": "0x" + "11" * 32, "block": 1}, methods=["POST"]
+        )
+    given = [*people.way("past"), "--key-file", str(patient.key_file)]
+    given += ["--dataset", people.world.dataset, *(["--yes"] if command == "erase" else [])]
+    with served(app) as url:
+        result = CliRunner().invoke(main, [command, *given, "--custodian", url])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "[not_done]" in result.stderr
+    assert "another --custodian" in result.stderr
+    assert people.state(patient) is ConsentState.LIVE
+    assert people.done("revoke", patient, way="custodian")["state"] == "none"
+
+
+def test_an_operator_that_shows_a_consent_after_its_revocation_is_not_believed(
+    people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(carrying, "SEEN_SECONDS", 1.0)
+    patient, app = people.patient(), flask.Flask("liar")
+    prefix = "/api/v1"
+    app.add_url_rule(f"{prefix}/market", "m", lambda: people.world.get("/market").get_json())
+    app.add_url_rule(
+        f"{prefix}/messages",
+        "s",
+        lambda: {"outcomes": [{"kind": "revocation", "outcome": "relayed"}]},
+        methods=["POST"],
+    )
+    app.add_url_rule(
+        f"{prefix}/datasets/<dataset>/consents/<who>",
+        "c",
+        lambda dataset, who: people.world.get(f"/datasets/{dataset}/consents/{who}").get_json(),
+    )
+    given = ["--key-file", str(patient.key_file), "--dataset", people.world.dataset]
+    with served(app) as url:
+        result = CliRunner().invoke(main, ["revoke", "--url", url, *given])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "[not_done]" in result.stderr
+
+
+def test_a_grant_that_an_operator_held_back_for_a_made_up_sequence_dies_with_the_revocation(
+    people: People,
+) -> None:
+    """It was told the sequence at which the shortest revocation would leave the consent."""
+    patient, market = people.patient(), people.market
+    current = people.consent(patient).sequence
+    (class_,) = people.world.get(f"/datasets/{people.world.dataset}").get_json()["classes"]
+    key = bytes(patient.account.key)
+    held = [
+        market.grant_message(
+            key, class_, CAP, people.world.custody.later(365 * 86_400), current + jump
+        )
+        for jump in range(REVOCATION_REACH, REVOCATION_REACH + 4)
+    ]
+    assert people.done("revoke", patient, way="custodian")["state"] == "none"
+    outcomes = people.market.relay(held)
+    assert [each["outcome"] for each in outcomes] == ["refused"] * 4
+    assert {each["code"] for each in outcomes} == {"wrong_sequence"}
+    assert people.state(patient) is ConsentState.NONE
+
+
 # --- a lying operator
 
 
@@ -367,7 +440,7 @@ def test_a_sequence_that_would_end_all_grants_for_ever_is_not_signed(people: Peo
     @app.get(f"{prefix}/datasets/<dataset>/consents/<who>")
     def consent(dataset: str, who: str) -> Any:
         true = people.world.get(f"/datasets/{dataset}/consents/{who}").get_json()
-        return {**true, "sequence": HIGHEST_SEQUENCE - REVOCATION_REACH}
+        return {**true, "sequence": HIGHEST_TOLD + 1}
 
     @app.post(f"{prefix}/messages")
     def messages() -> Any:
@@ -511,7 +584,7 @@ def test_a_purpose_that_no_patient_permits_is_said_with_the_price_and_not_after_
     people: People, tmp_path: Path, quote_only: bool
 ) -> None:
     more = ["--quote-only"] if quote_only else ["--yes"]
-    result = asked(people, tmp_path, *more, purpose=replace(PURPOSE, uses=4))
+    result = asked(people, tmp_path, *more, purpose=replace(PURPOSE, clinical_care=True))
     if quote_only:
         refusal = json.loads(result.stdout)["refusal"]
         assert "It cannot be bought like this" in json.loads(result.stdout)["in_words"][0]

@@ -32,7 +32,6 @@ from marketplace.peers import Peer
 from marketplace.wire.auth import Voice
 from marketplace.wire.http import THREADS, bind, to_hex
 from marketplace.wire.http_client import post
-from marketplace.wire.listening import Channel
 from marketplace.wire.structs import Revocation, Settlement, sign
 from tests.support.chain_world import account
 from tests.support.custody_world import (
@@ -46,6 +45,7 @@ from tests.support.custody_world import (
 )
 from tests.support.lies import other_request, reads
 from tests.support.nodes import EMBEDDED_KEY, Lie, LyingProxy, any_node, honest
+from tests.support.serving import in_a_thread
 
 VALUES: list[Mapping[str, Any]] = [{"systolic": Decimal(100 + i), "smoker": "no"} for i in range(3)]
 NAMES = [f"patient {i}" for i in range(len(VALUES))]
@@ -323,20 +323,8 @@ class Stuck(Custodian):
 @contextmanager
 def threads_of_a_process(app: flask.Flask) -> Iterator[str]:
     """The application as its own process serves it: so many threads, and a queue."""
-    server = bind(app, "127.0.0.1", 0)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    try:
+    with in_a_thread(bind(app, "127.0.0.1", 0)) as server:
         yield f"http://127.0.0.1:{server.effective_port}"
-    finally:
-        server.trigger.pull_trigger(lambda: [_end(each) for each in list(server._map.values())])
-        thread.join(PATIENCE)
-        server.task_dispatcher.shutdown()
-
-
-def _end(watched: Any) -> None:
-    """`close` alone would leave the file in which a connection keeps its answer unclosed."""
-    (watched.handle_close if isinstance(watched, Channel) else watched.close)()
 
 
 def test_a_revocation_and_the_next_turn_get_through_a_flood_of_turns_and_questions(

@@ -372,7 +372,9 @@ def test_32_bytes_that_are_no_signing_key_are_refused(tmp_path: Path, secret: by
 def test_an_operator_that_does_not_answer_is_named(key_file: Path, url: str) -> None:
     output = refused(run("revoke", "--url", url, "--key-file", key_file, "--dataset", HEX))
     assert "[operator_unreachable]" in output
-    assert "custodian's relay" in output  # a revocation has other ways
+    assert "--node and --manifest, with --custodian by a custodian's relay" in output
+    output = refused(run("status", "--url", url, "--request", HEX))
+    assert "Or go past the operator: --node and --manifest." in output
 
 
 def test_an_upload_that_is_not_json_is_refused(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_an_operator_that_drips_for_ever_is_unreachable_after_the_time_limit(
     with server_that_sends(parts, PAUSE) as url:
         found = asked(lambda: Api(url, timeout=TIMEOUT).post("/api/v1/quotes", {}))
     assert isinstance(found, OperatorUnreachable)
-    assert "custodian's relay" in found.remedy
+    assert found.remedy == "Check --url, or try again later."
 
 
 @pytest.mark.parametrize("parts", ENDLESS.values(), ids=ENDLESS)
@@ -91,6 +91,24 @@ def test_a_url_without_a_scheme_is_told_as_such() -> None:
     found = asked(lambda: Api("127.0.0.1:8000", timeout=GIVE_UP).post("/api/v1/quotes", {}))
     assert isinstance(found, OperatorUnreachable)
     assert "begins with neither http:// nor https://" in found.message
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (
+            "http://user:hunter2@127.0.0.1:1/hunter2?key=hunter2",
+            "The operator at http://127.0.0.1:1",
+        ),
+        ("ftp://user:hunter2@127.0.0.1", "The operator"),
+        ("http://user:hunter2/@127.0.0.1:1", "The operator"),
+    ],
+)
+def test_of_an_operators_url_nothing_is_said_that_could_be_a_key(url: str, shown: str) -> None:
+    found = asked(lambda: Api(url, timeout=GIVE_UP).get("/api/v1/market"))
+    assert isinstance(found, OperatorUnreachable)
+    assert found.message.startswith(f"{shown} cannot be reached. ")
+    assert "hunter2" not in str(found)
 
 
 def test_reading_what_an_answer_lacks_is_a_refusal_that_names_it() -> None:

@@ -37,6 +37,7 @@ from marketplace.wire.dictionary import (
     decode_row,
     encode_row,
     from_json,
+    load,
 )
 
 CODE = {"system": "http://loinc.org", "code": "1"}
@@ -416,6 +417,28 @@ def test_every_fault_of_a_dictionary_names_its_field(
         from_json(listing({**start, key: value}))
     assert str(refusal.value.field).startswith("variables[0]")
     assert key in str(refusal.value)
+
+
+@given(st.integers(0, 9), st.data())
+def test_bounds_are_written_digit_for_digit_as_they_were_read(
+    decimals: int, data: st.DataObject
+) -> None:
+    scaled = st.integers(-(10**9), 10**9)
+    low, high = sorted(data.draw(st.lists(scaled, min_size=2, max_size=2, unique=True)))
+    # No more decimals than the variable, and the largest bounds within 2^40 of its smallest units.
+    shown = data.draw(st.integers(max(0, decimals - 3), decimals))
+    written = [f"{Decimal(each).scaleb(-shown):f}" for each in (low, high)]
+    read = listing({**NUMBER, "lower": written[0], "upper": written[1], "decimals": decimals})
+    made = from_json(read)
+    assert json.loads(made.to_bytes()) == read
+    assert load(made.to_bytes()) == made
+
+
+@pytest.mark.parametrize("lower", ["0.0000001", "-0.000000001", "0.000000000", "0"])
+def test_a_bound_next_to_nothing_can_be_read_again(lower: str) -> None:
+    made = from_json(listing({**NUMBER, "lower": lower, "upper": "1", "decimals": 9}))
+    assert load(made.to_bytes()) == made
+    assert lower in made.to_bytes().decode()
 
 
 # --- FHIR

@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from marketplace.wire import listening
-from marketplace.wire.listening import BYTES_PER_SECOND, PATIENCE_SECONDS, Channel, Server, listen
+from marketplace.wire.listening import BYTES_PER_SECOND, PATIENCE_SECONDS, Server, listen
+from tests.support.serving import in_a_thread
 
 GIVE_UP = 60.0
 HUGE = 40 * 2**20
@@ -80,19 +81,9 @@ def running(monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     server.adj.cleanup_interval = 0  # sweep whenever the loop turns
     made.append(Running(server))
     monkeypatch.setattr(listening, "time", SimpleNamespace(monotonic=lambda: made[0].now))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    yield made[0]
-    made[0].slow.set()
-    server.trigger.pull_trigger(lambda: [end(each) for each in list(server._map.values())])
-    thread.join(GIVE_UP)
-    server.task_dispatcher.shutdown()
-    assert not thread.is_alive()
-
-
-def end(watched: Any) -> None:
-    """`close` alone leaves the file in which a connection keeps a large answer to be found unclosed."""
-    (watched.handle_close if isinstance(watched, Channel) else watched.close)()
+    with in_a_thread(server):
+        yield made[0]
+        made[0].slow.set()
 
 
 def close(peers: Iterable[socket.socket]) -> None:

@@ -60,14 +60,15 @@ postgresql:
 demo: setup-demo ## the main job, from nothing; ONCE=1 ends after the story, JSON=path writes it down, PORT=9000
 	$(BIN)/python -m marketplace.cli demo $(if $(ONCE),--once) $(if $(JSON),--json "$(JSON)") $(if $(PORT),--port "$(PORT)")
 
-# Workers of the tests. Each takes whole files, since what a file starts serves all of its tests.
+# Workers of the tests. Each takes whole files, since what a file starts serves all of its tests; in their order,
+# so that the small ones come last and no worker ends long before another.
 JOBS ?= 2
 
 test: setup ## every suite, each with its time
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 test-long: setup ## the same, with the long campaigns
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --long
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --long
 
 check: check-format lint types imports solidity check-artifacts check-gas slither ## all that CI checks beside the tests
 

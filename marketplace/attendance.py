@@ -117,7 +117,11 @@ class Attendance:
 
     def _run(self) -> None:
         while not self._over.is_set():
-            self.look()
+            try:
+                self.look()
+            except Exception as fault:  # nobody else looks, and the next look may well go
+                # Only its kind: an unknown exception's text may quote what was being handled.
+                log.error("look_failed", kind=type(fault).__name__)  # noqa: TRY400
             self._over.wait(TICK_SECONDS)
 
 

@@ -6,28 +6,48 @@ the record (its gate asks for every ciphertext that the seal found in use, and o
 by a newer version would look withheld), so those requests end first, at the latest by their settle deadlines.
 
 Nothing is kept but what was read: a restarted operator reads every erasure again, and deletes again what a
-restored backup brought back.
+restored backup brought back. So does one whose node shows another chain than it followed.
+
+A ciphertext that is gone does not come back, and logs are a node's word: the moves that it tells of are held
+against the registry, and the records that it says were attested against the operator's own rows.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
-from marketplace.chain.adapter import Chain, Event, ForgedLogs, RequestStage, RequestView
-from marketplace.chain.moves import way
+from marketplace.chain.adapter import (
+    Chain,
+    Event,
+    ForgedLogs,
+    PartialLogs,
+    Record,
+    RequestStage,
+    RequestView,
+)
+from marketplace.chain.following import Followed, Following
+from marketplace.chain.moves import arrived, require_left, way
 from marketplace.chain.reads import pages_of
 from marketplace.records import RecordStore
+from marketplace.store import ERASED
 
 log = structlog.get_logger()
 
 CONTRACTS: Final = ("DatasetRegistry", "ResearchMarket")
 FOLLOWED: Final = ("RecordErased", "RecordMoved", "RequestFrozen")
+
+
+class _Erased(NamedTuple):
+    """When a record was erased (block and place in it), and whose it is, as the registry has it."""
+
+    at: tuple[int, int]
+    person: bytes
 
 
 @dataclass
@@ -36,7 +56,7 @@ class Erasures:
 
     chain: Chain
     records: RecordStore
-    _followed: int = -1
+    _followed: Followed | None = None
     _waiting: list[Event] = field(default_factory=list)  # RecordErased, not carried out yet
     # By dataset, from an address to the next; and back.
     _went: defaultdict[bytes, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
@@ -50,31 +70,38 @@ class Erasures:
         """Deletes what was erased in final blocks, where no request that was frozen before it goes on.
 
         Raises:
-            NodeUnreachable, ForgedLogs, ...; Refusal (storage_unavailable, storage_full): what was not
-                deleted is tried again the next time.
+            NodeUnreachable, ForgedLogs, PartialLogs, ...; Refusal (storage_unavailable, storage_full): what
+                was not deleted is tried again the next time.
         """
         with self._lock:
-            final = self.chain.finalized()
-            self._follow(final)
-            due = self._due(final) if self._waiting else []
-            for dataset in {each.args["dataset"] for each in due}:
-                self._carry_out(dataset, [each for each in due if each.args["dataset"] == dataset])
-            self._waiting = [each for each in self._waiting if each not in due]
+            self._follow()
+            if self._followed is not None and self._waiting:
+                self._delete(self._followed.block)
+
+    def _follow(self) -> None:
+        for page in Following(self.chain, CONTRACTS, FOLLOWED).pages(self._followed):
+            if page.anew:
+                self._forget()
+            for event in page.events:
+                self._take(event)
+            self._followed = page.end
 
     def _forget(self) -> None:
         """Everything is read again: what a node said that lied must not outlive its lie."""
-        self._followed = -1
+        self._followed = None
         for kept in (self._waiting, self._went, self._came, self._frozen):
             kept.clear()
 
-    def _follow(self, final: int) -> None:
-        first = max(self._followed + 1, self.chain.manifest.deployed_block)
-        events = self.chain.events(first, final, contracts=CONTRACTS, names=FOLLOWED)
-        for event in list(
-            events
-        ):  # all, or none: a page that fails is read again with those before
-            self._take(event)
-        self._followed = max(self._followed, final)
+    def _delete(self, final: int) -> None:
+        due = self._due(final)
+        try:
+            for dataset in {each.args["dataset"] for each in due}:
+                mine = [each for each in due if each.args["dataset"] == dataset]
+                self._carry_out(dataset, mine, final)
+        except (ForgedLogs, PartialLogs):
+            self._forget()
+            raise
+        self._waiting = [each for each in self._waiting if each not in due]
 
     def _take(self, event: Event) -> None:
         args = event.args
@@ -109,22 +136,47 @@ class Erasures:
                 oldest[view.dataset] = min(block, oldest.get(view.dataset, block))
         return oldest
 
-    def _carry_out(self, dataset: bytes, erasures: Sequence[Event]) -> None:
+    def _carry_out(self, dataset: bytes, erasures: Sequence[Event], final: int) -> None:
         """Deletes every version that was attested before its erasure, under whatever address."""
-        erased_at = {
-            address: _position(each)  # the latest erasure of an address comes last
-            for each in erasures
-            # The one it had then, and those left before.
-            for address in self._way(self._came[dataset], each.args["patient"])
-        }
-        used = self._in_use(dataset, erasures)
-        gone = 0
-        for attested in self._attested(dataset, list(erased_at), erasures[-1].block):
-            commitment, at = attested.args["commitment"], erased_at[attested.args["patient"]]
-            if _position(attested) < at and commitment not in used:
-                gone += self.records.erase(commitment, f"erased on chain in block {at[0]}")
+        erased, used = dict[str, _Erased](), set[bytes]()
+        for each in erasures:
+            addresses, record = self._erased(dataset, each.args["patient"], final)
+            # The latest erasure of an address comes last.
+            erased |= dict.fromkeys(addresses, _Erased(_position(each), record.person))
+            # Not deleted, whatever the node's logs say.
+            used |= {record.commitment, record.pending}
+        attested = self._attested(dataset, list(erased), erasures[-1].block)
+        unused = (each for each in attested if each.args["commitment"] not in used)
+        gone = sum(self._erase(each, erased[each.args["patient"]]) for each in unused)
         if gone:
             log.info("ciphertexts_erased", dataset="0x" + dataset.hex(), number=gone)
+
+    def _erased(self, dataset: bytes, patient: str, final: int) -> tuple[list[str], Record]:
+        """The address that a record had when it was erased and those left before; and what it is now.
+
+        Raises:
+            ForgedLogs, PartialLogs: moves that the registry knows nothing of, or that were withheld.
+        """
+        before, since = way(self._came[dataset], patient), way(self._went[dataset], patient)
+        require_left(self.chain, dataset, before[1:])
+        return before, arrived(self.chain, dataset, since, final)
+
+    def _erase(self, attested: Event, erased: _Erased) -> bool:
+        commitment = attested.args["commitment"]
+        if _position(attested) >= erased.at or not self._is_of(commitment, erased.person):
+            return False
+        return self.records.erase(commitment, f"erased on chain in block {erased.at[0]}")
+
+    def _is_of(self, commitment: bytes, person: bytes) -> bool:
+        """Unless it is another person's, by the attestation that it came here with."""
+        name = "0x" + commitment.hex()
+        row = self.records.database.records([name]).get(name)
+        if row is None or row.state == ERASED:
+            return True  # nobody asks for what is left of it
+        if row.attestation.get("person") == "0x" + person.hex():
+            return True
+        log.warning("erasure_of_another_person", commitment=name)
+        return False
 
     def _attested(self, dataset: bytes, addresses: Sequence[str], last: int) -> Iterator[Event]:
         for page in pages_of(addresses):
@@ -135,20 +187,6 @@ class Erasures:
                 names=["RecordAttested"],
                 topics=[dataset, [bytes.fromhex(each[2:]).rjust(32, b"\0") for each in page]],
             )
-
-    def _in_use(self, dataset: bytes, erasures: Sequence[Event]) -> set[bytes]:
-        """What these patients' records are in the contract now: not deleted, whatever the node's logs say."""
-        went = self._went[dataset]
-        patients = {self._way(went, each.args["patient"])[-1] for each in erasures}
-        records = [self.chain.record_of(dataset, patient) for patient in sorted(patients)]
-        return {each for record in records for each in (record.commitment, record.pending)}
-
-    def _way(self, moves: Mapping[str, str], patient: str) -> list[str]:
-        try:
-            return way(moves, patient)
-        except ForgedLogs:
-            self._forget()
-            raise
 
 
 def _goes_on_until(view: RequestView) -> int:

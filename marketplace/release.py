@@ -182,7 +182,11 @@ def _unsigned(
     said: Mapping[int, bytes | Refusal], custodians: Sequence[Peer], quorum: int
 ) -> QuorumMissing:
     refusals = {place: each for place, each in said.items() if isinstance(each, Refusal)}
-    named = (f"{custodians[place].name}: {refusals[place]}" for place in sorted(refusals))
+    # Not `str`, which names a node's place to whoever runs this: anybody reads what a request waits for.
+    named = (
+        f"{custodians[place].name}: {why.message} {why.remedy}"
+        for place, why in sorted(refusals.items())
+    )
     return QuorumMissing(
         message=f"{len(said) - len(refusals)} of the {quorum} custodians needed signed. "
         + " ".join(named),

@@ -7,6 +7,7 @@ from typing import Any
 
 from marketplace.chain.adapter import Chain
 from marketplace.chain.sender import Sender
+from marketplace.chain.wallets import signed_by_key
 from marketplace.errors import Refusal
 from marketplace.peers import Peer, ask_all
 from marketplace.release import QuorumMissing
@@ -61,6 +62,21 @@ def settle(sender: Sender, cleared: Cleared) -> None:
         settlement.abi_tuple(),
         cleared.computed.sealed_result,
         [list(each) for each in cleared.signatures],
+    )
+
+
+def by_wallets(chain: Chain, cleared: Cleared) -> frozenset[int]:
+    """The places whose signature is not a key's own, and so only a contract wallet's word (ERC-1271).
+
+    Such a wallet may say yes where a node asks it, and no in the transaction that its word is needed for.
+    """
+    settlement = Settlement.from_json(cleared.computed.settlement)
+    domain = chain.domain("ResearchMarket")
+    signers = {each.place: each.signer for each in chain.committee(settlement.epoch).members}
+    return frozenset(
+        place
+        for place, signature in cleared.signatures
+        if not signed_by_key(settlement, domain, signature, signers[place])
     )
 
 

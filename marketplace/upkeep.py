@@ -4,12 +4,14 @@ any more leaves the cohorts.
 The chain says where there is something to do. A shard can hold resting consents only since somebody froze
 it, so the freezes are followed; a record stops being usable by an erasure, which ends the consent itself, or
 by its steward's suspension, after which it takes somebody to expel the consent. Both are open to anyone and
-may be repeated. Nothing is kept but what was read: a restarted operator reads it again.
+may be repeated. Nothing is kept but what was read: a restarted operator reads it again, and so does one
+whose node shows another chain than the one it followed.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,11 +19,13 @@ import structlog
 
 from marketplace import consent
 from marketplace.chain.adapter import Chain, ConsentState, ContractRefusal, Event, ShardRef
+from marketplace.chain.following import Followed, Following
 from marketplace.chain.sender import Sender
 from marketplace.wire.terms import dataset_of, index_of
 
 log = structlog.get_logger()
 
+CONTRACTS: Final = ("ConsentRegistry", "DatasetRegistry")
 FOLLOWED: Final = ("ShardFrozen", "RecordSuspended", "RecordMoved")
 COUNTED: Final = (ConsentState.LIVE, ConsentState.RESTING)
 """What a cohort counts, or may count again without its patient: a wake by hand asks for the record."""
@@ -33,7 +37,7 @@ class Upkeep:
 
     chain: Chain
     sender: Sender
-    _followed: int = -1
+    _followed: Followed | None = None
     _frozen: set[tuple[bytes, int]] = field(default_factory=set)  # (class, shard)
     _suspended: set[tuple[bytes, str]] = field(default_factory=set)  # (dataset, patient)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -54,13 +58,26 @@ class Upkeep:
                     self._wake(*shard)
 
     def _follow(self) -> None:
-        """Takes in what happened; up to the newest final block only once."""
-        first = max(self._followed + 1, self.chain.manifest.deployed_block)
-        final = self.chain.finalized()
-        contracts = ["ConsentRegistry", "DatasetRegistry"]
-        for event in self.chain.events(first, contracts=contracts, names=FOLLOWED):
+        """Takes in what happened in final blocks once, and what is not final yet each time anew."""
+        for page in Following(self.chain, CONTRACTS, FOLLOWED).pages(self._followed):
+            if page.anew:
+                self._forget()
+            for event in page.events:
+                self._take(event)
+            self._followed = page.end
+        for event in self._newer():
             self._take(event)
-        self._followed = max(self._followed, final)
+
+    def _newer(self) -> Iterator[Event]:
+        """No further than a page, whatever height a node says it is at: the rest waits until it is final."""
+        deployed = self.chain.manifest.deployed_block
+        first = deployed if self._followed is None else self._followed.block + 1
+        last = min(self.chain.head().number, first + self.chain.page_blocks - 1)
+        return self.chain.events(first, last, contracts=CONTRACTS, names=FOLLOWED)
+
+    def _forget(self) -> None:
+        self._frozen.clear()
+        self._suspended.clear()
 
     def _take(self, event: Event) -> None:
         args = event.args

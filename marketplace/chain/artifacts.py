@@ -12,11 +12,12 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from eth_abi.abi import decode, encode
+from eth_abi.abi import encode
 from eth_abi.exceptions import DecodingError
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
+from marketplace.chain.decoding import decode
 from marketplace.errors import Refusal
 from marketplace.wire.solidity import SolidityStruct
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-from marketplace.chain.core import ChainCore, ForgedLogs
+from marketplace.chain.core import ChainCore, ForgedLogs, PartialLogs
+from marketplace.chain.reads import DatasetReads
+from marketplace.chain.rpc import BlockName
+from marketplace.chain.views import Record
 
 
 def moves_of(
@@ -38,3 +41,37 @@ def way(went: Mapping[str, str], start: str) -> list[str]:
             )
         passed[at] = None
     return list(passed)
+
+
+def require_left(chain: DatasetReads, dataset: bytes, addresses: Iterable[str]) -> None:
+    """No address that was left has a record again: what the logs say of a move is held against the registry.
+
+    Raises:
+        ForgedLogs: a move that never was. It would hide a record from its own erasure, or have it go with
+            somebody else's.
+    """
+    for address in addresses:
+        if chain.record_of(dataset, address).is_there:
+            raise ForgedLogs(
+                message="The node's logs have a record move away from where the registry still has it.",
+                remedy="Use another node; nothing was decided on these.",
+            )
+
+
+def arrived(
+    chain: DatasetReads, dataset: bytes, addresses: Sequence[str], block: BlockName = "latest"
+) -> Record:
+    """The record at the last of a patient's addresses, which the registry must have there and at no other.
+
+    Raises:
+        ForgedLogs: as `require_left`. PartialLogs: it is not there, so it went on, or was never on the way.
+    """
+    require_left(chain, dataset, addresses[:-1])
+    record = chain.record_of(dataset, addresses[-1], block)
+    if not record.is_there:
+        raise PartialLogs(
+            message="The node's logs do not lead to where the registry has a record.",
+            remedy="Use a node that keeps the logs since the deployment.",
+            facts={"event": "RecordMoved"},
+        )
+    return record

@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
 from eth_utils.crypto import keccak
 from web3.exceptions import ContractLogicError, Web3RPCError
 
 from marketplace.chain import artifacts
 from marketplace.chain.artifacts import Entry
+from marketplace.chain.decoding import decode
 from marketplace.chain.error_fields import FIELDS
 from marketplace.chain.sentences import DATA_USE_REASONS, PANICS, SENTENCES
 from marketplace.chain.views import RequestStage
@@ -26,6 +26,8 @@ from marketplace.wire.plain import counted
 
 ERROR_STRING = bytes.fromhex("08c379a0")  # Error(string)
 PANIC = bytes.fromhex("4e487b71")  # Panic(uint256)
+MOST_TEXT = 200
+"""Characters of a contract's own text that are shown."""
 ROLES = {
     bytes(32): "DEFAULT_ADMIN",
     **{
@@ -58,7 +60,10 @@ def table() -> dict[bytes, Entry]:
 
 
 def refusal_of(data: bytes) -> ContractRefusal:
-    """What the revert data of a call means. Data that nobody knows is a refusal too."""
+    """What the revert data of a call means. Data that nobody knows is a refusal too.
+
+    A wallet that is asked for a signature reverts with whatever it likes, the errors of the market included.
+    """
     entry = table().get(data[:4])
     try:
         if entry is not None:
@@ -67,7 +72,7 @@ def refusal_of(data: bytes) -> ContractRefusal:
             return _text(decode(["string"], data[4:])[0])
         if data[:4] == PANIC:
             return _panic(decode(["uint256"], data[4:])[0])
-    except DecodingError:
+    except (DecodingError, ValueError):  # ValueError: a number that no word stands for
         return _unknown(data)
     return _unknown(data)
 
@@ -180,7 +185,13 @@ def _word(error: str, fact: str) -> Callable[[Any], Any]:
         return reasons_of
     if fact == "neededRole":
         return lambda role: ROLES.get(role, "0x" + role.hex())
-    return lambda value: "0x" + value.hex() if isinstance(value, bytes) else value
+    return _plain
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return "0x" + value.hex()
+    return value[:MOST_TEXT] if isinstance(value, str) else value
 
 
 def reasons_of(mask: int) -> tuple[str, ...]:
@@ -195,9 +206,9 @@ def reasons_of(mask: int) -> tuple[str, ...]:
 def _text(reason: str) -> ContractRefusal:
     return ContractRefusal(
         code="reverted",
-        message=f"A contract refused: {reason[:200]}.",
+        message=f"A contract refused: {reason[:MOST_TEXT]}.",
         remedy="Check the token and the call: the market's own contracts do not refuse like this.",
-        facts={"reason": reason[:200]},
+        facts={"reason": reason[:MOST_TEXT]},
     )
 
 

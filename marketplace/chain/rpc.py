@@ -161,9 +161,13 @@ class Node:
             ),
         )
 
-    def call(self, to: str, data: bytes, block: BlockName, sender: str | None = None) -> bytes:
-        """The output of a call. Raises `ContractRefusal` where it reverts."""
-        message: dict[str, Any] = {"to": to, "data": data}
+    def call(
+        self, to: str | None, data: bytes, block: BlockName, sender: str | None = None
+    ) -> bytes:
+        """The output of a call, or of code run at no address. Raises `ContractRefusal` where it reverts."""
+        message: dict[str, Any] = {"data": data}
+        if to is not None:
+            message["to"] = to
         if sender is not None:
             message["from"] = sender
         return bytes(

@@ -177,6 +177,10 @@ class Transactor:
             self._send(offer)
         except NonceTaken:
             raise
+        except CannotPay:
+            # Not kept, or it would go out later, behind its refusal; unless it is there all the same.
+            if not self._may_have(offer):
+                raise
         except Refusal as fault:
             # It may have arrived: sent anew under another number, it could happen twice.
             line.left.append(offer)
@@ -185,6 +189,13 @@ class Transactor:
             if self._found(offer) is None:
                 raise outcome_unknown(offer) from fault
             line.left.remove(offer)
+
+    def _may_have(self, offer: offers.Offer) -> bool:
+        """Whether the node has it, in its pool or in a block, or does not say."""
+        try:
+            return any(self.node.transaction_input(each) is not None for each in offer.transactions)
+        except Refusal:
+            return True
 
     def _send(self, offer: offers.Offer) -> None:
         signed = self._account.sign_transaction({**offer.fields, **offer.fees})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import re
 import socket
 import time
 from typing import Any, Final
@@ -25,6 +26,8 @@ MOST_ANSWER: Final = 64 * 1024 * 1024
 """Bytes, head and body. The logs of a page of blocks, or a full shard's bitmaps, are far smaller."""
 MOST_CONNECTIONS: Final = 32
 """Kept open to one node; a worker thread needs one."""
+_REVERTED: Final = re.compile(r"(Reverted )?0x[0-9a-fA-F]{8}")
+"""How the data of a revert begins: with a selector, in some nodes behind a word."""
 
 
 class AnswerTooLarge(ValueError):
@@ -149,4 +152,18 @@ class BoundedProvider(HTTPProvider):
         """Raises AnswerTooDeep, ValueError for what is not UTF-8 JSON."""
         if not is_shallow(raw_response):
             raise AnswerTooDeep("nested too deeply")
-        return HTTPProvider.decode_rpc_response(raw_response)
+        answer = HTTPProvider.decode_rpc_response(raw_response)
+        _keep_from_web3(answer)
+        return answer
+
+
+def _keep_from_web3(answer: Any) -> None:
+    """Puts what a contract reverted with where web3 does not decode it: `reverts` does, and trips over none.
+
+    web3 raises UnicodeDecodeError and KeyError on a wallet's odd words, as if the node had lied.
+    """
+    error = answer.get("error") if isinstance(answer, dict) else None
+    if isinstance(error, dict) and error.get("message"):  # else web3 would see no revert in it
+        data = error.get("data")
+        if isinstance(data, str) and _REVERTED.match(data):
+            error["data"] = {"data": data}

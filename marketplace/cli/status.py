@@ -16,7 +16,7 @@ from marketplace.cli.environment import from_environment, is_typed
 from marketplace.cli.say import FILE, HEX32, refusals_as_words, say
 from marketplace.cli.way import Way, travels
 from marketplace.client import account_of
-from marketplace.client.http import malformed_answer
+from marketplace.client.http import malformed_answer, objects, reading
 from marketplace.client.waiting import PAST_DATES, waiting_words
 from marketplace.vocabulary import address
 from marketplace.wire import keyfiles
@@ -77,7 +77,9 @@ def status(
         raise click.UsageError("either --request or --dataset is needed")
     if request is not None:
         found = _request(way, request)
-        say({**found, "in_words": request_words(found)})
+        with reading("request"):
+            words = request_words(found)
+        say({**found, "in_words": words})
         return
     if dataset is None or (patient is None) == (key_file is None):
         raise click.UsageError("with --dataset, either --patient or --key-file is needed")
@@ -86,7 +88,10 @@ def status(
     if consent["state"] == "none":
         _require_dataset(way, dataset)  # else a mistyped one looks like a consent that ended
     class_ = _class(way, dataset, consent["class_index"])
-    say({"patient": who, **consent, "in_words": consent_words(consent, class_, way.token_decimals)})
+    decimals = way.token_decimals
+    with reading("consent"):
+        words = consent_words(consent, class_, decimals)
+    say({"patient": who, **consent, "in_words": words})
 
 
 @dataclass(frozen=True)
@@ -183,11 +188,12 @@ def _date(seconds: int) -> str:
 def _request(way: Way, request: bytes) -> dict[str, Any]:
     if not way.past_operator:
         found = way.market.api.get(f"/api/v1/requests/{to_hex(request)}")
-        terms = found["terms"]
-        deadlines = {
-            "seal_deadline": terms["sealDeadline"],
-            "settle_deadline": terms["settleDeadline"],
-        }
+        with reading("terms"):
+            terms = found["terms"]
+            deadlines = {
+                "seal_deadline": terms["sealDeadline"],
+                "settle_deadline": terms["settleDeadline"],
+            }
         return found | deadlines
     view = way.market.chain.request(request)
     return {
@@ -221,5 +227,10 @@ def _class(way: Way, dataset: bytes, index: int) -> ClassFacts | None:
         chain, class_ = way.market.chain, class_id(dataset, index)
         live = sum(shard.live for shard in chain.shards(class_))
         return ClassFacts(chain.class_terms(class_).max_cost, live)
-    found = way.market.dataset(dataset)["classes"][index - 1]
-    return ClassFacts(int(found["terms"]["maxCost"]), found["live"])
+    classes = objects(way.market.dataset(dataset), "classes")
+    with reading("class"):
+        found = dict(enumerate(classes, 1))[index]
+        facts = ClassFacts(int(found["terms"]["maxCost"]), int(found["live"]))
+    if facts.max_cost <= 0:
+        raise malformed_answer("maxCost")
+    return facts

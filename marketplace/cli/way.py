@@ -22,9 +22,12 @@ from marketplace.client import (
     ThroughCustodian,
     ThroughOperator,
 )
+from marketplace.vocabulary import unsigned
 from marketplace.wire import keyfiles
 
 R = TypeVar("R")
+
+DECIMALS_BITS: Final = 8  # as an ERC-20 tells them
 
 OPTIONS = (
     from_environment(
@@ -93,7 +96,8 @@ class Way:
         """Of the token that the market is paid in."""
         if self.past_operator:
             return decimals(self.market.chain)
-        return int(self.market.api.get("/api/v1/market")["token_decimals"])
+        told = self.market.api.get("/api/v1/market")["token_decimals"]
+        return unsigned(told, DECIMALS_BITS, "token_decimals")
 
     def amount(self, units: int) -> str:
         """Token units in words."""

@@ -13,17 +13,17 @@ from typing import Any, Final
 
 from marketplace.chain.adapter import Chain, CommitteeView, RequestStage, RequestView
 from marketplace.chain.sender import Sender
+from marketplace.client.http import listed
 from marketplace.errors import BadParameter, Refusal
 from marketplace.vocabulary import unsigned
 from marketplace.wire import http_client
-from marketplace.wire.eip712 import SigningKey
+from marketplace.wire.eip712 import MOST_SIGNATURE, SigningKey
 from marketplace.wire.http import hex_field, to_hex
 from marketplace.wire.structs import TurnCertificate, require_signed
 
 ANSWER_SECONDS: Final = 30.0
 """Until a custodian has said whether it turned."""
 MOST_CERTIFICATE: Final = 16 * 1024  # bytes
-MOST_SIGNATURE: Final = 4 * 1024  # bytes
 PLACE_BITS: Final = 8
 
 
@@ -135,10 +135,10 @@ def _require_enough(custodians: Sequence[str], quorum: int) -> None:
 
 
 def _missing(found: Certificates, quorum: int, until: int) -> Refusal:
-    said = ", ".join(f"{url}: {code}" for url, code in found.faults.items())
     return Refusal(
         code="certificate_missing",
-        message=f"{len(found.signatures)} of {quorum} custodians showed that they turned ({said}).",
+        message=f"{len(found.signatures)} of {quorum} custodians showed that they turned "
+        f"({listed(found.faults)}).",
         remedy="Ask again when more of them answer. If they did not turn, ask after "
         f"{_date(until)}: the fee then comes back, and the operator keeps its bond.",
         field="custodian",

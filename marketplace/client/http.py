@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
 
 import httpx
 
+from marketplace.chain.faults import shown_url
 from marketplace.errors import Refusal
 from marketplace.wire.auth import Voice
 from marketplace.wire.canonical import canonical
@@ -14,6 +16,8 @@ from marketplace.wire.http_client import MOST_ANSWER, PeerUnreachable, exchange
 
 TIMEOUT_SECONDS = 300.0
 """From connecting to the answer's last byte: an upload of many records waits for chain and custodians."""
+UNREADABLE: Final = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+"""What reading an answer of another shape raises."""
 
 
 class OperatorUnreachable(Refusal):
@@ -37,6 +41,45 @@ def malformed_answer(field: str) -> Refusal:
         remedy="It does not keep to the format: ask what it runs, or ask a node that you trust (--node).",
         field=field,
     )
+
+
+@contextmanager
+def reading(field: str) -> Iterator[None]:
+    """What is read inside of another shape than it must have is refused (`malformed_answer`)."""
+    try:
+        yield
+    except UNREADABLE:
+        raise malformed_answer(field) from None
+
+
+def objects(answer: Mapping[str, Any], field: str, number: int | None = None) -> list[Told]:
+    """The objects that an answer lists in this field, `number` of them where one is given.
+
+    Raises:
+        Refusal: `malformed_answer`.
+    """
+    found = answer[field]
+    if not isinstance(found, list) or not all(isinstance(each, Told) for each in found):
+        raise malformed_answer(field)
+    if number is not None and len(found) != number:
+        raise malformed_answer(field)
+    return found
+
+
+def at(url: str) -> str:
+    """` at` and a URL's scheme, host and port; nothing where it is not sure what of it is a key."""
+    shown = shown_url(url)
+    return "" if shown is None else f" at {shown}"
+
+
+def named(url: str) -> str:
+    """Which of several processes, by its URL, without what could be a key."""
+    return shown_url(url) or "one that was named"
+
+
+def listed(said: Mapping[str, str]) -> str:
+    """What each of several processes, by URL, said in a word."""
+    return ", ".join(f"{named(url)}: {code}" for url, code in said.items()) or "nobody was named"
 
 
 def _told(value: Any) -> Any:
@@ -107,6 +150,6 @@ class Api:
 
     def _unreachable(self, fault: PeerUnreachable) -> OperatorUnreachable:
         return OperatorUnreachable(
-            message=f"The operator at {self.url} cannot be reached. {fault.message}",
+            message=f"The operator{at(self.url)} cannot be reached. {fault.message}",
             remedy=f"Check --url, or try again later. {self.otherwise}".strip(),
         )

@@ -10,7 +10,7 @@ from typing import Any
 from marketplace.analyses.variables import variables_of
 from marketplace.chain.adapter import Chain, Manifest
 from marketplace.chain.reads import X25519
-from marketplace.client.http import Api
+from marketplace.client.http import Api, objects, reading
 from marketplace.client.messages import Messages, account_of, deadline
 from marketplace.errors import Refusal
 from marketplace.sealing.row import Value
@@ -100,7 +100,7 @@ class Marketplace(Messages):
     def account(self, account: str) -> dict[str, int]:
         """Balance, credit and bond, token units."""
         found = self.api.get(f"/api/v1/accounts/{account}")
-        return {name: int(found[name]) for name in ("balance", "credit", "bond")}
+        return {name: _units(found, name) for name in ("balance", "credit", "bond")}
 
     # --- records
 
@@ -158,14 +158,23 @@ class Marketplace(Messages):
     def upload(self, entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Sends attested records; returns each one's outcome (`stored`, or `refused` and why)."""
         answer = self.api.post("/api/v1/records", {"entries": list(entries)})
-        return list(answer["outcomes"])
+        return [*objects(answer, "outcomes", len(entries))]
 
     # --- carried by the operator
 
     def relay(self, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Has the operator carry signed messages to the chain; returns each one's outcome."""
+        """Has the operator carry signed messages to the chain; returns each one's outcome.
+
+        Raises:
+            Refusal: with the operator's code; `malformed_answer`. OperatorUnreachable.
+        """
         answer = self.api.post("/api/v1/messages", {"messages": list(messages)})
-        return list(answer["outcomes"])
+        return [*objects(answer, "outcomes", len(messages))]
+
+
+def _units(found: Mapping[str, Any], name: str) -> int:
+    with reading(name):
+        return int(found[name])
 
 
 def _another_dictionary() -> Refusal:

@@ -16,6 +16,7 @@ from marketplace.chain.adapter import Chain
 from marketplace.chain.consents import consent_document
 from marketplace.chain.rpc import CannotPay
 from marketplace.chain.sender import Sender
+from marketplace.client.http import objects
 from marketplace.client.marketplace import Marketplace
 from marketplace.errors import Refusal
 from marketplace.vocabulary import unsigned
@@ -74,7 +75,7 @@ class ThroughOperator:
         Raises:
             Refusal: `unknown_class`.
         """
-        classes = self.market.dataset(dataset)["classes"]
+        classes = objects(self.market.dataset(dataset), "classes")
         if not 1 <= index <= len(classes):
             raise _no_class(len(classes))
         # The id is computed here: an operator cannot pass off another class under this index.

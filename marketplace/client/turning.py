@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from marketplace.chain.adapter import Chain, ContractRefusal, RequestStage, RequestView
-from marketplace.chain.faults import shown_url
 from marketplace.chain.sender import Sender
 from marketplace.client.defaults import Certificates, collect
+from marketplace.client.http import listed, named
 from marketplace.client.waiting import PATIENCE
 from marketplace.errors import Refusal
 from marketplace.wire import http_client
@@ -212,7 +212,7 @@ def _keyless(view: RequestView, said: Mapping[str, Refusal]) -> Refusal:
     if not telling:
         return Refusal(
             code="gate_silent",
-            message=f"The drawn gate {view.gate} gave no key ({_listed(codes)}).",
+            message=f"The drawn gate {view.gate} gave no key ({listed(codes)}).",
             remedy="Name the URL of every gate of the epoch (--gate, repeated). Once the gate window has "
             "passed, another one is drawn.",
             field="gate",
@@ -221,7 +221,7 @@ def _keyless(view: RequestView, said: Mapping[str, Refusal]) -> Refusal:
     first = said[telling[0]]
     return Refusal(
         code=first.code,
-        message=" ".join(f"{_at(url)}: {said[url].message}" for url in telling),
+        message=" ".join(f"{named(url)}: {said[url].message}" for url in telling),
         remedy=first.remedy,
         field=first.field,
         facts={"said": codes},
@@ -232,7 +232,7 @@ def _redrawn(view: RequestView, said: Mapping[str, Refusal]) -> Refusal:
     codes = {url: refusal.code for url, refusal in said.items()}
     return Refusal(
         code="gate_redrawn",
-        message=f"The drawn gate {view.gate} gave no key in time ({_listed(codes)}). Another was drawn.",
+        message=f"The drawn gate {view.gate} gave no key in time ({listed(codes)}). Another was drawn.",
         remedy="Ask again: that one is asked then.",
         field="gate",
     )
@@ -241,17 +241,9 @@ def _redrawn(view: RequestView, said: Mapping[str, Refusal]) -> Refusal:
 def _unturned(found: int, quorum: int, said: Mapping[str, str]) -> Refusal:
     return Refusal(
         code="turns_missing",
-        message=f"{found} of {quorum} custodians turned ({_listed(said)}).",
+        message=f"{found} of {quorum} custodians turned ({listed(said)}).",
         remedy="Name every custodian of the request's committee (--custodian, repeated), and ask again "
         "before the settle deadline.",
         field="custodian",
         facts={"said": dict(said)},
     )
-
-
-def _listed(said: Mapping[str, str]) -> str:
-    return ", ".join(f"{_at(url)}: {code}" for url, code in said.items()) or "nobody was named"
-
-
-def _at(url: str) -> str:
-    return shown_url(url) or "one that was named"

@@ -11,6 +11,7 @@ from marketplace.chain.allowance import WALLET_FAILURES, Key, day_now
 from marketplace.custodian.journal import Journal
 from marketplace.custodian.models import FailureRow
 from marketplace.errors import Refusal
+from marketplace.wire.sqlite import snapshot
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,8 @@ class Failures:
     journal: Journal
 
     def are_enough(self, key: Key) -> bool:
-        """Whether no more is paid for today."""
-        with contextlib.suppress(Refusal), self.journal.reading() as session:
+        """Whether no more is paid for today. A revocation waits for this: no writer holds it up."""
+        with contextlib.suppress(Refusal), snapshot(self.journal.engine) as session:
             row = session.get(FailureRow, (day_now(), *key))
             return row is not None and row.number >= WALLET_FAILURES
         return False

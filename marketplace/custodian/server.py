@@ -14,6 +14,7 @@ from marketplace.errors import BadParameter, Refusal
 from marketplace.vocabulary import address, unsigned
 from marketplace.wire import http
 from marketplace.wire.custody import Handover
+from marketplace.wire.eip712 import MOST_SIGNATURE
 from marketplace.wire.header import read_header
 from marketplace.wire.http import answer, binary_field, hash_field, hex_field, read_body
 from marketplace.wire.record import ENVELOPE_BYTES
@@ -27,9 +28,6 @@ LARGEST_DEPOSITS = 4 * 1024 * 1024
 """Bytes of one upload of deposits: each takes about 1.5 KB."""
 OPTIONAL = frozenset({"holder", "held"})
 """Of a deposit, besides record and share."""
-MOST_SIGNATURE = 4 * 1024
-"""Bytes; an ERC-1271 wallet's may be longer than 65."""
-
 
 AT_ONCE = 2
 """Questions of each of three kinds that are worked on at once: together fewer than there are threads."""

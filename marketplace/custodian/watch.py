@@ -5,22 +5,23 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from typing import Final
 
 import structlog
 
 from marketplace.chain.adapter import (
     Chain,
     Event,
-    ForgedLogs,
-    PartialLogs,
     Record,
     RequestStage,
-    UnknownBlock,
 )
-from marketplace.chain.moves import moves_of, way
+from marketplace.chain.following import Followed, Following, Page
+from marketplace.chain.moves import arrived, moves_of, require_left, way
 from marketplace.custodian.journal import Journal
 from marketplace.errors import Refusal
 
+CONTRACTS: Final = ("DatasetRegistry",)
+FOLLOWED: Final = ("RecordErased", "RecordMoved")
 SWEEP_SECONDS = 3_600.0
 """Between two looks at every share: one call for 200 of them."""
 
@@ -50,40 +51,21 @@ class Watch:
                 skipped; the next call goes on from where this was.
         """
         with self._lock:
-            first = self._first()
-            # Asked anew for each page: a node that named a block too high is not followed up to there.
-            while first <= (final := self._chain.finalized()):
-                last = min(final, first + self._chain.page_blocks - 1)
-                self._take(first, last)
-                first = last + 1
+            known = self._journal.followed()
+            followed = None if known is None else Followed(*known)
+            for page in Following(self._chain, CONTRACTS, FOLLOWED).pages(followed):
+                self._take(page)
 
-    def _first(self) -> int:
-        """Where to go on: at the beginning, unless what was followed is the chain that the node shows now."""
-        followed = self._journal.followed()
-        if followed is not None and self._is_on_chain(*followed):
-            return followed[0] + 1
-        if followed is not None:
-            log.warning("chain_read_again", followed=followed[0])
-        return self._chain.manifest.deployed_block
-
-    def _is_on_chain(self, block: int, block_hash: bytes | None) -> bool:
-        try:
-            return self._chain.block_hash(block) == block_hash
-        except UnknownBlock:
-            return False
-
-    def _take(self, first: int, last: int) -> None:
-        self._chain.manifest.check(self._chain.node)
-        names = ["RecordErased", "RecordMoved"]
-        with self._chain.pinned(last) as end:
-            events = list(
-                self._chain.events(first, last, contracts=["DatasetRegistry"], names=names)
-            )
-        self._require_left(events)
-        erased = {_key(e): self._erased(_key(e), first) for e in events if e.name == "RecordErased"}
+    def _take(self, page: Page) -> None:
+        self._require_left(page.events)
+        erased = {
+            _key(each): self._erased(_key(each), page.first)
+            for each in page.events
+            if each.name == "RecordErased"
+        }
         destroyed = 0
         with self._journal.writing() as session:
-            for event in events:
+            for event in page.events:
                 if event.name == "RecordMoved":
                     self._journal.move(session, *_moved(event))
                     continue
@@ -91,19 +73,15 @@ class Watch:
                 for address in addresses:
                     dataset = event.args["dataset"]
                     destroyed += self._journal.destroy(session, dataset, address, newest)
-            self._journal.set_followed(session, last, end.hash)
+            self._journal.set_followed(session, page.last, page.last_hash)
         if destroyed:
             self._journal.wipe()
 
     def _require_left(self, events: Sequence[Event]) -> None:
-        """No address that was left has a record again. A made-up move would hide a share from its erasure."""
+        """A made-up move would hide a share from its erasure."""
         moves = [_moved(event) for event in events if event.name == "RecordMoved"]
         for dataset, before, _ in moves:
-            if self._chain.record_of(dataset, before).is_there:
-                raise ForgedLogs(
-                    message="The node's logs have a record move away from where the registry still has it.",
-                    remedy="Use another node; nothing was decided on these.",
-                )
+            require_left(self._chain, dataset, [before])
 
     def _erased(self, patient: _Patient, first: int) -> tuple[list[str], int]:
         """All addresses of a patient since block `first`, and the newest version that must go.
@@ -115,13 +93,7 @@ class Watch:
         record, addresses = self._chain.record_of(dataset, address), [address]
         if not record.is_there:
             addresses = way(moves_of(self._chain, dataset, first), address)
-            record = self._chain.record_of(dataset, addresses[-1])
-        if not record.is_there:
-            raise PartialLogs(
-                message="The node does not give the move of a record that was erased.",
-                remedy="Use a node that keeps the logs since the deployment.",
-                facts={"event": "RecordMoved"},
-            )
+            record = arrived(self._chain, dataset, addresses)
         return addresses, record.version if record.erased else record.version - 1
 
     def sweep(self) -> int:
@@ -148,22 +120,22 @@ class Watch:
         unused = [each.patient for each in stored if not each.usable]
         found = {each: self._chain.record_of(dataset, each, final) for each in unused}
         gone = [holder for holder, record in found.items() if not record.is_there]
-        after = self._rename(dataset, gone, final)
-        return found | {each: self._chain.record_of(dataset, each, final) for each in after}
+        return found | self._rename(dataset, gone, final)
 
-    def _rename(self, dataset: bytes, gone: Sequence[str], final: int) -> list[str]:
-        """Makes up for moves that were passed over. Returns the new addresses.
+    def _rename(self, dataset: bytes, gone: Sequence[str], final: int) -> dict[str, Record]:
+        """Makes up for moves that were passed over. Returns the records by their new addresses.
 
         There is none of a record that was attested after the final block.
         """
         if not gone:
-            return []
+            return {}
         went = moves_of(self._chain, dataset, self._chain.manifest.deployed_block, final)
-        moved = {before: way(went, before)[-1] for before in gone if before in went}
+        ways = {before: way(went, before) for before in gone if before in went}
+        found = {each[-1]: arrived(self._chain, dataset, each, final) for each in ways.values()}
         with self._journal.writing() as session:
-            for before, after in moved.items():
-                self._journal.move(session, dataset, before, after)
-        return list(moved.values())
+            for before, addresses in ways.items():
+                self._journal.move(session, dataset, before, addresses[-1])
+        return found
 
     def _destroy_erased(self, dataset: bytes, holder: str, record: Record) -> int:
         """Suspended or pending records stay: only an erasure is for ever."""

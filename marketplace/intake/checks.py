@@ -6,8 +6,9 @@ from typing import Any
 
 from marketplace.chain.adapter import Chain, CommitteeView, Record
 from marketplace.errors import Refusal
-from marketplace.intake.entries import MOST_SIGNATURE, Entry
+from marketplace.intake.entries import Entry
 from marketplace.wire.canonical import canonical
+from marketplace.wire.eip712 import MOST_SIGNATURE
 from marketplace.wire.http import hex_field
 from marketplace.wire.record import SealedRecord, load
 from marketplace.wire.structs import RecordAttestation, require_signed

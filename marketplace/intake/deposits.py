@@ -9,9 +9,10 @@ from typing import Any
 
 from marketplace.chain.adapter import Chain, CommitteeView
 from marketplace.errors import Refusal
-from marketplace.intake.entries import MOST_SIGNATURE, Entry, attestation_of, record_of
+from marketplace.intake.entries import Entry, attestation_of, record_of
 from marketplace.peers import Peer, ask_all
 from marketplace.wire.custody import Holding
+from marketplace.wire.eip712 import MOST_SIGNATURE
 from marketplace.wire.header import RecordHeader
 from marketplace.wire.http import hex_field
 from marketplace.wire.http_client import SMALL_ANSWER, declined

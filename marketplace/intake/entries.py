@@ -13,8 +13,6 @@ from marketplace.wire.structs import RecordAttestation
 
 MOST_RECORDS = 500
 """In one upload."""
-MOST_SIGNATURE = 4_096
-"""Bytes; wallet contracts have longer ones than keys."""
 
 
 @dataclass

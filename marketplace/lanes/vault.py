@@ -19,11 +19,12 @@ from marketplace.stages import Computed, Sealed
 from marketplace.vocabulary import unsigned
 from marketplace.wire.delivery import MOST_RESULT
 from marketplace.wire.dictionary import Dictionary
+from marketplace.wire.eip712 import MOST_SIGNATURE
 from marketplace.wire.feldman import MOST_CUSTODIANS
 from marketplace.wire.http import binary_field, hash_field, hex_field, to_base64, to_hex
 from marketplace.wire.http_client import SMALL_ANSWER
+from marketplace.wire.structs import GateKey, require_signed
 
-MOST_SIGNATURE = 4_096
 RECORDS_PER_PAGE = 500
 """Ciphertexts sent to the gate at once: a few hundred kilobytes."""
 
@@ -68,12 +69,22 @@ class Vault:
     def key(
         self, sealed: Sealed, parameters: Mapping[str, Any], dictionary: Dictionary
     ) -> tuple[bytes, bytes]:
-        """The gate's X25519 key for this request, and its signature over it."""
+        """The gate's X25519 key for this request, and its signature over it, by the gate's own key.
+
+        The market would also take the word of code at the gate's address (ERC-1271), which may say yes
+        until a transaction depends on it. A gate is a key: by that alone its answer is released.
+
+        Raises:
+            GateUnknown, PeerUnreachable, Refusal: the gate's own, or `gate_answer_unreadable`.
+            BadSignature: not this gate's, for this request and cohort.
+        """
         body = _asked(sealed, parameters, dictionary)
         answer = self.gate(sealed.gate).post("/keys", body, most=SMALL_ANSWER)
-        return hash_field(answer.get("key"), "key"), hex_field(
-            answer.get("signature"), "signature", MOST_SIGNATURE
-        )
+        key = hash_field(answer.get("key"), "key")
+        signature = hex_field(answer.get("signature"), "signature", MOST_SIGNATURE)
+        struct = GateKey(sealed.request, sealed.root, key)
+        require_signed(struct, self.chain.domain("ResearchMarket"), signature, sealed.gate)
+        return key, signature
 
     def compute(
         self, sealed: Sealed, parameters: Mapping[str, Any], dictionary: Dictionary

@@ -73,19 +73,43 @@ class Answers:
             raise self._missing(request, Stage.COMPUTED, "quorum")
         return Cleared(self.computed(request, view), cleared)
 
-    def clear_again(self, request: str, cleared: Cleared, refusal: ContractRefusal) -> None:
-        """Has a signature replaced that the market refused: a custodian's wallet took its yes back.
+    def keep(self, request: str, cleared: Cleared) -> None:
+        """Keeps what `release.clear` verified, beside what the market refused before."""
+        signed = [{"place": place, "signature": to_hex(each)} for place, each in cleared.signatures]
+        self._keep(request, signed)
 
-        The others stay noted. That place counts again once no quorum is to be had without it.
+    def clear_again(
+        self,
+        request: str,
+        cleared: Cleared,
+        refusal: ContractRefusal,
+        doubted: frozenset[int] = frozenset(),
+    ) -> None:
+        """Has signatures replaced that the market refused: a custodian's wallet took its yes back.
+
+        The others stay noted, and those that were refused before stay so. These places count again once no
+        quorum is to be had without them.
+
+        Args:
+            doubted: places whose signature may be why, where the market's refusal names none.
         """
-        if refusal.code != BAD_SIGNATURE:
-            return
-        place = refusal.facts["place"]
+        named = {refusal.facts["place"]} if refusal.code == BAD_SIGNATURE else set()
         rows = noted_rows(cleared.signatures)
-        marked = [{**row, "refused": True} if row["place"] == place else row for row in rows]
-        self.database.keep_signatures(request, marked)
-        because = f"the market refused the signature at place {place}"
+        again = [row for row in rows if row["place"] in named | doubted]
+        if not again:
+            return
+        self._keep(request, [{**row, "refused": True} if row in again else row for row in rows])
+        places = ", ".join(str(row["place"]) for row in again)
+        because = f"the market refused the settlement, with the signature at place {places}"
         self.database.fall_back(request, Stage.COMPUTED, because)
+
+    def _keep(self, request: str, rows: list[dict[str, Any]]) -> None:
+        """In the place of what is kept; of that, refused signatures of other places stay."""
+        here = {row["place"] for row in rows}
+        row = self.database.computed(request)
+        before = [] if row is None else row.signatures or []
+        refused = [each for each in before if _is_refused(each) and each["place"] not in here]
+        self.database.keep_signatures(request, rows + refused)
 
     def ask_everybody(self, request: str) -> None:
         """Forgets that the market refused a signature: it may take it by now."""

@@ -26,7 +26,9 @@ from marketplace.peers import Peer
 from marketplace.pipeline.answers import Answers, noted_rows
 from marketplace.pipeline.counting import Counting
 from marketplace.pipeline.deadlines import Deadlines
+from marketplace.pipeline.drawing import Drawing
 from marketplace.pipeline.faults import REFUSING, RETRY, UNSENT
+from marketplace.pipeline.pauses import Pauses
 from marketplace.pipeline.standing import CHAIN_ENDS, Standing, id_of, sealed_of
 from marketplace.pipeline.submission import Submission
 from marketplace.receipts.build import build_receipt
@@ -37,9 +39,6 @@ from marketplace.waits import Waits
 from marketplace.wire.terms import RequestTerms
 
 log = structlog.get_logger()
-
-DRAW_BLOCKS: Final = 2
-"""The gate is drawn by the block after the seal, once that has a successor."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,16 @@ class Pipeline:
     def upkeep(self) -> Upkeep:
         """What is done for consents before, after and between requests."""
         return Upkeep(self.chain, self.sender)
+
+    @functools.cached_property
+    def pauses(self) -> Pauses:
+        """Between tries that were paid for in vain."""
+        return Pauses(self.chain)
+
+    @functools.cached_property
+    def drawing(self) -> Drawing:
+        """What has gates drawn."""
+        return Drawing(self.chain, self.sender)
 
     @functools.cached_property
     def standing(self) -> Standing:
@@ -96,6 +105,8 @@ class Pipeline:
             before = Stage(self.database.request(request).stage)
             step = STEPS.get(before)
             if step is None:
+                self.pauses.forget(request)
+            if step is None or self.pauses.holds(request):
                 return before
             try:
                 step(self, request)
@@ -123,6 +134,8 @@ class Pipeline:
     def _refused(self, request: str, stage: Stage, refusal: Refusal) -> bool:
         """Ends a request that cannot go on; returns False if it is only to be tried again."""
         facts = {"request": request, "stage": stage, "code": refusal.code}
+        if isinstance(refusal, ContractRefusal) and refusal.paid:
+            self.pauses.start(request, refusal)
         ends = isinstance(refusal, REFUSING) and refusal.code not in RETRY
         if not ends or Stage.REFUSED not in NEXT[stage] or self._goes_on(request, refusal):
             if self.waits.note(request, refusal):  # else it was said: steps are tried every second
@@ -176,7 +189,7 @@ class Pipeline:
     def _key(self, request: str) -> None:
         view = self.standing.view(request)
         if view.stage is RequestStage.SEALED and not any(view.gate_key):
-            view = self._drawn(request, view)
+            view = self.drawing.drawn(request, view)
             sealed = sealed_of(request, view)
             parameters = self.database.request(request).parameters
             dictionary = self.dictionaries.of(view.dataset)
@@ -186,26 +199,6 @@ class Pipeline:
             self.upkeep.tend(view.dataset)
         if any(view.gate_key) and view.stage not in CHAIN_ENDS:
             self.database.move(request, Stage.KEYED, f"gate {view.gate} recorded its key")
-
-    def _drawn(self, request: str, view: RequestView) -> RequestView:
-        """The request with a gate: drawn once the block that draws is there, redrawn if it stays silent."""
-        if int(view.gate, 16) == 0:
-            self._pass(view.draw_block)
-            self.sender.send("ResearchMarket", "drawGate", id_of(request))
-        elif self.chain.now() > view.gate_drawn_at + self.chain.policy().gate_window:
-            self.sender.send("ResearchMarket", "redrawGate", id_of(request))
-        else:
-            return view
-        view = self.standing.view(request)
-        self.chain.require_final(self.chain.head().number)
-        return view
-
-    def _pass(self, block: int) -> None:
-        """Waits for the block that draws; an embedded chain has to be asked for it."""
-        for _ in range(DRAW_BLOCKS):
-            if self.chain.head().number > block:
-                return
-            self.chain.nudge()
 
     def _compute(self, request: str) -> None:
         view = self.standing.view(request)
@@ -261,9 +254,9 @@ class Pipeline:
         except release.QuorumMissing:
             self.answers.ask_everybody(request)
             raise
-        signed = [{"place": place, "signature": "0x" + s.hex()} for place, s in cleared.signatures]
-        self.database.keep_signatures(request, signed)
-        self.database.move(request, Stage.CLEARED, f"{len(signed)} custodians signed")
+        self.answers.keep(request, cleared)
+        because = f"{len(cleared.signatures)} custodians signed"
+        self.database.move(request, Stage.CLEARED, because)
 
     def _settle(self, request: str) -> None:
         view = self.standing.view(request)
@@ -272,7 +265,10 @@ class Pipeline:
             try:
                 settlement.settle(self.sender, cleared)
             except ContractRefusal as refusal:
-                self.answers.clear_again(request, cleared, refusal)
+                doubted = (
+                    settlement.by_wallets(self.chain, cleared) if refusal.paid else frozenset()
+                )
+                self.answers.clear_again(request, cleared, refusal, doubted)
                 raise
             view = self.standing.view(request)
         if view.stage is RequestStage.SETTLED:

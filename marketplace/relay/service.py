@@ -9,10 +9,10 @@ from typing import Any, Final, TypeVar
 
 from marketplace.chain import consents
 from marketplace.chain.adapter import Chain, ConsentState
-from marketplace.chain.allowance import SENT_NOTHING, UnderWay, day_now, under_way
+from marketplace.chain.allowance import UnderWay, day_now, under_way
 from marketplace.chain.dry_runs import DryRun, Planned
 from marketplace.chain.patience import Patience, not_looked_at
-from marketplace.chain.sender import Sender
+from marketplace.chain.sender import BatchOutcome, Sender
 from marketplace.chain.wallets import Signers
 from marketplace.errors import Refusal
 from marketplace.relay.failures import Failures
@@ -155,13 +155,15 @@ class Relay:
     def _send_counted(self, messages: Sequence[Message], mine: set[Hashable]) -> list[Outcome]:
         day = day_now()
         today, refused = self._decide(day, messages, mine)
+        good = [place for place, why in enumerate(refused) if why is None]
+        sent: set[int] = set()  # of the good ones
         try:
-            return _but_refused(messages, refused, self._send)
-        except Refusal as refusal:
-            if refusal.code in SENT_NOTHING and today.spent:
-                with contextlib.suppress(Refusal):  # what was refused is to be told
-                    self.database.give_back(day, today.spent)
-            raise
+            return _but_refused(messages, refused, lambda left: self._send(left, sent))
+        finally:
+            unsent = (place for at, place in enumerate(good) if at not in sent)
+            if spent := today.spent_on(unsent):
+                with contextlib.suppress(Refusal):  # what became of the messages is to be told
+                    self.database.give_back(day, spent)
 
     def _decide(
         self, day: int, messages: Sequence[Message], mine: set[Hashable]
@@ -185,16 +187,22 @@ class Relay:
     def _state(self, dataset: str, patient: str) -> ConsentState:
         return self.chain.consent_of(bytes.fromhex(dataset[2:]), patient).state
 
-    def _send(self, messages: Sequence[Message]) -> list[Outcome]:
+    def _send(self, messages: Sequence[Message], sent: set[int]) -> list[Outcome]:
+        """Adds to `sent`, also where this raises, which of the messages went to a node, or may have gone."""
         outcomes = [Outcome(message.kind, None) for message in messages]
         for contract in dict.fromkeys(message.contract for message in messages):
             places = [i for i, each in enumerate(messages) if each.contract == contract]
-            sent = self.sender.batch(contract, [messages[i].call() for i in places])
+            done = BatchOutcome()
+            try:
+                self.sender.batch(contract, [messages[i].call() for i in places], done=done)
+            finally:  # what was paid for by then was paid for, whatever becomes of the rest
+                sent |= {places[position] for position in done.offered}
+                refused = [done.refused.get(position) for position in range(len(places))]
+                Failures(self.chain, self.database).note([messages[i] for i in places], refused)
             for position, place in enumerate(places):
-                carried, refusal = sent.carried_by.get(position), sent.refused.get(position)
+                carried = done.carried_by.get(position)
                 transaction = None if carried is None else carried.transaction
-                outcomes[place] = Outcome(messages[place].kind, refusal, transaction)
-        Failures(self.chain, self.database).note(messages, [each.refusal for each in outcomes])
+                outcomes[place] = Outcome(messages[place].kind, refused[position], transaction)
         return outcomes
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -53,6 +53,7 @@ class Today:
         states: of the consents that are to be ended or rested, as the chain has them.
         mine: the patients whose consents no other upload ends at this moment.
         counts: of the day so far; raised here.
+        spent: of each message that was looked at, in order, what it was counted for.
         uncounted: why nothing can be counted, so that only what is never counted is carried.
     """
 
@@ -60,16 +61,21 @@ class Today:
     mine: Collection[Patient]
     counts: dict[Key, int]
     uncounted: Refusal | None = None
-    spent: Counter[Key] = field(default_factory=Counter)
+    spent: list[Key | None] = field(default_factory=list)
     _now: dict[Patient, ConsentState] = field(default_factory=dict)
     _paid: set[tuple[str, Patient]] = field(default_factory=set)
 
     def refusal(self, message: Message) -> Refusal | None:
         """Why a message is not carried; None where it is, and counted if it has to be."""
+        self.spent.append(None)
         found = self._refusal(message)
         if found is None:
             self._follow(message)
         return found
+
+    def spent_on(self, places: Iterable[int]) -> Counter[Key]:
+        """How much was counted for the messages at these places."""
+        return Counter(key for place in places if (key := self.spent[place]) is not None)
 
     def _refusal(self, message: Message) -> Refusal | None:
         patient = patient_of(message)
@@ -100,7 +106,7 @@ class Today:
         if self.counts[key] >= most:
             return enough
         self.counts[key] += 1
-        self.spent[key] += 1
+        self.spent[-1] = key
         return None
 
     def _follow(self, message: Message) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from coincurve import PrivateKey, PublicKey
 from eth_account.signers.local import LocalAccount
@@ -29,6 +29,9 @@ VERSION = "1"
 
 HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 """The contracts refuse the other, malleated half of the signatures (EIP-2)."""
+
+MOST_SIGNATURE: Final = 4_096
+"""Bytes of a signature that anything of ours reads: an ERC-1271 wallet's may be longer than a key's 65."""
 
 SigningKey = bytes | LocalAccount
 _DOMAIN_TYPE = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"

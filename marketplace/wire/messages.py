@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from marketplace.vocabulary import address
-from marketplace.wire.eip712 import SignedStruct
+from marketplace.wire.eip712 import MOST_SIGNATURE, SignedStruct
 from marketplace.wire.solidity import malformed
 from marketplace.wire.structs import (
     CreditWithdrawal,
@@ -145,6 +145,8 @@ def _bytes(envelope: Envelope, name: str) -> bytes:
     value = envelope.get(name)
     if not isinstance(value, str) or not value.startswith("0x"):
         raise malformed(name, "must be 0x and lower-case hex digits")
+    if len(value) > 2 + 2 * MOST_SIGNATURE:
+        raise malformed(name, f"has more than {MOST_SIGNATURE} bytes")
     try:
         return bytes.fromhex(value[2:])
     except ValueError:

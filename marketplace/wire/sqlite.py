@@ -17,6 +17,8 @@ from marketplace.errors import Refusal
 from marketplace.wire.private import make_database
 
 BUSY_MILLISECONDS = 30_000
+BEGIN = "usufruct_begin"
+"""The engine option that says how a transaction begins."""
 
 
 def open_journal(path: Path, migrations: Path, max_pages: int | None = None) -> Engine:
@@ -51,6 +53,18 @@ def transaction(engine: Engine) -> Iterator[Session]:
         Refusal: `storage_full`, `storage_unavailable`; nothing was written then.
     """
     with refusing(), Session(engine, expire_on_commit=False) as session, session.begin():
+        yield session
+
+
+@contextmanager
+def snapshot(engine: Engine) -> Iterator[Session]:
+    """What was committed last, read without waiting for a writer, however long that one takes (WAL).
+
+    Raises:
+        Refusal: `storage_unavailable`.
+    """
+    reader = engine.execution_options(**{BEGIN: "DEFERRED"})
+    with refusing(), Session(reader, expire_on_commit=False) as session, session.begin():
         yield session
 
 
@@ -95,4 +109,5 @@ def _pragmas(max_pages: int | None) -> Any:
 
 def _begin(connection: Any) -> None:
     # IMMEDIATE: a journal entry is computed from the one before it, so no writer may come between.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    how = connection.get_execution_options().get(BEGIN, "IMMEDIATE")
+    connection.exec_driver_sql(f"BEGIN {how}")

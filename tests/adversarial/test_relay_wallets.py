@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
@@ -19,8 +19,10 @@ from marketplace.chain.allowance import (
     Key,
     failed_on_chain,
 )
+from marketplace.chain.faults import NodeFault
 from marketplace.chain.funding import fund
 from marketplace.chain.reverts import ContractRefusal, snake_case, table
+from marketplace.chain.rpc import CannotPay
 from marketplace.chain.sender import Sender
 from marketplace.client.messages import REVOCATION_REACH
 from marketplace.config import load_config
@@ -29,7 +31,9 @@ from marketplace.custodian.journal import Journal
 from marketplace.custodian.relaying import Relaying
 from marketplace.errors import Refusal
 from marketplace.operator import build_operator
-from marketplace.wire.structs import EarningsWithdrawal, Erasure, Grant, Revocation, sign
+from marketplace.relay.worth import OWN
+from marketplace.wire.eip712 import MOST_SIGNATURE
+from marketplace.wire.structs import EarningsWithdrawal, Erasure, Grant, Rest, Revocation, sign
 from tests.adversarial.test_relay_abuse import (
     attested,
     codes,
@@ -238,6 +242,114 @@ def test_a_wallet_that_says_yes_only_where_gas_is_free_costs_each_relay_a_few_tr
     assert sent_by(world, operator) - before[operator] <= 2 * WALLET_FAILURES
     assert sent_by(world, custodian) - before[custodian] == WALLET_FAILURES
     assert wallet.consent.state is ConsentState.LIVE
+
+
+def lying(world: ApiWorld) -> Wallet:
+    """Takes every signature, in rehearsals only."""
+    wallet = enrolled(world, TWO_FACED)
+    world.custody.sender._transactor.transact(wallet.address, b"", 100_000)
+    return wallet
+
+
+def rest(wallet: Wallet, nonce: int) -> dict[str, Any]:
+    sequence, later = wallet.consent.sequence, wallet.world.custody.later()
+    struct = Rest(wallet.address, wallet.world.custody.dataset, sequence, nonce, later)
+    return {**wallet.says("rest", struct), "signer": wallet.address}
+
+
+def huge(said: dict[str, Any], name: str = "signature") -> dict[str, Any]:
+    """With a signature that no transaction has room for, as a wallet may well take it."""
+    return {**said, name: "0x01" + "00" * 121_000}
+
+
+def count_of(world: ApiWorld, kind: str, patient: str) -> int:
+    """Of today, in the operator's database."""
+    key = (kind, world.dataset, patient)
+    found: int = world.operator.database.count(
+        int(time.time()) // DAY_SECONDS, [key], lambda counts: counts[key]
+    )
+    return found
+
+
+def test_a_wallets_failures_count_though_a_later_message_cannot_be_sent(world: ApiWorld) -> None:
+    wallet, relay = lying(world), world.operator.sender.address
+    before, said = sent_by(world, relay), []
+    for number in range(2 * WALLET_FAILURES):
+        later = huge(wallet.says("revocation", wallet.revocation(number)))
+        said.append(codes(upload(world, [rest(wallet, number), later])))
+    assert {each[1] for each in said} == {"malformed_message"}
+    failed = [each[0] for each in said]
+    assert "wallet_failed" not in failed[:WALLET_FAILURES]
+    assert failed[WALLET_FAILURES:] == ["wallet_failed"] * WALLET_FAILURES
+    assert sent_by(world, relay) - before <= 2 * WALLET_FAILURES
+
+
+def test_a_signature_that_no_transaction_has_room_for_sinks_nobody_elses_revocation(
+    world: ApiWorld,
+) -> None:
+    wallet = enrolled(world, PICKY)
+    first, last = new_patient(world, "before the huge one"), new_patient(world, "after it")
+    big = huge(wallet.says("revocation", wallet.revocation()))
+    found = upload(world, [revocation(world, first), big, revocation(world, last)])
+    assert codes(found) == ["relayed", "malformed_message", "relayed"]
+    assert found[1]["field"] == "signature"
+    for patient in (first, last):
+        assert consent(world, patient).state is ConsentState.NONE
+    assert wallet.consent.state is ConsentState.LIVE
+
+
+def test_the_longest_signature_that_is_read_is_carried_like_any_other(world: ApiWorld) -> None:
+    wallet = enrolled(world, PICKY)
+    longest = "0x01" + "00" * (MOST_SIGNATURE - 1)
+    said = wallet.says("revocation", wallet.revocation()) | {"signature": longest}
+    assert codes(upload(world, [said | {"signature": longest + "00"}, said])) == [
+        "malformed_message",
+        "relayed",
+    ]
+    assert wallet.consent.state is ConsentState.NONE
+
+
+class Breaking(Sender):
+    """Each message goes in a transaction of its own, and the last of `most` is not sent: a fault comes."""
+
+    def __init__(self, world: ApiWorld, most: int, fault: Refusal) -> None:
+        super().__init__(world.operator.chain, EMBEDDED_KEY)
+        self.left, self.fault = most, fault
+
+    def batch(self, contract: str, calls: Sequence[tuple[str, Sequence[Any]]], **more: Any) -> Any:
+        return super().batch(contract, calls, **more, entry_gas=9_000_000)
+
+    def _send_data(self, *call: Any) -> Any:
+        self.left -= 1
+        if self.left == 0:
+            raise self.fault
+        return super()._send_data(*call)
+
+
+def test_what_was_paid_for_counts_though_the_node_fails_during_the_same_upload(
+    world: ApiWorld,
+) -> None:
+    """A wallet's failure takes a batch and one more transaction; the third is somebody else's."""
+    wallet, patient = lying(world), new_patient(world, "behind a failing node")
+    sender = Breaking(world, 3, NodeFault(message="Out of order.", remedy="Wait."))
+    relay = replace(world.operator.relay, sender=sender)
+    with pytest.raises(NodeFault):
+        relay.carry_uploaded([rest(wallet, 1), revocation(world, patient)])
+    assert count_of(world, FAILED, wallet.address) == 1
+
+
+def test_only_what_was_not_sent_is_taken_off_the_days_count(world: ApiWorld) -> None:
+    """Else an account that runs dry would carry the first messages of an upload again and again."""
+    first, last = new_patient(world, "sent in time"), new_patient(world, "not sent")
+    both = [revocation(world, each) for each in (first, last)]
+    assert codes(upload(world, both)) == ["relayed"] * 2
+    # Nothing stands any more, so that these two are counted.
+    both = [revocation(world, each) for each in (first, last)]
+    sender = Breaking(world, 2, CannotPay(message="Nothing left.", remedy="Send some."))
+    relay = replace(world.operator.relay, sender=sender)
+    with pytest.raises(CannotPay):
+        relay.carry_uploaded(both)
+    assert [count_of(world, OWN, each.address) for each in (first, last)] == [1, 0]
 
 
 def test_wallets_that_failed_too_often_are_known_after_a_restart_and_told_another_way(

@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from marketplace.chain.adapter import RequestStage
+from marketplace.chain.adapter import ContractRefusal, RequestStage
 from marketplace.custodian.server import create_app
 from marketplace.custodian.service import Custodian
 from marketplace.errors import Refusal
 from marketplace.pipeline import Pipeline
 from marketplace.stages import Stage
 from marketplace.store import ComputedRow, Database
+from tests.contracts.hostile_code import YES as YES_WORD
+from tests.contracts.hostile_code import assemble
 from tests.support.custody_world import served
 from tests.support.pipeline_world import PipelineWorld, pipeline_world, stage_of
 
@@ -102,8 +104,8 @@ def test_signatures_that_were_kept_before_a_kill_still_settle_though_custodians_
 
 YES = "631626ba7e60e01b60005260206000f3"
 """Code of a wallet that says that it signed whatever it is asked about."""
-YES_BUT_ON_CHAIN_NO = "0x3315600957600080fd5b" + YES
-"""That says so to callers without an account, as a node asks, and reverts when a contract asks."""
+YES_BUT_ON_CHAIN_NO = "0x3215600957600080fd5b" + YES
+"""That says so where nobody sends a transaction, as where a node is asked, and reverts everywhere else."""
 
 
 @contextmanager
@@ -161,6 +163,90 @@ def test_a_signature_that_the_market_refused_counts_again_where_there_is_no_othe
         made.finish(pipeline, request)
     made.require_settled_once(pipeline, request)
     assert mutes[0].asked == 0
+
+
+FREE_YES = (
+    "0x"
+    + assemble(f"GASPRICE ISZERO @yes JUMPI 0 0 REVERT :yes {YES_WORD} 0 MSTORE 32 0 RETURN").hex()
+)
+"""That says so wherever gas costs nothing, as where a node is asked, and reverts in every transaction."""
+
+
+def sent(made: PipelineWorld, pipeline: Pipeline) -> int:
+    """How many transactions the operator has paid for."""
+    return made.chain.node.transaction_count(pipeline.sender.address, "latest")
+
+
+def test_a_wallet_that_says_no_only_in_transactions_costs_one_and_is_replaced(
+    made: PipelineWorld, mutes: list[Mute]
+) -> None:
+    """The market's refusal names nobody: by then the call would succeed. Only a wallet's word can change."""
+    pipeline, request = computed(made, "two faced")
+    with_its_word(pipeline, request)
+    for each in mutes[1:]:
+        each.speaks = True
+    with wallet(made, FREE_YES):
+        made.reach(pipeline, request, Stage.CLEARED)
+        before = sent(made, pipeline)
+        refusal = made.step(pipeline, request)
+        assert isinstance(refusal, ContractRefusal)
+        assert (refusal.code, refusal.paid) == ("reverted_without_reason", True)
+        assert stage_of(pipeline, request) is Stage.COMPUTED
+        made.finish(pipeline, request)
+        assert sent(made, pipeline) == before + 2
+    made.require_settled_once(pipeline, request)
+    assert mutes[0].asked == 0
+
+
+def test_where_no_other_signs_its_transactions_are_paid_for_ever_more_seldom(
+    made: PipelineWorld, mutes: list[Mute]
+) -> None:
+    pipeline, request = computed(made, "two faced and alone")
+    with_its_word(pipeline, request)
+    seconds = 0.0
+    pipeline.pauses.clock = lambda: seconds
+    with wallet(made, FREE_YES):
+        made.reach(pipeline, request, Stage.CLEARED)
+        before, paid = sent(made, pipeline), []
+        for _ in range(40):
+            pipeline.advance(request)
+            paid.append(sent(made, pipeline) - before)
+            seconds += 0.25
+    assert paid[0] == 1
+    assert paid[3] == 1  # a pause of one second, then two, then four
+    assert 2 <= paid[-1] <= 4
+    seconds += 600
+    with wallet(made, "0x" + YES):
+        made.finish(pipeline, request)
+    made.require_settled_once(pipeline, request)
+
+
+def test_a_gates_key_that_only_code_at_its_address_signed_is_sent_by_nobody(
+    made: PipelineWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such code says yes until a transaction depends on it, which would be paid for each time."""
+    pipeline = made.pipeline()
+    request, _ = made.submit(pipeline, "no key")
+    honest, gate = made.gate.key, made.gate.keys.signer.address
+    garbled = {"signature": "0x" + "22" * 65}
+    made.chain.node.request("anvil_setCode", [gate, FREE_YES])
+    monkeypatch.setattr(made.gate, "key", lambda *asked: {**honest(*asked), **garbled})
+    try:
+        made.reach(pipeline, request, Stage.SEALED)
+        while (refusal := made.step(pipeline, request)) and refusal.code == "not_yet_final":
+            made.finalise()
+        before = sent(made, pipeline)
+        for _ in range(3):
+            refusal = made.step(pipeline, request)
+            assert refusal is not None
+            assert refusal.code == "bad_signature"
+        assert stage_of(pipeline, request) is Stage.SEALED
+        assert sent(made, pipeline) == before
+    finally:
+        monkeypatch.undo()
+        made.chain.node.request("anvil_setCode", [gate, "0x"])
+    made.finish(pipeline, request)
+    made.require_settled_once(pipeline, request)
 
 
 def test_signatures_that_a_gate_made_up_count_for_nothing_and_custodians_are_asked(

@@ -11,7 +11,7 @@ import pytest
 import requests
 from eth_utils.crypto import keccak
 
-from marketplace.chain import offers
+from marketplace.chain import offers, transactor
 from marketplace.chain.adapter import (
     Chain,
     ConsentState,
@@ -267,6 +267,38 @@ def test_a_batch_starved_of_gas_is_finished_entry_by_entry(world: World, entry_g
     for name in names:
         record = world.chain.record_of(world.dataset, account(name).address)
         assert record.pending == commitment_of(account(name))
+
+
+def test_an_entry_that_no_transaction_has_room_for_sinks_no_other(world: World) -> None:
+    """Nor does one that is too large for a batch only: it goes alone, and is judged by the contract."""
+    domain, patients = world.chain.domain("ConsentRegistry"), [account("first"), account("last")]
+    ending = [Revocation(each.address, world.dataset, 1) for each in patients]
+    calls: list[tuple[str, list[Any]]] = [
+        ("revokeBySig", [each, who.address, sign(each, domain, who)])
+        for each, who in zip(ending, patients, strict=True)
+    ]
+    for size in (121_000, 119_776):
+        calls.insert(1, ("revokeBySig", [ending[0], patients[0].address, bytes(size)]))
+    outcome = world.sender.batch("ConsentRegistry", calls)
+    assert {n: (each.code, each.paid) for n, each in outcome.refused.items()} == {
+        1: ("bad_signature", False),
+        2: ("transaction_too_large", False),
+    }
+    assert set(outcome.carried_by) == outcome.offered == {0, 3}
+    for each in patients:
+        assert world.chain.consent_of(world.dataset, each.address).sequence == 2
+
+
+def test_an_entry_that_needs_more_gas_than_a_transaction_has_is_refused_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was paid for: its batch failed for it, in a block."""
+    calls = [world.attestation(account(f"too greedy {number}")) for number in range(6)]
+    monkeypatch.setattr(transactor, "GAS_LIMIT", 60_000)
+    outcome = world.sender.batch("DatasetRegistry", calls, entry_gas=90_000)
+    assert {(each.code, each.paid) for each in outcome.refused.values()} == {("too_much_gas", True)}
+    assert set(outcome.refused) == outcome.offered == set(range(6))
+    assert outcome.receipts == []
 
 
 def test_a_wallet_that_burns_a_batchs_gas_sinks_no_entry_beside_it(world: World) -> None:

@@ -22,7 +22,7 @@ from marketplace.wire.http_client import post
 from marketplace.wire.structs import Rotation, sign
 from tests.support.chain_world import account
 from tests.support.custody_world import CustodyWorld, custody_world, served_custodian
-from tests.support.lies import no_logs, other_block, other_request, wrong_chain
+from tests.support.lies import no_logs, other_block, other_request, too_high, wrong_chain
 from tests.support.nodes import Lie, LyingProxy, any_node, honest
 from tests.support.refusals import refused
 
@@ -31,6 +31,8 @@ CANARY = "canary-text-of-an-unknown-fault"
 EVENTS = artifacts.load("DatasetRegistry").events
 MOVED = "0x" + EVENTS["RecordMoved"].topic.hex()
 NUMBERS = itertools.count()
+NOT_FINAL = 10
+"""Blocks: more than an enrolment takes."""
 
 
 @dataclass(frozen=True)
@@ -306,6 +308,42 @@ def test_a_move_of_a_record_that_is_where_it_was_is_not_believed(host: Host) -> 
     assert host.journal.is_erased(kept)
 
 
+@pytest.mark.parametrize("to", ["nobody", "one who erased"])
+def test_a_sweep_believes_no_move_of_a_record_that_is_not_final_yet(host: Host, to: str) -> None:
+    """Under another's address no erasure would find its share; under one that was erased it would go."""
+    other = host.enrol(f"erased before {to}")
+    host.world.erase(other)
+    for _ in range(NOT_FINAL):
+        host.world.chain.node.mine()
+    patient = host.enrol(f"new, moves to {to}")
+    kept, after = host.commitment(patient), other if to == "one who erased" else account("nobody")
+    late = host.world.custodian(2, node_url=host.proxy.url, confirmations=NOT_FINAL).watch
+    host.proxy.lie = moves_of([(patient.address, after.address)], host)
+    refused("forged_logs", late.sweep)
+    assert host.holder(kept) == patient.address
+    host.proxy.lie = honest
+    assert late.sweep() == 0
+    host.world.erase(patient)
+    host.told(honest)
+    assert host.journal.is_erased(kept)
+
+
+def test_a_sweep_follows_no_move_to_where_the_registry_has_nothing(host: Host) -> None:
+    """The node keeps the second of two moves to itself: the next sweep has the share follow both."""
+    patient = host.enrol("moves twice")
+    kept = host.commitment(patient)
+    host.told(honest)
+    between = host.rotate(patient, "half the way")
+    after = host.rotate(between, "all the way")
+    host.told(no_logs)
+    host.proxy.lie = no_logs_of(after.address)
+    refused("partial_logs", host.custodian.watch.sweep)
+    assert host.holder(kept) == patient.address
+    host.proxy.lie = honest
+    assert host.custodian.watch.sweep() == 0
+    assert host.holder(kept) == after.address
+
+
 def test_who_erased_came_back_and_moved_loses_the_erased_share_only(host: Host) -> None:
     """Also where the chain is read again from the beginning, and the move was passed over before."""
     patient = host.enrol("comes back")
@@ -324,6 +362,15 @@ def test_who_erased_came_back_and_moved_loses_the_erased_share_only(host: Host) 
     assert host.holder(kept) == after.address
 
 
+def no_logs_of(address: str) -> Lie:
+    def lie(method: str, _: list[Any], result: Any) -> Any:
+        if method != "eth_getLogs":
+            return result
+        return [log for log in result if word(address) not in log["topics"]]
+
+    return lie
+
+
 def no_moves(method: str, _: list[Any], result: Any) -> Any:
     if method != "eth_getLogs":
         return result
@@ -331,22 +378,6 @@ def no_moves(method: str, _: list[Any], result: Any) -> Any:
 
 
 # --- how far the chain was followed
-
-
-def too_high(final: int) -> Lie:
-    """The node names a block as final that there is not yet, and shows one when asked for it."""
-
-    shown: dict[str, Any] = {}
-
-    def lie(method: str, parameters: list[Any], result: Any) -> Any:
-        if method != "eth_getBlockByNumber":
-            return result
-        if parameters[0] not in ("latest", "finalized") and int(parameters[0], 16) <= final:
-            return result
-        shown.update(result or {})
-        return shown | {"number": hex(final + 50), "hash": "0x" + "ee" * 32}
-
-    return lie
 
 
 @pytest.mark.parametrize("other", [other_block, too_high], ids=["another chain", "too high"])

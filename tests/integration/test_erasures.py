@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,7 @@ from marketplace.lanes.vault import Vault
 from marketplace.peers import Peer
 from marketplace.records import RecordStore
 from marketplace.stages import Computed, Sealed
-from marketplace.store import Database, RecordRow, open_database
-from marketplace.wire.header import RecordHeader
+from marketplace.store import Database, open_database
 from marketplace.wire.http import to_base64, to_hex
 from marketplace.wire.http_client import post
 from marketplace.wire.record import SealedRecord
@@ -33,6 +31,7 @@ from tests.support.custody_world import (
     served_custodian,
     served_gate,
 )
+from tests.support.kept_records import keep_record
 from tests.support.nodes import any_node
 from tests.support.refusals import refused
 
@@ -77,19 +76,7 @@ class Store:
         return sealed
 
     def keep(self, patient: str, version: int) -> None:
-        sealed = self.world.records[patient]
-        row = RecordRow(
-            commitment="0x" + sealed.commitment.hex(),
-            dataset="0x" + self.world.dataset.hex(),
-            patient=patient,
-            version=version,
-            header=RecordHeader.of(sealed).to_json(),
-            attestation={},
-            state="stored",
-            received_at=datetime.now(UTC),
-        )
-        self.database.keep_record(row)
-        self.records.put(sealed.commitment, sealed.box)
+        keep_record(self.world, self.records, patient, version)
 
     def commitment(self, patient: LocalAccount) -> bytes:
         return self.world.records[patient.address].commitment
@@ -240,14 +227,17 @@ def restore_file(backup: RecordStore, store: RecordStore, commitment: bytes) -> 
 
 
 class Forging(Chain):
-    """Through a node that adds erasures which never happened to its logs."""
+    """Through a node that adds events which never happened to its logs, and keeps some moves to itself."""
 
     forged: tuple[Event, ...] = ()
+    withheld: str = ""
+    """The address whose move away it does not give."""
 
     def events(self, *arguments: Any, **named: Any) -> Iterator[Event]:
-        yield from super().events(*arguments, **named)
-        if "RecordErased" in (named.get("names") or ()):
-            yield from self.forged
+        for event in super().events(*arguments, **named):
+            if event.name != "RecordMoved" or event.args["from"] != self.withheld:
+                yield event
+        yield from (each for each in self.forged if each.name in (named.get("names") or ()))
 
 
 @pytest.mark.parametrize("erased_at", ["before", "after"])
@@ -306,6 +296,73 @@ def test_a_record_that_the_contract_has_in_use_or_pending_is_not_deleted_on_a_lo
     world.erase(after)
     Erasures(chain, store.records).catch_up()
     assert not any(store.records.holds(each) for each in (used, pending, moved))
+
+
+@pytest.mark.parametrize("left", ["never left", "left for elsewhere"])
+def test_a_made_up_move_takes_no_record_along_with_somebody_elses_erasure(
+    store: Store, left: str
+) -> None:
+    """Nor where the node keeps the true move to itself, so that the registry has nothing there any more."""
+    world = store.world
+    erases, patient = store.enrol(f"erases {left}", f"is in use, {left}")
+    gone, used = store.commitment(erases), store.commitment(patient)
+    if left == "left for elsewhere":
+        rotate(world, patient, account("elsewhere"))
+    world.erase(erases)
+    chain = Forging(world.node_url, world.manifest)
+    chain.forged, chain.withheld = (moved(world, patient, erases),), patient.address
+    erasures = Erasures(chain, store.records)
+    if left == "never left":
+        refused("forged_logs", erasures.catch_up)
+        assert store.records.holds(gone)
+    else:
+        erasures.catch_up()
+    assert store.records.holds(used)
+    chain.forged, chain.withheld = (), ""
+    erasures.catch_up()
+    assert store.state(gone) == "erased"
+    assert store.records.holds(used)
+
+
+def test_a_made_up_attestation_takes_no_record_along_with_somebody_elses_erasure(
+    store: Store,
+) -> None:
+    world = store.world
+    erases, patient = store.enrol("erases, is lied about", "is in use, is lied about")
+    used = store.commitment(patient)
+    world.erase(erases)
+    args = {
+        "dataset": world.dataset,
+        "patient": erases.address,
+        "commitment": used,
+        "version": 1,
+    }
+    block = world.manifest.deployed_block
+    attested = Event("DatasetRegistry", "RecordAttested", args, block, bytes(32), bytes(32), 0)
+    chain = Forging(world.node_url, world.manifest)
+    chain.forged = (attested,)
+    with capture_logs() as logs:
+        Erasures(chain, store.records).catch_up()
+    assert store.records.holds(used)
+    assert store.state(store.commitment(erases)) == "erased"
+    (said,) = [each for each in logs if each["event"] == "erasure_of_another_person"]
+    assert said["commitment"] == to_hex(used)
+
+
+def test_an_erasure_waits_for_the_moves_that_a_node_keeps_to_itself(store: Store) -> None:
+    world = store.world
+    patient, after = store.enrol("erases, and moves")[0], account("moved afterwards")
+    gone = store.commitment(patient)
+    world.erase(patient)
+    rotate(world, patient, after)
+    chain = Forging(world.node_url, world.manifest)
+    chain.withheld = patient.address
+    erasures = Erasures(chain, store.records)
+    refused("partial_logs", erasures.catch_up)
+    assert store.records.holds(gone)
+    chain.withheld = ""
+    erasures.catch_up()
+    assert store.state(gone) == "erased"
 
 
 # --- what was sealed before

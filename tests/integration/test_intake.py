@@ -215,7 +215,7 @@ class Unwilling(Sender):
 
     def batch(self, contract: str, calls: Sequence[tuple[str, Sequence[Any]]], **_: Any) -> Any:
         refusal = ContractRefusal(message="No.", remedy="Try later.", code="unknown_issuer")
-        return BatchOutcome((), dict.fromkeys(range(len(calls)), refusal))
+        return BatchOutcome([], dict.fromkeys(range(len(calls)), refusal))
 
 
 class Eventful(RecordStore):

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
+from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
 from marketplace import release
@@ -16,6 +17,7 @@ from marketplace.chain.adapter import Finality
 from marketplace.chain.deploy import CommitteeSeat, open_epoch
 from marketplace.chain.sender import Sender, call_data
 from marketplace.chain.transactor import Receipt
+from marketplace.chain.wallets import accepts_signature
 from marketplace.peers import Peer
 from marketplace.receipts import checks
 from marketplace.receipts.checks import NeedsNode
@@ -25,7 +27,13 @@ from marketplace.stages import Computed, Sealed
 from marketplace.wire.http import to_hex
 from marketplace.wire.stated import Stated
 from marketplace.wire.structs import sign
-from tests.contracts.hostile_code import MAGIC, assemble
+from tests.contracts.hostile_code import (
+    MAGIC,
+    WALLET_BOMB,
+    WALLET_DIRTY,
+    WALLET_SHORT,
+    assemble,
+)
 from tests.support import receipt_world
 from tests.support.chain_world import World, account, world_on
 from tests.support.mutations import with_value
@@ -130,6 +138,69 @@ def test_a_wallet_is_asked_as_it_was_when_it_signed(settled: Settled) -> None:
         assert verify(receipt, settled.chain).steps == STEPS
     finally:
         own(world, wallet, world.custodians[0].address)
+
+
+def reverting(data: bytes) -> bytes:
+    """A wallet that refuses with these very bytes, which lie behind its code."""
+    return bytes.fromhex(f"61{len(data):04x}600e60003961{len(data):04x}6000fd") + data
+
+
+ERROR, PANIC = keccak(text="Error(string)")[:4], keccak(text="Panic(uint256)")[:4]
+LOOKUP = keccak(text="OffchainLookup(address,string[],bytes,bytes4,bytes)")[:4]
+ODD = {
+    "a text that is not UTF-8": ERROR + encode(["bytes"], [b"\xff\xfe"]),
+    "a text longer than memory": ERROR + encode(["uint256", "uint256"], [32, 2**255]),
+    "a panic that there is none of": PANIC + encode(["uint256"], [0x99]),
+    "a stage that there is none of": keccak(text="WrongStage(bytes32,uint8,uint8)")[:4]
+    + encode(["bytes32", "uint8", "uint8"], [bytes(32), 200, 3]),
+    "a look-up elsewhere, cut off": LOOKUP + encode(["uint256"], [2**255]),
+    "a look-up elsewhere": LOOKUP
+    + encode(
+        ["address", "bytes[]", "bytes", "bytes4", "bytes"],
+        ["0x" + "11" * 20, [b"http://\xff"], b"", b"\1" * 4, b""],
+    ),
+    "one byte": b"\x08",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("said", ODD.values(), ids=ODD)
+def test_a_wallet_that_refuses_in_whatever_bytes_did_not_sign(
+    settled: Settled, said: bytes
+) -> None:
+    """Else a custodian's wallet could stop a clearing, or keep a receipt from being judged."""
+    wallet = deployed(settled.world, reverting(said))
+    assert not accepts_signature(settled.chain.node, wallet, bytes(32), bytes(65))
+
+
+YES_IN_TIME = f"{MAGIC << 224} 0 MSTORE 32 0 RETURN"
+FAILING = {
+    "never ends": bytes.fromhex("5b600056"),
+    "is no code": bytes.fromhex("fe"),
+    "takes what is not there": bytes.fromhex("50"),
+    "fills the memory": assemble("16777215 0 RETURN"),
+    "says yes after more gas than the contracts give": assemble(f"0 1000000 MSTORE {YES_IN_TIME}"),
+    "says yes in four bytes": WALLET_SHORT,
+    "says what only begins like yes": WALLET_DIRTY,
+}
+
+
+@pytest.mark.parametrize("code", FAILING.values(), ids=FAILING)
+def test_a_wallet_that_fails_however_it_does_did_not_sign(settled: Settled, code: bytes) -> None:
+    """Nodes call some of these faults of their own, and a node's fault would have everybody wait."""
+    wallet = deployed(settled.world, code)
+    assert not accepts_signature(settled.chain.node, wallet, bytes(32), bytes(65))
+
+
+def test_a_wallet_that_says_yes_at_length_signed_and_an_account_without_code_did_not(
+    settled: Settled,
+) -> None:
+    """As the contracts judge it, whatever the length of signature and answer."""
+    node = settled.chain.node
+    bomb = deployed(settled.world, WALLET_BOMB)
+    for length in (0, 65, 4_096):
+        assert accepts_signature(node, bomb, bytes(32), bytes(length))
+    assert not accepts_signature(node, account("nobody").address, bytes(32), bytes(65))
 
 
 def test_on_a_pruned_node_todays_owner_may_confirm_and_never_condemn() -> None:

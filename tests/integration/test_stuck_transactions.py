@@ -1,5 +1,6 @@
 """Transactions whose fee the chain outgrows: pushed on under their own number, never sent twice."""
 
+import json
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from marketplace.chain.faults import NodeUnreachable
 from marketplace.chain.fees import FeeAboveCeiling
 from marketplace.chain.offers import raised
 from marketplace.chain.outcome import OutcomeUnknown, Receipt, outcome_unknown
+from marketplace.chain.rpc import CannotPay
 from marketplace.chain.sender import NEVER_HELD_BACK, Sender
 from marketplace.wire.messages import KINDS
 from marketplace.wire.structs import Revocation, sign
@@ -285,6 +287,55 @@ def test_a_call_that_may_have_arrived_at_a_silent_node_is_not_sent_beside(
     proxy.close()
     in_the_pool(world, 1)
     outbid(world, pool.submit(mint, sender(world), to))
+    assert next_number(world) == number + 1
+    assert world.chain.balance_of(to) == 1
+
+
+class Poorly(LyingProxy):
+    """Says of each transaction that its account cannot pay for it, passed on or not."""
+
+    def __init__(self, target: str, *, passes_on: bool) -> None:
+        super().__init__(target)
+        self.passes_on = passes_on
+
+    def answer(self, body: bytes) -> bytes:
+        call = json.loads(body)
+        if call["method"] != "eth_sendRawTransaction":
+            return super().answer(body)
+        if self.passes_on:
+            super().answer(body)
+        error = {"code": -32_000, "message": "insufficient funds for gas * price + value"}
+        return json.dumps({"jsonrpc": "2.0", "id": call["id"], "error": error}).encode()
+
+
+def left(world: World) -> list[int]:
+    """The numbers that this process keeps for what it sent and waits for no more."""
+    line = offers.lines[world.chain.chain_id, world.sender.address]
+    return [each.nonce for each in line.left]
+
+
+def test_what_a_node_did_not_take_for_want_of_funds_is_not_kept_to_be_sent_later(
+    world: World,
+) -> None:
+    """It was refused: sent all the same behind something else, it would be a surprise."""
+    before, proxy = left(world), Poorly(world.chain.node.url, passes_on=False)
+    with pytest.raises(CannotPay):
+        mint(sender(world, url=proxy.url), account("poor").address)
+    proxy.close()
+    assert left(world) == before
+
+
+def test_what_a_node_says_it_did_not_take_and_has_is_waited_for(
+    world: World, pool: ThreadPoolExecutor
+) -> None:
+    """Behind a balancer, the one that took it need not be the one that answers."""
+    to, number = account("not so poor").address, next_number(world)
+    proxy = Poorly(world.chain.node.url, passes_on=True)
+    sent = pool.submit(mint, sender(world, url=proxy.url), to)
+    in_the_pool(world, 1)
+    until(sent.done, lambda: mine_at(world, CHEAP))
+    sent.result()
+    proxy.close()
     assert next_number(world) == number + 1
     assert world.chain.balance_of(to) == 1
 

@@ -61,6 +61,22 @@ def other_block(number: int) -> Lie:
     return lie
 
 
+def too_high(final: int) -> Lie:
+    """The node names a block as final that there is not yet, and shows one when asked for it."""
+
+    shown: dict[str, Any] = {}
+
+    def lie(method: str, parameters: list[Any], result: Any) -> Any:
+        if method != "eth_getBlockByNumber":
+            return result
+        if parameters[0] not in ("latest", "finalized") and int(parameters[0], 16) <= final:
+            return result
+        shown.update(result or {})
+        return shown | {"number": hex(final + 50), "hash": "0x" + "ee" * 32}
+
+    return lie
+
+
 @dataclass
 class After:
     """The truth until a view was read, and then a lie."""

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from structlog.testing import capture_logs
 
+from marketplace import attendance
 from marketplace.api.health import FRESH_SECONDS, OLD_SECONDS, UNDER_WAY, Recently
 from marketplace.api.openapi import DOCUMENT
 from marketplace.attendance import AGAIN_SECONDS, LOOK_SECONDS, OLD, Attendance
@@ -203,6 +205,30 @@ def test_it_looks_by_itself_until_it_is_stopped(seen: Seen) -> None:
     running.stop()
     thread.join(GIVE_UP)
     assert not thread.is_alive()
+
+
+def test_a_look_that_fails_is_not_the_last(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the machine has no thread left for a moment."""
+    true, faults = attendance.ask_all, iter(["can't start new thread"])
+
+    def ask_all(*arguments: Any) -> Any:
+        for text in faults:
+            raise RuntimeError(text)
+        return true(*arguments)
+
+    monkeypatch.setattr(attendance, "ask_all", ask_all)
+    monkeypatch.setattr(attendance, "AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr(attendance, "TICK_SECONDS", 0.05)
+    running = Attendance(seen.attendance.custodians, seen.attendance.gates)
+    with capture_logs() as lines:
+        thread, until = running.start(), time.monotonic() + GIVE_UP
+        while not all(each["ready"] for each in running.told()["custodians"]):
+            assert time.monotonic() < until, running.told()
+            time.sleep(0.05)
+        running.stop()
+        thread.join(GIVE_UP)
+    assert {"event": "look_failed", "kind": "RuntimeError", "log_level": "error"} in lines
+    assert "new thread" not in str(lines), "only the kind of a fault is told"
 
 
 # --- what /health answers

@@ -1,5 +1,7 @@
 """Why a node could not be asked: each cause in its own words, and never a key out of its URL."""
 
+import ast
+import re
 import socket
 import threading
 import traceback
@@ -19,6 +21,7 @@ from marketplace.chain.rpc import Node
 from marketplace.cli.main import main
 from marketplace.errors import Refusal
 from marketplace.wire.http import problem_document
+from tests.support.nodes import ROOT
 from tests.support.slow_answers import GIVE_UP, asked, drip, server_that_sends, sized
 
 SECRET = "k3y-734918273645"
@@ -141,6 +144,52 @@ def test_strangers_who_ask_a_server_learn_neither_its_nodes_place_nor_a_key(
     assert SECRET not in shown
     assert url.rpartition("/")[2] not in shown
     assert "--node" not in shown, "that is not the asker's to correct"
+
+
+TO_THEIR_HOSTS = {
+    "marketplace/client/payment.py",
+    "marketplace/custodian/identity.py",
+    "marketplace/custodian/main.py",
+    "marketplace/custodian/watch.py",
+    "marketplace/demo/telling.py",
+    "marketplace/gate/identity.py",
+    "marketplace/operator.py",
+    "marketplace/pipeline/service.py",
+    "marketplace/wire/logs.py",
+}
+"""What shows a refusal whole, to who runs it. Everything else shows message and remedy."""
+KINDS = re.compile("Refusal|Node|Unreachable|Exception|Fault|Unknown")
+"""In the names of what may be, or come from, a node's refusal."""
+APART = ("marketplace/cli/", "marketplace/chain/node/")
+"""Commands speak to who gave the URL; the embedded node has none, and names its own files."""
+
+
+def shows_whole(source: str) -> bool:
+    """Whether it turns a refusal, by its name, into text: with `str`, `repr` or in an f-string."""
+    tree = ast.parse(source)
+    handlers = [each for each in ast.walk(tree) if isinstance(each, ast.ExceptHandler)]
+    caught = {each.name for each in handlers if each.type and KINDS.search(ast.unparse(each.type))}
+    for node in ast.walk(tree):
+        shown: ast.expr | None = None
+        if isinstance(node, ast.FormattedValue):
+            shown = node.value
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
+            shown = node.args[0] if node.func.id in ("str", "repr", "format") else None
+        while isinstance(shown, ast.Subscript):
+            shown = shown.value
+        if isinstance(shown, ast.Name) and (shown.id in caught or "refusal" in shown.id):
+            return True
+    return False
+
+
+def test_a_refusal_is_shown_whole_only_to_who_runs_the_process() -> None:
+    """`str` of a node's refusal names its place: a wait, a reason or an answer made of it tells strangers."""
+    showing = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "marketplace").rglob("*.py")
+        if shows_whole(path.read_text())
+    }
+    assert {each for each in showing if not each.startswith(APART)} == TO_THEIR_HOSTS
 
 
 def from_urllib3(reason: Exception) -> requests.ConnectionError:

@@ -1,5 +1,6 @@
 """Every error of every contract becomes a refusal that says what and what to do."""
 
+import json
 import re
 import string
 from typing import Any
@@ -9,7 +10,7 @@ from eth_abi.abi import encode
 from eth_tester import EthereumTester
 from eth_tester.exceptions import TransactionFailed
 from eth_utils.crypto import keccak
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from web3 import EthereumTesterProvider, Web3
 from web3.exceptions import ContractCustomError, ContractLogicError, Web3Exception, Web3RPCError
@@ -148,6 +149,54 @@ def test_a_real_in_process_eth_tester_refusal_is_understood() -> None:
 @given(st.binary(max_size=100))
 def test_any_bytes_at_all_become_a_refusal(data: bytes) -> None:
     assert isinstance(refusal_of(data), ContractRefusal)
+
+
+KNOWN = [*sorted(table()), bytes.fromhex("08c379a0"), bytes.fromhex("4e487b71")]
+"""Selectors of every error of the contracts, of Error(string) and of Panic(uint256)."""
+
+
+def words(draw: st.DrawFn) -> bytes:
+    """ABI-like bytes: small numbers are places and lengths, huge ones trip whoever trusts them."""
+    number = st.one_of(st.integers(0, 300), st.integers(0, 2**256 - 1), st.sampled_from([2**255]))
+    heads = draw(st.lists(number.map(lambda each: each.to_bytes(32, "big")), max_size=6))
+    return b"".join(heads) + draw(st.binary(max_size=64))
+
+
+@settings(max_examples=1_000)
+@given(st.sampled_from(KNOWN), st.one_of(st.binary(max_size=200), st.composite(words)()))
+def test_any_bytes_behind_a_known_selector_become_a_refusal_that_can_be_said(
+    selector: bytes, data: bytes
+) -> None:
+    refusal = refusal_of(selector + data)
+    assert isinstance(refusal, ContractRefusal)
+    json.dumps(refusal.facts).encode()
+    f"{refusal} {refusal.field}".encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [(b"\xff\xfe", "\ufffd\ufffd"), (b"a" * 500, "a" * 200)]
+)
+@pytest.mark.parametrize("signature", ["Error(string)", "CredentialInvalid(string)"])
+def test_a_text_that_is_not_utf8_or_long_is_shown_as_far_as_it_goes(
+    signature: str, text: bytes, shown: str
+) -> None:
+    refusal = refusal_of(keccak(text=signature)[:4] + encode(["bytes"], [text]))
+    assert refusal.code != "unknown_contract_error"
+    assert list(refusal.facts.values()) == [shown]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        keccak(text="WrongStage(bytes32,uint8,uint8)")[:4]
+        + encode(["bytes32", "uint8", "uint8"], [bytes(32), 200, 3]),
+        keccak(text="Error(string)")[:4] + encode(["uint256", "uint256"], [32, 2**255]),
+        keccak(text="CredentialInvalid(string)")[:4] + encode(["uint256"], [2**255]),
+    ],
+    ids=["a stage that there is none of", "a text longer than memory", "a text nowhere"],
+)
+def test_what_no_contract_of_the_market_can_have_said_is_unknown(data: bytes) -> None:
+    assert refusal_of(data).code == "unknown_contract_error"
 
 
 def test_a_known_selector_with_a_cut_off_argument_is_unknown_not_a_crash() -> None:

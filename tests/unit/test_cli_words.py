@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import flask
 import pytest
 
 from marketplace.cli.main import main
@@ -24,8 +25,18 @@ from marketplace.cli.say import in_file
 from marketplace.cli.status import request_words
 from marketplace.errors import Refusal, WrongUnit
 from marketplace.wire import keyfiles
+from tests.support.custody_world import served
 from tests.support.terminal import at_a_terminal, in_a_pipe
-from tests.unit.test_cli import ADDRESS, HEX, NOBODY, WRONG_USE, refused, request_options, run
+from tests.unit.test_cli import (
+    ADDRESS,
+    CONSENTING,
+    HEX,
+    NOBODY,
+    WRONG_USE,
+    refused,
+    request_options,
+    run,
+)
 
 # --- files
 
@@ -335,3 +346,67 @@ def test_the_receipt_of_this_very_request_may_be_fetched_again(tmp_path: Path) -
     path.write_text(json.dumps(RECEIPT_OF))
     require_no_other(path, RECEIPT_OF["request"])
     require_no_other(None)
+
+
+# --- operators that say anything
+
+
+CLASS = {"terms": {"maxCost": "250"}, "live": 5}
+SAID: Mapping[str, Any] = {
+    "nothing wrong": {},
+    "a class that costs nothing": {"classes": [CLASS, {**CLASS, "terms": {"maxCost": "0"}}]},
+    "a class that costs less": {"classes": [CLASS, {**CLASS, "terms": {"maxCost": "-1"}}]},
+    "a cost that is no number": {"classes": [CLASS, {**CLASS, "terms": {"maxCost": "much"}}]},
+    "terms that are none": {"classes": [CLASS, {**CLASS, "terms": "none"}]},
+    "cohorts that are not counted": {"classes": [CLASS, {**CLASS, "live": "many"}]},
+    "fewer classes": {"classes": [CLASS]},
+    "classes that are none": {"classes": 2},
+    "no number of a class": {"class_index": "two"},
+    "a number of no class": {"class_index": -1},
+    "a budget that is no number": {"cap": "1000"},
+    "earnings that are no number": {"owed": "much"},
+    "a record that is none": {"record": []},
+    "a guardian that is none": {"guardian": "somebody"},
+}
+
+
+def saying(said: Mapping[str, Any]) -> flask.Flask:
+    """An operator that answers every question with this."""
+    app = flask.Flask("operator")
+    told = {**CONSENTING, "classes": [CLASS, CLASS], "token_decimals": 6, **said}
+    app.add_url_rule("/<path:_>", "tell", lambda _: told)
+    return app
+
+
+@pytest.mark.parametrize("what", SAID)
+def test_whatever_an_operator_says_of_a_consent_status_ends_in_words(what: str) -> None:
+    with served(saying(SAID[what])) as url:
+        result = run("status", "--url", url, "--dataset", HEX, "--patient", ADDRESS)
+    if what == "nothing wrong":
+        assert result.exit_code == 0, result.output
+    else:
+        assert "[malformed_answer]" in refused(result)
+
+
+REQUESTED: Mapping[str, Any] = {
+    "stage": "funded",
+    "terms": {"sealDeadline": 0, "settleDeadline": 0},
+    "cohort_size": None,
+    "reason": None,
+}
+OF_REQUESTS: Mapping[str, Any] = {
+    "nothing wrong": {},
+    "terms that are none": {"terms": "none"},
+    "a reason that is none": {"reason": "none"},
+    "a wait that is none": {"waiting": 1},
+}
+
+
+@pytest.mark.parametrize("what", OF_REQUESTS)
+def test_whatever_an_operator_says_of_a_request_status_ends_in_words(what: str) -> None:
+    with served(saying({**REQUESTED, **OF_REQUESTS[what]})) as url:
+        result = run("status", "--url", url, "--request", HEX)
+    if what == "nothing wrong":
+        assert result.exit_code == 0, result.output
+    else:
+        assert "[malformed_answer]" in refused(result)

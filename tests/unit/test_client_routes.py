@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import flask
 import pytest
 
 from marketplace.chain.adapter import Chain, Manifest, MarketPolicy
@@ -15,7 +16,8 @@ from marketplace.errors import Refusal
 from marketplace.vocabulary import address
 from marketplace.wire.http import problem_document
 from tests.support.chain_world import account
-from tests.support.slow_answers import server_that_sends
+from tests.support.custody_world import served
+from tests.support.slow_answers import server_that_sends, sized
 
 POOR = "0x" + "22" * 20
 MANIFEST = Manifest(
@@ -94,3 +96,45 @@ def test_where_a_custodian_cannot_pay_a_patient_hears_of_another_and_of_own_gas(
 def test_any_other_refusal_keeps_its_own_remedy(way: Callable[[str], Route]) -> None:
     given = Refusal(code="nothing_to_revoke", message="Nothing stands.", remedy="Do nothing.")
     assert carried(way, given).remedy == "Do nothing."
+
+
+@pytest.mark.parametrize(
+    "outcomes",
+    [
+        b"[]",
+        b'["x"]',
+        b"[null]",
+        b"[{}]",
+        b'{"a":1}',
+        b"1",
+        b'"relayed"',
+        b'[{"outcome":"relayed"},{"outcome":"relayed"}]',
+    ],
+)
+def test_an_operators_answer_of_another_shape_is_refused_and_no_traceback(outcomes: bytes) -> None:
+    message, body = MADE.revocation_message(KEY, bytes(32), 1), b'{"outcomes":%s}' % outcomes
+    with server_that_sends([sized(len(body)) + body]) as url, pytest.raises(Refusal) as refused:
+        by_operator(url).carry(message)
+    assert refused.value.code == "malformed_answer"
+
+
+def always(document: dict[str, Any]) -> flask.Flask:
+    """An operator that answers every question with this."""
+    app = flask.Flask("operator")
+    app.add_url_rule("/<path:_>", "tell", lambda _: document)
+    return app
+
+
+@pytest.mark.parametrize("classes", [1, None, ["x"], [[]], [None], [{}], {"a": 1}], ids=str)
+def test_classes_of_another_shape_are_refused_and_no_traceback(classes: Any) -> None:
+    with served(always({"classes": classes})) as url, pytest.raises(Refusal) as refused:
+        by_operator(url).class_of(bytes(32), 1)
+    assert refused.value.code == "malformed_answer"
+
+
+@pytest.mark.parametrize("balance", ["much", None, []], ids=str)
+def test_a_balance_that_is_no_number_is_refused_and_no_traceback(balance: Any) -> None:
+    said = {"balance": balance, "credit": "0", "bond": "0"}
+    with served(always(said)) as url, pytest.raises(Refusal) as refused:
+        by_operator(url).balance(POOR)
+    assert (refused.value.code, refused.value.field) == ("malformed_answer", "balance")

@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marketplace.analyses import CATALOGUE
+from marketplace.chain.allowance import WALLET_FAILURES
 from marketplace.custodian import keys
 from marketplace.custodian.config import KNOWN_ANALYSES, RELEASE_KINDS, load_config
+from marketplace.custodian.failures import Failures
 from marketplace.custodian.journal import FILE_NAME, GENESIS, Head, Journal, JournalBehind
 from marketplace.custodian.models import ShareRow
 from marketplace.errors import BadParameter, RecordUnreadable, Refusal
@@ -302,3 +304,17 @@ def test_a_header_with_missing_or_unknown_keys_is_refused() -> None:
     for wrong in ({k: v for k, v in document.items() if k != "lane"}, document | {"box": ""}, []):
         with pytest.raises(BadParameter):
             read_header(wrong)
+
+
+def test_whether_a_wallet_failed_too_often_is_known_while_the_journal_is_written(
+    journal: Journal,
+) -> None:
+    """A revocation asks for it: a long write, or a VACUUM, must not hold that up."""
+    failures, key = Failures(journal), ("failed", "0x" + DATASET.hex(), HOLDER)
+    for _ in range(WALLET_FAILURES):
+        failures.add(key)
+    with journal.writing() as session:
+        journal.append(session, "turned", {"number": 1})
+        assert failures.are_enough(key)
+        assert not failures.are_enough(("failed", "0x" + DATASET.hex(), "somebody else"))
+    assert journal.head().height == 1

@@ -14,11 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketplace.chain.adapter import Chain, CommitteeMember, CommitteeView, RequestView
+from marketplace.chain.rpc import Node
 from marketplace.errors import Refusal
 from marketplace.peers import Peer
 from marketplace.release import clear, require_releasable
 from marketplace.stages import Cleared, Computed, Sealed
 from marketplace.vocabulary import Epoch
+from marketplace.waits import Waits
 from marketplace.wire.delivery import delivery_hash
 from marketplace.wire.eip712 import Domain
 from marketplace.wire.http import to_hex
@@ -174,6 +176,25 @@ def test_what_does_not_fit_is_shown_to_no_custodian(custodians: list[Peer]) -> N
 
 
 # --- of the seal
+
+
+def test_who_reads_what_a_request_waits_for_learns_no_place_of_a_node_or_custodian(
+    custodians: list[Peer],
+) -> None:
+    """Signatures that no key made are put to the node, which is not there; one custodian is not either."""
+    chain, waits = Committee(), Waits()
+    chain.node = Node("http://hunter2@127.0.0.1:1/hunter2")
+    swapped = [replace(custodians[0], url=custodians[1].url), *custodians[1:2]]
+    away = replace(custodians[2], url="http://hunter2@127.0.0.2:1/hunter2")
+    with pytest.raises(Refusal) as caught:
+        clear(chain, computed(), VIEW, DUE, [*swapped, away])
+    waits.note("this one", caught.value)
+    waiting = waits.of("this one")
+    assert waiting is not None
+    assert "custodian 0: Nothing answers in the chain node's place." in waiting["message"]
+    assert "custodian 2: " in waiting["message"]
+    for place in ("127.0.0", "hunter2", "http://", "--node"):
+        assert place not in str(waiting)
 
 
 def test_every_field_of_a_settlement_has_its_case() -> None:

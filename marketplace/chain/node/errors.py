@@ -6,8 +6,9 @@ geth and anvil answer; -32005 (limit exceeded) from EIP-1474.
 
 from __future__ import annotations
 
-from eth_abi import abi
 from eth_abi.exceptions import DecodingError
+
+from marketplace.chain.decoding import decode
 
 _ERROR_STRING = bytes.fromhex("08c379a0")  # selector of Error(string), which require(...) uses
 
@@ -108,7 +109,7 @@ def _revert_message(output: bytes) -> str:
     if output[:4] != _ERROR_STRING:
         return "execution reverted"
     try:
-        (reason,) = abi.decode(["string"], output[4:])
+        (reason,) = decode(["string"], output[4:])
     except DecodingError:
         return "execution reverted"
     return f"execution reverted: {reason}"

@@ -93,14 +93,19 @@ class Erasures:
             kept.clear()
 
     def _delete(self, final: int) -> None:
-        due = self._due(final)
-        try:
-            for dataset in {each.args["dataset"] for each in due}:
-                mine = [each for each in due if each.args["dataset"] == dataset]
+        due, fault = self._due(final), None
+        for dataset in {each.args["dataset"] for each in due}:
+            mine = [each for each in due if each.args["dataset"] == dataset]
+            try:
                 self._carry_out(dataset, mine, final)
-        except (ForgedLogs, PartialLogs):
+            except (
+                ForgedLogs,
+                PartialLogs,
+            ) as found:  # of one dataset; the others are not kept waiting
+                fault = found
+        if fault is not None:
             self._forget()
-            raise
+            raise fault
         self._waiting = [each for each in self._waiting if each not in due]
 
     def _take(self, event: Event) -> None:

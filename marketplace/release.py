@@ -93,7 +93,7 @@ def _noted(
     good: dict[int, bytes] = {}
     for place, signature in computed.noted:
         if place in signers:
-            with contextlib.suppress(BadSignature):
+            with contextlib.suppress(Refusal):  # its custodian is asked anew
                 _require_signed(chain, settlement, signature, signers[place])
                 good[place] = signature
     return good

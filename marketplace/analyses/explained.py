@@ -14,7 +14,7 @@ MEANS: Final[Mapping[str, str]] = {
     "bounds where it is left out. Narrower means less noise.",
     "filters": "Who is counted: at most 8 conditions {variable, op, value}, of which all must hold. op is "
     "one of < <= > >= == in for numbers, == or in for categories; value is a number as text or a category, "
-    'a list of them for "in". Everybody where it is left out.',
+    'a list of them for "in". Everybody where it is left out, but a count needs one.',
     "edges": "For a number: 2 or more rising values in its unit. Cells are [e0, e1), [e1, e2), ..., the last "
     "one closed. Whoever lies beyond the edges is in no cell. Left out for a category: a cell each.",
     "axes": "Two or three {variable, edges}, each variable once: a cell for each combination, 1,024 at most. "

@@ -11,14 +11,21 @@ from marketplace.chain.patience import Patience, not_looked_at
 from marketplace.chain.reverts import ContractRefusal
 from marketplace.chain.rpc import BlockName, Node
 from marketplace.errors import Refusal
-from marketplace.wire.eip712 import BadSignature, Domain, SignedStruct, require_signed
+from marketplace.wire.eip712 import (
+    MOST_SIGNATURE,
+    BadSignature,
+    Domain,
+    SignedStruct,
+    require_signed,
+)
 
 IS_VALID_SIGNATURE = bytes.fromhex("1626ba7e")
 """Selector of `isValidSignature(bytes32,bytes)`, and what it answers for a yes (ERC-1271)."""
-YES = IS_VALID_SIGNATURE.ljust(32, b"\0")
+YES = (1).to_bytes(32, "big")
+"""What the code of `_asking` returns for a yes; no word of the wallet's, which could look like odd code."""
 ERC1271_GAS: Final = 400_000
 """What the contracts give a wallet to answer with."""
-HEAD_SIZE: Final = 60
+HEAD_SIZE: Final = 69
 """Bytes of the code of `_asking`."""
 
 
@@ -35,6 +42,8 @@ def accepts_signature(
     Raises:
         NodeUnreachable, NodeFault, UnknownBlock: also where the node pruned the block's state.
     """
+    if len(signature) > MOST_SIGNATURE:
+        return False
     question = IS_VALID_SIGNATURE + encode(["bytes32", "bytes"], [digest, signature])
     try:
         return node.call(None, _asking(wallet, question), block) == YES
@@ -43,16 +52,17 @@ def accepts_signature(
 
 
 def _asking(wallet: str, question: bytes) -> bytes:
-    """EVM code, the question behind it, that returns the wallet's answer, or zeros in the place of a failure.
+    """EVM code, the question behind it, that returns whether the wallet said yes.
 
-    Operations in hexadecimal; 61, 62 and 73 push the two, three and twenty bytes that follow.
+    Operations in hexadecimal; 60 to 63 push the one to four bytes that follow, 73 twenty.
     """
     size = f"61{len(question):04x}"
     head = f"{size} 60{HEAD_SIZE:02x} 6000 39"  # CODECOPY: the question into memory
     ask = f"6020 6000 {size} 6000 73{wallet[2:]} 62{ERC1271_GAS:06x} fa"  # STATICCALL
     good = "601f 3d 11 16"  # it succeeded AND RETURNDATASIZE GT 31
-    answer = "6000 51 02 6000 52 6020 6000 f3"  # MUL by that, RETURN
-    return bytes.fromhex(f"{head} {ask} {good} {answer}") + question
+    word = f"6000 51 63{IS_VALID_SIGNATURE.hex()} 60e0 1b 14"  # it answered with EQ to the selector, SHL 224
+    answer = "16 6000 52 6020 6000 f3"  # both (AND), RETURN
+    return bytes.fromhex(f"{head} {ask} {good} {word} {answer}") + question
 
 
 def signed_by_key(struct: SignedStruct, domain: Domain, signature: bytes, signer: str) -> bool:

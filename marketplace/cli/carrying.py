@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from marketplace.cli.way import Way
 from marketplace.client import Route, account_of
+from marketplace.client.http import reading
 from marketplace.errors import Refusal
 from marketplace.vocabulary import address
 from marketplace.wire import keyfiles
@@ -22,6 +23,7 @@ OPERATORS_WORD: Final = (
 SEEN_SECONDS: Final = 60.0
 """A node may be that far behind the one which carried a message."""
 LOOK_SECONDS: Final = 1.0
+NOT_DONE: Final = "The chain does not show it."
 
 
 def signed(
@@ -59,17 +61,23 @@ def seen(route: Route, dataset: bytes, who: str, is_done: Done) -> dict[str, Any
     Raises:
         Refusal: `not_done`, if that is not seen within `SEEN_SECONDS`.
     """
-    until = time.monotonic() + SEEN_SECONDS
-    while not is_done(found := route.consent(dataset, who)):
+    until, why = time.monotonic() + SEEN_SECONDS, NOT_DONE
+    while True:
+        try:
+            found = route.consent(dataset, who)
+            with reading("consent"):
+                if is_done(found):
+                    return found
+        except Refusal as refusal:  # it was carried: that nobody answers now does not undo it
+            why = refusal.message
         if time.monotonic() > until:
             raise Refusal(
                 code="not_done",
-                message="It was taken and called done, and yet the chain does not show it.",
+                message=f"It was taken and called done, and yet it was not seen so. {why}",
                 remedy="Do not rely on it. `usufruct status` shows where you stand; sign again another way: "
                 "past the operator with --node and --manifest, by yourself or through another --custodian.",
             )
         time.sleep(LOOK_SECONDS)
-    return found
 
 
 def whose_word(way: Way) -> list[str]:

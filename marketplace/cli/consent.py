@@ -20,10 +20,14 @@ from marketplace.cli.say import FILE, HEX32, refusals_as_words, say
 from marketplace.cli.status import guardian_words, state_words
 from marketplace.cli.way import CUSTODIAN, GAS, Way, travels
 from marketplace.client import account_of
+from marketplace.client.messages import HIGHEST_SEQUENCE
 from marketplace.errors import Refusal
 from marketplace.vocabulary import address
 from marketplace.wire import keyfiles
 
+ENDED = ("none", "moved")
+LAST = HIGHEST_SEQUENCE
+"""The contract cannot raise a sequence above it."""
 DAY = 86_400
 LONGEST_DAYS = 365 * 100
 REVOKED = "Revoked. Every request that is not sealed yet leaves you out."
@@ -82,12 +86,27 @@ def grant(
     )
     with _cap_in_words(cap, before["spent"]):
         transaction = route.carry(message)
-    after = seen(route, dataset, who, lambda now: now["sequence"] > before["sequence"])
+    after = seen(
+        route,
+        dataset,
+        who,
+        lambda now: (
+            (now["class"], now["cap"]) == (class_["class"], cap)
+            and now["sequence"] > before["sequence"]
+        ),
+    )
     left = max(0, after["cap"] - after["spent"])
     spent = (
         f"of the cap of {after['cap']:,} nano-rho, {after['spent']:,} are spent and {left:,} left"
     )
-    say({**after, "left": left, "transaction": transaction, "in_words": [f"Granted: {spent}."]})
+    say(
+        {
+            **after,
+            "left": left,
+            "transaction": transaction,
+            "in_words": [f"Granted: {spent}.", *whose_word(way)],
+        }
+    )
 
 
 @click.command()
@@ -109,9 +128,12 @@ def revoke(way: Way, key_file: Path, dataset: bytes, patient: str | None) -> Non
         route,
         dataset,
         who,
-        lambda now: now["state"] == "none" and now["sequence"] > before["sequence"],
+        lambda now: (
+            now["state"] == "moved"
+            or (now["state"] == "none" and now["sequence"] >= min(before["sequence"] + 1, LAST))
+        ),
     )
-    words = NOTHING_TO_REVOKE if before["state"] == "none" else REVOKED
+    words = NOTHING_TO_REVOKE if before["state"] in ENDED else REVOKED
     told = [words, *whose_word(way)]
     say({**after, "outcome": "revoked", "transaction": transaction, "in_words": told})
 
@@ -125,7 +147,7 @@ def revoke(way: Way, key_file: Path, dataset: bytes, patient: str | None) -> Non
 def rest(way: Way, key_file: Path, dataset: bytes, patient: str | None) -> None:
     """Pause: keep the consent, but be in no cohort until you wake it. Costs and pays nothing."""
     after = signed(way, key_file, dataset, patient, lambda market: market.rest_message, _is_rested)
-    say({**after, "in_words": [RESTED]})
+    say({**after, "in_words": [RESTED, *whose_word(way)]})
 
 
 @click.command()
@@ -144,7 +166,7 @@ def wake(way: Way, key_file: Path, dataset: bytes, patient: str | None) -> None:
         lambda market: market.wake_message,
         _is_awake,
     )
-    say({**after, "in_words": [f"Woken. {state_words(after)}"]})
+    say({**after, "in_words": [f"Woken. {state_words(after)}", *whose_word(way)]})
 
 
 @click.command()
@@ -182,9 +204,15 @@ def appoint_guardian(
     trusted, expiry = address(guardian, "guardian"), int(time.time()) + days * DAY
     message = way.market.guardianship_message(own, dataset, trusted, expiry, may_grant)
     after = carried(
-        way, own, dataset, message, lambda now: (now["guardian"] or {}).get("address") == trusted
+        way,
+        own,
+        dataset,
+        message,
+        lambda now: (
+            now["guardian"] == {"address": trusted, "expiry": expiry, "may_grant": may_grant}
+        ),
     )
-    say({**after, "in_words": guardian_words(after["guardian"])})
+    say({**after, "in_words": [*guardian_words(after["guardian"]), *whose_word(way)]})
 
 
 @click.command("dismiss-guardian")
@@ -246,8 +274,14 @@ def erase(way: Way, key_file: Path, dataset: bytes, yes: bool) -> None:
         )
     require_erasure_meant(who, yes)
     message = way.market.erasure_message(own, dataset, version)
-    after = carried(way, own, dataset, message, lambda now: bool(now["record"]["erased"]))
+    after = carried(way, own, dataset, message, _is_erased)
     say({**after, "in_words": [ERASED, *whose_word(way)]})
+
+
+def _is_erased(now: dict[str, Any]) -> bool:
+    """Also of a record that was erased before, and attested anew since."""
+    kept = (now["record"]["commitment"], now["record"]["pending"])
+    return bool(now["record"]["erased"]) and not any(int(each, 16) for each in kept)
 
 
 def _is_rested(now: dict[str, Any]) -> bool:

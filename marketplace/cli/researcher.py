@@ -106,6 +106,7 @@ def request(
         wanted = Purpose.from_json(read_json(purpose))
         wanted.require_short()
     market, own = Marketplace(url, node, _pinned(manifest)), keyfiles.read(key_file)
+    _require_other_key(own, delivery_key_file)
     unmade = Ask(market, own, hpke.generate())  # a quote needs no delivery key, and makes none
     quote = unmade.quote(dataset, classes, analysis, given, cost=cost, target_error=target_error)
     quote = judged(quote, unmade, unmade.terms(dataset, classes, quote, wanted))
@@ -285,6 +286,17 @@ def _end(function: str, market: Marketplace, key_file: Path, request: bytes) -> 
     stage, credit = chain.request(request).stage.name.lower(), str(chain.credit_of(researcher))
     words = [MONEY_BACK.get(stage, STATUS).format(request=to_hex(request))]
     say({"request": to_hex(request), "stage": stage, "credit": credit, "in_words": words})
+
+
+def _require_other_key(own: bytes, delivery_key_file: Path) -> None:
+    """Raises Refusal (`same_key`): whoever gets one of the two must not have the other with it."""
+    if delivery_key_file.exists() and keyfiles.read(delivery_key_file) == own:
+        raise Refusal(
+            code="same_key",
+            message="The delivery key is the account's own key.",
+            remedy="Name another file with --delivery-key-file: it is made if it is missing.",
+            field="delivery_key_file",
+        )
 
 
 def _pinned(manifest: Path | None) -> Manifest | None:

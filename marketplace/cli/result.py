@@ -118,8 +118,18 @@ def require_settled(found: Mapping[str, Any], request: str) -> None:
 
 
 def require_no_other(receipt_file: Path | None, request: str | None = None) -> None:
-    """Raises Refusal (`file_exists`), before anything is asked or paid: another receipt is not replaced."""
-    if receipt_file is None or not receipt_file.exists() or _is_receipt_of(receipt_file, request):
+    """Raises Refusal, before anything is asked or paid: another receipt is not replaced (`file_exists`), nor
+    is one written where there is no folder (`no_folder`)."""
+    if receipt_file is None:
+        return
+    if not receipt_file.parent.is_dir():
+        raise Refusal(
+            code="no_folder",
+            message=f"There is no folder {receipt_file.parent} to write the receipt into.",
+            remedy="Nothing was asked or paid. Make it, or name another file with --receipt.",
+            field="receipt",
+        )
+    if not receipt_file.exists() or _is_receipt_of(receipt_file, request):
         return
     raise Refusal(
         code="file_exists",

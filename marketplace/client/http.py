@@ -20,6 +20,10 @@ UNREADABLE: Final = (TypeError, ValueError, LookupError, AttributeError, Arithme
 """What reading an answer of another shape raises."""
 
 
+READ_SECONDS = 60.0
+"""Of a question that changes nothing: whoever wants to revoke must soon hear that there are other ways."""
+
+
 class OperatorUnreachable(Refusal):
     """The operator did not answer. Revocations also go through any custodian, or the chain itself."""
 
@@ -140,7 +144,7 @@ class Api:
                 self.url + path,
                 content,
                 signed,
-                timeout=self.timeout,
+                timeout=min(self.timeout, READ_SECONDS) if method == "GET" else self.timeout,
                 most=self.most,
                 transport=self.transport,
             )

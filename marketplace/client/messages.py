@@ -39,6 +39,10 @@ back can outrun it."""
 REVOCATION_SPREAD = 1 << 20
 """By up to how much farther it reaches, at random. An operator may tell any sequence, and so have a grant
 signed for one that is yet to come; were the reach known, it would be the one right after the revocation."""
+GUARDIANS_REACH = 1
+"""How far a guardian's reaches: past one grant under way. The contract raises the sequence by one for it, and
+takes the same signature again as long as it is not below the sequence: anybody could repeat one that reaches
+farther, step by step, to end later grants or to arrive where a grant that is held back fits."""
 HIGHEST_SEQUENCE = 2**32 - 1
 HIGHEST_TOLD = 1 << 30
 """No honest sequence gets there: it would take 2,000 revocations. A revocation names a sequence above the
@@ -109,15 +113,18 @@ class Messages:
         *,
         own_node: bool = False,
     ) -> dict[str, Any]:
-        """Ends everything granted so far, also what is not on chain yet, whatever sequence it was signed for:
-        of a grant for one that an operator made up, it leaves a chance of one in `REVOCATION_SPREAD`.
+        """Ends everything granted so far; a patient's own also what is not on chain yet, whatever sequence it
+        was signed for: of a grant for one that an operator made up, it leaves a chance of one in
+        `REVOCATION_SPREAD`.
 
         Raises:
             Refusal: `implausible_sequence`.
         """
         _require_plausible(sequence, own_node)
-        reach = sequence + REVOCATION_REACH + secrets.randbelow(REVOCATION_SPREAD)
-        ended = Revocation(_patient(key, patient), dataset, min(reach, HIGHEST_SEQUENCE))
+        who = _patient(key, patient)
+        reach = REVOCATION_REACH + secrets.randbelow(REVOCATION_SPREAD)
+        named = sequence + (reach if who == account_of(key) else GUARDIANS_REACH)
+        ended = Revocation(who, dataset, min(named, HIGHEST_SEQUENCE))
         return self.message("revocation", ended, key)
 
     def rest_message(

@@ -83,7 +83,7 @@ def about_gap(result: str, truth: str) -> str:
     gap = abs(Decimal(result) - Decimal(truth))
     return (
         f"The gap of {gap:.3f} between result and truth is the noise that protects patients: "
-        "with it, a result says next to nothing about any one record."
+        "with it, nobody can be sure of any one record, as the odds above say."
     )
 
 

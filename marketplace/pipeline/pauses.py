@@ -17,6 +17,7 @@ import structlog
 
 from marketplace.chain.adapter import Chain, ContractRefusal, RequestStage, RequestView
 from marketplace.errors import Refusal
+from marketplace.pipeline.deadlines import SEAL_SECONDS
 from marketplace.pipeline.standing import id_of
 
 log = structlog.get_logger()
@@ -86,6 +87,6 @@ def pause(failures: int, left: int) -> float:
 def deadline_of(view: RequestView) -> int:
     """Until when the step that is due on chain can be taken, unix seconds."""
     return {
-        RequestStage.OPENED: view.seal_deadline,
+        RequestStage.OPENED: view.seal_deadline - SEAL_SECONDS,  # later, nothing is frozen any more
         RequestStage.FROZEN: min(view.seal_deadline, view.frozen_until),
     }.get(view.stage, view.settle_deadline)

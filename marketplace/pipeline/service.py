@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,7 +33,7 @@ from marketplace.pipeline.pauses import Pauses
 from marketplace.pipeline.standing import CHAIN_ENDS, Standing, id_of, sealed_of
 from marketplace.pipeline.submission import Submission
 from marketplace.receipts.build import build_receipt
-from marketplace.stages import NEXT, Stage
+from marketplace.stages import NEXT, Cleared, Stage
 from marketplace.store import ComputedRow, Database
 from marketplace.upkeep import Upkeep
 from marketplace.waits import Waits
@@ -258,6 +259,10 @@ class Pipeline:
         because = f"{len(cleared.signatures)} custodians signed"
         self.database.move(request, Stage.CLEARED, because)
 
+    def _clear_again(self, request: str, cleared: Cleared, refusal: ContractRefusal) -> None:
+        doubted = settlement.by_wallets(self.chain, cleared) if refusal.paid else frozenset()
+        self.answers.clear_again(request, cleared, refusal, doubted)
+
     def _settle(self, request: str) -> None:
         view = self.standing.view(request)
         if view.stage is RequestStage.SEALED:
@@ -265,10 +270,8 @@ class Pipeline:
             try:
                 settlement.settle(self.sender, cleared)
             except ContractRefusal as refusal:
-                doubted = (
-                    settlement.by_wallets(self.chain, cleared) if refusal.paid else frozenset()
-                )
-                self.answers.clear_again(request, cleared, refusal, doubted)
+                with contextlib.suppress(Refusal):  # what was paid for in vain is to be told
+                    self._clear_again(request, cleared, refusal)
                 raise
             view = self.standing.view(request)
         if view.stage is RequestStage.SETTLED:

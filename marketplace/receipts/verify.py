@@ -116,8 +116,10 @@ def prove_membership(
 
 def _deployment(receipt: Receipt, chain: Chain) -> None:
     """Chain, contracts and code are the manifest's, and the node's."""
+    chain.manifest.check(
+        chain.node
+    )  # first: a manifest of another chain says nothing of the receipt
     _same_deployment(receipt.deployment, deployment_of(chain))
-    chain.manifest.check(chain.node)
 
 
 def _same_deployment(found: Deployment, trusted: Deployment) -> None:

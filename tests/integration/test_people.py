@@ -18,6 +18,7 @@ from marketplace.chain.adapter import ConsentState
 from marketplace.chain.funding import fund
 from marketplace.cli import carrying
 from marketplace.cli.carrying import OPERATORS_WORD
+from marketplace.cli.consent import _is_erased
 from marketplace.cli.main import main
 from marketplace.client import Ask, Marketplace
 from marketplace.client.messages import HIGHEST_TOLD, REVOCATION_REACH
@@ -377,6 +378,22 @@ def test_a_custodian_that_carries_nothing_is_not_believed(
     assert "another --custodian" in result.stderr
     assert people.state(patient) is ConsentState.LIVE
     assert people.done("revoke", patient, way="custodian")["state"] == "none"
+
+
+def test_an_erasure_of_a_record_that_came_back_is_not_taken_for_done() -> None:
+    """It was erased before, and says so until the new one is stored."""
+    seen = {"commitment": "0x" + "00" * 32, "pending": "0x" + "22" * 32, "erased": True}
+    assert not _is_erased({"record": seen})
+    assert _is_erased({"record": {**seen, "pending": "0x" + "00" * 32}})
+    assert not _is_erased({"record": {**seen, "pending": "0x" + "00" * 32, "erased": False}})
+
+
+def test_an_address_that_was_left_has_nothing_to_revoke(people: People) -> None:
+    patient, fresh = people.patient(), people.person("fresh")
+    people.done("rotate", patient, "--new-key-file", str(fresh.key_file))
+    done = people.done("revoke", patient, way="oneself")
+    assert done["in_words"][0].startswith("Nothing changed")
+    assert people.done("revoke", fresh)["state"] == "none"
 
 
 def test_an_operator_that_shows_a_consent_after_its_revocation_is_not_believed(

@@ -234,12 +234,24 @@ def test_custodians_who_together_sign_a_false_ciphertext_root_are_found_out(
     assert refusal.field == "settlement.ciphertext_root"
 
 
-def test_a_receipt_of_another_deployment_is_refused(
+def test_a_manifest_of_another_chain_is_refused_and_says_nothing_of_the_receipt(
     settled: Settled, receipt: dict[str, Any]
 ) -> None:
     elsewhere = replace(settled.chain.manifest, genesis_hash=keccak(text="elsewhere"))
-    refusal = refused(receipt, Chain(settled.chain.node.url, elsewhere))
-    assert (refusal.facts["step"], refusal.field) == ("deployment", "genesis_hash")
+    with pytest.raises(Refusal) as raised:
+        verify(receipt, Chain(settled.chain.node.url, elsewhere))
+    assert raised.value.code == "wrong_chain"
+
+
+@pytest.mark.parametrize("field", ["genesis_hash", "deployed_block"])
+def test_a_receipt_of_another_deployment_is_refused(
+    settled: Settled, receipt: dict[str, Any], field: str
+) -> None:
+    other = {"genesis_hash": "0x" + keccak(text="elsewhere").hex(), "deployed_block": 1 << 30}[
+        field
+    ]
+    refusal = refused({**receipt, field: other}, settled.chain)
+    assert (refusal.facts["step"], refusal.field) == ("deployment", field)
 
 
 # --- the opened result

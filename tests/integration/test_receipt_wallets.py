@@ -182,6 +182,7 @@ FAILING = {
     "says yes after more gas than the contracts give": assemble(f"0 1000000 MSTORE {YES_IN_TIME}"),
     "says yes in four bytes": WALLET_SHORT,
     "says what only begins like yes": WALLET_DIRTY,
+    "says what no code may begin with": assemble(f"{0xEF << 248} 0 MSTORE 32 0 RETURN"),
 }
 
 
@@ -200,6 +201,7 @@ def test_a_wallet_that_says_yes_at_length_signed_and_an_account_without_code_did
     bomb = deployed(settled.world, WALLET_BOMB)
     for length in (0, 65, 4_096):
         assert accepts_signature(node, bomb, bytes(32), bytes(length))
+    assert not accepts_signature(node, bomb, bytes(32), bytes(4_097)), "longer, nobody is asked"
     assert not accepts_signature(node, account("nobody").address, bytes(32), bytes(65))
 
 

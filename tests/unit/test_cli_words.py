@@ -23,6 +23,7 @@ from marketplace.cli.result import (
 )
 from marketplace.cli.say import in_file
 from marketplace.cli.status import request_words
+from marketplace.demo import purpose
 from marketplace.errors import Refusal, WrongUnit
 from marketplace.wire import keyfiles
 from tests.support.custody_world import served
@@ -157,6 +158,23 @@ def test_what_cannot_be_bought_is_said_first_and_refused() -> None:
         require_buyable({**QUOTE, "refusal": TOO_DEAR})
     assert (caught.value.code, caught.value.field) == ("cost_above_class", "cost")
     assert caught.value.remedy == "Nothing was paid. Less."
+
+
+def test_a_receipt_that_could_not_be_written_is_refused_before_anything_is_paid(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(Refusal) as caught:
+        require_no_other(tmp_path / "missing" / "receipt.json")
+    assert (caught.value.code, caught.value.field) == ("no_folder", "receipt")
+    require_no_other(tmp_path / "receipt.json")
+
+
+def test_the_accounts_key_is_no_delivery_key(tmp_path: Path, key_file: Path) -> None:
+    (tmp_path / "purpose.json").write_text(json.dumps(purpose().to_json()))
+    output = refused(
+        run(*request_options(tmp_path, key_file, **{"delivery-key-file": str(key_file)}))
+    )
+    assert "[same_key] (field delivery_key_file)" in output
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,8 @@ def test_a_guardian_signs_about_the_patient_under_its_own_name(market: Messages)
         parsed = parse_message(message, "message")
         assert message["message"]["patient"] == PATIENT
         assert message["signer"] == account_of(GUARDIAN)
+        if message["kind"] == "revocation":
+            assert message["message"]["sequence"] == 5, "farther, anybody could walk on with it"
         domain, signature = MANIFEST.domain(parsed.contract), message["signature"]
         require_signed(parsed.struct, domain, bytes.fromhex(signature[2:]), account_of(GUARDIAN))
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketplace.chain.adapter import Chain, ContractRefusal, NodeUnreachable, RequestView
+from marketplace.pipeline.deadlines import SEAL_SECONDS
 from marketplace.pipeline.pauses import FIRST, LONGEST, SHARE, Pauses, deadline_of, pause
 from tests.unit.test_release import VIEW
 
@@ -115,6 +116,6 @@ def test_no_wait_takes_more_than_its_share_of_what_is_left(failures: int, left: 
 
 
 def test_what_is_due_has_the_deadline_of_its_own_stage() -> None:
-    view = replace(VIEW, seal_deadline=100, frozen_until=90, settle_deadline=200)
+    view = replace(VIEW, seal_deadline=1_000, frozen_until=990, settle_deadline=2_000)
     found = [deadline_of(replace(view, stage_number=stage)) for stage in (1, 2, 3)]
-    assert found == [100, 90, 200]
+    assert found == [1_000 - SEAL_SECONDS, 990, 2_000]

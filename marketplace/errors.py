@@ -34,6 +34,15 @@ class Refusal(Exception):
         self.facts: dict[str, object] = dict(facts or {})
         super().__init__(f"{message} {remedy}")
 
+    def reason(self) -> dict[str, str | None]:
+        """Code, message, remedy and field: why a request was or would be refused, as it is kept and shown."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "remedy": self.remedy,
+            "field": self.field,
+        }
+
 
 class BadParameter(Refusal):
     """An input outside what its field allows."""

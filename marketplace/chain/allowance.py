@@ -51,9 +51,9 @@ happen to anybody, and is nobody's lie."""
 Key = tuple[str, str, str]
 """What is counted: a kind of message, a dataset (0x and hex), an address."""
 
-SENT_NOTHING: Final = frozenset(
-    {"fee_above_ceiling", "insufficient_funds", "transaction_too_large", "too_much_gas"}
-)
+TOO_BIG: Final = frozenset({"transaction_too_large", "too_much_gas"})
+"""What no transaction can carry: where one entry is alone in it, that is its own fault and nobody else's."""
+SENT_NOTHING: Final = frozenset({"fee_above_ceiling", "insufficient_funds"}) | TOO_BIG
 """Refusals of a sender that cost nothing, so that nothing is counted for them."""
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from marketplace.chain import artifacts
-from marketplace.chain.allowance import SENT_NOTHING
+from marketplace.chain.allowance import SENT_NOTHING, TOO_BIG
 from marketplace.chain.artifacts import abi_arguments
 from marketplace.chain.core import ChainCore
 from marketplace.chain.offers import PATIENCE
@@ -37,8 +37,6 @@ ENTRY_GAS: Final = 250_000
 """Of one batch entry: a signed first grant or an attested record with room to spare."""
 MAY_LACK_GAS: Final = frozenset({"bad_signature", "safe_erc20_failed_operation"})
 """What an entry says whose wallet, or token, got too little gas to answer."""
-TOO_BIG: Final = frozenset({"transaction_too_large", "too_much_gas"})
-"""What no transaction can carry: where one entry is alone, that is its own fault and nobody else's."""
 WORD_BYTES: Final = 32
 ENTRY_OVERHEAD: Final = 96  # bytes: offset, length, padding
 

@@ -26,8 +26,6 @@ from marketplace.vocabulary import address
 from marketplace.wire import keyfiles
 
 ENDED = ("none", "moved")
-LAST = HIGHEST_SEQUENCE
-"""The contract cannot raise a sequence above it."""
 DAY = 86_400
 LONGEST_DAYS = 365 * 100
 REVOKED = "Revoked. Every request that is not sealed yet leaves you out."
@@ -130,7 +128,10 @@ def revoke(way: Way, key_file: Path, dataset: bytes, patient: str | None) -> Non
         who,
         lambda now: (
             now["state"] == "moved"
-            or (now["state"] == "none" and now["sequence"] >= min(before["sequence"] + 1, LAST))
+            or (
+                now["state"] == "none"
+                and now["sequence"] >= min(before["sequence"] + 1, HIGHEST_SEQUENCE)
+            )
         ),
     )
     words = NOTHING_TO_REVOKE if before["state"] in ENDED else REVOKED

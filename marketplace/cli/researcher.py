@@ -213,10 +213,7 @@ def receipt_facts(receipt: Receipt, chain: Chain) -> dict[str, Any]:
 def judged(quote: Mapping[str, Any], ask: Ask, terms: RequestTerms) -> dict[str, Any]:
     """The quote with what this researcher would be refused for with these terms, where the figures pass."""
     refusal = None if quote["refusal"] is not None else ask.unopenable(terms)
-    if refusal is None:
-        return dict(quote)
-    said = {"code": refusal.code, "message": refusal.message, "remedy": refusal.remedy}
-    return {**quote, "refusal": {**said, "field": refusal.field}}
+    return dict(quote) if refusal is None else {**quote, "refusal": refusal.reason()}
 
 
 def spent_words(quote: Mapping[str, Any], members: int) -> str:

@@ -18,8 +18,6 @@ TIMEOUT_SECONDS = 300.0
 """From connecting to the answer's last byte: an upload of many records waits for chain and custodians."""
 UNREADABLE: Final = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 """What reading an answer of another shape raises."""
-
-
 READ_SECONDS = 60.0
 """Of a question that changes nothing: whoever wants to revoke must soon hear that there are other ways."""
 
@@ -100,7 +98,6 @@ class Api:
         most: bytes of an answer's body. The default holds a receipt of a full shard (80 KB of bitmaps)
             and a list of datasets with their dictionaries with room to spare.
         transport: in the place of the network.
-        otherwise: the other way there is, said where the operator cannot be reached.
     """
 
     def __init__(
@@ -110,13 +107,13 @@ class Api:
         timeout: float = TIMEOUT_SECONDS,
         most: int = MOST_ANSWER,
         transport: httpx.BaseTransport | None = None,
-        otherwise: str = "",
     ) -> None:
         self.url = url.rstrip("/")
         self.timeout = timeout
         self.most = most
         self.transport = transport
-        self.otherwise = otherwise
+        self.otherwise = ""
+        """Which other way there is, if any: said where the operator cannot be reached."""
 
     def get(self, path: str) -> dict[str, Any]:
         """The JSON answer; each object in it is a `Told`.

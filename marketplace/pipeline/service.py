@@ -143,13 +143,7 @@ class Pipeline:
                 log.warning("step_waits", **facts, message=str(refusal))
             return False
         log.info("request_refused", **facts)
-        reason = {
-            "code": refusal.code,
-            "message": refusal.message,
-            "remedy": refusal.remedy,
-            "field": refusal.field,
-        }
-        self.database.move(request, Stage.REFUSED, refusal.message, reason)
+        self.database.move(request, Stage.REFUSED, refusal.message, refusal.reason())
         return True
 
     def _goes_on(self, request: str, refusal: Refusal) -> bool:

@@ -116,9 +116,8 @@ def prove_membership(
 
 def _deployment(receipt: Receipt, chain: Chain) -> None:
     """Chain, contracts and code are the manifest's, and the node's."""
-    chain.manifest.check(
-        chain.node
-    )  # first: a manifest of another chain says nothing of the receipt
+    # First: a manifest of another chain says nothing of the receipt.
+    chain.manifest.check(chain.node)
     _same_deployment(receipt.deployment, deployment_of(chain))
 
 

@@ -72,10 +72,9 @@ test-long: setup ## the same, with the long campaigns, and again on anvil what s
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --long
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --anvil $(ON_ANVIL)
 
-# Not test_silent_operator: it waits for blocks that come by themselves, and turns the clock meanwhile.
 ON_ANVIL := $(addprefix tests/,$(addsuffix .py,$(addprefix integration/test_,\
 	api custody disease_table erasure_watch erasures following gate_guards hand_over intake odd_datasets payment \
-	people progress rotation strangers time_left turn_guards turn_rules) $(addprefix adversarial/test_,\
+	people progress rotation silent_operator strangers time_left turn_guards turn_rules) $(addprefix adversarial/test_,\
 	abuse bad_input custodian_processes custody_liars lying_operator lying_quotes relay_abuse relay_wallets \
 	silent_custodians withheld)))
 

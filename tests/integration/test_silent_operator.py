@@ -72,7 +72,7 @@ class Market:
             world.chain.chain_id, world.chain.market, self.researcher.address
         )
         world.sender.send("ResearchMarket", "sealAll", request)
-        world.tick()
+        world.pass_draw_block()
         return request
 
     def have_turned(self, request: bytes, **changes: Any) -> list[int]:

@@ -247,11 +247,15 @@ class CustodyWorld(World):
         self.freeze(terms)
         for _ in self.chain.request_shards(request):
             self.sender.send("ResearchMarket", "seal", request)
+        self.pass_draw_block()
+        self.sender.send("ResearchMarket", "drawGate", request)
+        return request
+
+    def pass_draw_block(self) -> None:
+        """A gate can be drawn then."""
         self.tick()
         if nodes.ON_ANVIL:  # it makes a call at the head, which lacks the hash to draw from
             self.chain.node.mine()
-        self.sender.send("ResearchMarket", "drawGate", request)
-        return request
 
     @property
     def voice(self) -> Voice:

@@ -74,7 +74,6 @@ def test_make_demo_needs_no_node_from_nothing_to_the_end(path: str) -> None:
 
 WORLDS = re.compile(r"\b(api_world|custody_world|any_node)\b")
 ON_BOTH_ALREADY = {"test_pipeline", "test_finality", "test_lying_nodes", "test_budget_races"}
-EMBEDDED_ONLY = {"test_silent_operator"}
 
 
 def test_what_stands_on_the_embedded_chain_runs_on_anvil_too(path: str) -> None:
@@ -83,4 +82,4 @@ def test_what_stands_on_the_embedded_chain_runs_on_anvil_too(path: str) -> None:
     files = [*(ROOT / "tests/integration").glob("test_*.py")]
     files += (ROOT / "tests/adversarial").glob("test_*.py")
     standing = {each.stem for each in files if WORLDS.search(each.read_text())}
-    assert run == standing - ON_BOTH_ALREADY - EMBEDDED_ONLY
+    assert run == standing - ON_BOTH_ALREADY

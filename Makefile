@@ -10,17 +10,15 @@ SLITHER := .venv-slither
 NODE_BIN := contracts/node_modules/.bin
 PIP := -m pip --disable-pip-version-check --quiet
 
-PYTHON_SOURCES := marketplace ml tests tools contracts/tools
-
 .PHONY: help setup setup-demo demo test test-long check bench format artifacts check-artifacts \
-        gas check-gas check-format lint types imports solidity slither
+        gas check-gas check-format lint types imports vendor vendored solidity slither
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 # --- set-up: each stamp is newer than the lock file that it was made from -----------------------
 
-setup: $(VENV)/.dev contracts/node_modules/.stamp postgresql ## everything that tests and checks need
+setup: $(VENV)/.dev contracts/node_modules/.stamp web/node_modules/.stamp postgresql chromium ## everything that tests and checks need
 
 setup-demo: $(VENV)/.runtime ## only what the product runs on (no Node)
 
@@ -44,16 +42,20 @@ $(SLITHER)/.stamp: requirements/slither.txt
 	$(SLITHER)/bin/python $(PIP) install --require-hashes -r requirements/slither.txt
 	@touch $@
 
-contracts/node_modules/.stamp: contracts/package-lock.json contracts/package.json contracts/.npmrc
+# contracts/ and web/ each have a lock of their own.
+%/node_modules/.stamp: %/package-lock.json %/package.json %/.npmrc
 	@command -v npm >/dev/null || { echo "Node 20 or newer with npm is needed for tests and checks" >&2; exit 1; }
 	@# Not `npm ci`: it refuses a lock that lacks optional builds for other platforms (forge, anvil), which
 	@# not every registry carries. A test holds package.json equal to the lock; hashes are checked here.
-	cd contracts && npm install --no-save --no-update-notifier
+	cd $* && npm install --no-save --no-update-notifier
 	@touch $@
 
-.PHONY: postgresql
+.PHONY: postgresql chromium
 postgresql:
 	@tools/require-postgresql
+
+chromium:
+	@tools/require-chromium
 
 # --- run -----------------------------------------------------------------------------------------
 
@@ -75,10 +77,10 @@ test-long: setup ## the same, with the long campaigns, and again on anvil what s
 ON_ANVIL := $(addprefix tests/,$(addsuffix .py,$(addprefix integration/test_,\
 	api custody disease_table erasure_watch erasures following gate_guards hand_over intake odd_datasets payment \
 	people progress rotation silent_operator strangers time_left turn_guards turn_rules) $(addprefix adversarial/test_,\
-	abuse bad_input custodian_processes custody_liars lying_operator lying_quotes relay_abuse relay_wallets \
+	abuse any_request bad_input custodian_processes custody_liars lying_operator lying_quotes relay_abuse relay_wallets \
 	silent_custodians withheld)))
 
-check: check-format lint types imports solidity check-artifacts check-gas slither ## all that CI checks beside the tests
+check: check-format lint types imports vendored solidity check-artifacts check-gas slither ## all that CI checks beside the tests
 
 check-format: setup
 	$(BIN)/ruff format --check .
@@ -93,6 +95,12 @@ types: setup
 
 imports: setup
 	PYTHONPATH=. $(BIN)/lint-imports --no-logo
+
+vendored: setup
+	$(BIN)/python -m tools.vendor --check
+
+vendor: setup ## copy the browser's library files from their npm packages
+	$(BIN)/python -m tools.vendor
 
 solidity: setup
 	cd contracts && node_modules/.bin/solhint --disc --noPoster --max-warnings 0 'src/**/*.sol'

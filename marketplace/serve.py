@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from marketplace.api import create_app
-from marketplace.config import load_config
+from marketplace.config import MAX_UPLOAD_BYTES, load_config
 from marketplace.operator import Worker, build_operator
 from marketplace.wire.http import serve
 
@@ -18,7 +18,7 @@ def run_operator(path: Path) -> None:
     worker.start()
     operator.attendance.start()
     try:
-        serve(create_app(operator, worker), config.host, config.port)
+        serve(create_app(operator, worker), config.host, config.port, most_body=MAX_UPLOAD_BYTES)
     finally:
         worker.stop()
         operator.attendance.stop()

@@ -17,7 +17,7 @@ from marketplace.custodian.config import RELEASE_KINDS, CustodianConfig, load_co
 from marketplace.custodian.identity import init
 from marketplace.custodian.journal import Journal
 from marketplace.custodian.rewrap import PAGE, Rewrap, require_successor
-from marketplace.custodian.server import create_app
+from marketplace.custodian.server import LARGEST_DEPOSITS, create_app
 from marketplace.custodian.service import Custodian
 from marketplace.errors import Refusal
 from marketplace.vocabulary import Address, address
@@ -77,7 +77,7 @@ def _serve(custodian: Custodian, config: CustodianConfig) -> None:
     custodian.watch.run(config.watch_interval)
     if config.anchor:
         threading.Thread(target=_anchor, args=(custodian, config), daemon=True).start()
-    serve(create_app(custodian), config.host, config.port)
+    serve(create_app(custodian), config.host, config.port, most_body=LARGEST_DEPOSITS)
     custodian.watch.stop()
 
 

@@ -12,7 +12,7 @@ from marketplace.gate import keys
 from marketplace.gate.config import GateConfig, load_config
 from marketplace.gate.identity import init
 from marketplace.gate.journal import Journal
-from marketplace.gate.server import create_app
+from marketplace.gate.server import LARGEST_PAGE, create_app
 from marketplace.gate.service import Gate, Patience
 from marketplace.wire import logs
 from marketplace.wire.http import serve
@@ -51,7 +51,7 @@ def main(context: click.Context, path: Path | None) -> None:
         raise click.UsageError("--config FILE is needed to serve")
     try:
         config = load_config(path)
-        serve(create_app(build(config)), config.host, config.port)
+        serve(create_app(build(config)), config.host, config.port, most_body=LARGEST_PAGE)
     except Refusal as refusal:
         raise logs.NotStarted(refusal) from None
 

@@ -12,7 +12,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import flask
 import structlog
@@ -37,7 +37,12 @@ STATUS: Final[Mapping[str, int]] = {
     "malformed_json": 400,
     "malformed_message": 400,
     "unauthenticated": 401,
+    "not_signed_in": 401,
+    "not_allowed": 403,
+    "not_from_here": 403,
     "body_too_large": 413,
+    "wrong_content_type": 415,
+    "too_often": 429,
     "storage_full": 507,
     "storage_unavailable": 503,
     "node_unreachable": 503,
@@ -55,7 +60,7 @@ STATUS: Final[Mapping[str, int]] = {
 }
 """Statuses by refusal code; every other refusal is 422: understood, and declined."""
 
-UNKNOWN: Final = frozenset({"unknown_request", "unknown_dataset"})
+UNKNOWN: Final = frozenset({"unknown_request", "unknown_dataset", "class_page_missing"})
 """What a path can name; the same in a body is 422."""
 UNROUTED: Final[Mapping[int, tuple[str, str]]] = {
     404: ("no_such_route", "There is nothing at this path."),
@@ -63,6 +68,9 @@ UNROUTED: Final[Mapping[int, tuple[str, str]]] = {
     431: ("headers_too_large", "The headers are larger than this server takes."),
 }
 """Code and sentence of what is refused before any route is reached, by HTTP status."""
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 log = structlog.get_logger()
 
@@ -126,7 +134,7 @@ def problem_document(refusal: Refusal) -> dict[str, Any]:
     document: dict[str, Any] = {
         "type": f"urn:usufruct:refusal:{refusal.code}",
         "title": type(refusal).__name__,
-        "status": _status(refusal),
+        "status": status_of(refusal),
         "detail": refusal.message,
         "code": refusal.code,
         "remedy": refusal.remedy,
@@ -136,7 +144,7 @@ def problem_document(refusal: Refusal) -> dict[str, Any]:
     return document
 
 
-def _status(refusal: Refusal) -> int:
+def status_of(refusal: Refusal) -> int:
     """By code; but what the path names and is not there is 404, and a request's own bad signature 401."""
     inside = flask.request.view_args if flask.has_request_context() else None
     if inside and refusal.code in UNKNOWN:
@@ -149,13 +157,13 @@ def _status(refusal: Refusal) -> int:
 def _http_problem(error: Exception) -> flask.Response:
     status = error.code if isinstance(error, HTTPException) and error.code else 500
     title = error.name if isinstance(error, HTTPException) else "Error"
-    response = _problem_response(status, _status_document(status, title))
+    response = _problem_response(status, status_document(status, title))
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         response.headers["Allow"] = ", ".join(sorted(error.valid_methods))  # RFC 9110, 15.5.6
     return response
 
 
-def _status_document(status: int, title: str) -> dict[str, Any]:
+def status_document(status: int, title: str) -> dict[str, Any]:
     """A refusal that no route made, by its HTTP status."""
     if status == 413:
         return {**problem_document(_too_large("larger than this route allows")), "title": title}
@@ -188,9 +196,14 @@ def _empty() -> Refusal:
 
 
 def _fault(error: Exception) -> flask.Response:
+    return _problem_response(500, fault_document(error))
+
+
+def fault_document(error: Exception) -> dict[str, Any]:
+    """What is said of a fault of our own, which is logged: an RFC 9457 object, of status 500."""
     # Kinds and places only (see `logs`): its text may quote what was being handled.
     log.error("internal_fault", exc_info=error)
-    document = {
+    return {
         "type": "about:blank",
         "title": "Internal fault",
         "status": 500,
@@ -198,7 +211,6 @@ def _fault(error: Exception) -> flask.Response:
         "code": "internal_fault",
         "remedy": "Try again; if it persists, its host must look at the log.",
     }
-    return _problem_response(500, document)
 
 
 def _problem_response(status: int, document: Mapping[str, Any]) -> flask.Response:
@@ -294,7 +306,7 @@ class _RefusalTask(ErrorTask):  # type: ignore[misc]  # waitress has no types
 
     def execute(self) -> None:
         error = self.request.error
-        body = json.dumps(_status_document(error.code, error.reason), sort_keys=True).encode()
+        body = json.dumps(status_document(error.code, error.reason), sort_keys=True).encode()
         self.status = f"{error.code} {error.reason}"
         self.response_headers.append(("Content-Type", PROBLEM))
         self.set_close_on_finish()
@@ -306,20 +318,39 @@ class _Channel(Channel):
     error_task_class = _RefusalTask
 
 
-def bind(app: flask.Flask, host: str, port: int) -> Server:
+def bind(
+    app: WSGIApplication,
+    host: str,
+    port: int,
+    *,
+    most_body: int,
+    threads: int = THREADS,
+    trusted_proxy: str | None = None,
+) -> Server:
     """A server of this application that listens; its `run` serves.
 
-    A body that claims more than the application's MAX_CONTENT_LENGTH is refused unread.
+    A body that claims more than `most_body` bytes is refused unread. From `trusted_proxy` alone an
+    X-Forwarded-For is taken, as the caller's address.
 
     Raises:
         OSError: the port is taken.
     """
-    server = listen(app, host, port, threads=THREADS, most_body=app.config["MAX_CONTENT_LENGTH"])
+    server = listen(
+        app, host, port, threads=threads, most_body=most_body, trusted_proxy=trusted_proxy
+    )
     server.channel_class = _Channel
     return server
 
 
-def serve(app: flask.Flask, host: str, port: int) -> None:
+def serve(
+    app: WSGIApplication,
+    host: str,
+    port: int,
+    *,
+    most_body: int,
+    threads: int = THREADS,
+    trusted_proxy: str | None = None,
+) -> None:
     """Serves until SIGTERM; prints one JSON line {"ready": true, "url": ..} once listening. See `bind`.
 
     Raises:
@@ -328,7 +359,9 @@ def serve(app: flask.Flask, host: str, port: int) -> None:
     signal.signal(signal.SIGTERM, _stop)
     lifeline.hold()
     try:
-        server = bind(app, host, port)
+        server = bind(
+            app, host, port, most_body=most_body, threads=threads, trusted_proxy=trusted_proxy
+        )
     except OSError as fault:
         raise _cannot_listen(host, port, fault) from None
     url = f"http://{host}:{server.effective_port}"

@@ -26,9 +26,18 @@ SPARE_FILES: Final = 256
 
 
 def listen(
-    application: Callable[..., Any], host: str, port: int, *, threads: int, most_body: int
+    application: Callable[..., Any],
+    host: str,
+    port: int,
+    *,
+    threads: int,
+    most_body: int,
+    trusted_proxy: str | None = None,
 ) -> Server:
     """A server that listens; `run` serves. A body of more than `most_body` bytes is refused unread.
+
+    What proxies say of a caller (Forwarded, X-Forwarded-..) is dropped, but for the X-Forwarded-For of
+    `trusted_proxy`.
 
     Raises:
         OSError: the port is taken.
@@ -41,6 +50,8 @@ def listen(
         ident=None,
         max_request_body_size=most_body + 1,
         clear_untrusted_proxy_headers=True,
+        trusted_proxy=trusted_proxy,
+        trusted_proxy_headers={"x-forwarded-for"} if trusted_proxy else set(),
         connection_limit=most_connections(),
         cleanup_interval=SWEEP_SECONDS,
         asyncore_use_poll=True,  # select cannot watch a file whose number is above 1023

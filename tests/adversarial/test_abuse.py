@@ -166,7 +166,9 @@ class Target:
 @contextmanager
 def running(app: flask.Flask) -> Iterator[str]:
     """The application behind the very server that a process would run."""
-    with in_a_thread(bind(app, "127.0.0.1", 0)) as server:
+    with in_a_thread(
+        bind(app, "127.0.0.1", 0, most_body=app.config["MAX_CONTENT_LENGTH"])
+    ) as server:
         yield f"http://127.0.0.1:{server.effective_port}"
 
 

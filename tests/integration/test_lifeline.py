@@ -26,7 +26,7 @@ time.sleep(3600)
 """
 SERVER = """
 from marketplace.wire.http import create_app, serve
-serve(create_app("server", lambda: []), "127.0.0.1", 0)
+serve(create_app("server", lambda: []), "127.0.0.1", 0, most_body=1024)
 """
 
 

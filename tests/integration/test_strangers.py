@@ -323,7 +323,9 @@ class Stuck(Custodian):
 @contextmanager
 def threads_of_a_process(app: flask.Flask) -> Iterator[str]:
     """The application as its own process serves it: so many threads, and a queue."""
-    with in_a_thread(bind(app, "127.0.0.1", 0)) as server:
+    with in_a_thread(
+        bind(app, "127.0.0.1", 0, most_body=app.config["MAX_CONTENT_LENGTH"])
+    ) as server:
         yield f"http://127.0.0.1:{server.effective_port}"
 
 

@@ -114,9 +114,10 @@ def test_forge_compiles_with_the_settings_of_the_artifacts() -> None:
     } == compiler.SETTINGS
 
 
-def test_the_npm_lock_holds_what_package_json_asks_for() -> None:
-    asked = json.loads((ROOT / "contracts" / "package.json").read_text())
-    locked = json.loads((ROOT / "contracts" / "package-lock.json").read_text())["packages"]
+@pytest.mark.parametrize("part", ["contracts", "web"])
+def test_the_npm_lock_holds_what_package_json_asks_for(part: str) -> None:
+    asked = json.loads((ROOT / part / "package.json").read_text())
+    locked = json.loads((ROOT / part / "package-lock.json").read_text())["packages"]
     for group in ("dependencies", "devDependencies"):
         assert locked[""][group] == asked[group]
     assert all("integrity" in entry for path, entry in locked.items() if path)

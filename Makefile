@@ -10,7 +10,7 @@ SLITHER := .venv-slither
 NODE_BIN := contracts/node_modules/.bin
 PIP := -m pip --disable-pip-version-check --quiet
 
-.PHONY: help setup setup-demo demo test test-long check bench format artifacts check-artifacts \
+.PHONY: help setup setup-demo demo screenshots test test-long check bench format artifacts check-artifacts \
         gas check-gas check-format lint types imports vendor vendored solidity slither
 
 help: ## list the commands
@@ -62,6 +62,9 @@ chromium:
 demo: setup-demo ## the main job, from nothing; ONCE=1 ends after the story, JSON=path writes it down, PORT=9000
 	$(BIN)/python -m marketplace.cli demo $(if $(ONCE),--once) $(if $(JSON),--json "$(JSON)") $(if $(PORT),--port "$(PORT)")
 
+screenshots: setup ## the main pages, desktop and phone, light and dark, into var/screenshots
+	$(BIN)/python -m tools.screenshots --out var/screenshots
+
 # Workers of the tests. Each takes whole files, since what a file starts serves all of its tests; in their order,
 # so that the small ones come last and no worker ends long before another. More than there are cores, since tests wait:
 # on 2 cores three workers took 19:22, two 24:27.
@@ -75,8 +78,9 @@ test-long: setup ## the same, with the long campaigns, and again on anvil what s
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --anvil $(ON_ANVIL)
 
 ON_ANVIL := $(addprefix tests/,$(addsuffix .py,$(addprefix integration/test_,\
-	api custody disease_table erasure_watch erasures following gate_guards hand_over intake odd_datasets payment \
-	people progress rotation silent_operator strangers time_left turn_guards turn_rules) $(addprefix adversarial/test_,\
+	api asking class_pages clinic_commands custodian_pages custody disease_table drafts \
+	erasure_watch erasures following gate_guards hand_over intake odd_datasets payment people progress rotation \
+	silent_operator strangers time_left turn_guards turn_rules) $(addprefix adversarial/test_,\
 	abuse any_request bad_input custodian_processes custody_liars lying_operator lying_quotes relay_abuse relay_wallets \
 	silent_custodians withheld)))
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from marketplace.wire.configuration import read_configuration
 from marketplace.wire.settings import Endpoint, ServerSettings, Strict
@@ -19,6 +21,18 @@ MAX_UPLOAD_BYTES = 8 * 1024 * 1024
 MAX_FEE_GWEI = 500.0
 """Ten times what an ordinary busy hour of the main net costs: it stops runaway fees, not ordinary work."""
 WEI_IN_GWEI = 10**9
+
+
+class CustodianEndpoint(Endpoint):
+    """Where one custodian answers this operator, and where it answers everybody."""
+
+    public_url: str | None = None
+    """where patients' browsers reach it, to revoke past this operator; unless given, `url`"""
+
+    @property
+    def for_browsers(self) -> str:
+        """Its origin, without a slash at the end."""
+        return (self.public_url or self.url).rstrip("/")
 
 
 class GateEndpoint(Strict):
@@ -47,7 +61,7 @@ class OperatorConfig(ServerSettings):
     """SQLAlchemy URL, such as `postgresql+psycopg://USER@HOST/NAME`; unless given, SQLite in `data`"""
     records_url: str | None = None
     """fsspec URL of the folder of ciphertexts; unless given, `records` in `data`"""
-    custodians: Annotated[tuple[Endpoint, ...], Field(min_length=1)]
+    custodians: Annotated[tuple[CustodianEndpoint, ...], Field(min_length=1)]
     """place and URL of every custodian"""
     gates: tuple[GateEndpoint, ...]
     """address and URL of every gate"""
@@ -60,14 +74,45 @@ class OperatorConfig(ServerSettings):
     max_fee_gwei: Annotated[float, Field(ge=1 / WEI_IN_GWEI, allow_inf_nan=False)] = MAX_FEE_GWEI
     """most that it pays for a gas"""
 
+    public_url: str | None = None
+    """origin of its pages, such as `https://market.example`; unless given, `http`, `host` and `port`"""
+    trusted_proxy: str | None = None
+    """address of the TLS proxy whose X-Forwarded-For is believed; unless given, of nobody"""
+    threads: Annotated[int, Field(ge=4, le=256)] = 24
+    """threads that answer; each open stream of events holds one"""
+    streams: Annotated[int, Field(ge=0)] = 12
+    """most streams of events at once; pages without one ask again every few seconds"""
+    metrics_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
+    """port on loopback for Prometheus; unless given, no metrics are served"""
+
     @field_validator("custodians")
     @classmethod
-    def _one_at_each_place(cls, given: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+    def _one_at_each_place(
+        cls, given: tuple[CustodianEndpoint, ...]
+    ) -> tuple[CustodianEndpoint, ...]:
         """By place: who sits where decides whose share each is sent."""
         seated = tuple(sorted(given, key=lambda each: each.place))
         if [each.place for each in seated] != list(range(len(seated))):
             raise ValueError(f"places must be 0 to {len(seated) - 1}, each of them once")
         return seated
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_an_origin(cls, given: str | None) -> str | None:
+        """Scheme, host and port, and nothing else; https, but for loopback."""
+        return None if given is None else _origin(given)
+
+    @model_validator(mode="after")
+    def _leaves_threads_for_people(self) -> Self:
+        """Streams may not take every thread: a revocation needs one."""
+        if self.streams > self.threads // 2:
+            raise ValueError("streams must leave half of the threads free")
+        return self
+
+    @property
+    def origin(self) -> str:
+        """What its pages are reached at, as browsers write an origin."""
+        return self.public_url or f"http://{self.host}:{self.port}"
 
     @property
     def max_fee(self) -> int:
@@ -83,6 +128,29 @@ class OperatorConfig(ServerSettings):
     def records(self) -> str:
         """The fsspec URL of the folder of ciphertexts."""
         return self.records_url or (self.data / "records").absolute().as_uri()
+
+
+def _origin(given: str) -> str:
+    """As browsers write it. Raises ValueError."""
+    parts = urlsplit(given)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be such as https://market.example")
+    if parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError("must be scheme, host and port alone")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise ValueError("must be https: over http, cookies and keys could be read on the way")
+    default = {"http": 80, "https": 443}[parts.scheme]
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    port = "" if parts.port in (None, default) else f":{parts.port}"
+    return f"{parts.scheme}://{host}{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can be meant."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def load_config(path: Path) -> OperatorConfig:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from marketplace.analyses.variables import variables_of
 from marketplace.chain.adapter import Chain
 from marketplace.errors import Refusal
 from marketplace.wire.dictionary import Dictionary, load
-from marketplace.wire.private import make_folder
+from marketplace.wire.kept import keep
 from ml.dp.domain import Variable
 
 
@@ -38,23 +37,9 @@ class Dictionaries:
                 remedy="Publish the dataset with this dictionary's hash first.",
                 field="dictionary",
             )
-        try:
-            self._write(dictionary)
-        except OSError as fault:
-            raise _unwritten(fault) from None
-        return dictionary
-
-    def _write(self, dictionary: Dictionary) -> None:
-        make_folder(self.folder)
         path = self.folder / f"{dictionary.hash().hex()}.json"
-        if path.exists() and path.read_bytes() == dictionary.to_bytes():
-            return
-        aside = path.with_suffix(".part")
-        try:
-            aside.write_bytes(dictionary.to_bytes())
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
+        keep(path, dictionary.to_bytes(), "dictionaries")
+        return dictionary
 
     def of(self, dataset: bytes) -> Dictionary:
         """The dictionary of a dataset.
@@ -83,15 +68,3 @@ class Dictionaries:
     def variables(self, dataset: bytes) -> dict[str, Variable]:
         """The dataset's variables as analyses take them, by name."""
         return variables_of(self.of(dataset))
-
-
-def _unwritten(fault: OSError) -> Refusal:
-    full = fault.errno in (errno.ENOSPC, errno.EDQUOT)
-    return Refusal(
-        code="storage_full" if full else "storage_unavailable",
-        message="The folder of dictionaries is full."
-        if full
-        else "The folder of dictionaries cannot be written.",
-        remedy="Free disk space or repair the folder, then send the dictionary again.",
-        field="disk" if full else None,
-    )

@@ -62,6 +62,12 @@ class BadDictionary(Refusal):
     CODE = "bad_dictionary"
 
 
+class BadClassPage(Refusal):
+    """A consent class's page that breaks a rule of its schema; `field` is the key at fault."""
+
+    CODE = "bad_class_page"
+
+
 class RecordUnreadable(Refusal):
     """A sealed record or row that does not open, parse or lie in its domain."""
 

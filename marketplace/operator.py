@@ -13,19 +13,26 @@ import structlog
 
 from marketplace.attendance import Attendance
 from marketplace.chain.adapter import Chain, Finality, Manifest
+from marketplace.chain.ledger import Ledger
 from marketplace.chain.sender import Sender
+from marketplace.class_pages import ClassPages
 from marketplace.config import OperatorConfig
 from marketplace.dictionaries import Dictionaries
+from marketplace.drafts import Drafts
 from marketplace.erasures import Erasures
 from marketplace.errors import Refusal
 from marketplace.intake import Intake
 from marketplace.lanes.vault import Vault
+from marketplace.matches import Matches
 from marketplace.peers import Peer
 from marketplace.pipeline import UNPAID_FOR, NeverOpened, Pipeline
+from marketplace.public import Public
+from marketplace.pulse import Pulse
 from marketplace.reads import Reads
 from marketplace.records import RecordStore
 from marketplace.relay import Relay
 from marketplace.store import Database, open_database
+from marketplace.timelines import Timelines
 from marketplace.waits import Waits
 from marketplace.wire import keyfiles
 from marketplace.wire.auth import Voice
@@ -44,8 +51,10 @@ OLD_AT_ONCE = 1
 UNPAID_SECONDS = 300.0
 """Between two looks at an older one."""
 
+REQUESTS = "requests"
 UPKEEP = "upkeep"
 ERASURES = "erasures"
+DRAFTS = "drafts"
 ROUND = "round"
 """In the place of a request's id."""
 
@@ -65,8 +74,14 @@ class Operator:
     pipeline: Pipeline
     reads: Reads
     dictionaries: Dictionaries
+    class_pages: ClassPages
     erasures: Erasures
     attendance: Attendance
+    drafts: Drafts
+    timelines: Timelines
+    matches: Matches
+    public: Public
+    pulse: Pulse
 
 
 def build_operator(config: OperatorConfig) -> Operator:
@@ -85,6 +100,7 @@ def build_operator(config: OperatorConfig) -> Operator:
         each.address.lower(): Peer(f"gate {each.address}", each.url, voice) for each in config.gates
     }
     dictionaries = Dictionaries(config.data / "dictionaries", chain)
+    class_pages = ClassPages(config.data / "class_pages", chain)
     vault = Vault(chain, gates, records)
     pipeline = Pipeline(chain, sender, database, vault, custodians, dictionaries, config.fee)
     reads = Reads(chain, database, dictionaries, sender.address, config.fee, pipeline.waits)
@@ -92,6 +108,14 @@ def build_operator(config: OperatorConfig) -> Operator:
     relay = Relay(chain, sender, database)
     erasures = Erasures(chain, records)
     attendance = Attendance(custodians, gates)
+    ledger = Ledger(chain)
+    pulse = Pulse(
+        {
+            "stages": database.newest_entry,
+            "drafts": database.newest_draft_entry,
+            "waits": pipeline.waits.changes,
+        }
+    )
     return Operator(
         config,
         chain,
@@ -102,8 +126,14 @@ def build_operator(config: OperatorConfig) -> Operator:
         pipeline,
         reads,
         dictionaries,
+        class_pages,
         erasures,
         attendance,
+        Drafts(chain, database, intake),
+        Timelines(chain, database, ledger),
+        Matches(chain),
+        Public(chain, database, ledger),
+        pulse,
     )
 
 
@@ -131,6 +161,12 @@ class Worker:
     _taken: set[str] = field(default_factory=set)
     _resting: dict[str, float] = field(default_factory=dict)
     _said: Waits = field(default_factory=Waits)
+    _faults: int = 0
+
+    @property
+    def faults(self) -> int:
+        """How often a step met a fault that nobody foresaw, since this process began."""
+        return self._faults
 
     def start(self) -> threading.Thread:
         """Runs in a thread of its own."""
@@ -168,6 +204,7 @@ class Worker:
             self._say(ROUND, refusal)
             return
         except Exception as fault:  # as below
+            self._faults += 1
             log.error("worker_fault", kind=type(fault).__name__)  # noqa: TRY400
             return
         self._said.clear(ROUND)
@@ -179,8 +216,11 @@ class Worker:
         for request in refused:
             self._hand_out(pipeline.follow, request)
         if idle:
+            # So that no page has to read long logs while somebody waits for it.
+            self._hand_out(lambda _: self.operator.public.number(), REQUESTS)
             self._hand_out(lambda _: pipeline.upkeep.tend(), UPKEEP)
             self._hand_out(lambda _: self.operator.erasures.catch_up(), ERASURES)
+            self._hand_out(lambda _: self.operator.drafts.sweep(), DRAFTS)
 
     def _look_at_unpaid(self, new: list[str], old: list[str]) -> None:
         """Whether somebody paid: a few at a time, so that however many there are, what is paid goes on."""
@@ -226,6 +266,7 @@ class Worker:
         except (
             BaseException
         ) as fault:  # the last stop: no fault, a library's panic included, may end it
+            self._faults += 1  # about: of two hands at the same moment, one may be lost
             self._resting[request] = time.monotonic() + FAULT_SECONDS
             # Only its kind: an unknown exception's text may quote what was being handled.
             log.error("worker_fault", request=request, kind=type(fault).__name__)  # noqa: TRY400

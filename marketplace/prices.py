@@ -15,10 +15,13 @@ from marketplace.chain.token import decimals
 from marketplace.errors import BadParameter
 from marketplace.vocabulary import unsigned
 from marketplace.wire.terms import MOST_CLASSES, ClassTerms, class_id
-from marketplace.words import epsilon_of, odds_of
+from marketplace.words import epsilon_of, error_words, half_width_words, odds_of, tenth_words
 
 COST_BITS = 56
 """A privacy cost is a uint56 in request terms."""
+TENTH = 10
+"""Filters may leave out most of a cohort, and how many is known to nobody: what to expect is told for one in
+ten, too."""
 PERCENT_HEADROOM = 10
 """By how much `max_patients` is suggested above the live consents, since more may be granted."""
 
@@ -31,7 +34,7 @@ def figures(
     Args:
         variables: of a dataset's dictionary.
         asked: dataset (hex), classes (indices), analysis (id), parameters, and exactly one of
-            cost (nano-rho) and target_error (half-width of the interval, in the variable's unit).
+            cost (nano-rho) and target_error (half-width of the 95% interval, in the variable's unit).
 
     Returns them with, under `refusal`, what the market would refuse such a request for (`code`, `message`,
     `remedy`, `field`): what costs too much can be quoted, and not bought.
@@ -54,7 +57,6 @@ def figures(
 
     most = Most(highest, strictest, error_at)
     cost = _cost(asked, analysis, (parsed, members), most)
-    forecast = error_at(cost)
     return {
         "analysis_hash": "0x" + analysis.analysis_hash().hex(),
         "parameters_hash": "0x" + keccak(analysis.canonical(parsed)).hex(),
@@ -67,7 +69,8 @@ def figures(
         "epsilon": _epsilon(cost, members),
         "odds": odds_of(cost, members),
         "minimum_cohort": minimum,
-        "expected_error": forecast.texts(),
+        "expected_error": _expected(error_at(cost), members),
+        "expected_error_of_a_tenth": _of_a_tenth(analysis, parsed, members, cost),
         "price_per_member": max(price_floor(each, cost) for each in terms),
         "max_patients": members + -(-members * PERCENT_HEADROOM // 100),
         "token_decimals": decimals(chain),
@@ -121,7 +124,7 @@ class Most:
             error = self.error_at(self.cost).texts()
         except BadParameter:
             return ""
-        return f" (an expected error of {error['half_width']} {error['unit']})"
+        return f" (a {half_width_words(error)})"
 
 
 def _cost(
@@ -141,6 +144,22 @@ def _cost(
         return analysis.cost_for_error(*counted, target)
     except ErrorOutOfReach as refused:
         raise most.too_exact(refused) from None
+
+
+def _expected(forecast: Forecast, members: int) -> dict[str, Any]:
+    texts = forecast.texts()
+    return {**texts, "in_words": error_words(texts, members)}
+
+
+def _of_a_tenth(
+    analysis: Analysis[Any], parsed: Any, members: int, cost: int
+) -> dict[str, Any] | None:
+    """The error if a tenth of the members pass the filters; None where there are none that thin a cohort."""
+    if not parsed.thins:
+        return None
+    passing = max(1, members // TENTH)
+    texts = analysis.expected_error(parsed, passing, cost).texts()
+    return {**texts, "members": passing, "in_words": tenth_words(texts, passing)}
 
 
 def _epsilon(cost: int, members: int) -> dict[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import NewType
 
-from eth_utils.address import is_address, to_checksum_address
+from eth_utils.address import is_address, is_checksum_address, to_checksum_address
 
 from marketplace.errors import BadParameter
 
@@ -32,7 +32,7 @@ class Lane(IntEnum):
 
 def address(value: str, field: str = "address") -> Address:
     """`value` as a checksummed address. Raises BadParameter for anything else."""
-    if not isinstance(value, str) or not value.startswith("0x") or not is_address(value):
+    if not isinstance(value, str) or not value.startswith("0x") or not _is_typed_right(value):
         raise BadParameter(
             message=f"{field} is not an Ethereum address.",
             remedy="Give 0x and 40 hexadecimal digits (with a correct checksum, if in mixed case).",
@@ -67,6 +67,13 @@ def unsigned(value: object, bits: int, field: str) -> int:
             field=field,
         )
     return value
+
+
+def _is_typed_right(value: str) -> bool:
+    """EIP-55: an address in mixed case carries a checksum, so that a typo is seen before money follows it."""
+    digits = value[2:]
+    one_case = digits in (digits.lower(), digits.upper())
+    return is_address(value) and (one_case or is_checksum_address(value))
 
 
 def _from_hex(value: str, field: str) -> bytes:

@@ -18,7 +18,17 @@ class Waits:
     """The present wait of each request (id in hex). Safe for threads."""
 
     _now: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _changes: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def changes(self) -> int:
+        """How often some request's wait changed so far: what watches for news watches this."""
+        return self._changes
+
+    def codes(self) -> list[str]:
+        """What each waiting request waits for, in no order."""
+        with self._lock:
+            return [each["code"] for each in self._now.values()]
 
     def note(self, request: str, refusal: Refusal) -> bool:
         """A step could not be taken. Returns whether that is news: another reason than the last time."""
@@ -26,12 +36,14 @@ class Waits:
         with self._lock:
             before = self._now.get(request)
             self._now[request] = waiting
-        return before is None or before["code"] != refusal.code
+            is_news = before is None or before["code"] != refusal.code
+            self._changes += is_news
+        return is_news
 
     def clear(self, request: str) -> None:
         """It moved on."""
         with self._lock:
-            self._now.pop(request, None)
+            self._changes += self._now.pop(request, None) is not None
 
     def of(self, request: str) -> dict[str, Any] | None:
         """`code`, `message`, `remedy` and, where known, `until` (unix seconds, chain time); or None."""

@@ -1,4 +1,4 @@
-"""Privacy costs as people read them: how often a guess from results could be right.
+"""Privacy costs, prices and errors as people read them, the same wherever they are shown.
 
 Field-tested wording; never "anonymous", never "safe". The figures are upper bounds, so they round up.
 """
@@ -6,11 +6,32 @@ Field-tested wording; never "anonymous", never "safe". The figures are upper bou
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any, Final
 
+from marketplace.wire.data_use import permission_words
+from marketplace.wire.plain import counted
+from marketplace.wire.terms import ClassTerms
 from ml.dp.accounting import MAX_DELTA, display_delta, odds, rho, zcdp_to_eps
 
 BY_CHANCE = "50"
 """Right guesses in 100 between two values, without any result."""
+CURRENCY: Final = "EUR"
+CENTS: Final = 2
+"""Decimals that every amount shows; more only where they are not zero."""
+MILLI_RHO: Final = 1_000_000  # nano-rho
+NO_SAMPLING: Final = (
+    "The 95% interval is that of the noise around the answer for this very cohort. That other patients would "
+    "have answered otherwise (sampling) is not in it."
+)
+TELLS_NOTHING: Final = "That is as wide as everything possible: such a result tells nothing"
+
+
+def euros(units: str | int, decimals: int = 6) -> str:
+    """Token units as an amount, to the last unit: `0.60 EUR`, `1,234.50 EUR`, `0.000001 EUR`."""
+    whole, part = divmod(int(units), 10**decimals)
+    shown = str(part).zfill(decimals).rstrip("0").ljust(CENTS, "0")
+    return f"{whole:,}.{shown} {CURRENCY}"
 
 
 def epsilon_of(cost: int, members: int | None = None) -> tuple[float, float]:
@@ -41,3 +62,85 @@ def odds_of(cost: int, members: int | None = None, what: str = "this result") ->
         "delta": delta,
         "in_words": sentence,
     }
+
+
+def half_width_words(error: Mapping[str, Any]) -> str:
+    """An expected error as what it is: half of a 95% interval."""
+    unit = f" {error['unit']}" if error["unit"] else ""
+    return f"95% half-width of {error['half_width']}{unit}"
+
+
+def error_words(error: Mapping[str, Any], members: int) -> str:
+    """What to expect if `members` patients are measured, in a sentence; and if that would say nothing."""
+    words = f"{half_width_words(error)} either way, with {counted(members, 'patient')}; {error['holds']}."
+    return f"{words} {TELLS_NOTHING}." if error["tells_nothing"] else words
+
+
+def tenth_words(error: Mapping[str, Any], members: int) -> str:
+    """The same where filters may leave out most of the cohort."""
+    words = (
+        f"If only a tenth of them ({counted(members, 'patient')}) pass the filters: "
+        f"{half_width_words(error)}."
+    )
+    return f"{words} {TELLS_NOTHING}." if error["tells_nothing"] else words
+
+
+def quote_words(quote: Mapping[str, Any]) -> list[str]:
+    """A quote in sentences: price, privacy cost with its odds, expected error, and what fails or may fail."""
+    privacy, odds_, error = quote["epsilon"], quote["odds"], quote["expected_error"]
+    price, fee, held = (
+        euros(quote[each], quote["token_decimals"])
+        for each in ("price_per_member", "fee", "escrow")
+    )
+    words = [
+        f"Price: {price} a patient and {fee} for the operator; {held} are held at most, and what is not "
+        "needed becomes your credit (`usufruct withdraw-credit`).",
+        f"Privacy cost: {quote['cost_nano_rho']:,} nano-rho of each patient's lifetime budget "
+        f"(epsilon {privacy['epsilon']} at delta {privacy['delta']}). {odds_['in_words']}",
+        f"Expected error: {error['in_words']}",
+    ]
+    if quote["expected_error_of_a_tenth"] is not None:
+        words.append(quote["expected_error_of_a_tenth"]["in_words"])
+    if quote["live"] < quote["minimum_cohort"]:
+        words.append(_too_few(quote["live"], quote["minimum_cohort"]))
+    if quote["refusal"] is not None:
+        refused = f"{quote['refusal']['message']} {quote['refusal']['remedy']}"
+        words.insert(0, f"It cannot be bought like this. {refused}")
+    return words
+
+
+def _too_few(live: int, minimum: int) -> str:
+    said = f"{counted(live, 'consent')} {'is' if live == 1 else 'are'} live"
+    return (
+        f"Only {said}; below {minimum} it is refused later, unless more patients consent "
+        "before it is frozen."
+    )
+
+
+def class_words(terms: ClassTerms, decimals: int) -> list[str]:
+    """What a patient of a class consents to, in sentences: uses, the highest cost of a request, pay."""
+    flat, by_cost = terms.floor_per_record, terms.floor_per_milli_rho
+    return [
+        *permission_words(terms),
+        f"One request spends at most {terms.max_cost:,} nano-rho of your lifetime budget.",
+        f"It pays you at least {euros(flat, decimals)}, and at least {euros(by_cost, decimals)} for each "
+        f"{MILLI_RHO:,} nano-rho that it spends, whichever is more.",
+    ]
+
+
+def grant_words(
+    terms: ClassTerms, index: int, cap: int, decimals: int, *, live: int, spent: int = 0
+) -> list[str]:
+    """What somebody is about to sign: the class's terms, and the odds once the whole cap is spent.
+
+    Args:
+        cap, spent: nano-rho over the patient's lifetime; what is spent already counts, whatever the cap.
+        live: consents of the class, which the delta of the odds is for.
+    """
+    worst = odds_of(max(cap, spent), max(1, live), "all results once the whole budget is spent")
+    return [
+        f"You consent to class {index}.",
+        *class_words(terms, decimals),
+        f"All requests together spend at most {cap:,} nano-rho of yours, for life; {spent:,} are spent.",
+        worst["in_words"],
+    ]

@@ -13,6 +13,7 @@ from marketplace.config import OperatorConfig
 from marketplace.custodian.config import CustodianConfig
 from marketplace.gate.config import GateConfig
 from marketplace.stages import diagram
+from marketplace.wire.data_use import FIRST_USE, KINDS, USES
 from marketplace.wire.settings import ServerSettings
 from marketplace.words import epsilon_of, right_at_most
 
@@ -40,14 +41,6 @@ CONSTANT = re.compile(
     r"((?: +/// [^\n]*\n)+) +uint(8|32) internal constant (\w+) = (?:1 << )?(\d+);"
 )
 """Comment, width, name and number (a permission) or bit (a modifier) of one of `DataUse`'s constants."""
-USES = {
-    31: "method development", 32: "population research", 33: "population origins or ancestry research",
-    34: "age category research", 35: "gender category research", 36: "research control",
-    37: "biomedical research", 38: "genetic research", 39: "drug development research",
-    40: "disease category research",
-}  # fmt: skip
-"""What a request's uses are bits of, by number in DUO."""
-KINDS = {1: "a non-profit organisation", 2: "a public body", 3: "a commercial organisation"}
 SERVERS: Mapping[str, type[ServerSettings]] = {
     "operator": OperatorConfig,
     "custodian": CustodianConfig,
@@ -87,7 +80,7 @@ def _masks() -> str:
             rows.append(f"| {_field(width, means)} | {value} | {means.rstrip('.')} |")
     for code, means in USES.items():
         rows.append(
-            f"| `uses`, `researchTypes` | {1 << (code - min(USES))} | DUO:{code:07} {means} |"
+            f"| `uses`, `researchTypes` | {1 << (code - FIRST_USE)} | DUO:{code:07} {means} |"
         )
     rows += [f"| `releaseKinds` | {1 << kind} | {means} |" for kind, means in RELEASES.items()]
     rows += [

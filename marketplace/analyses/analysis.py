@@ -21,6 +21,10 @@ MAX_MEMBERS = 2**31
 _ERROR_DIGITS = 4
 
 ErrorMeasure = Literal["half_width", "standard_error"]
+_MEASURES: dict[ErrorMeasure, str] = {
+    "half_width": "a 95% half-width",
+    "standard_error": "a standard error",
+}
 
 
 class ErrorOutOfReach(BadParameter):
@@ -44,24 +48,39 @@ class Parameters(ABC):
         What `parse` makes of it equals these parameters.
         """
 
+    @property
+    def thins(self) -> bool:
+        """Whether conditions may leave most of the cohort unmeasured, which nobody knows before."""
+        return False
+
 
 P = TypeVar("P", bound=Parameters)
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """The error to expect, before payment: `error` in `unit`, and for which data it holds."""
+    """The error to expect, before payment: `error` in `unit`, and for which data it holds.
+
+    `span` is how far any two possible answers lie apart, in `unit`, whoever the members are.
+    """
 
     error: ExpectedError
     unit: str
     holds: str
+    span: Fraction
 
-    def texts(self) -> dict[str, str]:
-        """For pages and APIs: decimal strings, rounded up."""
+    @property
+    def tells_nothing(self) -> bool:
+        """Whether the 95% interval is as long as everything possible."""
+        return 2 * self.error.half_width >= self.span
+
+    def texts(self) -> dict[str, Any]:
+        """For pages and APIs: decimal strings, rounded up, and whether such a result says anything."""
         return {
             "half_width": decimal_text(self.error.half_width, _ERROR_DIGITS, "up"),
             "holds": self.holds,
             "standard_error": decimal_text(self.error.standard_error, _ERROR_DIGITS, "up"),
+            "tells_nothing": self.tells_nothing,
             "unit": self.unit,
         }
 
@@ -172,8 +191,8 @@ def _require_members(n: int) -> None:
 def _out_of_reach(best: Forecast, measure: ErrorMeasure) -> ErrorOutOfReach:
     smallest = best.texts()[measure]
     return ErrorOutOfReach(
-        message=f"No privacy cost makes the error that small: the smallest possible is {smallest} "
-        f"{best.unit}, at {MAX_COST:,} nano-rho.",
+        message=f"No privacy cost makes the error ({_MEASURES[measure]}) that small: the smallest "
+        f"possible is {smallest} {best.unit}, at {MAX_COST:,} nano-rho.",
         remedy="Accept a larger error, ask for more participants, or narrow the clipping range.",
         field="target",
         facts={"highest_cost": MAX_COST, "smallest": smallest},

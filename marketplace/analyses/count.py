@@ -5,6 +5,7 @@ Sensitivity 1 under replacement: a member counts 0 or 1. Cost rho = 1 / (2 sigma
 """
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from marketplace.analyses.analysis import Analysis, Forecast, Parameters, ReleaseKind
@@ -37,7 +38,8 @@ def _read(fields: Fields) -> CountParameters:
 
 
 def _foretell(_: CountParameters, n: int, cost: int) -> Forecast:
-    return Forecast(expected_count_error(count_noise(n, cost)), "members", "for any data")
+    error = expected_count_error(count_noise(n, cost))
+    return Forecast(error, "members", "for any data", Fraction(n))
 
 
 def _answer(parameters: CountParameters, table: Table, cost: int) -> Noised:

@@ -7,6 +7,7 @@ rho = 2 / (2 sigma^2), for all cells together.
 """
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from marketplace.analyses.analysis import Analysis, Forecast, Parameters, ReleaseKind
@@ -26,6 +27,11 @@ class CrossTableParameters(Parameters):
 
     axes: tuple[Axis, ...]
     conditions: tuple[Condition, ...]
+
+    @property
+    def thins(self) -> bool:
+        """Whether there are conditions."""
+        return bool(self.conditions)
 
     def document(self) -> dict[str, Any]:
         """`axes`, as given, since the order of cells follows theirs; `filters`, in canonical order."""
@@ -47,7 +53,8 @@ def _read(fields: Fields) -> CrossTableParameters:
 
 
 def _foretell(_: CrossTableParameters, n: int, cost: int) -> Forecast:
-    return Forecast(expected_count_error(cells_noise(n, cost)), "members in a cell", "for any data")
+    error = expected_count_error(cells_noise(n, cost))
+    return Forecast(error, "members in a cell", "for any data", Fraction(n))
 
 
 def _answer(parameters: CrossTableParameters, table: Table, cost: int) -> Noised:

@@ -7,6 +7,7 @@ Cost rho = 2 / (2 sigma^2), for all cells together.
 """
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from marketplace.analyses.analysis import Analysis, Forecast, Parameters, ReleaseKind
@@ -24,6 +25,11 @@ class HistogramParameters(Parameters):
     axis: Axis
     conditions: tuple[Condition, ...]
 
+    @property
+    def thins(self) -> bool:
+        """Whether there are conditions."""
+        return bool(self.conditions)
+
     def document(self) -> dict[str, Any]:
         """`variable`, `edges` where it is a number, and `filters` in canonical order."""
         return {**axis_document(self.axis), "filters": filters_document(self.conditions)}
@@ -34,7 +40,8 @@ def _read(fields: Fields) -> HistogramParameters:
 
 
 def _foretell(_: HistogramParameters, n: int, cost: int) -> Forecast:
-    return Forecast(expected_count_error(cells_noise(n, cost)), "members in a cell", "for any data")
+    error = expected_count_error(cells_noise(n, cost))
+    return Forecast(error, "members in a cell", "for any data", Fraction(n))
 
 
 def _answer(parameters: HistogramParameters, table: Table, cost: int) -> Noised:

@@ -7,7 +7,13 @@ rho = (2 (U - L))^2 / (2 sigma^2).
 """
 
 from marketplace.analyses.analysis import Analysis, Forecast, ReleaseKind
-from marketplace.analyses.measured import KEYS, MeasuredParameters, in_unit, read_measured
+from marketplace.analyses.measured import (
+    KEYS,
+    MeasuredParameters,
+    in_unit,
+    read_measured,
+    span_in_unit,
+)
 from ml.dp.domain import Table
 from ml.dp.means import expected_mean_error, mean_noise, noised_mean
 from ml.dp.noised import Noised
@@ -18,7 +24,8 @@ _HOLDS = "if all these members are counted; error grows as fewer are; at most, w
 def _foretell(parameters: MeasuredParameters, n: int, cost: int) -> Forecast:
     measured = parameters.measured
     error = expected_mean_error(measured.clip, mean_noise(measured.clip, n, cost), n)
-    return Forecast(in_unit(error, measured), measured.variable.unit, _HOLDS)
+    span = span_in_unit(measured.clip.width, measured)
+    return Forecast(in_unit(error, measured), measured.variable.unit, _HOLDS, span)
 
 
 def _answer(parameters: MeasuredParameters, table: Table, cost: int) -> Noised:

@@ -18,6 +18,11 @@ class MeasuredParameters(Parameters):
 
     measured: Measured
 
+    @property
+    def thins(self) -> bool:
+        """Whether there are conditions."""
+        return bool(self.measured.conditions)
+
     def document(self) -> dict[str, Any]:
         """`variable`, `filters` in canonical order, and `clip` written out, also where it was the default."""
         return measured_document(self.measured)
@@ -28,7 +33,12 @@ def read_measured(fields: Fields) -> MeasuredParameters:
     return MeasuredParameters(fields.measured())
 
 
+def span_in_unit(stored: int | Fraction, measured: Measured, power: int = 1) -> Fraction:
+    """A distance in stored units (to a power) as one in the variable's unit (to that power)."""
+    return Fraction(stored) * Fraction(1, 10 ** (power * measured.variable.decimals))
+
+
 def in_unit(error: ExpectedError, measured: Measured, power: int = 1) -> ExpectedError:
     """An error in stored units (to a power) as one in the variable's unit (to that power)."""
-    unit = Fraction(1, 10 ** (power * measured.variable.decimals))
-    return ExpectedError(error.standard_error * unit, error.half_width * unit)
+    standard = span_in_unit(error.standard_error, measured, power)
+    return ExpectedError(standard, span_in_unit(error.half_width, measured, power))

@@ -36,6 +36,11 @@ class QuantileParameters(Parameters):
     measured: Measured
     level: Level
 
+    @property
+    def thins(self) -> bool:
+        """Whether there are conditions."""
+        return bool(self.measured.conditions)
+
     def document(self) -> dict[str, Any]:
         """As of sum and mean, with `level` as a decimal without trailing zeros (0.5, not 0.500)."""
         return {
@@ -54,7 +59,7 @@ def _read(fields: Fields) -> QuantileParameters:
 def _foretell(parameters: QuantileParameters, n: int, cost: int) -> Forecast:
     level, grid = parameters.level, Grid(parameters.measured.clip)
     error = expected_quantile_error(level, grid, quantile_noise(level, n, cost), n)
-    return Forecast(error, "members in rank", _HOLDS)
+    return Forecast(error, "members in rank", _HOLDS, Fraction(n))
 
 
 def _answer(parameters: QuantileParameters, table: Table, cost: int) -> Noised:

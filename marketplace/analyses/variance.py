@@ -6,8 +6,16 @@ are noised together: L2 sensitivity 2 a R, R = U - L, a = ceil(R sqrt 2), under 
 weighted sum's alone. Cost rho = (2 a R)^2 / (2 sigma^2).
 """
 
+from fractions import Fraction
+
 from marketplace.analyses.analysis import Analysis, Forecast, ReleaseKind
-from marketplace.analyses.measured import KEYS, MeasuredParameters, in_unit, read_measured
+from marketplace.analyses.measured import (
+    KEYS,
+    MeasuredParameters,
+    in_unit,
+    read_measured,
+    span_in_unit,
+)
 from ml.dp.domain import Table
 from ml.dp.noised import Noised
 from ml.dp.variances import expected_variance_error, noised_variance, variance_noise
@@ -19,7 +27,9 @@ def _foretell(parameters: MeasuredParameters, n: int, cost: int) -> Forecast:
     measured = parameters.measured
     error = expected_variance_error(measured.clip, variance_noise(measured.clip, n, cost), n)
     unit = f"({measured.variable.unit})^2" if measured.variable.unit else ""
-    return Forecast(in_unit(error, measured, 2), unit, _HOLDS)
+    # Popoviciu: no variance within the clip range is above the square of its half.
+    span = span_in_unit(Fraction(measured.clip.width**2, 4), measured, 2)
+    return Forecast(in_unit(error, measured, 2), unit, _HOLDS, span)
 
 
 def _answer(parameters: MeasuredParameters, table: Table, cost: int) -> Noised:

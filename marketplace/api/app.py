@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import flask
 
-from marketplace.api import consents, datasets, front, market, records, requests
+from marketplace.api import (
+    class_pages,
+    consents,
+    datasets,
+    front,
+    market,
+    probes,
+    records,
+    requests,
+)
 from marketplace.api.context import EXTENSION, Context
 from marketplace.api.health import Recently
 from marketplace.config import MAX_UPLOAD_BYTES
@@ -18,18 +27,17 @@ PREFIX = "/api/v1"
 def create_app(operator: Operator, worker: Worker) -> flask.Flask:
     """The operator's Flask application."""
 
-    def unready() -> list[str]:
+    def look() -> list[str]:
         try:
             operator.chain.require_healthy()
         except Refusal as refusal:
             return [refusal.code]
         return []
 
-    app = http.create_app(
-        "usufruct", Recently(unready), MAX_UPLOAD_BYTES, others=operator.attendance.told
-    )
-    app.extensions[EXTENSION] = Context(operator, worker)
-    app.register_blueprint(front.routes)
-    for noun in (market, datasets, records, consents, requests):
+    unready = Recently(look)
+    app = http.create_app("usufruct", unready, MAX_UPLOAD_BYTES, others=operator.attendance.told)
+    app.extensions[EXTENSION] = Context(operator, worker, unready)
+    app.register_blueprint(probes.routes)
+    for noun in (front, market, datasets, class_pages, records, consents, requests):
         app.register_blueprint(noun.routes, url_prefix=PREFIX)
     return app

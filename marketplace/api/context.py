@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -16,10 +17,11 @@ EXTENSION = "usufruct"
 
 @dataclass(frozen=True)
 class Context:
-    """The operator behind the application, and its worker."""
+    """The operator behind the application, its worker, and the codes of what keeps it from working."""
 
     operator: Operator
     worker: Worker
+    unready: Callable[[], list[str]]
 
 
 def context() -> Context:

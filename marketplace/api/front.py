@@ -1,4 +1,4 @@
-"""What answers at the server's root: where to read on."""
+"""What answers where the API begins: where to read on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from marketplace.wire.http import answer
 routes = flask.Blueprint("front", __name__)
 
 
-@routes.get("/")
+@routes.get("")
 def show_front() -> flask.Response:
     """Where this server's description, health and market are."""
     return answer(

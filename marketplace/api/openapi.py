@@ -37,7 +37,7 @@ _QUOTE = record(
 # method, path, what it does, parameters in the path, body, what it answers, whether it must be signed
 Route = tuple[str, str, str, dict[str, Any], dict[str, Any] | None, str, bool]
 ROUTES: Final[tuple[Route, ...]] = (
-    ("get", "/", "Where this description, health and market are", {}, None, "Front", False),
+    ("get", "/api/v1", "Where this description, health and market are", {}, None, "Front", False),
     (
         "get",
         "/health",
@@ -45,6 +45,16 @@ ROUTES: Final[tuple[Route, ...]] = (
         {},
         None,
         "Health",
+        False,
+    ),
+    ("get", "/live", "That this process answers at all", {}, None, "Live", False),
+    (
+        "get",
+        "/ready",
+        "That this server is ready: 503 while it is not, with what keeps it",
+        {},
+        None,
+        "Ready",
         False,
     ),
     (
@@ -118,6 +128,24 @@ ROUTES: Final[tuple[Route, ...]] = (
         {},
         record({"dictionary": OBJECT}),
         "KeptDictionary",
+        False,
+    ),
+    (
+        "post",
+        "/api/v1/class-pages",
+        "Hand over the page that patients of a class on chain read",
+        {},
+        record({"page": OBJECT}),
+        "KeptPage",
+        False,
+    ),
+    (
+        "get",
+        "/api/v1/class-pages/{terms_hash}",
+        "The page that patients of a class read, by the termsHash of its terms",
+        {"terms_hash": HEX32},
+        None,
+        "ClassPage",
         False,
     ),
     (

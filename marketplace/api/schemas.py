@@ -1,7 +1,9 @@
 """What the API answers, as JSON Schema: the tests hold real answers against it.
 
 Amounts are token units, as text where they may be large; privacy costs are nano-rho; times unix seconds,
-unless a name ends in `_at` (RFC 3339).
+unless a name ends in `_at` (RFC 3339). An error's `half_width` is that of a 95% interval for the noise;
+sampling is not in it. `notice_until` is the end of the notice, until which a paid request cannot be
+frozen and patients may rest their consent for it; the list has it only while the request is funded.
 """
 
 from __future__ import annotations
@@ -56,12 +58,31 @@ _REASON = record({"code": TEXT, "message": TEXT, "remedy": TEXT, "field": or_nul
 _STAGED = {
     "request": HEX32,
     "researcher": ADDRESS,
+    "dataset": HEX32,
     "analysis": TEXT,
+    "purpose": TEXT,
+    "notice_until": or_null(WHOLE),
     "stage": TEXT,
     "reason": or_null(_REASON),
     "submitted_at": TEXT,
 }
-_CLASS = record({"class": HEX32, "definition": HEX32, "terms": OBJECT, "live": WHOLE})
+_CLASS = record(
+    {
+        "class": HEX32,
+        "definition": HEX32,
+        "terms": OBJECT,
+        "in_words": any_number(TEXT),
+        "live": WHOLE,
+    }
+)
+_ERROR = {
+    "half_width": DECIMAL,
+    "holds": TEXT,
+    "in_words": TEXT,
+    "standard_error": DECIMAL,
+    "tells_nothing": FLAG,
+    "unit": TEXT,
+}
 _RECORD = record(
     {
         "commitment": HEX32,
@@ -94,6 +115,8 @@ SCHEMAS: Final[Schema] = {
             "gates": any_number(record({"address": ADDRESS, **_READY})),
         }
     ),
+    "Live": record({"live": FLAG}),
+    "Ready": record({"ready": FLAG}),
     "Market": record(
         {
             "chain_id": WHOLE,
@@ -158,6 +181,8 @@ SCHEMAS: Final[Schema] = {
             "guardian": or_null(record({"address": ADDRESS, "expiry": WHOLE, "may_grant": FLAG})),
         }
     ),
+    "KeptPage": record({"terms_hash": HEX32}),
+    "ClassPage": record({"terms_hash": HEX32, "page": OBJECT}),
     "KeptDictionary": record({"dictionary_hash": HEX32}),
     "Quote": record(
         {
@@ -174,14 +199,14 @@ SCHEMAS: Final[Schema] = {
                 {"by_chance": DECIMAL, "right_at_most": DECIMAL, "delta": DECIMAL, "in_words": TEXT}
             ),
             "minimum_cohort": WHOLE,
-            "expected_error": record(
-                {"half_width": DECIMAL, "holds": TEXT, "standard_error": DECIMAL, "unit": TEXT}
-            ),
+            "expected_error": record(_ERROR),
+            "expected_error_of_a_tenth": or_null(record({**_ERROR, "members": WHOLE})),
             "price_per_member": WHOLE,
             "fee": WHOLE,
             "max_patients": WHOLE,
             "escrow": AMOUNT,
             "token_decimals": WHOLE,
+            "in_words": any_number(TEXT),
         }
     ),
     "RecordOutcomes": record(

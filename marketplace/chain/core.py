@@ -16,6 +16,7 @@ from marketplace.chain.rpc import BlockName, Header, Log, Node, UnknownBlock
 from marketplace.chain.views import Event
 from marketplace.errors import Refusal
 from marketplace.wire.eip712 import Domain
+from marketplace.wire.terms import ClassTerms
 
 Topics = Sequence[bytes | Sequence[bytes] | None]
 """Wanted values of the indexed arguments, in order: one, any of several, or None for whichever."""
@@ -59,6 +60,8 @@ class ChainCore:
         self.max_head_age = max_head_age
         self.finality = finality or Finality()
         self.page_blocks = page_blocks
+        self._terms: dict[bytes, ClassTerms] = {}
+        """Terms of consent classes by definition hash, which proves them whatever happens to the chain."""
 
     @property
     def chain_id(self) -> int:

@@ -34,6 +34,8 @@ X25519 = 1
 PAGE = 200
 """Patients or places of one call: about 2M gas, well below what nodes allow a call."""
 WORDS_PAGE = 512
+MOST_TERMS = 1_024
+"""Consent classes whose terms are remembered: at most a few megabytes."""
 
 T = TypeVar("T")
 
@@ -207,6 +209,17 @@ class DatasetReads(ChainCore):
         """Whether this account may attest records now: false again once it was withdrawn."""
         return bool(self.call("DatasetRegistry", "isIssuer", dataset, issuer))
 
+    def issuers(self, dataset: bytes) -> list[str]:
+        """Every account that may attest records of a dataset now, by age; each asked for in storage."""
+        events = self.events(
+            self.manifest.deployed_block,
+            contracts=["DatasetRegistry"],
+            names=["IssuerAdded"],
+            topics=[dataset],
+        )
+        known = dict.fromkeys(str(event.args["issuer"]) for event in events)
+        return [issuer for issuer in known if self.is_issuer(dataset, issuer)]
+
     def dictionary_of(self, dataset: bytes, block: BlockName = "latest") -> bytes:
         """keccak256 of the data dictionary; zero for an unknown dataset."""
         return bytes(self.call("DatasetRegistry", "dictionaryOf", dataset, block=block))
@@ -248,12 +261,23 @@ class DatasetReads(ChainCore):
     def class_terms(self, class_id: bytes) -> ClassTerms:
         """A class's published terms, proved by their hash in storage.
 
+        They are found in the logs once: storage is asked each time, and what hashes to its answer is them.
+
         Raises:
             ContractRefusal or Refusal: unknown class. PartialLogs, ForgedLogs.
         """
         definition = self.call("DatasetRegistry", "definitionOf", class_id)
         if definition == bytes(32):
             raise _unknown("class", class_id)
+        known = self._terms.get(definition)
+        if known is None:
+            known = self._published_terms(class_id, definition)
+            if len(self._terms) >= MOST_TERMS:
+                self._terms.clear()
+            self._terms[definition] = known
+        return known
+
+    def _published_terms(self, class_id: bytes, definition: bytes) -> ClassTerms:
         terms = ClassTerms.from_abi(self._first_event("ClassPublished", class_id).args["terms"])
         if terms.definition_hash(class_id) != definition:
             raise _forged("ClassPublished", class_id)

@@ -198,6 +198,11 @@ class Node:
         logs = self.ask("eth_getLogs", lambda: [_log(each) for each in found])
         return sorted(logs, key=lambda log: (log.block, log.index))
 
+    def balance(self, account: str) -> int:
+        """What an account has of the chain's own currency at the head, wei."""
+        owner = Web3.to_checksum_address(account)
+        return self.ask("eth_getBalance", lambda: int(self.web3.eth.get_balance(owner)))
+
     def transaction_count(self, account: str, block: BlockName = "pending") -> int:
         """The next nonce of an account, by default what waits in the node's pool included."""
         return self.ask(
@@ -264,15 +269,17 @@ class Node:
 
     def transaction_input(self, transaction: bytes) -> bytes | None:
         """The call data of a transaction, or None where the node does not have it (any more)."""
-        found = self._transaction(transaction)
+        found = self.transaction(transaction)
         return None if found is None else self.ask("its input", lambda: bytes(found["input"]))
 
     def is_pending(self, transaction: bytes) -> bool:
         """Whether the node's pool holds a transaction that is in no block yet."""
-        found = self._transaction(transaction)
+        found = self.transaction(transaction)
         return found is not None and found.get("blockNumber") is None
 
-    def _transaction(self, transaction: bytes) -> dict[str, Any] | None:
+    def transaction(self, transaction: bytes) -> dict[str, Any] | None:
+        """One in a block or in the pool, with web3's names; None where the node does not have it."""
+
         def read() -> dict[str, Any] | None:
             try:
                 return dict(self.web3.eth.get_transaction(transaction))  # type: ignore[arg-type]

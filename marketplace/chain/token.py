@@ -57,6 +57,26 @@ def permit(
     return shown
 
 
+def permit_facts(chain: ChainCore, owner: str) -> dict[str, str] | None:
+    """What a permit of `owner` is signed for: the token's name, version and separator, and the next nonce.
+
+    None where the token takes none.
+    """
+    try:
+        domain = permit_domain(chain)
+    except NoPermit:
+        return None
+    nonce = _answer(lambda: int(chain.call(TOKEN, "nonces", owner)))
+    if nonce is None:
+        return None
+    return {
+        "name": domain.name,
+        "version": domain.version,
+        "separator": "0x" + domain.separator().hex(),
+        "nonce": str(nonce),
+    }
+
+
 def permit_domain(chain: ChainCore) -> Domain:
     """The token's own EIP-712 domain, held against its DOMAIN_SEPARATOR.
 

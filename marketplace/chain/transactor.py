@@ -113,15 +113,7 @@ class Transactor:
         return receipt_of(found, manifest)
 
     def _estimate(self, to: str | None, data: bytes) -> int:
-        estimate = self.node.estimate_gas(self.address, to, data)
-        if estimate > GAS_LIMIT:
-            raise Refusal(
-                code="too_much_gas",
-                message=f"It needs {estimate} gas; a transaction may use {GAS_LIMIT} (EIP-7825).",
-                remedy="Split the work over several transactions.",
-                facts={"gas": estimate, "limit": GAS_LIMIT},
-            )
-        return min(GAS_LIMIT, int(estimate * GAS_MARGIN))
+        return with_margin(self.node.estimate_gas(self.address, to, data))
 
     @property
     def _line(self) -> offers.Line:
@@ -314,6 +306,22 @@ class Transactor:
             remedy="Send it again with more gas." if spent else "Read the state, then try again.",
             facts={"transaction": "0x" + bytes(found["transactionHash"]).hex()},
         )
+
+
+def with_margin(estimate: int) -> int:
+    """The gas to allow a transaction that was estimated to need so much.
+
+    Raises:
+        Refusal: `too_much_gas`, more than a transaction may use.
+    """
+    if estimate > GAS_LIMIT:
+        raise Refusal(
+            code="too_much_gas",
+            message=f"It needs {estimate} gas; a transaction may use {GAS_LIMIT} (EIP-7825).",
+            remedy="Split the work over several transactions.",
+            facts={"gas": estimate, "limit": GAS_LIMIT},
+        )
+    return min(GAS_LIMIT, int(estimate * GAS_MARGIN))
 
 
 @contextmanager

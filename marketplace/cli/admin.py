@@ -18,13 +18,16 @@ from marketplace.cli.environment import from_environment
 from marketplace.cli.progress import bar
 from marketplace.cli.say import FILE, HEX32, in_file, read_json, refusals_as_words, say
 from marketplace.client import Api, steward
-from marketplace.errors import Refusal
+from marketplace.errors import BadClassPage, Refusal
 from marketplace.vocabulary import address
+from marketplace.wire import class_page as class_pages
 from marketplace.wire import dictionary as dictionaries
 from marketplace.wire import keyfiles
+from marketplace.wire.canonical import JSON_LIMIT, parse
+from marketplace.wire.class_page import ClassPage
 from marketplace.wire.http import hash_field, require_keys, to_hex
 from marketplace.wire.solidity import malformed
-from marketplace.wire.terms import ClassTerms, Credential, Descent
+from marketplace.wire.terms import Credential, Descent
 
 NODE = from_environment(
     "--node", default="http://127.0.0.1:8545", show_default=True, help="JSON-RPC URL."
@@ -142,17 +145,35 @@ def register_diseases(
 @NODE
 @MANIFEST
 @KEY
+@URL
 @DATASET
 @click.option("--terms", type=FILE, required=True, help="Consent class (JSON). It never changes.")
+@click.option("--page", "path", type=FILE, required=True, help="What its patients read (JSON).")
 @refusals_as_words
-def publish_class(node: str, manifest: Path, key_file: Path, dataset: bytes, terms: Path) -> None:
-    """Publish a consent class of a dataset, for ever (its steward)."""
+def publish_class(
+    node: str, manifest: Path, key_file: Path, url: str, dataset: bytes, terms: Path, path: Path
+) -> None:
+    """Publish a consent class, for ever (its steward), and hand its page to the operator."""
+    document, page = read_json(terms), _page(path)
     with in_file(terms):
-        wanted = ClassTerms.from_json(read_json(terms))
+        wanted = steward.class_terms(document, page)
     chain, own = _chain(node, manifest), keyfiles.read(key_file)
     class_ = steward.publish_class(chain, own, dataset, wanted)
     definition = to_hex(wanted.definition_hash(class_))
-    say({"class": to_hex(class_), "definition": definition})
+    shown = {"class": to_hex(class_), "definition": definition}
+    say({**shown, "terms_hash": to_hex(page.hash())})
+    steward.hand_over_page(Api(url), page)
+
+
+@click.command("hand-over-page")
+@URL
+@click.option("--page", "path", type=FILE, required=True, help="What patients read (JSON).")
+@refusals_as_words
+def hand_over_page(url: str, path: Path) -> None:
+    """Give an operator the page that a consent class on chain was published with."""
+    page = _page(path)
+    steward.hand_over_page(Api(url), page)
+    say({"terms_hash": to_hex(page.hash())})
 
 
 @click.command("add-issuer")
@@ -213,6 +234,13 @@ def mint(node: str, manifest: Path, key_file: Path, to: str, amount: int) -> Non
     chain, receiver = _chain(node, manifest), address(to, "to")
     steward.mint(chain, keyfiles.read(key_file), receiver, amount)
     say({"address": receiver, "balance": str(chain.balance_of(receiver))})
+
+
+def _page(path: Path) -> ClassPage:
+    read_json(path)  # what is no JSON at all is said as of every file
+    with in_file(path):  # and what names a key twice would be read one way here, another elsewhere
+        document = parse(path.read_bytes(), limit=JSON_LIMIT, refusal=BadClassPage)
+        return class_pages.from_json(document)
 
 
 def _descents(given: object) -> list[Descent]:

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from marketplace.client.offers import require_within
 from marketplace.errors import Refusal
 
 AT_MOST = click.option(
@@ -26,19 +27,13 @@ def require_agreed(escrow: int, shown: str, at_most: int | None, yes: bool) -> N
     Raises:
         Refusal: `escrow_above_limit`, `not_agreed`; before anything was handed in, made or paid.
     """
-    if at_most is not None and escrow > at_most:
-        raise Refusal(
-            code="escrow_above_limit",
-            message=f"The escrow is {escrow} token units ({shown}); you pay at most {at_most}.",
-            remedy="Nothing was paid. Raise --at-most, or ask for less: a lower privacy cost, or fewer "
-            "classes.",
-            field="at_most",
-        )
+    if at_most is not None:
+        require_within(escrow, shown, at_most)
     if at_most is not None or yes:
         return
     if not _is_at_terminal():
         raise _not_paid(f"An escrow of {escrow} token units ({shown}) was agreed to by nobody.")
-    if not click.confirm(f"Pay an escrow of {shown} of the market's token?", err=True):
+    if not click.confirm(f"Pay an escrow of {shown}?", err=True):
         raise _not_paid(f"The escrow of {escrow} token units was declined.")
 
 
@@ -57,6 +52,20 @@ def require_erasure_meant(patient: str, yes: bool) -> None:
         raise _not_erased(f"The erasure of the record of {patient} was declined.")
 
 
+def require_attestation_meant(yes: bool) -> None:
+    """Asks at a terminal, where the values were just shown; elsewhere nobody saw them, and nothing is signed.
+
+    Raises:
+        Refusal: `not_agreed`; before anything was signed.
+    """
+    if yes:
+        return
+    if not _is_at_terminal():
+        raise _not_attested("That these are the values in your files was said by nobody.")
+    if not click.confirm("Are these the values in your files, of this very person?", err=True):
+        raise _not_attested("These are not the values in your files.")
+
+
 def _is_at_terminal() -> bool:
     """Whether somebody sees the question and can answer it."""
     return sys.stdin.isatty() and sys.stderr.isatty()
@@ -68,6 +77,16 @@ def _not_erased(message: str) -> Refusal:
         message=message,
         remedy="Nothing was changed. Give --yes to erase without a question. `usufruct revoke` only ends the "
         "consent, and never asks.",
+        field="yes",
+    )
+
+
+def _not_attested(message: str) -> Refusal:
+    return Refusal(
+        code="not_agreed",
+        message=message,
+        remedy="Nothing was signed. Give --fhir with your own bundle to have them compared, or decline the "
+        "draft on the clinic's page.",
         field="yes",
     )
 

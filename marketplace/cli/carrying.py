@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
 from marketplace.cli.way import Way
@@ -12,7 +11,6 @@ from marketplace.client import Route, account_of
 from marketplace.client.http import reading
 from marketplace.errors import Refusal
 from marketplace.vocabulary import address
-from marketplace.wire import keyfiles
 
 Done = Callable[[dict[str, Any]], bool]
 
@@ -28,7 +26,7 @@ NOT_DONE: Final = "The chain does not show it."
 
 def signed(
     way: Way,
-    key_file: Path,
+    own: bytes,
     dataset: bytes,
     patient: str | None,
     message: Callable[[Any], Callable[..., dict[str, Any]]],
@@ -38,7 +36,6 @@ def signed(
 
     Returns the consent once it is done. Raises Refusal (`not_done`).
     """
-    own = keyfiles.read(key_file)
     who, route = acts_for(own, patient), way.route(own)
     sequence = route.consent(dataset, who)["sequence"]
     entry = message(way.market)(own, dataset, sequence, who, own_node=way.past_operator)

@@ -6,8 +6,6 @@ Only an erasure asks whether it is meant: nothing stands between a patient and a
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,9 @@ import click
 from marketplace.cli.agreement import require_erasure_meant
 from marketplace.cli.carrying import acts_for, carried, seen, signed, whose_word
 from marketplace.cli.environment import from_environment
-from marketplace.cli.say import FILE, HEX32, refusals_as_words, say
+from marketplace.cli.granting import before_granting, cap_in_words
+from marketplace.cli.own_key import OwnKey, signs
+from marketplace.cli.say import FILE, HEX32, refusals_as_words, say, tell
 from marketplace.cli.status import guardian_words, state_words
 from marketplace.cli.way import CUSTODIAN, GAS, Way, travels
 from marketplace.client import account_of
@@ -46,7 +46,6 @@ MOVED = (
     "Moved from {old} to {new} for good: record, consent, earnings and spent budget. From now on sign "
     "with {file}. A guardian has to be appointed again."
 )
-KEY = click.option("--key-file", type=FILE, required=True, help="Private key (mode 0600).")
 DATASET = from_environment("--dataset", type=HEX32, required=True)
 DAYS = click.option(
     "--days", default=365, show_default=True, type=click.IntRange(1, LONGEST_DAYS), help="From now."
@@ -58,7 +57,7 @@ PATIENT = click.option(
 
 @click.command()
 @travels(GAS)
-@KEY
+@signs
 @DATASET
 @PATIENT
 @click.option("--class", "index", default=1, show_default=True, help="Index of the class.")
@@ -67,29 +66,34 @@ PATIENT = click.option(
 @refusals_as_words
 def grant(
     way: Way,
-    key_file: Path,
+    key: OwnKey,
     dataset: bytes,
     patient: str | None,
     index: int,
     cap: int,
     days: int,
 ) -> None:
-    """Consent to one class, up to a lifetime budget, until an expiry."""
-    own = keyfiles.read(key_file)
+    """Consent to one class, up to a lifetime budget, until an expiry.
+
+    Says before it signs what the class permits and pays, and what the whole budget lets somebody guess.
+    """
+    own = key.of(dataset)
     who, route = acts_for(own, patient), way.route(own)
     before = route.consent(dataset, who)
     class_, expiry = route.class_of(dataset, index), int(time.time()) + days * DAY
+    for sentence in before_granting(way, class_, cap, before["spent"], expiry):
+        tell(sentence)
     message = way.market.grant_message(
-        own, class_, cap, expiry, before["sequence"] + 1, who, own_node=way.past_operator
+        own, class_.named, cap, expiry, before["sequence"] + 1, who, own_node=way.past_operator
     )
-    with _cap_in_words(cap, before["spent"]):
+    with cap_in_words(cap, before["spent"]):
         transaction = route.carry(message)
     after = seen(
         route,
         dataset,
         who,
         lambda now: (
-            (now["class"], now["cap"]) == (class_["class"], cap)
+            (now["class"], now["cap"]) == (class_.named["class"], cap)
             and now["sequence"] > before["sequence"]
         ),
     )
@@ -109,13 +113,13 @@ def grant(
 
 @click.command()
 @travels(GAS, CUSTODIAN)
-@KEY
+@signs
 @DATASET
 @PATIENT
 @refusals_as_words
-def revoke(way: Way, key_file: Path, dataset: bytes, patient: str | None) -> None:
+def revoke(way: Way, key: OwnKey, dataset: bytes, patient: str | None) -> None:
     """Stop now. Every request that is not sealed yet leaves you out."""
-    own = keyfiles.read(key_file)
+    own = key.of(dataset)
     who, route = acts_for(own, patient), way.route(own)
     before = route.consent(dataset, who)
     message = way.market.revocation_message(
@@ -141,27 +145,29 @@ def revoke(way: Way, key_file: Path, dataset: bytes, patient: str | None) -> Non
 
 @click.command()
 @travels(GAS)
-@KEY
+@signs
 @DATASET
 @PATIENT
 @refusals_as_words
-def rest(way: Way, key_file: Path, dataset: bytes, patient: str | None) -> None:
+def rest(way: Way, key: OwnKey, dataset: bytes, patient: str | None) -> None:
     """Pause: keep the consent, but be in no cohort until you wake it. Costs and pays nothing."""
-    after = signed(way, key_file, dataset, patient, lambda market: market.rest_message, _is_rested)
+    after = signed(
+        way, key.of(dataset), dataset, patient, lambda market: market.rest_message, _is_rested
+    )
     say({**after, "in_words": [RESTED, *whose_word(way)]})
 
 
 @click.command()
 @travels(GAS)
-@KEY
+@signs
 @DATASET
 @PATIENT
 @refusals_as_words
-def wake(way: Way, key_file: Path, dataset: bytes, patient: str | None) -> None:
+def wake(way: Way, key: OwnKey, dataset: bytes, patient: str | None) -> None:
     """End a pause. While a cohort is being counted, it takes effect after that."""
     after = signed(
         way,
-        key_file,
+        key.of(dataset),
         dataset,
         patient,
         lambda market: market.wake_message,
@@ -172,13 +178,13 @@ def wake(way: Way, key_file: Path, dataset: bytes, patient: str | None) -> None:
 
 @click.command()
 @travels(GAS)
-@KEY
+@signs
 @DATASET
 @click.option("--to", required=True, help="Address that is paid.")
 @refusals_as_words
-def withdraw(way: Way, key_file: Path, dataset: bytes, to: str) -> None:
+def withdraw(way: Way, key: OwnKey, dataset: bytes, to: str) -> None:
     """Have your earnings paid to an address of your choice."""
-    own = keyfiles.read(key_file)
+    own = key.of(dataset)
     message = way.market.withdrawal_message(own, dataset, to)
     route = way.route(own)
     paid = int(route.consent(dataset, account_of(own))["owed"])
@@ -191,17 +197,17 @@ def withdraw(way: Way, key_file: Path, dataset: bytes, to: str) -> None:
 
 @click.command("appoint-guardian")
 @travels(GAS)
-@KEY
+@signs
 @DATASET
 @click.option("--guardian", required=True, help="The guardian's address.")
 @DAYS
 @click.option("--may-grant", is_flag=True, help="Also grant and wake; without it, revoke and rest.")
 @refusals_as_words
 def appoint_guardian(
-    way: Way, key_file: Path, dataset: bytes, guardian: str, days: int, may_grant: bool
+    way: Way, key: OwnKey, dataset: bytes, guardian: str, days: int, may_grant: bool
 ) -> None:
     """Let somebody act for you in one dataset, in place of any guardian before. Never withdraws."""
-    own = keyfiles.read(key_file)
+    own = key.of(dataset)
     trusted, expiry = address(guardian, "guardian"), int(time.time()) + days * DAY
     message = way.market.guardianship_message(own, dataset, trusted, expiry, may_grant)
     after = carried(
@@ -218,12 +224,12 @@ def appoint_guardian(
 
 @click.command("dismiss-guardian")
 @travels(GAS)
-@KEY
+@signs
 @DATASET
 @refusals_as_words
-def dismiss_guardian(way: Way, key_file: Path, dataset: bytes) -> None:
+def dismiss_guardian(way: Way, key: OwnKey, dataset: bytes) -> None:
     """End a guardian's powers."""
-    own = keyfiles.read(key_file)
+    own = key.of(dataset)
     message = way.market.dismissal_message(own, dataset)
     after = carried(way, own, dataset, message, lambda now: now["guardian"] is None)
     say({**after, "in_words": [DISMISSED, *whose_word(way)]})
@@ -231,16 +237,16 @@ def dismiss_guardian(way: Way, key_file: Path, dataset: bytes) -> None:
 
 @click.command()
 @travels(GAS)
-@KEY
+@signs
 @DATASET
 @click.option("--new-key-file", type=FILE, required=True, help="Key of the address to move to.")
 @refusals_as_words
-def rotate(way: Way, key_file: Path, dataset: bytes, new_key_file: Path) -> None:
+def rotate(way: Way, key: OwnKey, dataset: bytes, new_key_file: Path) -> None:
     """Move record, consent, earnings and lifetime spend to a fresh address. Anybody can link the two.
 
     Both keys sign. A guardian has to be appointed again.
     """
-    own, new = keyfiles.read(key_file), keyfiles.read(new_key_file)
+    own, new = key.of(dataset), keyfiles.read(new_key_file)
     route, fresh = way.route(own), account_of(new)
     route.carry(way.market.rotation_message(own, new, dataset))
     seen(route, dataset, account_of(own), lambda now: now["state"] == "moved")
@@ -253,16 +259,16 @@ def rotate(way: Way, key_file: Path, dataset: bytes, new_key_file: Path) -> None
 
 @click.command()
 @travels(GAS, CUSTODIAN)
-@KEY
+@signs
 @DATASET
 @click.option("--yes", is_flag=True, help="Erase without a question.")
 @refusals_as_words
-def erase(way: Way, key_file: Path, dataset: bytes, yes: bool) -> None:
+def erase(way: Way, key: OwnKey, dataset: bytes, yes: bool) -> None:
     """Revoke, and have the custodians destroy their shares of your record, for good.
 
     It asks at a terminal; elsewhere it erases only with --yes. `usufruct revoke` never asks.
     """
-    own = keyfiles.read(key_file)
+    own = key.of(dataset)
     who = account_of(own)
     record = way.route(own).consent(dataset, who)["record"]
     version = max(record["version"], record["pending_version"])
@@ -291,20 +297,3 @@ def _is_rested(now: dict[str, Any]) -> bool:
 
 def _is_awake(now: dict[str, Any]) -> bool:
     return not _is_rested(now)
-
-
-@contextmanager
-def _cap_in_words(cap: int, spent: int) -> Iterator[None]:
-    """A cap that leaves too little is told beside what it counts from."""
-    try:
-        yield
-    except Refusal as refusal:
-        if refusal.code != "budget_too_small":
-            raise
-        counted = f"A cap counts from the first grant: of {cap:,} nano-rho, {spent:,} are spent."
-        raise Refusal(
-            code=refusal.code,
-            message=f"{counted} {refusal.message}",
-            remedy=f"Give a --cap at least {spent:,} above what the class needs, or choose another class.",
-            field="cap",
-        ) from None

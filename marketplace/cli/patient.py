@@ -81,12 +81,13 @@ def seal(
     Says of each variable that is left out why. A wrong unit or a value out of bounds seals nothing.
     """
     require_free(out, overwrite)
-    market = Marketplace(url, node, Manifest.load(manifest))
+    market, issuer = Marketplace(url, node, Manifest.load(manifest)), keyfiles.read(issuer_key_file)
+    market.require_issuer(dataset, account_of(issuer))
     dictionary = market.dictionary(dataset)
     with in_file(fhir):
         found = explained(fhir.read_bytes(), dictionary)
     record = market.seal(dataset, patient, found.values, record_version)
-    entry = market.attest(record, person, keyfiles.read(issuer_key_file))
+    entry = market.attest(record, person, issuer)
     with out.open("w" if overwrite else "x") as file:
         file.write(json.dumps(entry))
     told = what_was_sealed(found, dictionary)

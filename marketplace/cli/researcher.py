@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +14,10 @@ from marketplace.cli.agreement import AT_MOST, YES, require_agreed
 from marketplace.cli.environment import from_environment
 from marketplace.cli.progress import bar
 from marketplace.cli.result import (
-    MONEY_BACK,
-    PAID_OUT,
     RECEIPT,
-    STATUS,
     WAIT,
     keep_receipt,
     require_no_other,
-    require_settled,
     show_answer,
 )
 from marketplace.cli.say import (
@@ -37,16 +31,16 @@ from marketplace.cli.say import (
     tell,
 )
 from marketplace.cli.way import GAS, Way, travels
-from marketplace.client import Ask, Marketplace
+from marketplace.client import Marketplace, delivery_key
+from marketplace.client.ended import MONEY_BACK, STATUS, spent_words
+from marketplace.client.keys import require_other_key
 from marketplace.client.results import require_receipt_of
 from marketplace.client.waiting import DATE
-from marketplace.errors import Refusal
 from marketplace.receipts.format import Receipt, load
 from marketplace.receipts.verify import verify
 from marketplace.wire import hpke, keyfiles
 from marketplace.wire.http import to_hex
-from marketplace.wire.plain import counted
-from marketplace.wire.terms import Purpose, RequestTerms
+from marketplace.wire.terms import Purpose
 
 URL = from_environment("--url", default="http://127.0.0.1:8000", show_default=True)
 NODE = from_environment("--node", default="http://127.0.0.1:8545", show_default=True)
@@ -68,7 +62,9 @@ MANIFEST = from_environment(
 @click.option("--analysis", required=True, help="Id in the catalogue, e.g. mean.v1.")
 @click.option("--parameters", required=True, help="JSON.")
 @click.option("--cost", type=click.IntRange(1), help="Privacy cost, nano-rho.")
-@click.option("--target-error", help="Half-width of the interval, in the unit that quotes name.")
+@click.option(
+    "--target-error", help="Half-width of the 95% interval, in the unit that quotes name."
+)
 @click.option("--purpose", type=FILE, required=True, help="Purpose as JSON.")
 @RECEIPT
 @WAIT
@@ -106,31 +102,30 @@ def request(
         wanted = Purpose.from_json(read_json(purpose))
         wanted.require_short()
     market, own = Marketplace(url, node, _pinned(manifest)), keyfiles.read(key_file)
-    _require_other_key(own, delivery_key_file)
-    unmade = Ask(market, own, hpke.generate())  # a quote needs no delivery key, and makes none
-    quote = unmade.quote(dataset, classes, analysis, given, cost=cost, target_error=target_error)
-    quote = judged(quote, unmade, unmade.terms(dataset, classes, quote, wanted))
+    require_other_key(own, delivery_key_file)
+    # An offer needs no delivery key, and makes none.
+    unmade = market.researcher(own, hpke.generate())
+    offer = unmade.offer(
+        dataset, classes, analysis, given, wanted, cost=cost, target_error=target_error
+    )
     if quote_only:
-        say({**quote, "in_words": quote_words(quote)})
+        say(offer.quote)
         return
-    require_buyable(quote)
+    offer.require_buyable()
     require_no_other(receipt_file)
-    for sentence in quote_words(quote):
+    for sentence in offer.in_words:
         tell(sentence)
-    require_agreed(int(quote["escrow"]), money(quote, quote["escrow"]), at_most, yes)
-    keyfiles.create(delivery_key_file, hpke.generate().raw)
-    ask = Ask(market, own, hpke.SecretKey(keyfiles.read(delivery_key_file)))
-    ask.require_gas()
-    terms = ask.terms(dataset, classes, quote, wanted)
-    request = ask.submit(terms, given)
-    tell(f"submitted {request}")
-    tell(fetched_with(request, delivery_key_file))
-    ask.open(terms, told=tell)
-    tell("paid: its escrow is held by the market")
-    require_settled(ask.wait(request, patience, seen=tell), request)
-    answer = ask.answer(request, lambda receipt: keep_receipt(receipt, receipt_file))
-    show_answer(request, answer.result, answer.receipt, receipt_file)
-    tell(spent_words(quote, int(answer.result["cohort_size"])))
+    require_agreed(offer.escrow, offer.escrow_in_words, at_most, yes)
+    answer = market.researcher(own, delivery_key(delivery_key_file)).buy(
+        offer,
+        at_most=offer.escrow,
+        on_stage=tell,
+        on_request=lambda request: tell(fetched_with(request, delivery_key_file)),
+        keep=lambda receipt: keep_receipt(receipt, receipt_file),
+        patience=patience,
+    )
+    show_answer(answer.request, answer.result, answer.receipt, receipt_file)
+    tell(spent_words(offer.quote, answer.cohort_size))
 
 
 @click.command()
@@ -210,64 +205,6 @@ def receipt_facts(receipt: Receipt, chain: Chain) -> dict[str, Any]:
     }
 
 
-def judged(quote: Mapping[str, Any], ask: Ask, terms: RequestTerms) -> dict[str, Any]:
-    """The quote with what this researcher would be refused for with these terms, where the figures pass."""
-    refusal = None if quote["refusal"] is not None else ask.unopenable(terms)
-    return dict(quote) if refusal is None else {**quote, "refusal": refusal.reason()}
-
-
-def spent_words(quote: Mapping[str, Any], members: int) -> str:
-    """What an answered request came to, and how much of what was held came back."""
-    spent = members * quote["price_per_member"] + quote["fee"]
-    back = int(quote["escrow"]) - spent
-    paid = f"It cost {money(quote, spent)}: {counted(members, 'patient')} and the operator's fee."
-    if back == 0:
-        return paid
-    return f"{paid} {money(quote, back)} of the escrow came back as credit: {PAID_OUT}."
-
-
-def require_buyable(quote: Mapping[str, Any]) -> None:
-    """Raises Refusal, before anything is handed in or paid, as the market would (`cost_above_class`)."""
-    refusal = quote["refusal"]
-    if refusal is None:
-        return
-    raise Refusal(
-        code=refusal["code"],
-        message=refusal["message"],
-        remedy=f"Nothing was paid. {refusal['remedy']}",
-        field=refusal["field"],
-    )
-
-
-def quote_words(quote: Mapping[str, Any]) -> list[str]:
-    """A quote in sentences: price, privacy cost with its odds, expected error, and what fails or may fail."""
-    privacy, odds, error = quote["epsilon"], quote["odds"], quote["expected_error"]
-    price, fee, held = (money(quote, quote[each]) for each in ("price_per_member", "fee", "escrow"))
-    words = [
-        f"Price: {price} a patient and {fee} for the operator; {held} are held at most, and what is not "
-        "needed becomes your credit (`usufruct withdraw-credit`).",
-        f"Privacy cost: {quote['cost_nano_rho']:,} nano-rho of each patient's lifetime budget "
-        f"(epsilon {privacy['epsilon']} at delta {privacy['delta']}). {odds['in_words']}",
-        f"Expected error: {error['half_width']} {error['unit']} either way, "
-        f"with {counted(quote['members_assumed'], 'patient')}; {error['holds']}.",
-    ]
-    if quote["live"] < quote["minimum_cohort"]:
-        live = f"{counted(quote['live'], 'consent')} {'is' if quote['live'] == 1 else 'are'} live"
-        words.append(
-            f"Only {live}; below {quote['minimum_cohort']} it is refused later, unless more patients consent "
-            "before it is frozen."
-        )
-    if quote["refusal"] is not None:
-        refused = f"{quote['refusal']['message']} {quote['refusal']['remedy']}"
-        words.insert(0, f"It cannot be bought like this. {refused}")
-    return words
-
-
-def money(quote: Mapping[str, Any], units: Any) -> str:
-    """Token units as an amount of the token."""
-    return f"{Decimal(units).scaleb(-quote['token_decimals']):f}"
-
-
 def fetched_with(request: str, delivery_key_file: Path) -> str:
     """How the answer is had if this command should end before it is there."""
     return (
@@ -283,17 +220,6 @@ def _end(function: str, market: Marketplace, key_file: Path, request: bytes) -> 
     stage, credit = chain.request(request).stage.name.lower(), str(chain.credit_of(researcher))
     words = [MONEY_BACK.get(stage, STATUS).format(request=to_hex(request))]
     say({"request": to_hex(request), "stage": stage, "credit": credit, "in_words": words})
-
-
-def _require_other_key(own: bytes, delivery_key_file: Path) -> None:
-    """Raises Refusal (`same_key`): whoever gets one of the two must not have the other with it."""
-    if delivery_key_file.exists() and keyfiles.read(delivery_key_file) == own:
-        raise Refusal(
-            code="same_key",
-            message="The delivery key is the account's own key.",
-            remedy="Name another file with --delivery-key-file: it is made if it is missing.",
-            field="delivery_key_file",
-        )
 
 
 def _pinned(manifest: Path | None) -> Manifest | None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from marketplace.cli.say import FILE, HEX32, refusals_as_words, say, tell
 from marketplace.cli.way import Way, travels
+from marketplace.client.answers import answer_words
+from marketplace.client.ended import require_settled
 from marketplace.client.results import noised_of, open_answer, open_on_chain, receipt_on_chain
 from marketplace.client.waiting import PATIENCE, wait, wait_on_chain
 from marketplace.errors import Refusal
@@ -20,17 +22,6 @@ from marketplace.wire.http import to_hex
 
 THAT_KEY = frozenset({"key_file", "envelope_unreadable"})
 
-PAID_OUT = "`usufruct withdraw-credit --key-file KEY --to ADDRESS` pays it out"
-MONEY_BACK: Final[Mapping[str, str]] = {
-    "none": "By the operator's word it was never opened on chain, so nothing was paid.",
-    "opened": "The escrow is still held. `usufruct cancel --request {request} --key-file KEY` turns all of "
-    f"it into credit, then {PAID_OUT}.",
-    "cancelled": f"Everything came back as credit: {PAID_OUT}.",
-    "reclaimed": f"Everything came back as credit: {PAID_OUT}.",
-    "defaulted": f"What you are owed is credit: {PAID_OUT}.",
-}
-"""By where the chain has a request that ended without an answer: what its researcher types next."""
-STATUS: Final = "`usufruct status --request {request}` says what comes back, and how."
 RECEIPT = click.option(
     "--receipt", "receipt_file", type=FILE, help="Write it here, for verify-receipt."
 )
@@ -100,23 +91,6 @@ def _from_chain(
     show_answer(to_hex(opened), answer.document, receipt, receipt_file)
 
 
-def require_settled(found: Mapping[str, Any], request: str) -> None:
-    """Raises Refusal (`not_settled`, or the reason's code) for a request that ended otherwise.
-
-    Its remedy ends with the commands that bring back what was paid, for the request that was asked about:
-    what is found is the operator's word, and must not choose which one a researcher cancels.
-    """
-    if found["stage"] == "settled":
-        return
-    reason = found.get("reason") or {}
-    back = MONEY_BACK.get(str(found.get("chain_stage")), STATUS).format(request=request)
-    raise Refusal(
-        code=str(reason.get("code", "not_settled")),
-        message=f"The request is {found['stage']}. {reason.get('message', '')}".strip(),
-        remedy=f"{reason.get('remedy', '')} {back}".strip(),
-    )
-
-
 def require_no_other(receipt_file: Path | None, request: str | None = None) -> None:
     """Raises Refusal, before anything is asked or paid: another receipt is not replaced (`file_exists`), nor
     is one written where there is no folder (`no_folder`)."""
@@ -159,12 +133,13 @@ def show_answer(
     receipt: Mapping[str, Any],
     receipt_file: Path | None,
 ) -> None:
-    """Result, interval and cost first; the receipt last, or only its file where it has one.
+    """In words, then result, interval and cost; the receipt last, or only its file where it has one.
 
     Raises Refusal (`malformed_answer`) where there is no result to show.
     """
     noised = noised_of(document)
     shown = {
+        "in_words": answer_words(document),
         "result": [
             {
                 "label": each["label"],

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 import click
 
@@ -21,6 +21,7 @@ R = TypeVar("R")
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
+WORDS: Final = "in_words"
 _HASH = re.compile("[0-9a-fA-F]{64}")
 
 
@@ -104,8 +105,19 @@ def in_file(path: Path) -> Iterator[None]:
 
 
 def say(document: Any, in_alphabet: bool = True) -> None:
-    """Prints JSON, keys in alphabetical order or in their own: ASCII, every control character escaped."""
-    click.echo(json.dumps(document, indent=2, sort_keys=in_alphabet))
+    """Prints JSON, words first, then keys in alphabetical order or in their own.
+
+    ASCII, every control character escaped.
+    """
+    click.echo(json.dumps(_ordered(document) if in_alphabet else document, indent=2))
+
+
+def _ordered(value: Any) -> Any:
+    """The same with `in_words` before the other names of every object: what a person reads comes first."""
+    if isinstance(value, Mapping):
+        names = sorted(value, key=lambda name: (name != WORDS, name))
+        return {name: _ordered(value[name]) for name in names}
+    return [_ordered(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def tell(text: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,17 +12,17 @@ import click
 
 from marketplace.chain.consents import consent_document
 from marketplace.cli.environment import from_environment, is_typed
+from marketplace.cli.own_key import BROWSER_KEY, PASSPHRASE_FILE, OwnKey
 from marketplace.cli.say import FILE, HEX32, refusals_as_words, say
 from marketplace.cli.way import Way, travels
 from marketplace.client import account_of
 from marketplace.client.http import malformed_answer, objects, reading
 from marketplace.client.waiting import PAST_DATES, waiting_words
 from marketplace.vocabulary import address
-from marketplace.wire import keyfiles
 from marketplace.wire.http import to_hex
 from marketplace.wire.plain import counted
 from marketplace.wire.terms import class_id
-from marketplace.words import odds_of
+from marketplace.words import euros, odds_of
 
 REQUEST: Final[Mapping[str, str]] = {
     "none": "The chain knows no such request: it was never opened.",
@@ -62,6 +61,8 @@ CONSENT: Final[Mapping[str, str]] = {
 @from_environment("--dataset", type=HEX32, help="Of a patient's consent in this dataset.")
 @click.option("--patient", help="With --dataset: the patient's address.")
 @click.option("--key-file", type=FILE, help="With --dataset: the patient's key, for the address.")
+@BROWSER_KEY
+@PASSPHRASE_FILE
 @refusals_as_words
 def status(
     way: Way,
@@ -69,6 +70,8 @@ def status(
     dataset: bytes | None,
     patient: str | None,
     key_file: Path | None,
+    browser_key: Path | None,
+    passphrase_file: Path | None,
 ) -> None:
     """Say where a request stands, or a patient's consent, lifetime budget and earnings."""
     if request is not None and not is_typed("dataset"):
@@ -81,9 +84,10 @@ def status(
             words = request_words(found)
         say({**found, "in_words": words})
         return
-    if dataset is None or (patient is None) == (key_file is None):
+    if dataset is None or [patient, key_file, browser_key].count(None) != 2:
         raise click.UsageError("with --dataset, either --patient or --key-file is needed")
-    who = account_of(keyfiles.read(key_file)) if key_file else address(str(patient), "patient")
+    own = OwnKey(key_file, browser_key, passphrase_file)
+    who = account_of(own.of(dataset)) if patient is None else address(patient, "patient")
     consent = _consent(way, dataset, who)
     if consent["state"] == "none":
         _require_dataset(way, dataset)  # else a mistyped one looks like a consent that ended
@@ -121,8 +125,7 @@ def consent_words(
     words = [state_words(consent)]
     if class_ is not None:
         words += _budget_words(consent, class_)
-    owed = Decimal(consent["owed"]).scaleb(-decimals)
-    words.append(f"Earned and not withdrawn: {owed:f} of the market's token.")
+    words.append(f"Earned and not withdrawn: {euros(consent['owed'], decimals)}.")
     return words + _record_words(consent["record"]) + guardian_words(consent["guardian"])
 
 
@@ -217,7 +220,7 @@ def _require_dataset(way: Way, dataset: bytes) -> None:
     if way.past_operator:
         way.market.chain.dataset(dataset)
     else:
-        way.market.dataset(dataset)
+        way.market.dataset_document(dataset)
 
 
 def _class(way: Way, dataset: bytes, index: int) -> ClassFacts | None:
@@ -227,7 +230,7 @@ def _class(way: Way, dataset: bytes, index: int) -> ClassFacts | None:
         chain, class_ = way.market.chain, class_id(dataset, index)
         live = sum(shard.live for shard in chain.shards(class_))
         return ClassFacts(chain.class_terms(class_).max_cost, live)
-    classes = objects(way.market.dataset(dataset), "classes")
+    classes = objects(way.market.dataset_document(dataset), "classes")
     with reading("class"):
         found = dict(enumerate(classes, 1))[index]
         facts = ClassFacts(int(found["terms"]["maxCost"]), int(found["live"]))

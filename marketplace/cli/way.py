@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -24,6 +23,7 @@ from marketplace.client import (
 )
 from marketplace.vocabulary import unsigned
 from marketplace.wire import keyfiles
+from marketplace.words import euros
 
 R = TypeVar("R")
 
@@ -101,7 +101,7 @@ class Way:
 
     def amount(self, units: int) -> str:
         """Token units in words."""
-        return f"{Decimal(units).scaleb(-self.token_decimals):f} of the market's token"
+        return euros(units, self.token_decimals)
 
 
 def travels(*more: Callable[[Any], Any]) -> Callable[[Callable[..., R]], Callable[..., R]]:

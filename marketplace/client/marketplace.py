@@ -1,4 +1,4 @@
-"""A market as patients, issuers and researchers use it."""
+"""A market as patients, issuers and researchers use it. Everything that it lists is the operator's word."""
 
 from __future__ import annotations
 
@@ -10,13 +10,25 @@ from typing import Any
 from marketplace.analyses.variables import variables_of
 from marketplace.chain.adapter import Chain, Manifest
 from marketplace.chain.reads import X25519
+from marketplace.client.documents import (
+    CatalogueEntry,
+    Dataset,
+    ListedRequest,
+    catalogue_of,
+    dataset_of,
+    dictionary_of,
+    request_of,
+)
 from marketplace.client.http import Api, objects, reading
 from marketplace.client.messages import Messages, account_of, deadline
+from marketplace.client.researcher import Ask
 from marketplace.errors import Refusal
 from marketplace.sealing.row import Value
 from marketplace.sealing.seal import CustodianKey, seal_row
 from marketplace.vocabulary import CustodianIndex, DatasetId, patient_address
-from marketplace.wire.dictionary import Dictionary, from_json
+from marketplace.wire import class_page, hpke
+from marketplace.wire.class_page import ClassPage
+from marketplace.wire.dictionary import Dictionary
 from marketplace.wire.eip712 import SigningKey, sign
 from marketplace.wire.http import to_hex
 from marketplace.wire.record import RecordContext, SealedRecord, dump
@@ -63,13 +75,39 @@ class Marketplace(Messages):
 
     # --- what is there
 
-    def dataset(self, dataset: bytes) -> dict[str, Any]:
-        """One dataset with its classes and dictionary."""
+    def datasets(self) -> list[Dataset]:
+        """Every dataset, with its classes and dictionary."""
+        return [dataset_of(each) for each in objects(self.api.get("/api/v1/datasets"), "datasets")]
+
+    def dataset(self, dataset: bytes) -> Dataset:
+        """One dataset. Raises Refusal (`unknown_dataset`, `malformed_answer`, `class_differs`)."""
+        return dataset_of(self.dataset_document(dataset))
+
+    def dataset_document(self, dataset: bytes) -> dict[str, Any]:
+        """One dataset as the operator tells it."""
         return self.api.get(f"/api/v1/datasets/{to_hex(dataset)}")
+
+    def catalogue(self) -> list[CatalogueEntry]:
+        """Every analysis that can be asked for."""
+        told = objects(self.api.get("/api/v1/catalogue"), "analyses")
+        return [catalogue_of(each) for each in told]
+
+    def requests(self) -> list[ListedRequest]:
+        """The latest requests of everybody at this operator, newest first."""
+        return [request_of(each) for each in objects(self.api.get("/api/v1/requests"), "requests")]
+
+    def researcher(self, key: SigningKey, delivery_key: hpke.SecretKey) -> Ask:
+        """A researcher asking this market.
+
+        Args:
+            key: of the credentialed account, which pays.
+            delivery_key: that answers are sealed to; nothing else opens them.
+        """
+        return Ask(self, key, delivery_key)
 
     def dictionary(self, dataset: bytes) -> Dictionary:
         """The dictionary, as the operator shows it; `sealer` holds it against the chain."""
-        found = self.dataset(dataset)
+        found = self.dataset_document(dataset)
         if found["dictionary"] is None:
             raise Refusal(
                 code="dictionary_missing",
@@ -77,16 +115,34 @@ class Marketplace(Messages):
                 remedy="Ask the steward to hand it over (usufruct hand-over-dictionary).",
                 field="dataset",
             )
-        dictionary = from_json({"schema": "usufruct-dictionary/1", **found["dictionary"]})
+        dictionary = dictionary_of(found["dictionary"])
         if to_hex(dictionary.hash()) != found["dictionary_hash"]:
             raise _another_dictionary()
         return dictionary
 
+    def class_page(self, class_: bytes) -> ClassPage:
+        """What patients of a class read, as the operator shows it, proved by its terms on chain.
+
+        Raises:
+            Refusal: `class_page_missing`; `class_page_mismatch`, the operator shows another page.
+        """
+        terms_hash = self.chain.class_terms(class_).terms_hash
+        shown = self.api.get(f"/api/v1/class-pages/{to_hex(terms_hash)}")["page"]
+        page = class_page.from_json(dict(shown) if isinstance(shown, dict) else shown)
+        if page.hash() != terms_hash:
+            raise Refusal(
+                code="class_page_mismatch",
+                message="The operator's page is not the one that this class was published with.",
+                remedy="Consent to nothing by it; ask the steward.",
+                field="page",
+            )
+        return page
+
     def variables(self, dataset: bytes) -> dict[str, Variable]:
         """What can be asked about: the dictionary on chain. Raises Refusal (`dictionary_mismatch`)."""
-        return variables_of(self._dictionary_on_chain(dataset))
+        return variables_of(self.dictionary_on_chain(dataset))
 
-    def _dictionary_on_chain(self, dataset: bytes) -> Dictionary:
+    def dictionary_on_chain(self, dataset: bytes) -> Dictionary:
         """Shown by the operator, proved by its hash through the caller's own node."""
         dictionary = self.dictionary(dataset)
         if self.chain.dictionary_of(dataset) != dictionary.hash():
@@ -116,7 +172,7 @@ class Marketplace(Messages):
         Both are the chain's, through the caller's own node: an operator that could name the
         custodians' keys, or the dictionary, could read what is sealed to them.
         """
-        dictionary = self._dictionary_on_chain(dataset)
+        dictionary = self.dictionary_on_chain(dataset)
         committee = self.chain.committee()
         keys = [
             CustodianKey(CustodianIndex(member.place + 1), member.keys[X25519])
@@ -154,6 +210,19 @@ class Marketplace(Messages):
             "attestation": attestation.to_json(),
             "issuer_signature": to_hex(signature),
         }
+
+    def require_issuer(self, dataset: bytes, issuer: str) -> None:
+        """Raises Refusal (`unknown_issuer`) where the dataset does not trust that account on chain.
+
+        Asked at the caller's own node: what it attests would be refused, and nobody could use it.
+        """
+        if not self.chain.is_issuer(dataset, issuer):
+            raise Refusal(
+                code="unknown_issuer",
+                message=f"{issuer} is not an issuer of this dataset.",
+                remedy="Check key and dataset; or let the dataset's steward add it (usufruct add-issuer).",
+                field="issuer_key_file",
+            )
 
     def upload(self, entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Sends attested records; returns each one's outcome (`stored`, or `refused` and why)."""

@@ -11,6 +11,7 @@ from marketplace.client.http import Api
 from marketplace.errors import Refusal
 from marketplace.prices import escrow, figures
 from marketplace.vocabulary import unsigned
+from marketplace.words import quote_words
 
 FEE_BITS: Final = 64  # as in request terms
 SAME: Final = (
@@ -51,7 +52,8 @@ def held_quote(
             raise _differs(name)
     _require_added_up(told)
     quote = due | {"fee": unsigned(told.get("fee"), FEE_BITS, "fee")}
-    return {**quote, "escrow": str(escrow(quote))}
+    quote["escrow"] = str(escrow(quote))
+    return {**quote, "in_words": quote_words(quote)}
 
 
 def _require_added_up(told: Mapping[str, Any]) -> None:

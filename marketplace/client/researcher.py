@@ -1,17 +1,24 @@
-"""A researcher's side: quote, open with a permit, wait, open the sealed answer."""
+"""A researcher's side: quote, open with a permit, wait, open the sealed answer.
+
+ask = Marketplace(url, node_url).researcher(key, delivery_key)
+asked = (dataset, [1], "mean.v1", {"variable": "systolic"}, purpose)
+answer = ask.run(*asked, cost=30_000_000, at_most=200_000_000)
+"""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from marketplace.chain.adapter import ContractRefusal
 from marketplace.chain.sender import Sender
+from marketplace.client.answers import Answer
 from marketplace.client.defaults import Defaulted, default
-from marketplace.client.marketplace import Marketplace
+from marketplace.client.ended import require_settled
 from marketplace.client.messages import account_of
+from marketplace.client.offers import Offer, Question
 from marketplace.client.payment import Told, open_request, require_gas
 from marketplace.client.quotes import held_quote
 from marketplace.client.results import noised_of, open_answer, require_answer
@@ -24,22 +31,19 @@ from marketplace.wire.eip712 import SigningKey
 from marketplace.wire.http import to_hex
 from marketplace.wire.structs import VAULT
 from marketplace.wire.terms import Purpose, RequestTerms, class_id
+from marketplace.words import quote_words
+
+if TYPE_CHECKING:
+    from marketplace.client.marketplace import Marketplace
 
 __all__ = ["ENDED", "Answer", "Ask"]
 
 Keep = Callable[[Mapping[str, Any]], None]
 
+PAID: Final = "paid: its escrow is held by the market"
+
 SEAL_WITHIN = 1_200
 """Seconds after the notice window within which the operator must seal; twice a freeze, if that is longer."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A settled request: the opened result and the receipt it came with."""
-
-    request: str
-    result: dict[str, Any]
-    receipt: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,108 @@ class Ask:
     def researcher(self) -> str:
         """The researcher's account."""
         return account_of(self.key)
+
+    # --- the whole sequence
+
+    def run(
+        self,
+        dataset: bytes,
+        classes: Sequence[int],
+        analysis: str,
+        parameters: Mapping[str, Any],
+        purpose: Purpose,
+        *,
+        cost: int | None = None,
+        target_error: str | None = None,
+        at_most: int,
+        on_stage: Seen | None = None,
+        patience: float = PATIENCE,
+    ) -> Answer:
+        """Quotes, pays, waits, and returns the opened answer, proved against the chain.
+
+        Args:
+            cost: nano-rho of every counted patient's lifetime budget; or else
+            target_error: half-width of the 95% interval, in the unit that quotes name.
+            at_most: token units; a larger escrow is refused before anything is handed in.
+            on_stage: hears what happens meanwhile.
+            patience: seconds to wait for the answer.
+
+        Raises:
+            BadParameter: naming the field. Refusal: `quote_differs`, `escrow_above_limit`,
+                `cost_above_class`, `purpose_not_permitted`, ...: nothing was paid then. Afterwards as `buy`.
+        """
+        offer = self.offer(
+            dataset, classes, analysis, parameters, purpose, cost=cost, target_error=target_error
+        )
+        return self.buy(offer, at_most=at_most, on_stage=on_stage, patience=patience)
+
+    def offer(
+        self,
+        dataset: bytes,
+        classes: Sequence[int],
+        analysis: str,
+        parameters: Mapping[str, Any],
+        purpose: Purpose,
+        *,
+        cost: int | None = None,
+        target_error: str | None = None,
+    ) -> Offer:
+        """What it would cost and bring, and whether the market would take it from this researcher.
+
+        The very call that opens a request is rehearsed at the caller's own node, where the figures pass.
+        Nothing is handed in, made or paid. Raises as `quote` and `unopenable`.
+        """
+        quote = self.quote(
+            dataset, classes, analysis, parameters, cost=cost, target_error=target_error
+        )
+        refusal = None
+        if quote["refusal"] is None:
+            refusal = self.unopenable(self.terms(dataset, classes, quote, purpose))
+        if refusal is not None:
+            quote |= {"refusal": refusal.reason()}
+            quote |= {"in_words": quote_words(quote)}
+        question = Question(dataset, tuple(classes), analysis, dict(parameters), purpose)
+        return Offer(question, quote)
+
+    def buy(
+        self,
+        offer: Offer,
+        *,
+        at_most: int,
+        on_stage: Seen | None = None,
+        on_request: Seen | None = None,
+        keep: Keep | None = None,
+        patience: float = PATIENCE,
+    ) -> Answer:
+        """Hands the question in, opens and pays, waits, and returns the opened answer.
+
+        Args:
+            at_most: token units; a larger escrow is refused before anything is handed in.
+            on_stage: hears what happens, in words.
+            on_request: hears the request's id before it is paid: with it and the delivery key the answer
+                can be had whenever this ends (`answer`).
+            keep: as of `answer`.
+            patience: seconds to wait for the answer.
+
+        Raises:
+            Refusal: `escrow_above_limit`, `insufficient_funds`, `another_request`: nothing was paid.
+                `still_running` after `patience`; `not_settled` or why it ended; as `answer`.
+        """
+        offer.require_buyable()
+        offer.require_within(at_most)
+        self.require_gas()
+        asked = offer.question
+        terms = self.terms(asked.dataset, asked.classes, offer.quote, asked.purpose)
+        request = self.submit(terms, asked.parameters)
+        tell = on_stage or _unheard
+        tell(f"submitted {request}")
+        (on_request or _unheard)(request)
+        self.open(terms, told=tell)
+        tell(PAID)
+        require_settled(self.wait(request, patience, seen=tell), request)
+        return self.answer(request, keep)
+
+    # --- its steps
 
     def quote(
         self,
@@ -196,3 +302,7 @@ class Ask:
         require_answer(self.market.chain, identity, opened)
         noised_of(opened.document)
         return Answer(request, dict(opened.document), receipt)
+
+
+def _unheard(_: str) -> None:
+    """Where nobody listens."""

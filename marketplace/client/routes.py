@@ -16,7 +16,7 @@ from marketplace.chain.adapter import Chain
 from marketplace.chain.consents import consent_document
 from marketplace.chain.rpc import CannotPay
 from marketplace.chain.sender import Sender
-from marketplace.client.http import objects
+from marketplace.client.documents import ConsentClass, classes_of
 from marketplace.client.marketplace import Marketplace
 from marketplace.errors import Refusal
 from marketplace.vocabulary import unsigned
@@ -24,7 +24,6 @@ from marketplace.wire import http_client
 from marketplace.wire.eip712 import SigningKey
 from marketplace.wire.http import to_hex
 from marketplace.wire.messages import parse_message
-from marketplace.wire.terms import class_id
 
 RELAY_SECONDS: Final = 120.0
 """Until a custodian has its transaction in a block."""
@@ -44,8 +43,8 @@ class Route(Protocol):
     def consent(self, dataset: bytes, patient: str) -> dict[str, Any]:
         """Consent, budget and earnings, as `consent_document` lays them out."""
 
-    def class_of(self, dataset: bytes, index: int) -> dict[str, str]:
-        """`class` and `definition` of a dataset's class (index 1, 2, ...), as a grant names them."""
+    def class_of(self, dataset: bytes, index: int) -> ConsentClass:
+        """A dataset's class (index 1, 2, ...) with its terms; `named` is what a grant names."""
 
     def balance(self, account: str) -> int:
         """Token units of an account."""
@@ -69,18 +68,18 @@ class ThroughOperator:
         found = self.market.consent(dataset, patient)
         return found | {"sequence": unsigned(found.get("sequence"), SEQUENCE_BITS, "sequence")}
 
-    def class_of(self, dataset: bytes, index: int) -> dict[str, str]:
-        """By the operator's word, but for the id; the contract refuses a grant under another definition.
+    def class_of(self, dataset: bytes, index: int) -> ConsentClass:
+        """By the operator's word, but for id and definition, which are computed from dataset and terms.
+
+        So it can pass off neither another class nor other terms: the contract takes no grant under them.
 
         Raises:
-            Refusal: `unknown_class`.
+            Refusal: `unknown_class`, `class_differs`, `malformed_answer`.
         """
-        classes = objects(self.market.dataset(dataset), "classes")
+        classes = classes_of(dataset, self.market.dataset_document(dataset))
         if not 1 <= index <= len(classes):
             raise _no_class(len(classes))
-        # The id is computed here: an operator cannot pass off another class under this index.
-        identity = to_hex(class_id(dataset, index))
-        return {"class": identity, "definition": classes[index - 1]["definition"]}
+        return classes[index - 1]
 
     def balance(self, account: str) -> int:
         """By the operator's word."""
@@ -109,7 +108,7 @@ class OwnNode:
         """As the chain has it at this moment, also what is not final yet."""
         return consent_document(self.chain, dataset, patient)
 
-    def class_of(self, dataset: bytes, index: int) -> dict[str, str]:
+    def class_of(self, dataset: bytes, index: int) -> ConsentClass:
         """The definition is recomputed from the published terms, which storage proves.
 
         Raises:
@@ -119,8 +118,14 @@ class OwnNode:
         if not 1 <= index <= len(classes):
             raise _no_class(len(classes))
         class_ = classes[index - 1]
-        definition = self.chain.class_terms(class_).definition_hash(class_)
-        return {"class": to_hex(class_), "definition": to_hex(definition)}
+        terms = self.chain.class_terms(class_)
+        return ConsentClass(
+            id=class_,
+            index=index,
+            definition=terms.definition_hash(class_),
+            terms=terms,
+            live=sum(shard.live for shard in self.chain.shards(class_)),
+        )
 
     def balance(self, account: str) -> int:
         """At the head, by the token's own contract."""

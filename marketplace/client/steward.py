@@ -10,8 +10,12 @@ from marketplace.chain.adapter import Chain
 from marketplace.chain.sender import Sender
 from marketplace.client.http import Api
 from marketplace.client.payment import approve
+from marketplace.errors import Refusal
+from marketplace.wire.class_page import ClassPage
 from marketplace.wire.dictionary import Dictionary
 from marketplace.wire.eip712 import SigningKey
+from marketplace.wire.http import to_hex
+from marketplace.wire.solidity import malformed
 from marketplace.wire.terms import ClassTerms, Credential, Descent
 
 
@@ -27,6 +31,30 @@ def publish_dataset(
 def hand_over_dictionary(api: Api, dictionary: Dictionary) -> None:
     """Gives the operator the dictionary whose hash the dataset names."""
     api.post("/api/v1/dictionaries", {"dictionary": json.loads(dictionary.to_bytes())})
+
+
+def class_terms(document: object, page: ClassPage) -> ClassTerms:
+    """A class's terms from JSON that leaves `termsHash` to the page, or has that page's.
+
+    Raises:
+        Refusal: `malformed_message`; `another_page`, where `termsHash` is of another page.
+    """
+    if not isinstance(document, dict):
+        raise malformed("terms", "must be an object")
+    stated, own = document.get("termsHash"), to_hex(page.hash())
+    if stated is not None and str(stated).lower() != own:
+        raise Refusal(
+            code="another_page",
+            message="The terms carry the hash of another page than the one given.",
+            remedy="Leave termsHash out of the terms: it follows from the page.",
+            field="termsHash",
+        )
+    return ClassTerms.from_json({**document, "termsHash": own})
+
+
+def hand_over_page(api: Api, page: ClassPage) -> None:
+    """Gives the operator the page whose hash a class's terms carry."""
+    api.post("/api/v1/class-pages", {"page": page.to_json()})
 
 
 DESCENTS_AT_ONCE: Final = 200

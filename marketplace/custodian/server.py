@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import flask
 
@@ -37,11 +38,20 @@ TURNING = frozenset({"/turns", "/answers", "/settlements"})
 """What looks up a cohort, apart from the rest, so that neither keeps the other out."""
 LOOKING = frozenset({"/health", "/certificates/<request>"})
 """What is asked before a freeze and at a default, apart from uploads, so that none of those stops either."""
+FOR_PAGES: Final[Mapping[str, str]] = {
+    "/revocations": "POST",
+    "/erasures": "POST",
+    "/health": "GET",
+}
+"""What a page of any origin may ask, and how: so a patient can stop with the operator down. Nothing here
+knows cookies, and every message proves its own signer. All else stays closed to pages (CORS protocol)."""
+PREFLIGHT_SECONDS = 600
 
 
 def create_app(custodian: Custodian) -> flask.Flask:
     """The WSGI application of one custodian."""
     app = http.create_app("custodian", custodian.reasons, LARGEST_DEPOSITS)
+    _open_to_pages(app)
     _keep_threads_free(app)
 
     @app.post("/shares")
@@ -117,6 +127,28 @@ def create_app(custodian: Custodian) -> flask.Flask:
         )
 
     return app
+
+
+def _open_to_pages(app: flask.Flask) -> None:
+    """Answers preflights of `FOR_PAGES` before threads are counted, and lets pages read those answers."""
+
+    @app.before_request
+    def preflight() -> flask.Response | None:
+        method = FOR_PAGES.get(flask.request.path)
+        if flask.request.method != "OPTIONS" or method is None:
+            return None
+        allowed = flask.Response(status=204)
+        allowed.headers["Access-Control-Allow-Origin"] = "*"
+        allowed.headers["Access-Control-Allow-Methods"] = method
+        allowed.headers["Access-Control-Allow-Headers"] = "content-type"
+        allowed.headers["Access-Control-Max-Age"] = str(PREFLIGHT_SECONDS)
+        return allowed
+
+    @app.after_request
+    def readable(response: flask.Response) -> flask.Response:
+        if FOR_PAGES.get(flask.request.path) == flask.request.method:
+            response.headers["Access-Control-Allow-Origin"] = "*"
+        return response
 
 
 def _keep_threads_free(app: flask.Flask) -> None:

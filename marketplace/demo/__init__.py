@@ -4,13 +4,14 @@ It is a client like any other: it uses the operator's HTTP API, the chain, and t
 knows no more than they tell. It fails if any outcome differs from what the story says.
 """
 
-from marketplace.demo.setting import class_terms, purpose, researcher_credential
+from marketplace.demo.setting import class_page, class_terms, purpose, researcher_credential
 from marketplace.demo.story import Story, run_story
 from marketplace.demo.telling import StoryFailed
 
 __all__ = [
     "Story",
     "StoryFailed",
+    "class_page",
     "class_terms",
     "purpose",
     "researcher_credential",

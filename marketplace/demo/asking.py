@@ -9,8 +9,8 @@ from typing import Any
 
 from marketplace.demo.setting import MEAN, Person, mean_of, purpose
 from marketplace.demo.telling import Telling
-from marketplace.local import EUR
 from marketplace.wire.canonical import canonical
+from marketplace.words import euros
 
 
 @dataclass
@@ -23,19 +23,12 @@ class Asking(Telling):
     def request_mean(self, name: str, members: list[Person], **asked: Any) -> dict[str, Any]:
         """A mean of systolic blood pressure, from quote to opened answer."""
         before = self.balances()
-        quote = self.ask.quote(self.dataset, [1], "mean.v1", MEAN, **asked)
+        offer = self.ask.offer(self.dataset, [1], "mean.v1", MEAN, purpose(), **asked)
+        quote = offer.quote
         self.tell_quote(name, quote)
-        terms = self.ask.terms(self.dataset, [1], quote, purpose())
-        request = self.ask.submit(terms, MEAN)
-        self.expect(self.ask.open(terms) == request, "the request's id is not its terms' hash")
-        ended = self.ask.wait(request, seen=self.note)
-        self.expect(ended["stage"] == "settled", f"{name}: {ended['stage']} {ended['reason']}")
-        answer = self.ask.answer(request)
-        noised = answer.result["noised"]
-        estimate = noised["estimates"][0]
+        answer = self.ask.buy(offer, at_most=offer.escrow, on_stage=self.note)
+        (cell,), request, size = answer.cells, answer.request, answer.cohort_size
         truth = mean_of(members)
-        interval = [estimate["low"], estimate["high"]]
-        size = answer.result["cohort_size"]
         self.expect(size == len(members), f"{name}: {size} members, not {len(members)}")
         sealed = self.market.chain.sealed_cohort(bytes.fromhex(request[2:]))
         used = {member.patient for member in sealed.members}
@@ -53,8 +46,8 @@ class Asking(Telling):
             blocks=answer.receipt["blocks"],
             cost_nano_rho=quote["cost_nano_rho"],
             quoted_half_width=quote["expected_error"]["half_width"],
-            result=estimate["value"],
-            interval=interval,
+            result=str(cell.estimate),
+            interval=[str(cell.lower), str(cell.upper)],
             truth=truth,
             balances_before=before,
             balances_after=self.balances(),
@@ -72,7 +65,7 @@ class Asking(Telling):
             escrow=quote["escrow"],
             held=f"at most {euros(quote['escrow'])}",
             cost_nano_rho=quote["cost_nano_rho"],
-            expected_error=f"+-{error['half_width']} {error['unit']} ({error['holds']})",
+            expected_error=f"+-{error['half_width']} {error['unit']} (95% half-width; {error['holds']})",
             odds=f"{odds['right_at_most']} in 100",
         )
         self.note(odds["in_words"])
@@ -85,8 +78,3 @@ def about_gap(result: str, truth: str) -> str:
         f"The gap of {gap:.3f} between result and truth is the noise that protects patients: "
         "with it, nobody can be sure of any one record, as the odds above say."
     )
-
-
-def euros(units: str | int) -> str:
-    """Units of the test euro as an amount."""
-    return f"{Decimal(units) / EUR:.2f} EUR"

@@ -13,6 +13,7 @@ from eth_utils.crypto import keccak
 from marketplace.client.marketplace import account_of
 from marketplace.local import EUR
 from marketplace.sealing.row import Value
+from marketplace.wire.class_page import ClassPage
 from marketplace.wire.terms import ClassTerms, Credential, Purpose
 
 PATIENTS: Final = 200
@@ -45,6 +46,56 @@ class Person:
         return account_of(self.key)
 
 
+def class_page() -> ClassPage:
+    """What the demo's patients read before they consent."""
+    return ClassPage(
+        language="en",
+        title="Blood pressure, blood sugar and blood fats",
+        what=(
+            "Values from your record are used for health research: your age and sex, blood pressure, "
+            "weight for height, long-term blood sugar and blood fats. They are sealed where you are. "
+            "Researchers never see your record. They ask a question about everybody who takes part, "
+            "and get one blurred answer about the group."
+        ),
+        who=(
+            "Researchers at universities, hospitals and other organisations whose credential was "
+            "checked, and who do not work for commercial ends. This is a demonstration: the people "
+            "in it are invented, and so is this study."
+        ),
+        why=(
+            "High blood pressure and raised blood fats are the commonest causes of heart attack and "
+            "stroke that something can be done about. What they do in ordinary people, over many "
+            "years, is known best from many records together. Whoever asks has to publish what they "
+            "find."
+        ),
+        how_long=(
+            "Until the date that you choose, or until you stop. Each question uses up a part of the "
+            "privacy budget that you set for life. When it is used up, you are left out of further "
+            "questions, whatever the date."
+        ),
+        how_protected=(
+            "Your record is locked with a key that is cut into parts, and independent custodians "
+            "hold one each. A majority of them has to turn its part before a machine may open the "
+            "records of one question; that machine forgets them afterwards. Noise is added to every "
+            "answer, so that nobody can tell with certainty what your record says. Some risk "
+            "remains: many answers together say more than one does, and whoever runs the machine "
+            "that opens a question's records is trusted while it works. That you take part, under an "
+            "address that does not carry your name, is public."
+        ),
+        how_to_stop=(
+            "Press Stop, at any time, without a reason; it takes no more steps than starting. From "
+            "then on no new question counts you. A question that was sealed a moment before still "
+            "does. You can also rest for a while, or have your record erased. If this market does "
+            "not answer, any custodian carries your stop."
+        ),
+        pay=(
+            "You are paid for each question that counts you, the moment it is sealed, and can have "
+            "it paid out to any address. You keep what you earned if you stop. Nobody should take "
+            "part for the money alone."
+        ),
+    )
+
+
 def class_terms() -> ClassTerms:
     """The demo's consent class: non-commercial biomedical research, results to be published."""
     return ClassTerms(
@@ -61,7 +112,7 @@ def class_terms() -> ClassTerms:
         max_cost=CLASS_COST,
         floor_per_record=EUR // 2,
         floor_per_milli_rho=20_000,
-        terms_hash=bytes(keccak(text="Usufruct demonstration terms, version 1")),
+        terms_hash=class_page().hash(),
     )
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from marketplace.client import Ask, Marketplace
 from marketplace.client import steward as stewarding
 from marketplace.client.researcher import ENDED
-from marketplace.demo.asking import Asking, about_gap, euros
+from marketplace.demo.asking import Asking, about_gap
 from marketplace.demo.setting import (
     ANCESTRY,
     CAREFUL,
@@ -26,6 +26,7 @@ from marketplace.demo.setting import (
     SEED,
     YEAR,
     Person,
+    class_page,
     class_terms,
     purpose,
     researcher_credential,
@@ -34,6 +35,7 @@ from marketplace.fhir.demo import demo_bundles, demo_dictionary
 from marketplace.fhir.extract import extract
 from marketplace.local import EUR, Local, await_health
 from marketplace.wire import hpke, keyfiles
+from marketplace.words import euros
 
 BATCH: Final = 100
 
@@ -54,6 +56,7 @@ class Story(Asking):
         stewarding.publish_class(chain, local.key("steward"), self.dataset, class_terms())
         stewarding.add_issuer(chain, local.key("steward"), self.dataset, local.account("issuer"))
         stewarding.hand_over_dictionary(self.market.api, dictionary)
+        stewarding.hand_over_page(self.market.api, class_page())
         credential = researcher_credential(chain.now())
         stewarding.give_credential(
             chain, local.key("authority"), local.account("researcher"), credential
@@ -93,12 +96,12 @@ class Story(Asking):
 
     def grant_all(self) -> None:
         """Patients consent by signed message; the operator relays them in batches."""
-        class_ = self.market.dataset(self.dataset)["classes"][0]
+        class_ = self.market.dataset(self.dataset).classes[0].named
         expiry = self.market.chain.now() + YEAR
         messages = [self.market.grant_message(p.key, class_, p.cap, expiry, 1) for p in self.people]
         for part in self.progress(_parts(messages), "granting"):
             self.expect(not stewarding.refusals(self.market.relay(part)), "a grant was refused")
-        live = self.market.dataset(self.dataset)["classes"][0]["live"]
+        live = self.market.dataset(self.dataset).live
         self.expect(live == PATIENTS, f"{live} consents are live, not {PATIENTS}")
         self.tell("patients consent", "granted", live=live)
 
@@ -157,7 +160,7 @@ class Story(Asking):
         """The patient grants again; the lifetime budget is not reset."""
         patient = self.people[-1]
         before = self.market.consent(self.dataset, patient.address)
-        class_ = self.market.dataset(self.dataset)["classes"][0]
+        class_ = self.market.dataset(self.dataset).classes[0].named
         expiry = self.market.chain.now() + YEAR
         message = self.market.grant_message(
             patient.key, class_, patient.cap, expiry, before["sequence"] + 1

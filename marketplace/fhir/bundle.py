@@ -5,19 +5,18 @@ Plain `json` on purpose: full model validation is 30 times slower and belongs to
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, NoReturn, TypeVar
 
 from marketplace.errors import MalformedFhir
+from marketplace.fhir.dates import Moment, date_time, instant
 from marketplace.wire.canonical import parse
 
 LARGEST_BUNDLE = 5 * 1024 * 1024
 # Status values that stand for a result (FHIR R4 ObservationStatus); the others are left out.
 RESULT_STATUS = frozenset({"final", "amended", "corrected"})
-PARTIAL_DATE = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")
+KINDS: Mapping[type, str] = {str: "text", list: "a list", dict: "an object"}
 T = TypeVar("T")
 
 
@@ -26,7 +25,7 @@ class Observation:
     """One usable observation: where it is, when it was taken, its JSON (never printed)."""
 
     path: str
-    when: datetime
+    when: Moment
     body: dict[str, Any] = field(repr=False)
 
 
@@ -50,7 +49,7 @@ def read_bundle(data: bytes) -> PatientBundle:
     if len(patients) != 1:
         malformed("$.entry", f"holds {len(patients)} patients", "Send one patient per bundle.")
     path, full_url, patient = patients[0]
-    names = {full_url, f"Patient/{patient.get('id')}"} - {None}
+    names = {full_url, _reference(patient)} - {None}
     observed = [(p, r) for p, _, r in resources if r["resourceType"] == "Observation"]
     results = [(p, r) for p, r in observed if get(r, "status", str, p) in RESULT_STATUS]
     found = tuple(_observation(p, r, names) for p, r in results)
@@ -62,7 +61,7 @@ def get(body: dict[str, Any], key: str, kind: type[T], path: str) -> T:
     """`body[key]`, which must be there and a `kind`. Raises MalformedFhir."""
     value = body.get(key)
     if not isinstance(value, kind) or isinstance(value, bool):
-        malformed(f"{path}.{key}", f"is not a {kind.__name__}", "Follow the FHIR R4 structure.")
+        malformed(f"{path}.{key}", f"is not {KINDS[kind]}", "Follow the FHIR R4 structure.")
     return value
 
 
@@ -93,6 +92,12 @@ def _resources(document: dict[str, Any]) -> Iterator[tuple[str, str | None, dict
         yield f"{path}.resource", full_url, resource
 
 
+def _reference(patient: dict[str, Any]) -> str | None:
+    """How observations of the same server name the patient; None where it has no id."""
+    found = patient.get("id")
+    return f"Patient/{found}" if isinstance(found, str) else None
+
+
 def _observation(path: str, body: dict[str, Any], patient: set[str | None]) -> Observation:
     subject = get(body, "subject", dict, path)
     if get(subject, "reference", str, f"{path}.subject") not in patient:
@@ -100,13 +105,14 @@ def _observation(path: str, body: dict[str, Any], patient: set[str | None]) -> O
     return Observation(path, _when(body, path), body)
 
 
-def _when(body: dict[str, Any], path: str) -> datetime:
-    """A FHIR dateTime; a partial date counts from its first day, no zone counts as UTC."""
-    text = get(body, "effectiveDateTime", str, path)
-    if PARTIAL_DATE.fullmatch(text):
-        text = (text + "-01-01")[:10]
-    try:
-        when = datetime.fromisoformat(text)
-    except ValueError:
-        malformed(f"{path}.effectiveDateTime", "is not a dateTime", "Write 2026-01-31T09:00:00Z.")
-    return when if when.tzinfo else when.replace(tzinfo=UTC)
+def _when(body: dict[str, Any], path: str) -> Moment:
+    """When it was taken: its effectiveInstant, or else its effectiveDateTime, which most results have."""
+    if "effectiveInstant" in body and "effectiveDateTime" not in body:
+        when = instant(get(body, "effectiveInstant", str, path))
+        name, called = "effectiveInstant", "an instant"
+    else:
+        when = date_time(get(body, "effectiveDateTime", str, path))
+        name, called = "effectiveDateTime", "a dateTime"
+    if when is None:
+        malformed(f"{path}.{name}", f"is not {called}", "Write it as 2026-01-31T09:00:00Z.")
+    return when

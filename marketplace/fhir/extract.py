@@ -17,6 +17,7 @@ from marketplace.fhir.bundle import (
     malformed,
     read_bundle,
 )
+from marketplace.fhir.dates import full_date
 from marketplace.sealing.row import Value, to_row
 from marketplace.wire.dictionary import Code, Dictionary, Kind, Variable
 
@@ -183,9 +184,8 @@ def _age(bundle: PatientBundle, reference: date) -> Value:
         return None
     path = bundle.patient_path
     text = get(bundle.patient, "birthDate", str, path)
-    try:
-        born = date.fromisoformat(text)
-    except ValueError:
+    born = full_date(text)
+    if born is None:
         malformed(f"{path}.birthDate", "is not a full date", "Write it as 1970-01-31.")
     before = (reference.month, reference.day) < (born.month, born.day)
     return Decimal(reference.year - born.year - before)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +33,7 @@ class Deposits:
     custodians: tuple[Peer, ...]
     operator: str  # the address that vouches for the ciphertexts
     key: bytes = field(repr=False)  # of that account
+    confirmed: Callable[[bytes, int, int], None]  # commitment, epoch, place; as each answers
 
     def collect(self, entries: Sequence[Entry], committee: CommitteeView) -> None:
         """Sends each custodian its own envelopes, all custodians at once."""
@@ -84,10 +85,14 @@ class Deposits:
         if not isinstance(outcomes, list) or len(outcomes) != len(entries):
             raise _unreadable(self.custodians[place])
         signer = committee.members[place].signer
-        return [
+        receipts = [
             self._receipt(entry, outcome, committee.epoch, signer)
             for entry, outcome in zip(entries, outcomes, strict=True)
         ]
+        for entry, receipt in zip(entries, receipts, strict=True):
+            if isinstance(receipt, bytes):
+                self.confirmed(attestation_of(entry).commitment, committee.epoch, place)
+        return receipts
 
     def _held(self, entry: Entry) -> dict[str, str]:
         """This operator's signed word that it has the ciphertext: from now on it answers for it."""

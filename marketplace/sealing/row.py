@@ -49,15 +49,16 @@ def _number(variable: Variable, value: Value) -> int:
         _bad(variable.name, "is not a finite decimal", f"Give a number in {variable.unit}.")
     if not variable.lower <= value <= variable.upper:
         raise OutOfDictionary(
-            message=f"{variable.name} lies outside {variable.lower} to {variable.upper} "
+            message=f"{variable.name} lies outside {variable.lower:f} to {variable.upper:f} "
             f"{variable.unit}.",
             remedy="Check the measurement and its unit, or leave the variable out.",
             field=variable.name,
         )
-    scaled = value.scaleb(variable.decimals)
-    if scaled != scaled.to_integral_value():
+    # Not by `scaleb` first: it rounds to 28 digits, and would take a value with more of them for a whole one.
+    rounded = value.quantize(Decimal(1).scaleb(-variable.decimals))
+    if rounded != value:
         _bad(variable.name, f"has more than {variable.decimals} decimals", "Round it.")
-    return int(scaled)
+    return int(rounded.scaleb(variable.decimals))
 
 
 def _bad(name: str, problem: str, remedy: str) -> NoReturn:

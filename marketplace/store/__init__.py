@@ -1,19 +1,36 @@
-"""The operator's database: stages, stage log, sealed records, computed answers, receipts.
+"""The operator's database: stages, their log, sealed records, computed answers, receipts, sessions, drafts.
 
 Commitments of the chain are only mirrored here. SQLite (WAL) by default, PostgreSQL by URL; the schema
 comes from Alembic migrations in both.
 """
 
 from marketplace.store.database import Database, open_database
-from marketplace.store.models import ComputedRow, RecordRow, RequestRow, StageLogRow
+from marketplace.store.drafts import DraftState
+from marketplace.store.models import (
+    ComputedRow,
+    DraftRow,
+    InvitationRow,
+    IssuerDeskRow,
+    RecordRow,
+    RequestRow,
+    StageLogRow,
+    WebChallengeRow,
+    WebSessionRow,
+)
 from marketplace.store.sealed_records import ERASED
 
 __all__ = [
     "ERASED",
     "ComputedRow",
     "Database",
+    "DraftRow",
+    "DraftState",
+    "InvitationRow",
+    "IssuerDeskRow",
     "RecordRow",
     "RequestRow",
     "StageLogRow",
+    "WebChallengeRow",
+    "WebSessionRow",
     "open_database",
 ]

@@ -26,6 +26,9 @@ from sqlalchemy.orm import Session
 from marketplace.errors import Refusal
 from marketplace.stages import LIVE, NEXT, TERMINAL, Settled, Stage
 from marketplace.store.carried import Carried
+from marketplace.store.desks import IssuerDesks
+from marketplace.store.drafts import IssuerDrafts
+from marketplace.store.looks import Looks
 from marketplace.store.models import (
     ApiNonceRow,
     ComputedRow,
@@ -34,14 +37,18 @@ from marketplace.store.models import (
     StageLogRow,
 )
 from marketplace.store.sealed_records import SealedRecords
+from marketplace.store.web import WebSessions
 from marketplace.wire.private import make_database
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_MILLISECONDS = 30_000
+POOL = 20
+"""Connections kept, and as many more at need: beyond the threads that answer and work at once, so that none
+waits for a connection while it could be given one."""
 
 
 @dataclass(frozen=True)
-class Database(SealedRecords, Carried):
+class Database(SealedRecords, Carried, WebSessions, Looks, IssuerDesks, IssuerDrafts):
     """The operator's store. Every change of stage goes through `move`, which writes the log with it."""
 
     # --- requests
@@ -113,6 +120,14 @@ class Database(SealedRecords, Carried):
         """The latest requests, newest first."""
         with self.session() as session:
             query = select(RequestRow).order_by(RequestRow.submitted_at.desc()).limit(limit)
+            return list(session.scalars(query))
+
+    def requests_of(self, researcher: str, limit: int = 200) -> list[RequestRow]:
+        """The latest of one researcher, newest first."""
+        mine = func.lower(RequestRow.researcher) == researcher.lower()
+        with self.session() as session:
+            query = select(RequestRow).where(mine)
+            query = query.order_by(RequestRow.submitted_at.desc()).limit(limit)
             return list(session.scalars(query))
 
     def unfinished(self) -> list[str]:
@@ -255,7 +270,7 @@ def open_database(url: str, *, max_pages: int | None = None) -> Database:
     sqlite = url.startswith("sqlite")
     if sqlite and (path := make_url(url).database):
         make_database(Path(path))
-    engine = create_engine(url, pool_pre_ping=not sqlite)
+    engine = create_engine(url, pool_pre_ping=not sqlite, pool_size=POOL, max_overflow=POOL)
     if sqlite:
         event.listen(engine, "connect", _sqlite_pragmas(max_pages))
     config = Config()
@@ -272,6 +287,8 @@ def _sqlite_pragmas(max_pages: int | None) -> Any:
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
+        # What is deleted is gone from the file: an erased record's row, an opening to a desk's key.
+        cursor.execute("PRAGMA secure_delete=ON")
         cursor.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
         if max_pages is not None:
             cursor.execute(f"PRAGMA max_page_count={int(max_pages)}")

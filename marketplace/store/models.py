@@ -132,3 +132,104 @@ class CarriedRow(Base):
     dataset: Mapped[str] = mapped_column(String(66), primary_key=True)
     patient: Mapped[str] = mapped_column(String(42), primary_key=True)
     number: Mapped[int] = mapped_column(Integer)
+
+
+class WebChallengeRow(Base):
+    """A text that a browser was given to sign in with, kept until it is used once or expires."""
+
+    __tablename__ = "web_challenges"
+
+    nonce: Mapped[str] = mapped_column(String(64), primary_key=True)
+    browser: Mapped[str] = mapped_column(String(64), index=True)  # SHA-256 of its hello cookie
+    address: Mapped[str] = mapped_column(String(42))
+    message: Mapped[str] = mapped_column(Text)
+    expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
+class WebSessionRow(Base):
+    """One browser signed in as one account. Times in unix seconds."""
+
+    __tablename__ = "web_sessions"
+
+    token: Mapped[str] = mapped_column(String(64), primary_key=True)  # SHA-256 of its cookie
+    account: Mapped[str] = mapped_column(String(42), index=True)
+    half: Mapped[str] = mapped_column(String(64))  # opens what the tab keeps, with the other half
+    started_at: Mapped[int] = mapped_column(BigInteger)
+    seen_at: Mapped[int] = mapped_column(BigInteger, index=True)
+    expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
+class IssuerDeskRow(Base):
+    """The key to which drafts for an issuer are sealed, as the issuer signed it."""
+
+    __tablename__ = "issuer_desks"
+
+    dataset: Mapped[str] = mapped_column(String(66), primary_key=True)
+    issuer: Mapped[str] = mapped_column(String(42), primary_key=True)
+    key: Mapped[str] = mapped_column(String(66))
+    until: Mapped[int] = mapped_column(BigInteger)  # unix seconds
+    signature: Mapped[str] = mapped_column(Text)
+
+
+class InvitationRow(Base):
+    """The hash of a code that an issuer handed to somebody; good for one record, until it expires."""
+
+    __tablename__ = "invitations"
+    __table_args__ = (Index("ix_invitations_of", "dataset", "issuer", "expires_at"),)
+
+    code: Mapped[str] = mapped_column(String(66), primary_key=True)
+    dataset: Mapped[str] = mapped_column(String(66))
+    issuer: Mapped[str] = mapped_column(String(42))
+    made_at: Mapped[int] = mapped_column(BigInteger)
+    expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
+    used_by: Mapped[str | None] = mapped_column(String(66), default=None)  # a commitment
+
+
+class DraftRow(Base):
+    """A sealed record that waits for its issuer's word. Nothing here opens it but the issuer's desk key."""
+
+    __tablename__ = "drafts"
+    __table_args__ = (
+        Index("ix_drafts_desk", "dataset", "issuer", "state"),
+        Index("ix_drafts_patient", "dataset", "patient", unique=True),
+    )
+
+    commitment: Mapped[str] = mapped_column(String(66), primary_key=True)
+    dataset: Mapped[str] = mapped_column(String(66))
+    patient: Mapped[str] = mapped_column(String(42))
+    issuer: Mapped[str] = mapped_column(String(42))
+    code: Mapped[str] = mapped_column(String(66))  # hash of its invitation
+    record: Mapped[str] = mapped_column(Text)  # canonical JSON; empty once declined
+    opening: Mapped[bytes] = mapped_column(LargeBinary)  # to the desk key; empty once declined
+    state: Mapped[str] = mapped_column(String(16), index=True)
+    reason: Mapped[dict[str, Any] | None] = mapped_column(JSON, default=None)
+    attestation: Mapped[dict[str, Any] | None] = mapped_column(JSON, default=None)
+    signature: Mapped[str | None] = mapped_column(Text, default=None)  # the issuer's
+    made_at: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
+class DraftLogRow(Base):
+    """One step of a draft: kept when the draft itself is gone, and says nothing of what was in it."""
+
+    __tablename__ = "draft_log"
+    __table_args__ = (Index("ix_draft_log_commitment", "commitment", "id"),)
+
+    id: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
+    )
+    commitment: Mapped[str] = mapped_column(String(66))
+    before: Mapped[str | None] = mapped_column(String(16))
+    after: Mapped[str] = mapped_column(String(16))
+    because: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+class ConfirmationRow(Base):
+    """That the custodian at a place signed, in an epoch, that it holds its part of a record."""
+
+    __tablename__ = "confirmations"
+
+    commitment: Mapped[str] = mapped_column(String(66), primary_key=True)
+    epoch: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    place: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    at: Mapped[int] = mapped_column(BigInteger)

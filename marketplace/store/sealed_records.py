@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import CursorResult, delete, select
+from sqlalchemy import CursorResult, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
-from marketplace.store.models import RecordLogRow, RecordRow
-from marketplace.store.transactions import Transactions
+from marketplace.store.models import ConfirmationRow, RecordLogRow, RecordRow
+from marketplace.store.transactions import Transactions, changed_one
 
 ERASED = "erased"
 """The state of a record whose ciphertext may never be here again."""
@@ -41,10 +41,10 @@ class SealedRecords(Transactions):
 
     def set_record_state(self, commitment: str, state: str) -> None:
         """Notes how far a record came (received, attested, stored); an erased one stays so."""
+        # In one write: the same record in another upload may be dropped meanwhile.
+        here = (RecordRow.commitment == commitment) & (RecordRow.state != ERASED)
         with self.session() as session:
-            row = session.get(RecordRow, commitment)
-            if row is not None and row.state != ERASED:
-                row.state = state
+            changed_one(session, update(RecordRow).where(here).values(state=state))
 
     def erase_record(self, commitment: str, because: str) -> bool:
         """Drops what a record's row says of its ciphertext, for ever, and logs why, in one transaction.
@@ -82,6 +82,21 @@ class SealedRecords(Transactions):
                 query = select(RecordRow).where(RecordRow.commitment.in_(part))
                 found |= {row.commitment: row for row in session.scalars(query)}
         return found
+
+    def confirm_part(self, commitment: str, epoch: int, place: int, at: int) -> None:
+        """Notes that a custodian holds its part of a record; noting it again changes nothing."""
+        try:
+            with self.session() as session:
+                session.add(ConfirmationRow(commitment=commitment, epoch=epoch, place=place, at=at))
+        except IntegrityError:
+            return
+
+    def confirmed_places(self, commitment: str, epoch: int) -> list[int]:
+        """The places of an epoch whose custodians hold their part of a record, in order."""
+        of = (ConfirmationRow.commitment == commitment) & (ConfirmationRow.epoch == epoch)
+        query = select(ConfirmationRow.place).where(of).order_by(ConfirmationRow.place)
+        with self.session() as session:
+            return list(session.scalars(query))
 
 
 def _erasure(row: RecordRow, because: str) -> RecordLogRow:

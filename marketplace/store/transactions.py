@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sqlalchemy import Engine
+from sqlalchemy import CursorResult, Engine, Update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
@@ -45,3 +45,9 @@ class Transactions:
                 yield session
         except OperationalError as error:
             raise storage_refusal(error) from None
+
+
+def changed_one(session: Session, statement: Update) -> bool:
+    """Whether exactly one row still was what the statement asks for, and was changed."""
+    done = session.execute(statement.execution_options(synchronize_session=False))
+    return isinstance(done, CursorResult) and done.rowcount == 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
 from eth_abi.abi import encode
@@ -20,6 +20,7 @@ from marketplace.errors import MalformedJson, Refusal
 LARGEST_INTEGER = 2**53
 JSON_LIMIT = 1 << 20  # bytes; every format of this package is far smaller
 DEEPEST = 64  # levels; FHIR bundles have about 12
+FARTHEST_EXPONENT = 9_999  # of the first digit; far below where Decimal itself gives up
 
 # Possessive, and a text without its closing quote runs to the end: linear on hostile bytes.
 _OTHER_THAN_BRACKETS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[^\[\]{}"]++', re.DOTALL)
@@ -70,7 +71,7 @@ def parse(
         return json.loads(
             data.decode("utf-8"),
             object_pairs_hook=_object_reader(refusal),
-            parse_float=Decimal if decimals else _no_fraction,
+            parse_float=_decimal if decimals else _no_fraction,
             parse_constant=_no_fraction,
         )
     except (ValueError, RecursionError) as fault:
@@ -126,6 +127,17 @@ def _object_reader(refusal: type[Refusal]) -> Callable[[list[tuple[str, Any]]], 
         return result
 
     return read
+
+
+def _decimal(text: str) -> Decimal:
+    """Raises ValueError for what no measurement is; Decimal's own InvalidOperation is none."""
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        raise ValueError("an exponent out of range") from None
+    if abs(value.adjusted()) > FARTHEST_EXPONENT:
+        raise ValueError("an exponent out of range")
+    return value
 
 
 def _no_fraction(_text: str) -> NoReturn:

@@ -144,10 +144,18 @@ def recover(struct: SignedStruct, domain: Domain, signature: bytes) -> str:
     """The account whose signature this is, judged as strictly as the contracts judge it.
 
     Raises:
-        BadSignature: not 65 bytes, v neither 27 nor 28, s in the upper half, or no such point.
+        BadSignature: as `recover_digest`.
         Refusal: `wrong_domain`.
     """
-    digest = struct.digest(domain)
+    return recover_digest(struct.digest(domain), signature)
+
+
+def recover_digest(digest: bytes, signature: bytes) -> str:
+    """The account that signed these 32 bytes.
+
+    Raises:
+        BadSignature: not 65 bytes, v neither 27 nor 28, s in the upper half, or no such point.
+    """
     if len(signature) != 65 or signature[64] not in (27, 28):
         raise _bad("is not 65 bytes that end in 27 or 28")
     if int.from_bytes(signature[32:64], "big") > HALF_ORDER:

@@ -350,13 +350,22 @@ def serve(
     most_body: int,
     threads: int = THREADS,
     trusted_proxy: str | None = None,
+    ending: Callable[[], object] = bool,
 ) -> None:
     """Serves until SIGTERM; prints one JSON line {"ready": true, "url": ..} once listening. See `bind`.
+
+    `ending` is called by the signal's handler, before waitress waits for its threads: what keeps them at
+    work is to end. It may take no lock that this thread could hold.
 
     Raises:
         Refusal: `cannot_listen`, the port is taken.
     """
-    signal.signal(signal.SIGTERM, _stop)
+
+    def stop(_signal: int, _frame: object) -> None:
+        ending()
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, stop)
     lifeline.hold()
     try:
         server = bind(
@@ -379,7 +388,3 @@ def _cannot_listen(host: str, port: int, fault: OSError) -> Refusal:
         remedy="Stop what listens there, or name another port.",
         field="port",
     )
-
-
-def _stop(_signal: int, _frame: object) -> None:
-    raise SystemExit(0)

@@ -79,6 +79,13 @@ def places_of(bitmaps: bytes) -> Iterator[int]:
             word ^= lowest
 
 
+def holds(bitmaps: bytes, place: int) -> bool:
+    """Whether this place is live; False for one beyond the words."""
+    number, seat = divmod(place, WORD_SEATS)
+    word = bitmaps[number * WORD_BYTES : (number + 1) * WORD_BYTES]
+    return len(word) == WORD_BYTES and bool(int.from_bytes(word, "big") >> seat & 1)
+
+
 def count(bitmaps: bytes) -> int:
     """How many seats are live."""
     return int.from_bytes(bitmaps, "big").bit_count()

@@ -5,6 +5,7 @@ is sent. Dead and lying custodians are in test_custody_liars.py and test_custody
 """
 
 import json
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -30,7 +31,7 @@ from marketplace.wire.http import to_base64, to_hex
 from marketplace.wire.record import SealedRecord, dump
 from marketplace.wire.structs import Grant, sign
 from tests.support.api_world import PREFIX, ApiWorld, api_world, market_of, problem
-from tests.support.chain_world import TERMS, account
+from tests.support.chain_world import PAGE, TERMS, account
 from tests.support.mutations import with_value
 from tests.support.nodes import EMBEDDED_KEY
 
@@ -442,22 +443,27 @@ def test_a_full_disk_is_said_changes_nothing_and_loses_nothing(world: ApiWorld) 
     assert all(registered(world, each) for each in patients)
 
 
-def test_a_dictionary_that_a_full_disk_cannot_take_is_refused_and_taken_later(
-    world: ApiWorld,
+@pytest.mark.parametrize("document", ["dictionary", "page"])
+def test_a_document_that_a_full_disk_cannot_take_is_refused_and_taken_later(
+    world: ApiWorld, document: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dictionary = world.custody.dictionary
-    body = {"dictionary": json.loads(dictionary.to_bytes())}
-    kept = world.operator.dictionaries.folder / f"{dictionary.hash().hex()}.json"
-    part = kept.with_suffix(".part")
+    is_page = document == "page"
+    given = PAGE if is_page else world.custody.dictionary
+    folder = (world.operator.class_pages if is_page else world.operator.dictionaries).folder
+    path = "/class-pages" if is_page else "/dictionaries"
+    body = {document: json.loads(given.to_bytes())}
+    kept = folder / f"{given.hash().hex()}.json"
+    part = kept.with_name(f"{kept.name}.aside.part")
+    monkeypatch.setattr(secrets, "token_hex", lambda _: "aside")
     with unchanged(world):
         kept.unlink()
         part.symlink_to("/dev/full")  # which answers every write as a full disk does
-        found = problem(world.post("/dictionaries", body), 507)
+        found = problem(world.post(path, body), 507)
         assert (found["code"], found["field"]) == ("storage_full", "disk")
         assert "Free disk space" in found["remedy"]
         assert not part.is_symlink()
         assert not kept.exists()
-        assert world.post("/dictionaries", body).status_code == 200
+        assert world.post(path, body).status_code == 200
 
 
 @contextmanager

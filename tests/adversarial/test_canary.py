@@ -258,7 +258,7 @@ def _bring_ordinary_patients(made: Canary, market: Marketplace) -> None:
         record = sealer(address, {"marker": Decimal("100.5"), "sex": "male"}, 1)
         entries.append(market.attest(record, keccak(address.encode()), issuer))
     assert all(each["outcome"] == "stored" for each in market.upload(entries))
-    class_ = market.dataset(made.dataset)["classes"][0]
+    class_ = market.dataset(made.dataset).classes[0].named
     expiry = market.chain.now() + 10**7
     grants = [market.grant_message(key, class_, 100_000_000, expiry, 1) for key in keys]
     assert not stewarding.refusals(market.relay(grants))

@@ -12,21 +12,22 @@ from eth_utils.crypto import keccak
 from jsonschema import Draft202012Validator
 from structlog.testing import capture_logs
 
-from marketplace.api.app import PREFIX
+from marketplace.api.app import PREFIX, create_app
 from marketplace.api.auth import LONGEST_LIFE
 from marketplace.api.openapi import DOCUMENT
-from marketplace.cli.researcher import quote_words
 from marketplace.config import MAX_UPLOAD_BYTES
+from marketplace.errors import Refusal
+from marketplace.operator import Worker
 from marketplace.wire.canonical import canonical
 from marketplace.wire.eip712 import HALF_ORDER, api_domain
 from marketplace.wire.http import to_hex
-from marketplace.words import right_at_most
+from marketplace.words import euros, quote_words, right_at_most
 from tests.support.api_world import ApiWorld, api_world, problem
-from tests.support.chain_world import MAX_COST, PURPOSE, account
+from tests.support.chain_world import MAX_COST, PAGE, PURPOSE, account
 from tests.support.mutations import leaves, with_value
 
 ORDER = 2 * HALF_ORDER + 1  # of secp256k1
-POSTS = ["/dictionaries", "/quotes", "/records", "/messages", "/requests"]
+POSTS = ["/dictionaries", "/class-pages", "/quotes", "/records", "/messages", "/requests"]
 NOWHERE = "0x" + "11" * 32
 STRANGE: list[Any] = [None, True, -1, 1.5, 2**63, "x", "0x", [], {}, [None], {"a": 1}]
 
@@ -113,9 +114,9 @@ def test_a_quote_tells_the_odds_in_plain_words(world: ApiWorld) -> None:
 
 def test_a_quote_in_sentences_names_price_cost_odds_and_error(world: ApiWorld) -> None:
     quoted = world.post("/quotes", world.quote()).get_json()
-    price, cost, error = quote_words(quoted)
-    assert f"{quoted['price_per_member'] / 10**6:.6f} a patient" in price
-    assert f"{int(quoted['escrow']) / 10**6:.6f} are held at most" in price
+    price, cost, error, *_ = quoted["in_words"]
+    assert f"{euros(quoted['price_per_member'])} a patient" in price
+    assert f"{euros(quoted['escrow'])} are held at most" in price
     assert "10,000 nano-rho" in cost
     assert quoted["odds"]["in_words"] in cost
     assert quoted["expected_error"]["half_width"] in error
@@ -169,13 +170,14 @@ def test_every_answer_is_what_the_document_promises(world: ApiWorld) -> None:
     body = {"terms": terms.to_json(), "parameters": {"variable": "systolic"}}
     taken = world.post_signed(body).get_json()
     shown(f"{PREFIX}/requests", taken, "post")
-    for path in ("/", "/health"):
+    for path in (PREFIX, "/health", "/live", "/ready"):
         shown(path, world.client.get(path).get_json())
     inside = {
         "account": world.researcher.address,
         "dataset": world.dataset,
         "patient": world.patients[0].address,
         "request_id": taken["request"],
+        "terms_hash": to_hex(PAGE.hash()),
     }
     for path in DOCUMENT["paths"]:
         if "get" in DOCUMENT["paths"][path] and not path.endswith("/receipt") and PREFIX in path:
@@ -186,14 +188,33 @@ def test_every_answer_is_what_the_document_promises(world: ApiWorld) -> None:
     dictionary = {"dictionary": json.loads(world.custody.dictionary.to_bytes())}
     kept = world.post("/dictionaries", dictionary)
     shown(f"{PREFIX}/dictionaries", kept.get_json(), "post")
+    page = world.post("/class-pages", {"page": PAGE.to_json()})
+    shown(f"{PREFIX}/class-pages", page.get_json(), "post")
     for path, key in (("/records", "entries"), ("/messages", "messages")):
         shown(f"{PREFIX}{path}", world.post(path, {key: [None]}).get_json(), "post")
 
 
-def test_the_root_leads_to_the_description(world: ApiWorld) -> None:
-    front = world.client.get("/").get_json()
+def test_the_beginning_of_the_api_leads_to_the_description(world: ApiWorld) -> None:
+    front = world.client.get(PREFIX).get_json()
     assert world.client.get(front["openapi"]).get_json()["openapi"].startswith("3.1")
     assert world.client.get(front["health"]).status_code == 200
+
+
+def test_ready_says_503_while_the_node_does_not_answer_and_live_goes_on(
+    world: ApiWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert world.client.get("/ready").get_json() == {"ready": True}
+
+    def unreachable() -> None:
+        raise Refusal(code="node_unreachable", message="no", remedy="no")
+
+    monkeypatch.setattr(world.operator.chain, "require_healthy", unreachable)
+    app = create_app(world.operator, Worker(world.operator)).test_client()
+    refused = problem(app.get("/ready"), 503)
+    assert refused["code"] == "not_ready"
+    assert "node_unreachable" in refused["detail"]
+    assert app.get("/health").get_json()["ready"] is False  # 200, as before
+    assert app.get("/live").get_json() == {"live": True}
 
 
 # --- what a request waits for, and the operator's bond
@@ -235,7 +256,7 @@ def test_a_bond_that_does_not_cover_a_request_is_said_before_anybody_pays(world:
         ):
             found = problem(response, 422)
             assert found["code"] == "bond_too_small"
-            assert "has 0 free" in found["detail"]
+            assert "has 0.00 EUR free" in found["detail"]
         assert world.state() == before
     assert world.post("/quotes", world.quote()).get_json() == quoted
     assert world.post_signed(world.submission("no bond")).status_code == 200
@@ -337,6 +358,7 @@ def test_an_unknown_or_missing_key_is_named(world: ApiWorld, path: str) -> None:
     assert problem(world.post(path, {"surprise": 1}))["field"].startswith("body.")
     known = {
         "/dictionaries": {"dictionary": {}},
+        "/class-pages": {"page": {}},
         "/quotes": world.quote(),
         "/records": {"entries": []},
         "/messages": {"messages": []},
@@ -408,7 +430,7 @@ def test_an_error_that_nothing_reaches_is_refused_with_the_one_that_the_class_al
     assert refused["field"] == "target_error"
     allowed = f"at most {MAX_COST:,} nano-rho for one request"
     assert (
-        f"{allowed} (an expected error of {bought['half_width']} {bought['unit']})"
+        f"{allowed} (a 95% half-width of {bought['half_width']} {bought['unit']})"
         in refused["remedy"]
     )
 

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,9 @@ from marketplace.cli.main import main
 from marketplace.cli.running import tell_where
 from marketplace.demo import Story
 from marketplace.local import Local
-from tests.support import readme
+from marketplace.receipts.verify import STEPS
+from marketplace.wire import keyfiles
+from tests.support import notebooks, readme
 
 STORY = [
     ("dataset published", "published"),
@@ -338,34 +341,79 @@ def test_a_refusal_says_why_and_changes_no_balance(steps: list[dict[str, Any]]) 
 ROLES = "Each role, on the running demo"
 
 
-@pytest.mark.usefixtures("steps")
-def test_each_role_of_the_readme_can_be_played_on_the_demo(
-    folder: Path, steps: list[dict[str, Any]]
-) -> None:
-    """`up` starts what the demo left; every line of the section is typed in a shell, in its order."""
-    base = _free_base()
-    market = folder / "market"
+@dataclass(frozen=True)
+class Again:
+    """The demo's market, started again by `up`: its folder, the operator's port, what `$NAMES` stand for."""
+
+    folder: Path
+    base: int
+    facts: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def again(folder: Path, steps: list[dict[str, Any]]) -> Iterator[Again]:
+    base, market = _free_base(), folder / "market"
     up = [sys.executable, "-m", "marketplace.cli", "up", "--data", str(market)]
-    said = []
     with _running([*up, "--port", str(base)]) as running:
         assert running.stdout is not None
-        facts = {"DATASET": "0x" + _await_line(running.stdout, '    "0x').rstrip('",\n')}
-        assert facts["DATASET"] == steps[0]["dataset"], "up names the datasets"
+        dataset = "0x" + _await_line(running.stdout, '    "0x').rstrip('",\n')
+        assert dataset == steps[0]["dataset"], "up names the datasets"
         _await_line(running.stdout, '  "url": ')
-        for command in readme.commands(readme.section(ROLES)):
-            local = _at(command.line, market, base)
-            said.append(_typed(local, facts))
-            made = re.search(r"keys/(elsewhere|new-patient)\.key", command.line)
-            if command.name == "key" and made:
-                name = {"elsewhere": "ELSEWHERE", "new-patient": "PATIENT"}[made[1]]
-                facts[name] = said[-1]["address"]
+        yield Again(market, base, {"DATASET": dataset})
         running.send_signal(signal.SIGINT)
         assert running.wait(timeout=120) == 0
+
+
+def test_each_role_of_the_readme_can_be_played_on_the_demo(again: Again) -> None:
+    """Every line of the section is typed in a shell, in its order."""
+    said, facts = [], again.facts
+    for command in _role_commands():
+        local = _at(command.line, again.folder, again.base)
+        said.append(_typed(local, facts))
+        made = re.search(r"keys/(elsewhere|new-patient)\.key", command.line)
+        if command.name == "key" and made:
+            name = {"elsewhere": "ELSEWHERE", "new-patient": "PATIENT"}[made[1]]
+            facts[name] = said[-1]["address"]
     found = {command.name: each for command, each in zip(_role_commands(), said, strict=True)}
     assert int(found["withdraw"]["paid"]) == 600_000, "what its second cohort earned"
     assert found["grant"]["state"] == "live"
     assert found["verify-receipt"]["request"] == found["request"]["request"]
     assert found["verify-receipt"]["cohort_size"] == 160, "who has budget left: 159 and one more"
+
+
+def test_the_notebook_asks_the_demo_and_shows_an_answer_with_its_interval(
+    again: Again, tmp_path: Path
+) -> None:
+    """In a kernel of its own, told where everything is by the environment, as a visitor would."""
+    node = f"http://127.0.0.1:{again.base + 545}"
+    where = {
+        "USUFRUCT_URL": f"http://127.0.0.1:{again.base}",
+        "USUFRUCT_NODE": node,
+        "USUFRUCT_MANIFEST": str(again.folder / "manifest.json"),
+        "USUFRUCT_KEY_FILE": str(again.folder / "keys" / "researcher.key"),
+        "USUFRUCT_DELIVERY_KEY_FILE": str(tmp_path / "delivery.key"),
+        "USUFRUCT_PURPOSE_FILE": str(again.folder / "examples" / "purpose.json"),
+    }
+    told = notebooks.executed(notebooks.FIRST_QUESTION, tmp_path, where)
+    assert "paid: its escrow is held by the market" in told
+    assert "settled" in told
+    low, high, estimate = _interval(told)
+    assert 80 <= low <= estimate <= high <= 200
+    assert high - low < 120, "it says something"
+    assert "sampling) is not in it" in told
+    row = re.search(r"^0\s+([\d.]+)\s+([\d.]+)\s+([\d.]+)\s+mm\[Hg\]\s+0\.95$", told, re.MULTILINE)
+    assert row, "the table has one row, with its unit and level"
+    assert [float(each) for each in row.groups()] == pytest.approx([estimate, low, high], abs=0.01)
+    assert ", ".join(STEPS) in told, "the receipt verified"
+    assert keyfiles.read(tmp_path / "delivery.key").hex() not in told
+
+
+def _interval(told: str) -> tuple[float, float, float]:
+    """Low, high and estimate, as the answer's first sentence tells them."""
+    found = re.search(r"([\d.]+) mm\[Hg\], 95% interval ([\d.]+) to ([\d.]+) mm\[Hg\]\.", told)
+    assert found, told
+    value, low, high = map(float, found.groups())
+    return low, high, value
 
 
 def _role_commands() -> list[readme.Command]:

@@ -26,7 +26,7 @@ from marketplace.errors import Refusal
 from marketplace.wire import hpke, keyfiles
 from marketplace.wire.http import to_hex
 from marketplace.wire.terms import Purpose
-from marketplace.words import right_at_most
+from marketplace.words import euros, right_at_most
 from tests.support.api_world import ApiWorld, api_world
 from tests.support.chain_world import CAP, MAX_COST, PURPOSE, account
 from tests.support.custody_world import served
@@ -207,7 +207,7 @@ def test_earnings_are_paid_to_another_address(people: People, way: str) -> None:
     assert owed > 0
     done = people.done("withdraw", patient, "--to", elsewhere.address, way=way)
     assert (done["paid"], done["balance"], done["to"]) == (str(owed), str(owed), elsewhere.address)
-    assert f"{owed / 10**6:.6f} of the market's token paid to" in done["in_words"][0]
+    assert f"{euros(owed)} paid to" in done["in_words"][0]
     receipt = people.world.operator.chain.node.receipt(bytes.fromhex(done["transaction"][2:]))
     assert receipt is not None
     assert people.consent(patient).owed == 0
@@ -528,7 +528,7 @@ def test_the_status_is_the_same_from_the_operator_and_from_an_own_node(people: P
     assert f"{left // MAX_COST} requests" in words
     assert f"at most {right_at_most(consent.spent)} times" in words
     assert f"at most {right_at_most(CAP)} times" in words
-    assert f"Earned and not withdrawn: {consent.owed / 10**6:.6f} of" in words
+    assert f"Earned and not withdrawn: {euros(consent.owed)}." in words
 
 
 def test_the_status_of_a_paused_and_of_an_ended_consent_says_so(people: People) -> None:
@@ -648,7 +648,7 @@ def test_a_client_that_ends_early_has_the_id_and_fetches_its_answer_with_or_with
         fetched = answer_of(people, request, tmp_path, way, "--receipt", str(receipt))
         assert fetched.exit_code == 0, fetched.output
         shown[way] = json.loads(fetched.stdout)
-        assert list(shown[way])[:3] == ["result", "unit", "confidence"]
+        assert list(shown[way])[:3] == ["in_words", "result", "unit"]
         assert shown[way].pop("receipt") == str(receipt)
         assert json.loads(receipt.read_bytes())["request"] == request
     assert (tmp_path / "operator.json").read_bytes() == (tmp_path / "past.json").read_bytes()

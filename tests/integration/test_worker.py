@@ -67,12 +67,12 @@ def operator(world: World) -> Iterator[Operator]:
 
 
 @contextmanager
-def at_work(*operators: Operator) -> Iterator[None]:
+def at_work(*operators: Operator) -> Iterator[list[Worker]]:
     """Each with a worker of its own, which has ended afterwards."""
     workers = [Worker(each) for each in operators]
     threads = [each.start() for each in workers]
     try:
-        yield
+        yield workers
     finally:
         for worker in workers:
             worker.stop()
@@ -116,7 +116,7 @@ def test_a_step_that_fails_in_an_unforeseen_way_stops_no_other_request_and_is_tr
 
     monkeypatch.setitem(STEPS, Stage.FUNDED, step)
     monkeypatch.setattr(operator_module, "FAULT_SECONDS", 0.2)
-    with capture_logs() as logs, at_work(operator):
+    with capture_logs() as logs, at_work(operator) as (worker,):
         until(lambda: stage(operator, poisoned) is Stage.FUNDED)
         settles(operator, world.open())
         assert stage(operator, poisoned) is Stage.FUNDED
@@ -125,6 +125,7 @@ def test_a_step_that_fails_in_an_unforeseen_way_stops_no_other_request_and_is_tr
     faults = [each for each in logs if each["event"] == "worker_fault"]
     assert {each["kind"] for each in faults} == {fault.__name__}
     assert {each["request"] for each in faults} == {poisoned}
+    assert worker.faults == len(faults)
     assert SECRET not in repr(logs)
 
 

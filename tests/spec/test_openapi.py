@@ -7,7 +7,16 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
-from marketplace.api import consents, datasets, front, market, records, requests
+from marketplace.api import (
+    class_pages,
+    consents,
+    datasets,
+    front,
+    market,
+    probes,
+    records,
+    requests,
+)
 from marketplace.api.app import PREFIX
 from marketplace.api.openapi import DOCUMENT, ROUTES
 from marketplace.errors import BadParameter
@@ -21,8 +30,8 @@ OPERATIONS = [(method, path) for path, found in DOCUMENT["paths"].items() for me
 def served_routes() -> set[tuple[str, str]]:
     """Method and path of every rule that the blueprints register, written as OpenAPI writes them."""
     app = http.create_app("routes", list)  # with /health
-    app.register_blueprint(front.routes)
-    for noun in (market, datasets, records, consents, requests):
+    app.register_blueprint(probes.routes)
+    for noun in (front, market, datasets, class_pages, records, consents, requests):
         app.register_blueprint(noun.routes, url_prefix=PREFIX)
     return {
         (method.lower(), re.sub(r"<([a-z_]+)>", r"{\1}", rule.rule))

@@ -27,7 +27,7 @@ from marketplace.wire.eip712 import Domain, sign
 from marketplace.wire.http import to_hex
 from marketplace.wire.record import SealedRecord, dump
 from marketplace.wire.structs import ApiRequest, Grant, RecordAttestation, RequestTerms
-from tests.support.chain_world import account
+from tests.support.chain_world import PAGE, account
 from tests.support.custody_world import (
     PLACES,
     CustodyWorld,
@@ -250,6 +250,7 @@ def api_world(folder: Path, options: Mapping[str, Any] | None = None) -> Iterato
         url = stack.enter_context(served(app))
         world = ApiWorld(custody, operator, app.test_client(), url, path, urls, custodians)
         operator.dictionaries.keep(custody.dictionary.to_bytes())
+        operator.class_pages.keep(PAGE.to_bytes())
         _enrol(world)
         yield world
 

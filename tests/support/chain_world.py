@@ -11,6 +11,7 @@ from marketplace.chain.adapter import Chain, Finality, Manifest, MarketPolicy
 from marketplace.chain.deploy import CommitteeSeat, DeploySettings, deploy, open_epoch
 from marketplace.chain.sender import Sender
 from marketplace.chain.transactor import Receipt
+from marketplace.wire.class_page import ClassPage
 from marketplace.wire.structs import (
     ClassTerms,
     Credential,
@@ -36,6 +37,17 @@ POLICY = MarketPolicy(
     unused_freeze_bps=1_000,
     minimum_bond=1_000,
 )
+PAGE = ClassPage(
+    language="en",
+    title="Blood pressure",
+    what="Your blood pressure.",
+    who="Researchers.",
+    why="To learn.",
+    how_long="A year.",
+    how_protected="Sealed.",
+    how_to_stop="Press Stop.",
+    pay="A little.",
+)
 TERMS = ClassTerms(
     permission=2,  # GRU
     disease=0,
@@ -50,7 +62,7 @@ TERMS = ClassTerms(
     max_cost=MAX_COST,
     floor_per_record=1,
     floor_per_milli_rho=1,
-    terms_hash=keccak(text="terms"),
+    terms_hash=PAGE.hash(),
 )
 PURPOSE = Purpose(
     uses=1 << 6,  # DUO:0000037 biomedical research

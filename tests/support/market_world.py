@@ -22,7 +22,7 @@ from marketplace.chain.adapter import Chain, MarketPolicy
 from marketplace.client import Answer, Ask, Marketplace
 from marketplace.client import steward as stewarding
 from marketplace.config import load_config
-from marketplace.demo import class_terms, purpose, researcher_credential
+from marketplace.demo import class_page, class_terms, purpose, researcher_credential
 from marketplace.errors import Refusal
 from marketplace.fhir.demo import demo_dictionary
 from marketplace.local import CUSTODIANS, EUR, POLICY, ForeignNode, Local, Ports, await_health
@@ -124,6 +124,7 @@ class World:
         stewarding.publish_class(chain, steward, self.dataset, terms)
         stewarding.add_issuer(chain, steward, self.dataset, local.account("issuer"))
         stewarding.hand_over_dictionary(self.market.api, dictionary)
+        stewarding.hand_over_page(self.market.api, class_page())
         credential = researcher_credential(chain.now())
         researcher = local.account("researcher")
         stewarding.give_credential(chain, local.key("authority"), researcher, credential)
@@ -146,7 +147,7 @@ class World:
         return new
 
     def grant(self, patients: Sequence[Patient]) -> None:
-        class_ = self.market.dataset(self.dataset)["classes"][0]
+        class_ = self.market.dataset(self.dataset).classes[0].named
         expiry = self.chain.now() + YEAR
         messages = []
         for each in patients:

@@ -111,7 +111,7 @@ def test_paying_more_never_makes_the_expected_error_larger(name: str, one: int, 
 @names
 def test_the_expected_error_is_told_in_words_and_decimal_text(name: str) -> None:
     texts = CATALOGUE[name].expected_error(parsed(name), N, 10_000_000).texts()
-    assert set(texts) == {"half_width", "holds", "standard_error", "unit"}
+    assert set(texts) == {"half_width", "holds", "standard_error", "tells_nothing", "unit"}
     assert Fraction(texts["half_width"]) > 0
     assert texts["unit"]
 

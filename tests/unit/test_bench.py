@@ -158,7 +158,7 @@ def test_a_skipped_or_excused_test_fails_the_run(tmp_path: Path, body: str) -> N
 def test_an_import_against_the_layout_is_refused(
     tmp_path: Path, importer: str, statement: str, rule: str
 ) -> None:
-    for name in ("marketplace", "ml"):
+    for name in ("marketplace", "ml", "web"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").touch()
     for name in ("store", "pipeline"):

@@ -186,7 +186,8 @@ def test_a_refusal_is_shown_whole_only_to_who_runs_the_process() -> None:
     """`str` of a node's refusal names its place: a wait, a reason or an answer made of it tells strangers."""
     showing = {
         str(path.relative_to(ROOT))
-        for path in (ROOT / "marketplace").rglob("*.py")
+        for package in ("marketplace", "web")
+        for path in (ROOT / package).rglob("*.py")
         if shows_whole(path.read_text())
     }
     assert {each for each in showing if not each.startswith(APART)} == TO_THEIR_HOSTS

@@ -47,6 +47,8 @@ MANIFEST = Manifest(
     contracts=dict.fromkeys(CONTRACTS, Deployed(address(ADDRESS), bytes(32))),
     policy=MarketPolicy(),
 ).to_json()
+WITHOUT_OPTIONS = ("up", "demo", "chain", "catalogue", "datasets", "requests")
+"""Commands that need none."""
 WRONG_USE = 2  # click's exit code for options that do not fit
 
 
@@ -268,7 +270,7 @@ def test_budget_earnings_and_guardian_are_told_in_words() -> None:
     assert "1,000 nano-rho, 400 are spent and 600 are left: 2 requests of the 250" in words[1]
     assert f"at most {right_at_most(400)} times" in words[2]
     assert f"at most {right_at_most(1_000)} times" in words[3]
-    assert "1.250000 of the market's token" in words[4]
+    assert "Earned and not withdrawn: 1.25 EUR." in words[4]
     assert f"{ADDRESS} is guardian until 2027-01-15 08:00 UTC" in words[5]
     assert "may revoke, rest, grant and wake" in words[5]
 
@@ -296,7 +298,7 @@ def test_the_module_is_the_command() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [each for each in COMMANDS if each not in ("up", "demo", "chain")],
+    [each for each in COMMANDS if each not in WITHOUT_OPTIONS],
 )
 def test_a_missing_option_is_named(name: str) -> None:
     output = refused(run(name), WRONG_USE)
@@ -467,7 +469,7 @@ from marketplace.cli.say import refusals_as_words
 @click.command()
 @refusals_as_words
 def pay():
-    require_agreed(1_500_000, "1.500000", None, False)
+    require_agreed(1_500_000, "1.50 EUR", None, False)
     print('{"paid": true}')
 pay()
 """
@@ -477,14 +479,14 @@ pay()
 def test_at_a_terminal_an_escrow_is_paid_after_a_yes(answer: str) -> None:
     said = at_a_terminal([sys.executable, "-c", AGREE], answer)
     assert (said.code, said.stdout) == (0, '{"paid": true}\n')
-    assert "Pay an escrow of 1.500000 of the market's token?" in said.stderr
+    assert "Pay an escrow of 1.50 EUR?" in said.stderr
 
 
 @pytest.mark.parametrize("answer", ["n\n", "\n", "\x04"])
 def test_at_a_terminal_an_escrow_is_not_paid_without_a_yes(answer: str) -> None:
     said = at_a_terminal([sys.executable, "-c", AGREE], answer)
     assert (said.code, said.stdout) == (1, "")
-    assert "Pay an escrow of 1.500000" in said.stderr
+    assert "Pay an escrow of 1.50 EUR" in said.stderr
 
 
 @pytest.mark.parametrize("where", [at_a_terminal, in_a_pipe], ids=["only to read", "in a pipe"])

@@ -13,19 +13,15 @@ import flask
 import pytest
 
 from marketplace.cli.main import main
-from marketplace.cli.researcher import quote_words, require_buyable, spent_words
-from marketplace.cli.result import (
-    MONEY_BACK,
-    STATUS,
-    require_no_other,
-    require_settled,
-    show_answer,
-)
+from marketplace.cli.result import require_no_other, show_answer
 from marketplace.cli.say import in_file
 from marketplace.cli.status import request_words
+from marketplace.client.ended import MONEY_BACK, STATUS, require_settled, spent_words
+from marketplace.client.offers import Offer, Question
 from marketplace.demo import purpose
 from marketplace.errors import Refusal, WrongUnit
 from marketplace.wire import keyfiles
+from marketplace.words import error_words, quote_words, tenth_words
 from tests.support.custody_world import served
 from tests.support.terminal import at_a_terminal, in_a_pipe
 from tests.unit.test_cli import (
@@ -54,7 +50,9 @@ READERS: Mapping[str, tuple[str, ...]] = {
     "hand-over-dictionary --dictionary": (),
     "publish-class --terms": (
         *("--node", NOBODY, "--manifest", "none", "--key-file", "none", "--dataset", HEX),
+        *("--page", "none"),
     ),
+    "hand-over-page --page": (),
     "give-credential --credential": (
         *("--node", NOBODY, "--manifest", "none", "--key-file", "none", "--researcher", ADDRESS),
     ),
@@ -121,7 +119,14 @@ QUOTE: dict[str, Any] = {
     "cost_nano_rho": 30_000_000,
     "epsilon": {"epsilon": "1.1", "delta": "1e-06"},
     "odds": {"in_words": "At most 75 times."},
-    "expected_error": {"half_width": "2.5", "unit": "mm[Hg]", "holds": "at most"},
+    "expected_error": {
+        "half_width": "2.5",
+        "unit": "mm[Hg]",
+        "holds": "at most",
+        "tells_nothing": False,
+        "in_words": "95% half-width of 2.5 mm[Hg] either way, with 20 patients; at most.",
+    },
+    "expected_error_of_a_tenth": None,
     "members_assumed": 20,
     "live": 20,
     "minimum_cohort": 20,
@@ -130,15 +135,36 @@ QUOTE: dict[str, Any] = {
 TOO_DEAR = {"code": "cost_above_class", "message": "Too much.", "remedy": "Less.", "field": "cost"}
 
 
+ERROR = QUOTE["expected_error"]
+
+
 @pytest.mark.parametrize(
     ("members", "said"),
     [
-        (1, "2.5 mm[Hg] either way, with 1 patient; at most."),
-        (2, "2.5 mm[Hg] either way, with 2 patients; at most."),
+        (1, "95% half-width of 2.5 mm[Hg] either way, with 1 patient; at most."),
+        (2, "95% half-width of 2.5 mm[Hg] either way, with 2 patients; at most."),
     ],
 )
-def test_a_quote_counts_patients_in_the_right_number(members: int, said: str) -> None:
-    assert quote_words({**QUOTE, "members_assumed": members})[-1].endswith(said)
+def test_an_expected_error_is_called_a_95_percent_half_width_and_counts_its_patients(
+    members: int, said: str
+) -> None:
+    assert error_words(ERROR, members) == said
+
+
+def test_an_error_without_a_unit_is_told_without_one() -> None:
+    assert error_words({**ERROR, "unit": ""}, 2).startswith("95% half-width of 2.5 either way")
+
+
+def test_a_quote_with_filters_says_what_to_expect_if_only_a_tenth_pass_them() -> None:
+    tenth = {**ERROR, "half_width": "25", "members": 2}
+    tenth["in_words"] = tenth_words(tenth, 2)
+    *_, error, last = quote_words({**QUOTE, "expected_error_of_a_tenth": tenth})
+    assert error == f"Expected error: {ERROR['in_words']}"
+    assert last == (
+        "If only a tenth of them (2 patients) pass the filters: 95% half-width of 25 mm[Hg]."
+    )
+    assert tenth_words({**tenth, "tells_nothing": True}, 2).endswith("tells nothing.")
+    assert error_words({**ERROR, "tells_nothing": True}, 2).endswith("such a result tells nothing.")
 
 
 @pytest.mark.parametrize(
@@ -149,13 +175,17 @@ def test_too_few_consents_are_counted_in_the_right_number(live: int, said: str) 
     assert quote_words({**QUOTE, "live": live})[-1].startswith(f"{said} live; below 20")
 
 
+def offer(quote: dict[str, Any]) -> Offer:
+    return Offer(Question(bytes(32), (1,), "mean.v1", {}, purpose()), quote)
+
+
 def test_what_cannot_be_bought_is_said_first_and_refused() -> None:
     first, *others = quote_words({**QUOTE, "refusal": TOO_DEAR})
     assert first == "It cannot be bought like this. Too much. Less."
     assert others == quote_words(QUOTE)
-    require_buyable(QUOTE)
+    offer(QUOTE).require_buyable()
     with pytest.raises(Refusal) as caught:
-        require_buyable({**QUOTE, "refusal": TOO_DEAR})
+        offer({**QUOTE, "refusal": TOO_DEAR}).require_buyable()
     assert (caught.value.code, caught.value.field) == ("cost_above_class", "cost")
     assert caught.value.remedy == "Nothing was paid. Less."
 
@@ -180,10 +210,10 @@ def test_the_accounts_key_is_no_delivery_key(tmp_path: Path, key_file: Path) -> 
 @pytest.mark.parametrize(
     ("members", "said"),
     [
-        (20, "It cost 17.000000: 20 patients and the operator's fee."),
+        (20, "It cost 17.00 EUR: 20 patients and the operator's fee."),
         (
             18,
-            "It cost 15.800000: 18 patients and the operator's fee. 1.200000 of the escrow came back",
+            "It cost 15.80 EUR: 18 patients and the operator's fee. 1.20 EUR of the escrow came back",
         ),
     ],
 )
@@ -262,24 +292,33 @@ NOISED = {
 }
 
 
+ASKED: dict[str, Any] = {"analysis": "count.v1", "parameters": {"filters": []}, "cohort_size": 20}
+
+
 def bent(**changes: Any) -> dict[str, Any]:
-    return {"noised": {**NOISED, **changes}, "cohort_size": 20}
+    return {**ASKED, "noised": {**NOISED, **changes}}
 
 
-def test_an_answer_is_shown_with_its_interval(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_answer_is_shown_in_words_and_with_its_interval(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     show_answer(HEX, bent(), {"signed": True}, None)
     shown = json.loads(capsys.readouterr().out)
+    assert next(iter(shown)) == "in_words"
+    first, *_, last = shown["in_words"]
+    assert first == "2 patients, 95% interval 1 to 3 patients."
+    assert "sampling) is not in it" in last
     assert shown["result"] == [{"label": [], "value": "2", "interval": ["1", "3"]}]
     assert shown["receipt"] == {"signed": True}
 
 
 UNREADABLE: Mapping[str, dict[str, Any]] = {
     "nothing": {},
-    "no result": {"noised": None, "cohort_size": 20},
+    "no result": {**ASKED, "noised": None},
     "no estimates": bent(estimates=None),
     "an estimate without an interval": bent(estimates=[{"label": [], "value": "2"}]),
     "text for an estimate": bent(estimates=["2"]),
-    "no cost": {"noised": {"estimates": []}, "cohort_size": 20},
+    "no cost": {**ASKED, "noised": {"estimates": []}},
 }
 
 

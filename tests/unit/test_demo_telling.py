@@ -6,7 +6,8 @@ import pytest
 from rich.console import Console
 
 from marketplace.demo import Story
-from marketplace.demo.asking import about_gap, euros
+from marketplace.demo.asking import about_gap
+from marketplace.words import euros
 
 
 @pytest.mark.parametrize(

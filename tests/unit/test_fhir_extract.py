@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from marketplace.errors import BadDictionary, MalformedFhir, OutOfDictionary, WrongUnit
+from marketplace.fhir import dates
 from marketplace.fhir.bundle import LARGEST_BUNDLE
 from marketplace.fhir.demo import demo_bundles, demo_dictionary
 from marketplace.fhir.extract import Missing, explained, extract
@@ -49,6 +50,108 @@ def test_the_latest_result_counts_and_a_withdrawn_one_does_not() -> None:
         copy["resource"]["component"][0]["valueQuantity"]["value"] = value
         bundle["entry"].insert(0, copy)
     assert run(bundle)["systolic"] == Decimal(111)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("2026", "2026-02", "2026-02-28", "2026-02-28T23:59:59Z", "2026-02-28T23:59:60+14:00"),
+        *("2026-02-28T00:00:00.000000001-13:59", "0001-01-01T00:00:00+14:00", "9999-12-31"),
+    ],
+)
+def test_fhirs_own_dates_are_read(text: str) -> None:
+    assert dates.date_time(text) is not None
+    assert (dates.instant(text) is not None) == ("T" in text)
+    assert (dates.full_date(text) is not None) == (len(text) == 10)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "",
+            "26",
+            "0000",
+            "02026",
+            "2026-13",
+            "2026-00",
+            "2026-02-30",
+            "2026-2-3",
+            " 2026",
+            "2026\n",
+        ),
+        *(
+            "20260131",
+            "2026-W05-6",
+            "2026-W05",
+            "2026-031",
+            "\u0662\u0660\u0662\u0666",
+            "\uff12\uff10\uff12\uff16-01-31",
+            "2026-01-31T",
+        ),
+        *("2026-01-31T09", "2026-01-31T09:00Z", "2026-01-31T09:00:00", "2026-01-31 09:00:00Z"),
+        *("2026-01-31t09:00:00Z", "2026-01-31T09:00:00z", "2026-01-31T24:00:00Z"),
+        *("2026-01-31T09:00:61Z", "2026-01-31T09:00:00.Z", "2026-01-31T09:00:00,5Z"),
+        *("2026-01-31T09:00:00+14:01", "2026-01-31T09:00:00+0100", "2026-01-31T09:00:00-15:00"),
+        *("2026-01T09:00:00Z", "20260131T090000Z", "2026-01-31T09:00:00.\u0665Z"),
+    ],
+)
+def test_what_is_no_date_of_fhir_is_no_date_here(text: str) -> None:
+    assert (dates.date_time(text), dates.instant(text), dates.full_date(text)) == (None,) * 3
+
+
+def test_moments_are_ordered_across_zones_and_beyond_microseconds() -> None:
+    listed = [
+        "2026-01-31T00:00:00+14:00",
+        "2026-01-31",
+        "2026-01-31T00:00:00.0000000009Z",
+        "2026-01-31T00:00:00.000000001Z",
+        "2026-01-31T00:00:00.1Z",
+        "2026-01-30T13:00:01-11:00",
+        "2026-01-31T23:59:60Z",
+        "2026-02",
+    ]
+    moments = [dates.date_time(text) for text in listed]
+    assert moments[:-1] == sorted(moment for moment in moments[:-1] if moment is not None)
+    assert moments[-2] == dates.date_time("2026-02-01T00:00:00.000Z") == moments[-1]
+
+
+@pytest.mark.parametrize(
+    "born",
+    ["1970-W05-1", "19700131", "1970-01", "1970", "1970-02-30", "197\uff10-01-31", "1970-01-31Z"],
+)
+def test_a_birth_date_that_is_no_full_date_of_fhir_is_refused(born: str) -> None:
+    bundle = document()
+    resources = [e["resource"] for e in bundle["entry"]]
+    (at,) = [i for i, r in enumerate(resources) if r["resourceType"] == "Patient"]
+    resources[at]["birthDate"] = born
+    with pytest.raises(MalformedFhir) as refusal:
+        run(bundle)
+    assert refusal.value.field == f"$.entry[{at}].resource.birthDate"
+
+
+def test_an_instant_dates_a_result_as_a_date_time_does() -> None:
+    bundle = document()
+    entry = next(e for e in bundle["entry"] if "component" in e["resource"])
+    copy = json.loads(json.dumps(entry))
+    del copy["resource"]["effectiveDateTime"]
+    copy["resource"]["effectiveInstant"] = "2026-03-01T00:00:00Z"
+    copy["resource"]["component"][0]["valueQuantity"]["value"] = 111
+    bundle["entry"].insert(0, copy)
+    assert run(bundle)["systolic"] == Decimal(111)
+    copy["resource"]["effectiveInstant"] = "2026-03-01"
+    with pytest.raises(MalformedFhir) as refusal:
+        run(bundle)
+    assert refusal.value.field == "$.entry[0].resource.effectiveInstant"
+
+
+@pytest.mark.parametrize("number", ["1E99999999999999999999", "1E-1000000000000000000", "0E10000"])
+def test_a_number_beyond_every_measurement_is_refused_as_malformed(number: str) -> None:
+    bundle = document()
+    pressure(bundle)["component"][0]["valueQuantity"]["value"] = "@"
+    with pytest.raises(MalformedFhir) as refusal:
+        extract(json.dumps(bundle).replace('"@"', number).encode(), DICTIONARY)
+    assert refusal.value.field == "$"
 
 
 def test_what_is_left_out_says_why() -> None:
@@ -163,6 +266,8 @@ def test_malformed_bundles_are_refused_with_a_path(data: bytes, field: str, reme
         ("code", 3, "code", "FHIR R4"),
         ("status", None, "status", "FHIR R4"),
         ("effectiveDateTime", "soon", "effectiveDateTime", "2026-01-31"),
+        ("effectiveDateTime", "2026-01-31T09:00:00", "effectiveDateTime", "2026-01-31"),
+        ("effectiveDateTime", None, "effectiveDateTime", "FHIR R4"),
         ("component", "x", "component", "FHIR R4"),
         ("component", [4], "component[0]", "FHIR R4"),
         ("subject", {"reference": "Patient/someone-else"}, "subject", "one patient per bundle"),
@@ -180,6 +285,17 @@ def test_a_wrong_type_in_an_observation_names_its_path(
     found = refusal.value
     assert (found.code, found.field) == ("malformed_fhir", f"$.entry[{number}].resource.{at}")
     assert remedy in found.remedy
+
+
+@pytest.mark.parametrize("given", [None, 5])
+def test_a_patient_without_an_id_is_not_called_by_its_absence(given: object) -> None:
+    bundle = document()
+    for entry in bundle["entry"]:
+        if entry["resource"]["resourceType"] == "Patient":
+            entry["resource"]["id"] = given
+    pressure(bundle)["subject"]["reference"] = f"Patient/{given}"
+    with pytest.raises(MalformedFhir, match="is another patient"):
+        run(bundle)
 
 
 def test_a_sealed_patient_opens_to_the_same_row() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import re
 import shlex
@@ -15,15 +17,19 @@ from marketplace.analyses import analysis_by_id
 from marketplace.analyses.variables import variables_of
 from marketplace.chain import artifacts
 from marketplace.cli.main import main as usufruct
+from marketplace.client import Answer, Ask, Marketplace
+from marketplace.client.steward import class_terms
 from marketplace.config import OperatorConfig
 from marketplace.custodian.config import CustodianConfig
 from marketplace.demo import setting
 from marketplace.fhir.extract import extract
 from marketplace.gate.config import GateConfig
 from marketplace.stages import diagram
+from marketplace.wire import class_page
 from marketplace.wire import dictionary as dictionaries
+from marketplace.wire.class_page import ClassPage
 from marketplace.wire.dictionary import Dictionary
-from marketplace.wire.terms import ClassTerms, Credential, Purpose
+from marketplace.wire.terms import Credential, Purpose
 from tests.support.readme import CHECKED, CODE, Command, commands, documents, only, section, text
 from tools.readme import ROOT, render
 
@@ -35,7 +41,8 @@ READERS: dict[str, Callable[[Any], object]] = {
     "Dictionary": dictionaries.from_json,
     "Bundle": lambda body: extract(json.dumps(body).encode(), readme_dictionary()),
     "OperatorConfig": OperatorConfig.model_validate,
-    "ClassTerms": ClassTerms.from_json,
+    "ClassTerms": lambda body: class_terms(body, readme_page()),
+    "ClassPage": class_page.from_json,
     "Credential": Credential.from_json,
     "Purpose": Purpose.from_json,
 }
@@ -45,6 +52,12 @@ def readme_dictionary() -> Dictionary:
     """The dictionary that the README shows."""
     (shown,) = [body for name, body in CHECKED.findall(TEXT) if name == "Dictionary"]
     return dictionaries.from_json(json.loads(shown))
+
+
+def readme_page() -> ClassPage:
+    """The page that the README shows."""
+    (shown,) = [body for name, body in CHECKED.findall(TEXT) if name == "ClassPage"]
+    return class_page.from_json(json.loads(shown))
 
 
 def codes(prefix: str, of: str = TEXT) -> list[list[str]]:
@@ -166,6 +179,22 @@ def test_every_event_that_carries_an_address_is_listed_as_linkable() -> None:
             )
             if '"type": "address' in kinds or '"type": "tuple' in kinds:
                 assert entry["name"] in listed, f"{contract}.{entry['name']} links addresses"
+
+
+def test_the_python_of_the_readme_names_what_exists() -> None:
+    (shown,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    tree = ast.parse(shown)
+    known: dict[str, Any] = {}
+    imports = [each for each in tree.body if isinstance(each, ast.Import | ast.ImportFrom)]
+    exec(compile(ast.Module(imports, []), "README", "exec"), known)
+    known |= {"market": Marketplace, "ask": Ask, "answer": Answer}
+    for each in ast.walk(tree):
+        if isinstance(each, ast.Attribute) and isinstance(each.value, ast.Name):
+            owner = each.value.id
+            assert owner == "demo" or hasattr(known[owner], each.attr), f"{owner}.{each.attr}"
+    calls = {ast.unparse(each.func): each for each in ast.walk(tree) if isinstance(each, ast.Call)}
+    given = {each.arg for each in calls["ask.run"].keywords}
+    assert given <= set(inspect.signature(Ask.run).parameters)
 
 
 def test_links_lead_to_files() -> None:

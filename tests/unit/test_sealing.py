@@ -317,6 +317,7 @@ def test_every_row_has_one_length_and_the_edges_of_the_domain_fit() -> None:
         ({"weight": Decimal("sNaN")}, BadParameter, "weight"),
         ({"weight": Decimal("Infinity")}, BadParameter, "weight"),
         ({"weight": Decimal("70.55")}, BadParameter, "weight"),
+        ({"weight": Decimal("70.5000000000000000000000000001")}, BadParameter, "weight"),
         ({"weight": Decimal("80.6")}, OutOfDictionary, "weight"),
         ({"weight": Decimal("-5.1")}, OutOfDictionary, "weight"),
         ({"weight": Decimal("1e99999")}, OutOfDictionary, "weight"),

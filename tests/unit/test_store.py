@@ -13,6 +13,8 @@ from typing import Any
 
 import psycopg
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
 from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 
@@ -20,6 +22,7 @@ from marketplace.errors import Refusal
 from marketplace.stages import LIVE, NEXT, Settled, Stage
 from marketplace.store import ComputedRow, Database, RecordRow, RequestRow
 from marketplace.store.database import open_database
+from marketplace.store.models import Base
 from marketplace.store.transactions import storage_refusal
 
 REQUEST = "0x" + "11" * 32
@@ -353,6 +356,26 @@ def test_records_that_another_upload_kept_meanwhile_take_none_of_the_others_with
     faster.engine.dispose()
 
 
+def test_a_record_that_another_upload_drops_while_its_state_is_set_stays_dropped(
+    database: Database, path: Path
+) -> None:
+    faster = open_database(f"sqlite:///{path}")
+
+    def overtake(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("UPDATE records") and not overtaken:
+            overtaken.append(faster.forget_record(f"0x{1:064x}", "0x03"))
+
+    overtaken: list[bool] = []
+    database.keep_records([record_row(1), record_row(2)])
+    event.listen(database.engine, "before_cursor_execute", overtake)
+    database.set_record_state(f"0x{1:064x}", "attested")
+    assert overtaken == [True]
+    assert kept(database) == [2]
+    database.set_record_state(f"0x{2:064x}", "attested")
+    assert database.records([f"0x{2:064x}"])[f"0x{2:064x}"].state == "attested"
+    faster.engine.dispose()
+
+
 def test_records_that_do_not_all_fit_are_not_kept_at_all(path: Path) -> None:
     roomy = open_database(f"sqlite:///{path}")
     pages = count_pages(roomy) + 8
@@ -544,3 +567,12 @@ def test_counting_at_the_same_time_loses_no_count(path: Path, database: Database
         )
         assert sorted(found) == list(range(1, 41))
     other.engine.dispose()
+
+
+# --- migrations
+
+
+def test_the_migrations_make_just_the_tables_that_the_models_describe(database: Database) -> None:
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []

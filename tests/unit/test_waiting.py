@@ -26,13 +26,16 @@ def test_a_wait_is_news_once_until_another_comes_or_it_ends() -> None:
     assert waits.note(REQUEST, refusal("not_yet_final"))
     assert not waits.note(REQUEST, refusal("not_yet_final"))
     assert waits.note(REQUEST, refusal("peer_unreachable"))
+    assert (waits.changes(), waits.codes()) == (2, ["peer_unreachable"])
     assert waits.of(REQUEST) == {
         "code": "peer_unreachable",
         "message": "It is peer_unreachable.",
         "remedy": "Wait.",
     }
     waits.clear(REQUEST)
+    waits.clear(REQUEST)
     assert waits.of(REQUEST) is None
+    assert (waits.changes(), waits.codes()) == (3, [])
     assert waits.note(REQUEST, refusal("peer_unreachable"))
 
 

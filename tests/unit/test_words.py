@@ -2,14 +2,17 @@
 
 import math
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketplace.words import epsilon_of, odds_of, right_at_most
+from marketplace.demo.setting import class_terms
+from marketplace.words import class_words, epsilon_of, euros, grant_words, odds_of, right_at_most
 from ml.dp.accounting import odds, rho, zcdp_to_eps
 
+UNITS = st.integers(0, 2**96 - 1)
 COSTS = st.integers(0, 2**56 - 1)
 MEMBERS = st.none() | st.integers(1, 10**8)
 
@@ -48,3 +51,43 @@ def test_the_sentence_says_the_figures(cost: int) -> None:
     assert "50 times in 100 by chance" in sentence
     assert f"at most {told['right_at_most']} times in 100" in sentence
     assert not {"anonymous", "safe"} & set(sentence.lower().split())
+
+
+# --- amounts
+
+
+@given(UNITS, st.integers(0, 18))
+def test_an_amount_is_told_to_the_last_unit_and_never_with_less_than_cents(
+    units: int, decimals: int
+) -> None:
+    number, currency = euros(units, decimals).split(" ")
+    assert currency == "EUR"
+    assert Fraction(number.replace(",", "")) * 10**decimals == units
+    cents = number.partition(".")[2]
+    assert 2 <= len(cents) <= max(2, decimals)
+    assert len(cents) == 2 or cents[-1] != "0"
+
+
+@given(UNITS)
+def test_text_and_number_of_the_same_units_are_told_alike(units: int) -> None:
+    assert euros(units) == euros(str(units))
+
+
+# --- what a patient is about to sign
+
+
+def test_a_grant_says_what_it_permits_and_pays_and_the_odds_at_its_cap() -> None:
+    terms = class_terms()
+    words = grant_words(terms, 1, 300_000_000, 6, live=200, spent=5)
+    assert words[0] == "You consent to class 1."
+    assert words[1 : 1 + len(class_words(terms, 6))] == class_words(terms, 6)
+    assert any("at most 60,000,000 nano-rho of your lifetime budget" in each for each in words)
+    assert any("0.50 EUR" in each and "0.02 EUR" in each for each in words)
+    assert "at most 300,000,000 nano-rho of yours, for life; 5 are spent." in words[-2]
+    assert f"at most {right_at_most(300_000_000, 200)} times in 100" in words[-1]
+
+
+def test_odds_at_a_cap_below_what_is_spent_are_those_of_what_is_spent() -> None:
+    (*_, lower) = grant_words(class_terms(), 1, 1, 6, live=200, spent=300_000_000)
+    (*_, same) = grant_words(class_terms(), 1, 300_000_000, 6, live=200)
+    assert lower == same

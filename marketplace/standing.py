@@ -1,0 +1,165 @@
+"""What an account is in this market, by the chain: steward, issuer, researcher, authority, operator.
+
+Whoever may do something is asked of the chain again after five seconds, so that a role that was taken away
+is soon gone here too. Where the node does not answer, or is stale, nobody is anything (`Refusal`). The
+contracts judge every act again: what this decides is who sees which page.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from eth_utils.crypto import keccak
+
+from marketplace.chain.adapter import Chain, ContractRefusal
+from marketplace.vocabulary import Address
+from marketplace.wire.lately import Lately
+
+FRESH_SECONDS: Final = 5.0
+"""For which an answer of the chain is given again."""
+MOST_ANSWERS: Final = 4_096
+"""Kept at once, whoever asks; the oldest go first."""
+MOST_DATASETS: Final = 200
+"""Of one account that are looked at: others could appoint it as often as they like."""
+LOOKED_AGAIN: Final = 256
+"""Blocks before the last look that are read again, in case they were replaced."""
+NO_CREDENTIAL: Final = frozenset(
+    {"credential_missing", "credential_is_withdrawn", "credential_expired"}
+)
+HEALTH: Final = ("healthy",)
+"""The question whether the node may be asked anything."""
+APPOINTMENTS: Final = ("DatasetPublished", "StewardChanged", "IssuerAdded")
+"""Events whose second topic is the account that became steward or issuer."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Everything that one account is now. Datasets by id, 32 bytes, oldest first."""
+
+    account: Address
+    is_operator: bool
+    is_steward: bool
+    is_authority: bool
+    is_researcher: bool
+    steward_of: tuple[bytes, ...]
+    issuer_of: tuple[bytes, ...]
+
+
+@dataclass
+class Standings:
+    """Answers about accounts. Safe for threads.
+
+    Every question raises NodeUnreachable, NodeFault, StaleHead, WrongChain or WrongCode where the chain
+    cannot be asked.
+
+    Args:
+        operator: this operator's own account; another operator of the market is nothing here.
+    """
+
+    chain: Chain
+    operator: str
+    clock: Callable[[], float] = time.monotonic
+    _answers: Lately[tuple[str, ...], tuple[float, Any]] = field(
+        default_factory=lambda: Lately(MOST_ANSWERS), repr=False
+    )
+    _appointed: Lately[Address, tuple[int, tuple[bytes, ...]]] = field(
+        default_factory=lambda: Lately(MOST_ANSWERS), repr=False
+    )
+
+    def of(self, account: Address) -> Standing:
+        """Everything at once, for a page that shows somebody what they may do."""
+        datasets = self._recently(("datasets", account), lambda: self._datasets(account))
+        return Standing(
+            account=account,
+            is_operator=self.is_operator(account),
+            is_steward=self.is_steward(account),
+            is_authority=self.is_authority(account),
+            is_researcher=self.is_researcher(account),
+            steward_of=tuple(each for each in datasets if self.is_steward_of(account, each)),
+            issuer_of=tuple(each for each in datasets if self.is_issuer_of(account, each)),
+        )
+
+    def is_operator(self, account: Address) -> bool:
+        """Whether it is the account that this very process works with."""
+        return account == self.operator
+
+    def is_steward(self, account: Address) -> bool:
+        """Whether it may publish datasets (role STEWARD)."""
+        return self._has_role("DatasetRegistry", "STEWARD", account)
+
+    def is_authority(self, account: Address) -> bool:
+        """Whether it may give credentials (role AUTHORITY)."""
+        return self._has_role("ResearcherRegistry", "AUTHORITY", account)
+
+    def is_researcher(self, account: Address) -> bool:
+        """Whether it has a credential that was not withdrawn and has not expired, by chain time."""
+        return self._ask(("researcher", account), lambda: self._has_credential(account))
+
+    def is_steward_of(self, account: Address, dataset: bytes) -> bool:
+        """Whether it is the dataset's steward now; nobody is one of a dataset that there is not."""
+        return self._ask(
+            ("steward", account, dataset.hex()), lambda: self._steward(dataset) == account
+        )
+
+    def is_issuer_of(self, account: Address, dataset: bytes) -> bool:
+        """Whether it may attest records of the dataset now."""
+        return self._ask(
+            ("issuer", account, dataset.hex()), lambda: self.chain.is_issuer(dataset, account)
+        )
+
+    def has_record(self, account: Address, dataset: bytes) -> bool:
+        """Whether it has a record in the dataset, in whatever state."""
+        return self._ask(
+            ("record", account, dataset.hex()),
+            lambda: self.chain.record_of(dataset, account).is_there,
+        )
+
+    # --- the chain
+
+    def _steward(self, dataset: bytes) -> str:
+        return str(self.chain.call("DatasetRegistry", "stewardOf", dataset))
+
+    def _has_role(self, contract: str, role: str, account: Address) -> bool:
+        return self._ask(
+            (role, account),
+            lambda: bool(self.chain.call(contract, "hasRole", keccak(text=role), account)),
+        )
+
+    def _has_credential(self, account: Address) -> bool:
+        try:
+            self.chain.call("ResearcherRegistry", "requireCredential", account)
+        except ContractRefusal as refusal:
+            if refusal.code in NO_CREDENTIAL:
+                return False
+            raise
+        return True
+
+    def _datasets(self, account: Address) -> tuple[bytes, ...]:
+        """Every dataset that it was ever appointed to, the latest MOST_DATASETS of them."""
+        deployed, head = self.chain.manifest.deployed_block, self.chain.head().number
+        seen, known = self._appointed.get(account) or (deployed, ())
+        first = max(deployed, seen - LOOKED_AGAIN)
+        topic = bytes.fromhex(account[2:]).rjust(32, b"\0")
+        events = self.chain.events(
+            first, head, contracts=["DatasetRegistry"], names=APPOINTMENTS, topics=[None, topic]
+        )
+        found = tuple(dict.fromkeys((*known, *(event.args["dataset"] for event in events))))
+        return self._appointed.keep(account, (head, found[-MOST_DATASETS:]))[1]
+
+    # --- five seconds
+
+    def _ask(self, question: tuple[str, ...], answer: Callable[[], bool]) -> bool:
+        return bool(self._recently(question, answer))
+
+    def _recently(self, question: tuple[str, ...], answer: Callable[[], Any]) -> Any:
+        """What was answered lately, or is now, by a node that is the deployment's and not stale."""
+        now = self.clock()
+        kept = self._answers.get(question)
+        if kept is not None and now - kept[0] < FRESH_SECONDS:
+            return kept[1]
+        if question != HEALTH:
+            self._recently(HEALTH, self.chain.require_healthy)
+        return self._answers.keep(question, (now, answer()))[1]

@@ -1,0 +1,301 @@
+"""Keys of a browser: made, kept, unlocked from page to page, saved, brought back; or a wallet."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from eth_account import Account
+from eth_account.messages import encode_defunct
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from marketplace.wire.browser_keyfile import unlock
+from marketplace.wire.keyring import Keyring
+from tests.support.api_world import api_world
+from tests.support.chain_world import account
+from tests.support.overheard import Overheard, overhearing
+from tests.support.web_world import WebWorld, web_world
+from tools.browser import PATIENCE_MILLISECONDS, chromium
+
+PASSPHRASE = "orbit canvas lemon tractor quiet"
+OTHER = "marble sunset violin harbour fog"
+RESEARCHER = account("key of the command line")
+WALLET = account("wallet of a browser")
+KEPT = """() => new Promise((resolve, reject) => {
+    const opened = indexedDB.open("usufruct", 1);
+    opened.onerror = () => reject(opened.error);
+    opened.onsuccess = () => {
+        const asked = opened.result.transaction("kept").objectStore("kept").getAll();
+        asked.onsuccess = () => resolve(asked.result.map(each => new TextDecoder().decode(each)));
+    };
+})"""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebWorld]:
+    with api_world(tmp_path_factory.mktemp("keys")) as api, web_world(api) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def browser(world: WebWorld) -> Iterator[Browser]:
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture
+def heard() -> Iterator[Overheard]:
+    with overhearing() as found:
+        yield found
+
+
+@pytest.fixture
+def context(browser: Browser, world: WebWorld, heard: Overheard) -> Iterator[BrowserContext]:
+    opened = browser.new_context(base_url=world.url, proxy=heard.proxy)
+    opened.set_default_timeout(PATIENCE_MILLISECONDS)
+    expect.set_options(timeout=PATIENCE_MILLISECONDS)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def faults() -> Iterator[list[str]]:
+    """Of any page's script; there is none."""
+    found: list[str] = []
+    yield found
+    assert found == []
+
+
+@pytest.fixture
+def page(context: BrowserContext, faults: list[str]) -> Page:
+    return watched(context, faults)
+
+
+def watched(context: BrowserContext, faults: list[str]) -> Page:
+    made = context.new_page()
+    made.on("pageerror", lambda error: faults.append(str(error)))
+    return made
+
+
+def make_keys(page: Page, folder: Path) -> Keyring:
+    """As a newcomer does, saving the file; the keyring is what Python reads in it."""
+    page.goto("/sign-in")
+    page.fill("#new", PASSPHRASE)
+    page.fill("#again", PASSPHRASE)
+    page.get_by_role("button", name="Make keys").click()
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Save the key file").click()
+    saved.value.save_as(folder / "keys.json")
+    return unlock((folder / "keys.json").read_bytes(), PASSPHRASE)
+
+
+def bring_key(page: Page, folder: Path) -> None:
+    """One of the command line."""
+    path = folder / "researcher.key"
+    path.write_text("0x" + bytes(RESEARCHER.key).hex() + "\n")
+    page.goto("/keys")
+    page.set_input_files("#file", path)
+    page.fill("#label", "research account")
+    page.fill("#passphrase", PASSPHRASE)
+    page.get_by_role("button", name="Add the key").click()
+    expect(page.locator("#imported")).to_contain_text(RESEARCHER.address)
+
+
+def sign_in(page: Page) -> None:
+    """With the one account that was brought."""
+    page.goto("/sign-in?next=/contracts")
+    page.fill("#passphrase", PASSPHRASE)
+    page.get_by_role("button", name="Unlock").click()
+    page.get_by_label("research account").check()
+    page.locator("#choose button").click()
+    page.wait_for_url(lambda url: urlsplit(url).path == "/contracts")
+
+
+def who(page: Page) -> Any:
+    return page.evaluate(
+        "fetch('/session', {headers: {Accept: 'application/json'}}).then(a => a.json())"
+    )
+
+
+def is_unlocked(page: Page, world: WebWorld) -> bool:
+    url = world.site.assets.url("js/session.js")
+    return bool(page.evaluate("u => import(u).then(m => m.unlocked()).then(k => k !== null)", url))
+
+
+def test_keys_are_made_saved_and_used_and_nothing_secret_ever_leaves_or_lies_open(
+    page: Page, world: WebWorld, heard: Overheard, tmp_path: Path
+) -> None:
+    keyring = make_keys(page, tmp_path)
+    bring_key(page, tmp_path)
+    sign_in(page)
+    assert who(page)["account"] == RESEARCHER.address
+    secrets = (PASSPHRASE, keyring.root.raw, bytes(RESEARCHER.key))
+    for secret in secrets:
+        assert heard.carrying(secret) == []
+    stored = page.evaluate("JSON.stringify({...sessionStorage, ...localStorage})")
+    lying = [*page.evaluate(KEPT), stored]
+    for secret in secrets:
+        text = secret if isinstance(secret, str) else secret.hex()
+        assert not any(text in each for each in lying)
+    assert heard.carrying(RESEARCHER.address)  # what is public is heard: the ear works
+
+
+def test_keys_stay_unlocked_from_page_to_page_and_not_in_another_tab_nor_after_signing_out(
+    page: Page, context: BrowserContext, world: WebWorld, faults: list[str], tmp_path: Path
+) -> None:
+    make_keys(page, tmp_path)
+    bring_key(page, tmp_path)
+    sign_in(page)
+    page.goto("/datasets")
+    assert is_unlocked(page, world)
+    other = watched(context, faults)
+    other.goto("/datasets")
+    assert who(other)["account"] == RESEARCHER.address
+    assert not is_unlocked(other, world)
+    url = world.site.assets.url("js/session.js")
+    page.evaluate("u => import(u).then(m => m.signOut())", url)
+    page.wait_for_url(lambda url: urlsplit(url).path == "/")
+    assert not is_unlocked(page, world)
+    assert who(page)["code"] == "not_signed_in"
+
+
+def test_what_a_tab_keeps_does_not_open_without_the_session_it_was_kept_in(
+    page: Page, world: WebWorld, tmp_path: Path
+) -> None:
+    """A copied profile has the tab's box; a new session of the same account has another half."""
+    make_keys(page, tmp_path)
+    bring_key(page, tmp_path)
+    sign_in(page)
+    kept = page.evaluate("sessionStorage.getItem('unlocked keys')")
+    assert set(json.loads(kept)) == {"at", "nonce", "box"}
+    url = world.site.assets.url("js/session.js")
+    page.evaluate("u => import(u).then(m => m.signOut())", url)
+    page.wait_for_url(lambda url: urlsplit(url).path == "/")
+    sign_in(page)
+    page.evaluate("kept => sessionStorage.setItem('unlocked keys', kept)", kept)
+    assert not is_unlocked(page, world)
+
+
+def test_a_saved_file_brings_the_keys_to_another_browser(
+    page: Page, browser: Browser, world: WebWorld, faults: list[str], tmp_path: Path
+) -> None:
+    keyring = make_keys(page, tmp_path)
+    fresh = browser.new_context(base_url=world.url)
+    fresh.set_default_timeout(PATIENCE_MILLISECONDS)
+    other = watched(fresh, faults)
+    other.goto("/sign-in")
+    other.get_by_text("I have a saved key file").click()
+    other.set_input_files("#file", tmp_path / "keys.json")
+    other.fill("#brought", OTHER)
+    other.get_by_role("button", name="Bring it here").click()
+    expect(other.locator("#brought-error")).to_contain_text("does not open with this passphrase")
+    other.fill("#brought", PASSPHRASE)
+    other.get_by_role("button", name="Bring it here").click()
+    expect(other.locator("#choose-part")).to_be_visible()
+    kept = other.evaluate(KEPT)
+    assert unlock(kept[0].encode(), PASSPHRASE) == keyring
+    fresh.close()
+
+
+def test_another_passphrase_takes_the_place_of_the_one_before(page: Page, tmp_path: Path) -> None:
+    keyring = make_keys(page, tmp_path)
+    page.goto("/keys")
+    page.fill("#old", OTHER)
+    page.fill("#new", OTHER)
+    page.fill("#again", OTHER)
+    page.get_by_role("button", name="Change it").click()
+    expect(page.locator("#old-error")).to_contain_text("does not open with this passphrase")
+    page.fill("#old", PASSPHRASE)
+    page.get_by_role("button", name="Change it").click()
+    expect(page.locator("#changed")).to_contain_text("Changed.")
+    assert unlock(page.evaluate(KEPT)[0].encode(), OTHER) == keyring
+
+
+@pytest.mark.parametrize(
+    ("new", "again", "field", "said"),
+    [
+        ("short", "short", "new", "fewer than 12 characters"),
+        ("aaaaaaaaaaaaaa", "aaaaaaaaaaaaaa", "new", "different ones"),
+        (PASSPHRASE, OTHER, "again", "not the same"),
+    ],
+)
+def test_a_passphrase_that_would_not_protect_is_refused_at_its_field_and_nothing_is_kept(
+    page: Page, new: str, again: str, field: str, said: str
+) -> None:
+    page.goto("/sign-in")
+    page.fill("#new", new)
+    page.fill("#again", again)
+    page.get_by_role("button", name="Make keys").click()
+    expect(page.locator(f"#{field}-error")).to_contain_text(said)
+    expect(page.locator(f"#{field}")).to_be_focused()
+    assert page.input_value("#new") == new
+    assert page.evaluate(KEPT) == []
+
+
+def test_removed_keys_are_gone_from_this_browser(page: Page, tmp_path: Path) -> None:
+    make_keys(page, tmp_path)
+    page.goto("/keys")
+    page.fill("#word", "no")
+    page.get_by_role("button", name="Remove the keys").click()
+    expect(page.locator("#word-error")).to_be_visible()
+    page.fill("#word", "remove")
+    page.get_by_role("button", name="Remove the keys").click()
+    expect(page.locator("#none")).to_be_visible()
+    assert page.evaluate(KEPT) == []
+
+
+# --- a wallet
+
+
+def with_wallet(context: BrowserContext, world: WebWorld, **answers: Any) -> None:
+    """An EIP-1193 provider of one account; `answers` take the place of what it would say."""
+    chain_id = world.api.operator.chain.chain_id
+
+    def answer(method: str, params: list[Any]) -> Any:
+        if method in answers:
+            return answers[method]
+        if method == "eth_chainId":
+            return hex(chain_id)
+        if method == "eth_requestAccounts":
+            return [WALLET.address.lower()]
+        text = encode_defunct(hexstr=params[0])
+        return "0x" + bytes(Account.sign_message(text, WALLET.key).signature).hex()
+
+    context.expose_function("walletAnswer", answer)
+    context.add_init_script(
+        "window.ethereum = {request: ({method, params}) => walletAnswer(method, params)}"
+    )
+
+
+def use_wallet(page: Page) -> None:
+    page.goto("/sign-in?next=/contracts")
+    page.get_by_label("Wallet of this browser").check()
+    page.get_by_role("button", name="Sign in with the wallet").click()
+
+
+def test_a_wallet_signs_in(page: Page, context: BrowserContext, world: WebWorld) -> None:
+    with_wallet(context, world)
+    use_wallet(page)
+    page.wait_for_url(lambda url: urlsplit(url).path == "/contracts")
+    assert who(page)["account"] == WALLET.address
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ({"eth_chainId": "0x1"}, "on chain 1"),
+        ({"personal_sign": "0x" + "11" * 64 + "1b"}, "signature"),
+        ({"eth_requestAccounts": [RESEARCHER.address]}, "another account"),
+        ({"eth_requestAccounts": ["0x12"]}, "not an Ethereum address"),
+    ],
+    ids=["chain", "signature", "account", "nonsense"],
+)
+def test_a_wallet_that_is_elsewhere_or_wrong_is_refused_before_anything_is_sent(
+    page: Page, context: BrowserContext, world: WebWorld, answers: dict[str, Any], said: str
+) -> None:
+    with_wallet(context, world, **answers)
+    use_wallet(page)
+    expect(page.locator("#wallet [data-refusal]")).to_contain_text(said)
+    assert who(page)["code"] == "not_signed_in"

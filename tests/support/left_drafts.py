@@ -1,0 +1,154 @@
+"""A patient's browser and a clinic's, in Python: what each of them would send."""
+
+import json
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+
+from marketplace.drafts import Drafts
+from marketplace.sealing.row import to_row
+from marketplace.sealing.seal import _seal
+from marketplace.vocabulary import Epoch
+from marketplace.wire import feldman
+from marketplace.wire.browser_keys import Place, Root, new_root
+from marketplace.wire.dictionary import encode_row
+from marketplace.wire.eip712 import sign
+from marketplace.wire.http import to_hex
+from marketplace.wire.opening import (
+    IssuerDesk,
+    Opening,
+    OpeningContext,
+    code_hash,
+    new_code,
+    seal_opening,
+)
+from marketplace.wire.record import NONCE_BYTES, SealedRecord, dump
+from marketplace.wire.structs import RecordAttestation
+from tests.support.custody_world import CustodyWorld, seats_of
+
+DAY = 86_400
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a patient leaves: `document` and `opening` go to the operator, with the hash of `code`."""
+
+    record: SealedRecord
+    opening: bytes
+    code: bytes
+
+    @property
+    def document(self) -> dict[str, Any]:
+        return dict(json.loads(dump(self.record)))
+
+
+@dataclass(frozen=True)
+class Browser:
+    """Somebody with a root."""
+
+    custody: CustodyWorld
+    root: Root = field(default_factory=new_root)
+
+    @property
+    def place(self) -> Place:
+        chain = self.custody.chain
+        registry = chain.manifest.address("DatasetRegistry")
+        return Place(chain.chain_id, registry, self.custody.dataset)
+
+    @property
+    def account(self) -> LocalAccount:
+        made: LocalAccount = Account.from_key(self.root.patient_key(self.place))
+        return made
+
+    def seals(
+        self,
+        values: Mapping[str, Any],
+        code: bytes,
+        desk_key: bytes,
+        *,
+        version: int = 1,
+        patient: str | None = None,
+        secret: int | None = None,
+        shown: int | None = None,
+    ) -> Left:
+        """`secret` is used in place of the derived one; `shown` is what the opening says that it is."""
+        custody = self.custody
+        context = custody.record_context(patient or self.account.address, version)
+        committee, nonce = custody.chain.committee(), secrets.token_bytes(NONCE_BYTES)
+        own = secret or self.root.record_secret(context, nonce)
+        sealed = _seal(
+            encode_row(custody.dictionary, to_row(custody.dictionary, values)),
+            context,
+            seats_of(committee),
+            Epoch(committee.epoch),
+            coefficients=feldman.draw_coefficients(own, committee.quorum),
+            nonce=nonce,
+        )
+        told = Opening(code, shown or own)
+        return Left(sealed, seal_opening(told, desk_key, OpeningContext.of(sealed)), code)
+
+
+@dataclass(frozen=True)
+class Clinic:
+    """An issuer with a desk."""
+
+    custody: CustodyWorld
+    drafts: Drafts
+    issuer: LocalAccount
+    root: Root = field(default_factory=new_root)
+
+    @property
+    def place(self) -> Place:
+        return Browser(self.custody, self.root).place
+
+    @property
+    def desk_key(self) -> bytes:
+        return self.root.desk_key(self.place).public
+
+    def desk(self, **changes: Any) -> dict[str, Any]:
+        """The signed statement; `key` and `until` may be others."""
+        said = {"key": self.desk_key, "until": int(time.time()) + 30 * DAY, **changes}
+        statement = IssuerDesk(
+            dataset=self.custody.dataset,
+            issuer=self.issuer.address,
+            key=said["key"],
+            until=said["until"],
+        )
+        domain = self.custody.chain.domain("DatasetRegistry")
+        return {
+            "desk": statement.to_json(),
+            "signature": to_hex(sign(statement, domain, self.issuer)),
+        }
+
+    def opens_desk(self) -> None:
+        made = self.desk()
+        self.drafts.post_desk(made["desk"], made["signature"])
+
+    def invites(self, number: int = 1, days: int = 7) -> list[bytes]:
+        codes = [new_code() for _ in range(number)]
+        hashes = [code_hash(code) for code in codes]
+        self.drafts.invite(self.custody.dataset, self.issuer.address, hashes, days)
+        return codes
+
+    def attestation(self, record: SealedRecord, number: str, **changes: Any) -> tuple[Any, str]:
+        """For the patient with this number: the struct as JSON and its signature."""
+        signer = changes.pop("signer", self.issuer)
+        attested = RecordAttestation(
+            **{
+                "dataset": self.custody.dataset,
+                "patient": record.context.patient,
+                "person": self.root.person(self.place, number),
+                "commitment": record.commitment,
+                "version": record.context.record_version,
+                "issuer": self.issuer.address,
+                "deadline": self.custody.later(),
+                **changes,
+            }
+        )
+        domain = self.custody.chain.domain("DatasetRegistry")
+        return attested.to_json(), to_hex(sign(attested, domain, signer))

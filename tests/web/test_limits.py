@@ -1,0 +1,120 @@
+"""Token buckets: never more than their rule lets through, whatever the clock and the callers do."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from web.limits import Buckets, network
+from web.rules import RULES, Kind
+
+KIND = Kind("kind", 5, 60)
+OTHER = Kind("other", 5, 60)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@given(
+    number=st.integers(1, 20),
+    seconds=st.integers(1, 86_400),
+    pauses=st.lists(st.floats(0, 100), max_size=60),
+)
+def test_in_any_time_no_more_is_let_through_than_a_full_bucket_and_what_ran_in(
+    number: int, seconds: int, pauses: list[float]
+) -> None:
+    clock = Clock()
+    buckets, kind = Buckets(clock), Kind("kind", number, seconds)
+    passed: list[float] = []
+    for pause in pauses:
+        clock.now += pause
+        if buckets.take(kind, "a") == 0:
+            passed.append(clock.now)
+    for i, first in enumerate(passed):
+        for j in range(i, len(passed)):
+            most = number + (passed[j] - first) * number / seconds
+            assert j - i + 1 <= most + 1e-6
+
+
+def test_who_waits_as_long_as_was_said_gets_one_and_who_does_not_gets_none() -> None:
+    clock = Clock()
+    buckets = Buckets(clock)
+    assert [buckets.take(KIND, "a") for _ in range(5)] == [0.0] * 5
+    wait = buckets.take(KIND, "a")
+    assert wait == pytest.approx(12.0)
+    clock.now += wait - 0.01
+    assert buckets.take(KIND, "a") > 0
+    clock.now += 0.02
+    assert buckets.take(KIND, "a") == 0
+    assert buckets.take(KIND, "a") > 0
+
+
+def test_a_refused_try_costs_nothing_more() -> None:
+    clock = Clock()
+    buckets = Buckets(clock)
+    for _ in range(5):
+        buckets.take(KIND, "a")
+    for _ in range(1_000):
+        assert buckets.take(KIND, "a") == pytest.approx(12.0)
+
+
+def test_nobody_pays_for_another_and_no_kind_for_another() -> None:
+    buckets = Buckets(Clock())
+    while buckets.take(KIND, "a") == 0:
+        continue
+    assert buckets.take(KIND, "b") == 0
+    assert buckets.take(OTHER, "a") == 0
+
+
+@given(st.lists(st.integers(0, 50), max_size=200))
+def test_however_many_ask_memory_is_bounded_and_the_longest_unused_go_first(
+    callers: list[int],
+) -> None:
+    buckets = Buckets(Clock(), most=10)
+    for caller in callers:
+        buckets.take(KIND, str(caller))
+        assert len(buckets) <= 10
+    latest = list(dict.fromkeys(reversed(callers)))[:10]
+    assert {who for _, who in buckets._left} == {str(each) for each in latest}
+
+
+def test_of_many_that_ask_at_once_no_more_than_the_rule_allows_pass() -> None:
+    buckets, start = Buckets(Clock()), threading.Barrier(8)
+
+    def ask() -> int:
+        start.wait()
+        return sum(buckets.take(KIND, "a") == 0 for _ in range(50))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(each.result() for each in [pool.submit(ask) for _ in range(8)]) == 5
+
+
+@pytest.mark.parametrize(
+    ("address", "who"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::1", "::/64"),
+        (None, "unknown"),
+        ("", "unknown"),
+        ("not an address", "unknown"),
+    ],
+)
+def test_a_household_is_one_caller_whatever_address_it_takes(address: str | None, who: str) -> None:
+    assert network(address) == who
+
+
+def test_every_kind_has_one_rule_however_many_routes_have_it() -> None:
+    kinds = {rule.kind for rule in RULES.values()}
+    assert len({kind.name for kind in kinds}) == len(kinds)
+    assert all(kind.number > 0 and kind.seconds > 0 for kind in kinds)

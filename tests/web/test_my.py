@@ -1,0 +1,153 @@
+"""A researcher's own requests, in process over a real chain: theirs alone, and as the chain has them."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import pytest
+from eth_account.signers.local import LocalAccount
+
+from marketplace.chain.manifest import Manifest
+from marketplace.client.messages import Messages
+from marketplace.wire.http import to_hex
+from tests.support.api_world import ApiWorld, api_world
+from tests.support.chain_world import account
+from tests.support.web_browser import HTML, Browser
+from tests.support.web_world import WebWorld, web_world
+
+ADDRESSES = count(1)
+
+
+class Signing(Messages):
+    """Signs for one world's contracts, as the client does."""
+
+    def __init__(self, api: ApiWorld) -> None:
+        self.api = api
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.api.operator.chain.manifest
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebWorld]:
+    with api_world(tmp_path_factory.mktemp("my")) as api, web_world(api) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def submitted(world: WebWorld) -> str:
+    found: str = world.api.post_signed(world.api.submission("mine")).get_json()["request"]
+    return found
+
+
+@pytest.fixture
+def researcher(world: WebWorld) -> Browser:
+    return signed_in(world, world.api.researcher)
+
+
+@pytest.fixture
+def stranger(world: WebWorld) -> Browser:
+    return signed_in(world, account("another researcher"))
+
+
+def signed_in(world: WebWorld, who: LocalAccount) -> Browser:
+    return Browser(world, address=f"192.0.2.{next(ADDRESSES)}").sign_in(who)
+
+
+def read(browser: Browser, path: str) -> str:
+    answer = browser.look(path)
+    assert answer.status_code == 200, answer.get_data(as_text=True)
+    return html.unescape(answer.get_data(as_text=True))
+
+
+def test_the_list_holds_own_requests_and_nobody_elses(
+    submitted: str, researcher: Browser, stranger: Browser
+) -> None:
+    assert submitted in read(researcher, "/my")
+    page = read(stranger, "/my")
+    assert submitted not in page
+    assert "Nothing asked yet" in page
+    assert "No valid credential" in page
+
+
+def test_somebody_elses_request_is_as_if_it_were_not_there(
+    submitted: str, stranger: Browser
+) -> None:
+    nowhere = to_hex(bytes(range(32)))
+    for end in ("", "/now", "/events"):
+        seen = {
+            (answer.status_code, answer.get_data())
+            for request in (submitted, nowhere, "0x12")
+            for answer in [stranger.get(f"/my/requests/{request}{end}", HTML)]
+        }
+        assert [status for status, _ in seen] == [404], end
+
+
+def test_a_request_is_shown_with_what_it_is_about_and_where_it_stands(
+    world: WebWorld, submitted: str, researcher: Browser
+) -> None:
+    page = read(researcher, f"/my/requests/{submitted}")
+    for words in ("Mean of systolic", "biomedical research", "Submitted", "not sealed yet"):
+        assert words in page
+    now = researcher.get(f"/my/requests/{submitted}/now").get_json()
+    assert (now["stage"], now["ended"], now["may_cancel"]) == ("submitted", False, False)
+    assert now["result_hash"] is None
+
+
+def test_it_can_be_cancelled_while_the_chain_has_it_open_and_no_longer(
+    world: WebWorld, researcher: Browser
+) -> None:
+    api, path = world.api, "/my/requests/{}/now"
+    terms = api.terms("open")
+    body = {"terms": terms.to_json(), "parameters": {"variable": "systolic"}}
+    request = api.post_signed(body).get_json()["request"]
+    api.custody.open(terms)
+    assert researcher.get(path.format(request)).get_json()["may_cancel"]
+    api.custody.tick()
+    api.settle(request)
+    now = researcher.get(path.format(request)).get_json()
+    assert (now["may_cancel"], now["ended"], now["stage"]) == (False, True, "settled")
+    view = api.operator.chain.request(bytes.fromhex(request[2:]))
+    assert now["result_hash"] == to_hex(view.result_hash)
+    assert now["cohort"] == view.members
+    assert [each["state"] for each in now["steps"]] == ["done"] * len(now["steps"])
+    assert all(each["when"] for each in now["steps"][1:])
+
+
+# --- credit
+
+
+def carried(browser: Browser, message: Any) -> Any:
+    return browser.post("/my/messages", {"message": message})
+
+
+def test_credit_is_paid_out_to_whom_its_account_names(world: WebWorld, researcher: Browser) -> None:
+    api, chain = world.api, world.api.operator.chain
+    request = api.custody.open(api.terms("for credit"))
+    api.custody.sender.send("ResearchMarket", "cancel", request)
+    me, to = api.researcher, account("till").address
+    credit = chain.credit_of(me.address)
+    assert credit > 0
+    assert "Withdraw" in read(researcher, "/my")
+    answer = carried(researcher, Signing(api).credit_message(me, to))
+    assert answer.status_code == 200, answer.get_data(as_text=True)
+    assert (chain.credit_of(me.address), chain.balance_of(to)) == (0, credit)
+
+
+def test_nobody_elses_credit_and_nothing_else_is_carried(
+    world: WebWorld, researcher: Browser, stranger: Browser
+) -> None:
+    api = world.api
+    own = Signing(api).credit_message(api.researcher, account("thief").address)
+    answer = carried(stranger, own)
+    assert (answer.status_code, answer.get_json()["field"]) == (403, "message.account")
+    answer = carried(researcher, api.grant_message(api.patients[0]))
+    assert (answer.status_code, answer.get_json()["field"]) == (400, "message.kind")
+    forged = {**own, "signature": "0x" + "11" * 65}
+    answer = carried(researcher, forged)
+    assert answer.status_code in (400, 422), answer.get_data(as_text=True)
+    assert carried(researcher, "no message").get_json()["field"].startswith("message")

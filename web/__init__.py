@@ -1,0 +1,96 @@
+"""The pages: one blueprint a noun, drawn by the server, with small modules for what only a browser can do."""
+
+from __future__ import annotations
+
+import flask
+import jinja2
+
+from marketplace.config import MAX_UPLOAD_BYTES
+from marketplace.wire.plain import plain
+from web import access, csrf, headers, limits, refusals, showing, streams
+from web.pages import (
+    ask,
+    authority,
+    clinic,
+    consenting,
+    contracts,
+    datasets,
+    deployment,
+    export,
+    home,
+    join,
+    keys,
+    licences,
+    me,
+    my,
+    odds,
+    operating,
+    requests,
+    signing_in,
+    static,
+    steward,
+    stop,
+    transactions,
+    trust,
+    uses,
+)
+from web.site import EXTENSION, Site
+
+BLUEPRINTS = tuple(
+    noun.routes
+    for noun in (
+        static,
+        home,
+        datasets,
+        requests,
+        contracts,
+        trust,
+        licences,
+        signing_in,
+        transactions,
+        deployment,
+        keys,
+        join,
+        clinic,
+        export,
+        me,
+        consenting,
+        uses,
+        odds,
+        ask,
+        my,
+        stop,
+        steward,
+        authority,
+        operating,
+    )
+)
+"""Every noun; a route that none of them has is not there."""
+
+
+def create_app(site: Site) -> flask.Flask:
+    """The Flask application of one operator's pages."""
+    app = flask.Flask(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_UPLOAD_BYTES
+    app.extensions[EXTENSION] = site
+    _prepare_templates(app, site)
+    showing.install(app, site)
+    streams.install(app, site)
+    for part in (headers, limits, csrf, access, refusals):  # judged in this order
+        part.install(app)
+    for routes in BLUEPRINTS:
+        app.register_blueprint(routes)
+    return app
+
+
+def _prepare_templates(app: flask.Flask, site: Site) -> None:
+    """An unknown name in a template is a fault, never an empty place."""
+    app.jinja_env.undefined = jinja2.StrictUndefined
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.jinja_env.globals["asset"] = site.assets.url
+    app.jinja_env.filters["said"] = said
+
+
+def said(text: object) -> str:
+    """What somebody else wrote, on one line and without what would not be shown as itself."""
+    return plain(str(text))

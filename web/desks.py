@@ -1,0 +1,44 @@
+"""The pages of an account's own roles: what leads whoever is signed in to where they work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from marketplace.standing import Standing
+from marketplace.wire.http import to_hex
+from web import access
+
+
+@dataclass(frozen=True)
+class Desk:
+    """One page and what it is for."""
+
+    url: str
+    label: str
+
+
+def desks() -> list[Desk]:
+    """Of the account that is signed in; none where the chain cannot be asked, which decides nothing."""
+    standing = access.standing()
+    return [] if standing is None else of(standing)
+
+
+def of(standing: Standing) -> list[Desk]:
+    """Every page that is there for a role of this account, and not for everybody."""
+    found = []
+    if standing.is_researcher:
+        found += [Desk("/my", "Your requests"), Desk("/ask", "Ask a question")]
+    if standing.is_steward:
+        found.append(Desk("/steward", "The steward's desk"))
+    found += [_of_dataset("steward", each, "Steward of") for each in standing.steward_of]
+    found += [_of_dataset("clinic", each, "Clinic's desk for") for each in standing.issuer_of]
+    if standing.is_authority:
+        found.append(Desk("/authority", "The credential authority's desk"))
+    if standing.is_operator:
+        found.append(Desk("/operator", "The operator's page"))
+    return found
+
+
+def _of_dataset(place: str, dataset: bytes, what: str) -> Desk:
+    name = to_hex(dataset)
+    return Desk(f"/{place}/{name}", f"{what} dataset {name[:10]}…")

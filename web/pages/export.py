@@ -1,0 +1,119 @@
+"""What a person takes along, and what a person has destroyed. Values are opened in the browser alone."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import flask
+
+from marketplace.errors import Refusal
+from marketplace.wire.http import answer, hash_field, to_base64
+from web import sessions
+from web.pages import datasets
+from web.pages.join import dictionary_of
+from web.site import site
+
+NOTHING: Final = "0x" + "00" * 32
+
+routes = flask.Blueprint("export", __name__)
+
+
+@routes.get("/me/<dataset>/export")
+def show(dataset: str) -> str:
+    """The page on which the browser puts an export together."""
+    found = site().operator.reads.dataset(hash_field(dataset, "dataset"))
+    told = {
+        "dataset": found["dataset"],
+        "account": sessions.account(),
+        "name": datasets.name_of(found),
+        "dictionary": dictionary_of(found),
+        "dictionary_hash": found["dictionary_hash"],
+    }
+    return flask.render_template(
+        "export/show.html", dataset=found, name=datasets.name_of(found), told=told
+    )
+
+
+@routes.get("/me/<dataset>/record")
+def record(dataset: str) -> flask.Response:
+    """`{"header", "box", "state"}` of the newest version of this account's record: ciphertext.
+
+    Raises:
+        Refusal: no_record, there is none here: it was erased, or came in through another operator.
+    """
+    operator, account = site().operator, sessions.account()
+    held = operator.reads.consent(hash_field(dataset, "dataset"), account)["record"]
+    name = held["commitment"] if held["pending"] == NOTHING else held["pending"]
+    row = operator.database.records([name]).get(name)
+    box = None if row is None else operator.erasures.records.fetch([_raw(name)]).get(_raw(name))
+    if row is None or box is None:
+        raise Refusal(
+            code="no_record",
+            message="This operator holds no ciphertext of yours: it was erased, or is with another operator.",
+            remedy="Consent and timeline can be exported all the same.",
+        )
+    return answer({"header": row.header, "box": to_base64(box[0]), "state": row.state})
+
+
+@routes.get("/me/<dataset>/history")
+def history(dataset: str) -> flask.Response:
+    """`{"consent", "timeline"}` of this account, as the chain has them; the newest entry first."""
+    key, account = hash_field(dataset, "dataset"), sessions.account()
+    entries = site().operator.timelines.timeline(key, account)
+    shown = [each.to_json() for each in entries]
+    return answer({"consent": site().operator.reads.consent(key, account), "timeline": shown})
+
+
+@routes.get("/me/<dataset>/erase")
+def erase(dataset: str) -> str:
+    """The page that ends everything for one record."""
+    key, account = hash_field(dataset, "dataset"), sessions.account()
+    found, consent = site().operator.reads.dataset(key), _consent(key, account)
+    told = {
+        "dataset": found["dataset"],
+        "account": account,
+        "name": datasets.name_of(found),
+        "version": max(consent["record"]["version"], consent["record"]["pending_version"]),
+        "commitment": _in_use(consent["record"]),
+    }
+    return flask.render_template(
+        "export/erase.html",
+        dataset=found,
+        name=datasets.name_of(found),
+        consent=consent,
+        is_gone=_in_use(consent["record"]) is None,
+        told=told,
+    )
+
+
+@routes.get("/me/<dataset>/erasure")
+def erasure(dataset: str) -> flask.Response:
+    """`{"erased", "final", "deleted"}`: by the chain, for good, and of the operator's own ciphertext.
+
+    `?commitment=` names the record that was in use before; without it `deleted` is null.
+    """
+    operator, account = site().operator, sessions.account()
+    key, given = hash_field(dataset, "dataset"), flask.request.args.get("commitment")
+    now = operator.chain.record_of(key, account)
+    final = operator.chain.record_of(key, account, operator.chain.finalized())
+    deleted = None
+    if given is not None:
+        deleted = not operator.erasures.records.holds(hash_field(given, "commitment"))
+    is_erased = [not (any(each.commitment) or any(each.pending)) for each in (now, final)]
+    return answer({"erased": is_erased[0], "final": all(is_erased), "deleted": deleted})
+
+
+def _consent(dataset: bytes, account: str) -> dict[str, Any]:
+    return site().operator.reads.consent(dataset, account)
+
+
+def _in_use(held: dict[str, Any]) -> str | None:
+    """Of a record's commitments the newest; None where nothing is left of it."""
+    for each in (held["pending"], held["commitment"]):
+        if each != NOTHING:
+            return str(each)
+    return None
+
+
+def _raw(name: str) -> bytes:
+    return bytes.fromhex(name[2:])

@@ -1,0 +1,200 @@
+"""A researcher's own requests: where each stands, its answer (opened in the browser), and credit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import flask
+
+from marketplace import words
+from marketplace.errors import BadParameter, Refusal
+from marketplace.stages import TERMINAL, Stage
+from marketplace.wire.data_use import purpose_words
+from marketplace.wire.http import answer, hash_field, read_body, to_hex
+from marketplace.wire.messages import parse_message
+from marketplace.wire.terms import RequestTerms
+from web import sessions, streams
+from web.access import NotAllowed
+from web.pages.datasets import name_of
+from web.pages.requests import parameters
+from web.showing import iso, moment
+from web.site import site
+from web.wording import steps, wording
+
+MOST_BODY: Final = 64 * 1024
+CREDIT: Final = "credit_withdrawal"
+
+routes = flask.Blueprint("my", __name__)
+
+
+@routes.get("/my")
+def home() -> str:
+    """Every request of the account that is signed in, and its credit."""
+    account, reads = sessions.account(), site().operator.reads
+    titles = {each["id"]: each["title"] for each in reads.catalogue()}
+    return flask.render_template(
+        "my/home.html",
+        account=account,
+        requests=[_listed(each, titles) for each in reads.requests_of(account)],
+        money_of=reads.account(account),
+        researcher=sessions.standings().is_researcher(account),
+        facts={"account": account},
+    )
+
+
+@routes.get("/my/requests/<request_id>")
+def show(request_id: str) -> str:
+    """One own request: stages as they happen, cancelling it, its answer once it is there."""
+    found = _own(request_id)
+    terms, now = RequestTerms.from_json(found["terms"]), _now(found)
+    dataset = site().operator.reads.dataset(terms.dataset)
+    titles = {each["id"]: each["title"] for each in site().operator.reads.catalogue()}
+    return flask.render_template(
+        "my/request.html",
+        id=found["request"],
+        title=_title(found["analysis"], found["parameters"], titles),
+        asked=parameters(found["parameters"]),
+        dataset={"id": dataset["dataset"], "name": name_of(dataset)},
+        terms=terms,
+        purpose=purpose_words(terms.purpose),
+        odds=words.odds_of(terms.cost, found["cohort_size"], "the result of this request"),
+        now=now,
+        log=found["stages"],
+        no_sampling=words.NO_SAMPLING,
+        facts={
+            "request": found["request"],
+            "since": _newest(found["request"]),
+            "variables": (dataset["dictionary"] or {"variables": []})["variables"],
+            "now": now,
+        },
+    )
+
+
+@routes.get("/my/requests/<request_id>/now")
+def now(request_id: str) -> flask.Response:
+    """Where it stands, in words: for the page's module, whenever something moved."""
+    return answer(_now(_own(request_id)))
+
+
+@routes.get("/my/requests/<request_id>/events")
+def events(request_id: str) -> flask.Response:
+    """`stage` events as they happen."""
+    request = str(_own(request_id)["request"])
+    news = streams.StageNews(site().operator.reads, request)
+    since = streams.last_event_id(flask.request, _since())
+    return streams.streams().response(streams.holder(), news, since)
+
+
+@routes.post("/my/messages")
+def carry() -> flask.Response:
+    """`{"message"}`, a signed withdrawal of own credit -> `{"kind", "transaction"}`.
+
+    Raises:
+        Refusal: `malformed_message`; `not_allowed` for anything but the own account's credit; and whatever
+            the relay or the contract refuses.
+    """
+    raw = read_body({"message"}, limit=MOST_BODY)["message"]
+    message = parse_message(raw, "message")
+    if message.kind != CREDIT:
+        raise BadParameter(
+            message="Only a withdrawal of credit is carried here.",
+            remedy="Send a patient's message from the page of its dataset.",
+            field="message.kind",
+        )
+    if message.subject != sessions.account():
+        raise NotAllowed(
+            message="This message is not about the account that is signed in.",
+            remedy="Sign in with the account that it is about.",
+            field="message.account",
+        )
+    [outcome] = site().operator.relay.carry_uploaded([raw])
+    if outcome.refusal is not None:
+        raise outcome.refusal
+    carried = outcome.transaction
+    return answer(
+        {"kind": outcome.kind, "transaction": None if carried is None else to_hex(carried)}
+    )
+
+
+# --- what is shown
+
+
+def _own(request_id: str) -> dict[str, Any]:
+    """A request of the account that is signed in; anybody else's is as if it were not there."""
+    account = sessions.account()
+    try:
+        found = site().operator.reads.request(to_hex(hash_field(request_id, "request")))
+    except Refusal as refusal:
+        if refusal.code not in ("unknown_request", "bad_parameter"):
+            raise
+        flask.abort(404)
+    if found["researcher"] != account:
+        flask.abort(404)
+    return found
+
+
+def _now(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Stage, steps and what it waits for; the result's hash as the chain has it once it is settled."""
+    stage, said = found["stage"], wording(found["stage"])
+    settled = stage == Stage.SETTLED
+    return {
+        "stage": stage,
+        "label": said.label,
+        "means": said.means,
+        "tone": said.tone,
+        "steps": [_step(each) for each in steps(stage, found["stages"])],
+        "waiting": _waiting(found["waiting"]),
+        "reason": found["reason"],
+        "cohort": found["cohort_size"],
+        "ended": stage in TERMINAL and found["chain_stage"] != "opened",
+        "may_cancel": found["chain_stage"] == "opened",
+        "result_hash": _result_hash(found["request"]) if settled else None,
+    }
+
+
+def _result_hash(request: str) -> str:
+    return to_hex(site().operator.chain.request(bytes.fromhex(request[2:])).result_hash)
+
+
+def _step(of: Mapping[str, Any]) -> dict[str, Any]:
+    at = of["at"]
+    return {**of, "when": None if at is None else {"iso": iso(at), "text": moment(at)}}
+
+
+def _waiting(given: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if given is None:
+        return None
+    until = given.get("until")
+    return {
+        "message": given["message"],
+        "remedy": given["remedy"],
+        "until": None if until is None else moment(until),
+    }
+
+
+def _listed(of: Mapping[str, Any], titles: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "id": of["request"],
+        "title": titles.get(of["analysis"], of["analysis"]),
+        "purpose": of["purpose"],
+        "submitted_at": of["submitted_at"],
+        "wording": wording(of["stage"]),
+    }
+
+
+def _title(analysis: str, given: Mapping[str, Any], titles: Mapping[str, str]) -> str:
+    title, variable = titles.get(analysis, analysis), given.get("variable")
+    return f"{title} of {variable}" if isinstance(variable, str) else title
+
+
+def _newest(request: str) -> int:
+    """Of the log's rows that the page was made with: news are what comes after it."""
+    rows = site().operator.reads.stages_since(request, 0)
+    return int(rows[-1]["id"]) if rows else 0
+
+
+def _since() -> int:
+    given = flask.request.args.get("since", "")
+    fits = given.isascii() and given.isdigit() and len(given) < 19
+    return int(given) if fits else 0

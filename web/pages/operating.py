@@ -1,0 +1,102 @@
+"""The operator's own page: what is at work and what it waits for, who is there, how the chain stands."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import flask
+
+from marketplace.errors import Refusal
+from marketplace.wire.http import answer, hash_field, to_hex
+from marketplace.wire.plain import counted
+from web.site import site
+from web.wording import wording
+
+MOST_SHOWN: Final = 100
+"""Requests of each list."""
+UNITS: Final = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
+COIN: Final = 10**18  # wei
+
+routes = flask.Blueprint("operating", __name__)
+
+
+@routes.get("/operator")
+def show() -> str:
+    """Queues, failures, peers, chain and account. What the node does not tell is left out, and said."""
+    operator = site().operator
+    counts = operator.database.stage_counts()
+    return flask.render_template(
+        "operating/show.html",
+        queue=[_queued(each) for each in operator.reads.queue(MOST_SHOWN)],
+        counts=[(wording(stage), number) for stage, number in counts.items() if number],
+        failures=operator.reads.failures(MOST_SHOWN),
+        peers=operator.attendance.told(),
+        chain=_part(_chain),
+        account=_part(_account),
+        drafts=operator.database.number_of_drafts(),
+        faults=site().worker.faults,
+        metrics_port=site().config.metrics_port,
+        confirmations=site().config.confirmations,
+    )
+
+
+@routes.post("/operator/requests/<request_id>/nudge")
+def nudge(request_id: str) -> flask.Response:
+    """`{}` -> `{"request", "stage"}`: has the worker look at what is unfinished now.
+
+    Raises:
+        Refusal: `unknown_request`.
+    """
+    row = site().operator.database.request(to_hex(hash_field(request_id, "request")))
+    site().worker.nudge()
+    return answer({"request": row.id, "stage": str(row.stage)})
+
+
+def _queued(found: dict[str, Any]) -> dict[str, Any]:
+    return {**found, "wording": wording(found["stage"]), "age": age(_seconds_since(found["since"]))}
+
+
+def _seconds_since(moment: str) -> float:
+    return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+
+
+def age(seconds: float) -> str:
+    """In the largest unit of which there is one, rounded down: `3 minutes`."""
+    for unit, size in UNITS:
+        if seconds >= size:
+            return counted(int(seconds // size), unit)
+    return "less than a second"
+
+
+def _part(reading: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What could be read, or why not: this page is wanted most when the node does not answer."""
+    try:
+        return {"refusal": None, **reading()}
+    except Refusal as refusal:
+        return {"refusal": refusal.reason()}
+
+
+def _chain() -> dict[str, Any]:
+    chain = site().operator.chain
+    head, final = chain.head(), chain.finalized()
+    since = time.time() - head.timestamp
+    behind = head.timestamp - chain.node.header(final).timestamp
+    return {
+        "head": head.number,
+        "age": age(since),
+        "is_stale": since > chain.max_head_age,
+        "most_age": age(chain.max_head_age),
+        "final": final,
+        "lag": head.number - final,
+        "lag_age": age(behind),
+    }
+
+
+def _account() -> dict[str, Any]:
+    operator = site().operator
+    found = operator.reads.account(operator.sender.address)
+    gas = operator.chain.node.balance(operator.sender.address)
+    return {**found, "coins": f"{gas / COIN:,.6f}"}

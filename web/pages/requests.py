@@ -1,0 +1,194 @@
+"""Requests: who asked what, for which purpose, at what cost, and where it stands. All of it is public."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import flask
+
+from marketplace import words
+from marketplace.errors import BadParameter, Refusal
+from marketplace.public import PublicRequest
+from marketplace.stages import Stage
+from marketplace.wire.data_use import KINDS, purpose_words
+from marketplace.wire.http import hash_field, to_hex
+from marketplace.wire.terms import Credential, RequestTerms
+from web.site import site
+from web.wording import steps, wording
+
+PER_PAGE: Final = 50
+_PLACE: Final = re.compile(r"([0-9]{1,15})\.([0-9]{1,9})")
+"""Block and log index, as the link to older requests writes them."""
+PARAMETERS: Final[Mapping[str, str]] = {
+    "variable": "Variable",
+    "level": "Quantile",
+    "clip": "Values clipped to",
+    "edges": "Edges of the cells",
+    "axes": "Axes",
+    "filters": "Only patients with",
+}
+"""Parameters of analyses in the order in which they are read, and what a page calls them."""
+
+routes = flask.Blueprint("requests", __name__)
+
+
+@routes.get("/requests")
+def index() -> str:
+    """Every request ever made, whoever operates it: the newest first, so many a page."""
+    found = site().operator.public.page(_before(), PER_PAGE + 1)
+    shown, titles = found[:PER_PAGE], _titles()
+    older = "{}.{}".format(*shown[-1].place) if len(found) > PER_PAGE else None
+    return flask.render_template(
+        "requests/index.html", requests=[_row(each, titles) for each in shown], older=older
+    )
+
+
+@routes.get("/requests/<request_id>")
+def show(request_id: str) -> str:
+    """One request: what was asked, of whom, and every stage that it passed."""
+    key = hash_field(request_id, "request")
+    own = _own(to_hex(key))
+    found = _of_ours(own) if own else _of_another(site().operator.public.one(key))
+    return flask.render_template(
+        "requests/show.html",
+        asked=found,
+        wording=wording(found["stage"]),
+        steps=steps(found["stage"], found["log"]),
+        odds=words.odds_of(found["cost"], found["cohort"], "the result of this request"),
+        settled=found["stage"] == Stage.SETTLED,
+    )
+
+
+def _before() -> tuple[int, int] | None:
+    """What `?before=` names. Raises BadParameter."""
+    given = flask.request.args.get("before")
+    if given is None:
+        return None
+    place = _PLACE.fullmatch(given)
+    if place is None:
+        raise BadParameter(
+            message="before is not a place among the requests.",
+            remedy="Follow the link to older requests, or leave it out.",
+            field="before",
+        )
+    return int(place[1]), int(place[2])
+
+
+def _titles() -> dict[bytes, str]:
+    """What analyses are called, by the hash that the chain knows them under."""
+    catalogue = site().operator.reads.catalogue()
+    return {bytes.fromhex(each["hash"][2:]): each["title"] for each in catalogue}
+
+
+def _title(titles: Mapping[bytes, str], analysis: bytes) -> str:
+    return titles.get(analysis, "An analysis that is not in this operator's catalogue")
+
+
+def _row(of: PublicRequest, titles: Mapping[bytes, str]) -> dict[str, Any]:
+    return {
+        "id": to_hex(of.request),
+        "title": _title(titles, of.analysis_hash),
+        "purpose": purpose_words(of.purpose),
+        "asks": organisation(of.credential),
+        "researcher": of.researcher,
+        "opened_at": of.opened_at,
+        "cohort": of.cohort,
+        "max_patients": of.max_patients,
+        "cost": of.cost,
+        "right": words.right_at_most(of.cost, of.cohort),
+        "wording": wording(of.here or of.stage),
+        "notice_ends": of.notice_ends if of.stage == "opened" else None,
+    }
+
+
+def organisation(credential: Credential) -> str:
+    """Who asks, as the credential authority vouches for it: `a public body in NL`."""
+    if credential.kind not in KINDS:
+        return "somebody without a credential now"
+    withdrawn = ", whose credential was withdrawn since" if credential.withdrawn else ""
+    return f"{KINDS[credential.kind]} in {credential.country.decode('latin-1')}{withdrawn}"
+
+
+def _own(request: str) -> dict[str, Any] | None:
+    """What this operator knows of a request; None of another's."""
+    try:
+        return site().operator.reads.request(request)
+    except Refusal as refusal:
+        if refusal.code != "unknown_request":
+            raise
+        return None
+
+
+def _of_ours(found: Mapping[str, Any]) -> dict[str, Any]:
+    terms = RequestTerms.from_json(found["terms"])
+    title = _title(_titles(), terms.analysis)
+    variable = found["parameters"].get("variable")
+    return {
+        "id": found["request"],
+        "title": f"{title} of {variable}" if isinstance(variable, str) else title,
+        "researcher": found["researcher"],
+        "parameters": parameters(found["parameters"]),
+        "dataset": to_hex(terms.dataset),
+        "classes": terms.classes,
+        "purpose": purpose_words(terms.purpose),
+        "cohort": found["cohort_size"],
+        "max_patients": terms.max_patients,
+        "price": terms.price,
+        "fee": terms.fee,
+        "cost": terms.cost,
+        "seal_deadline": terms.seal_deadline,
+        "settle_deadline": terms.settle_deadline,
+        "stage": found["stage"],
+        "log": found["stages"],
+        "waiting": found["waiting"],
+        "reason": found["reason"],
+    }
+
+
+def _of_another(found: PublicRequest) -> dict[str, Any]:
+    """Only what the chain says: the parameters and the log are its own operator's."""
+    return {
+        "id": to_hex(found.request),
+        "title": _title(_titles(), found.analysis_hash),
+        "researcher": found.researcher,
+        "parameters": None,
+        "dataset": to_hex(found.dataset),
+        "classes": found.classes,
+        "purpose": purpose_words(found.purpose),
+        "cohort": found.cohort,
+        "max_patients": found.max_patients,
+        "price": found.price,
+        "fee": None,
+        "cost": found.cost,
+        "seal_deadline": found.seal_deadline,
+        "settle_deadline": found.settle_deadline,
+        "stage": found.stage,
+        "log": [],
+        "waiting": None,
+        "reason": None,
+    }
+
+
+def parameters(given: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Label and value of each, in reading order; one that this version has no label for by its own name."""
+    known = [name for name in PARAMETERS if name in given]
+    named = [*known, *sorted(given.keys() - set(known))]
+    return [(PARAMETERS.get(name, name), in_words(given[name])) for name in named]
+
+
+def in_words(value: Any) -> str:
+    """A parameter in one line, such as `80, 200` or `age >= 50; sex in female, other`."""
+    if isinstance(value, Mapping):
+        return " ".join(in_words(each) for each in _in_order(value))
+    if isinstance(value, list):
+        apart = "; " if any(isinstance(each, Mapping) for each in value) else ", "
+        return apart.join(in_words(each) for each in value) or "none"
+    return str(value)
+
+
+def _in_order(value: Mapping[str, Any]) -> list[Any]:
+    """A condition reads variable, op, value, whatever order it was written in."""
+    known = [key for key in ("variable", "op", "value", "edges") if key in value]
+    return [value[key] for key in (*known, *sorted(value.keys() - set(known)))]

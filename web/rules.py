@@ -1,0 +1,161 @@
+"""Who may call each route, how often, and what it takes: one line a route. `access` and the others obey.
+
+A route without a line is refused to everybody, and `tests/web/test_matrix.py` is red.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class Who(StrEnum):
+    """Who may. Everybody but ANYONE has signed in; a dataset is the one that the path names."""
+
+    ANYONE = "anyone"
+    SIGNED_IN = "signed in"
+    OWNER = "owner of a record in this dataset"
+    RESEARCHER = "researcher with a valid credential"
+    STEWARD = "steward"
+    STEWARD_OF = "steward of this dataset"
+    ISSUER_OF = "issuer of this dataset"
+    AUTHORITY = "credential authority"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How often: `number` in `seconds`, of one account, or of one network address."""
+
+    name: str
+    number: int
+    seconds: int
+    by_account: bool = False
+
+
+MINUTE: Final = 60
+DAY: Final = 86_400
+
+READ: Final = Kind("read", 600, MINUTE)
+FILE: Final = Kind("file", 6_000, MINUTE)
+"""A page fetches some twenty of them once, and keeps them."""
+CHALLENGE: Final = Kind("challenge", 10, MINUTE)
+SIGN_IN: Final = Kind("sign-in", 10, MINUTE)
+QUOTE: Final = Kind("quote", 60, MINUTE)
+MESSAGE: Final = Kind("message", 30, MINUTE, by_account=True)
+DRAFT: Final = Kind("draft", 5, DAY, by_account=True)
+DESK: Final = Kind("desk", 120, MINUTE, by_account=True)
+"""A clinic's day with many patients; each of its acts is bounded by its invitations."""
+TRANSACTION: Final = Kind("transaction", 10, MINUTE, by_account=True)
+TRANSACTION_WAY: Final = Kind("transaction-way", 30, MINUTE, by_account=True)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One route's.
+
+    Args:
+        who: any of them may.
+        kind: what its calls count as.
+        form: whether a form may be posted to it; else only JSON.
+        changes: whether a POST changes anything; one that only asks needs no token.
+        greets: whether its page may sign somebody in: its browser gets a secret of its own.
+        by_itself: whether pages call it without anybody looking; it keeps no session alive.
+        dataset: the path's argument that names the dataset.
+    """
+
+    who: tuple[Who, ...]
+    kind: Kind = READ
+    form: bool = False
+    changes: bool = True
+    greets: bool = False
+    by_itself: bool = False
+    dataset: str = "dataset"
+
+
+ANYONE: Final = (Who.ANYONE,)
+SIGNED_IN: Final = (Who.SIGNED_IN,)
+OWNER: Final = (Who.OWNER,)
+ISSUER_OF: Final = (Who.ISSUER_OF,)
+STEWARD: Final = (Who.STEWARD,)
+STEWARD_OF: Final = (Who.STEWARD_OF,)
+AUTHORITY: Final = (Who.AUTHORITY,)
+OPERATOR: Final = (Who.OPERATOR,)
+
+RULES: Final[dict[str, Rule]] = {
+    "static.show": Rule(ANYONE, FILE, by_itself=True),
+    "home.show": Rule(ANYONE),
+    "datasets.index": Rule(ANYONE),
+    "datasets.show": Rule(ANYONE),
+    "datasets.show_class": Rule(ANYONE),
+    "requests.index": Rule(ANYONE),
+    "requests.show": Rule(ANYONE),
+    "contracts.show": Rule(ANYONE),
+    "trust.show": Rule(ANYONE),
+    "licences.show": Rule(ANYONE),
+    "signing_in.page": Rule(ANYONE, greets=True),
+    "signing_in.challenge": Rule(ANYONE, CHALLENGE),
+    "signing_in.sign_in": Rule(ANYONE, SIGN_IN),
+    "signing_in.sign_out": Rule(ANYONE),
+    "signing_in.session": Rule(SIGNED_IN, by_itself=True),
+    "signing_in.half": Rule(SIGNED_IN),
+    "deployment.show": Rule(ANYONE),
+    "keys.show": Rule(ANYONE, greets=True),
+    "transactions.way": Rule(SIGNED_IN, TRANSACTION_WAY, changes=False),
+    "transactions.carry": Rule(SIGNED_IN, TRANSACTION),
+    "transactions.fate": Rule(SIGNED_IN, by_itself=True),
+    "join.show": Rule(SIGNED_IN),
+    "join.invitation": Rule(SIGNED_IN, QUOTE, changes=False),
+    "join.leave": Rule(SIGNED_IN, DRAFT),
+    "join.progress": Rule(SIGNED_IN, by_itself=True),
+    "join.progress_now": Rule(SIGNED_IN, by_itself=True),
+    "clinic.show": Rule(ISSUER_OF),
+    "clinic.post_desk": Rule(ISSUER_OF, DESK),
+    "clinic.invite": Rule(ISSUER_OF, DESK),
+    "clinic.open_draft": Rule(ISSUER_OF, DESK),
+    "clinic.attest": Rule(ISSUER_OF, DESK),
+    "clinic.decline": Rule(ISSUER_OF, DESK),
+    "export.show": Rule(OWNER),
+    "export.record": Rule(OWNER),
+    "export.history": Rule(OWNER),
+    "export.erase": Rule(OWNER),
+    "export.erasure": Rule(OWNER, by_itself=True),
+    "me.home": Rule(SIGNED_IN),
+    "me.show": Rule(OWNER),
+    "me.enter": Rule(SIGNED_IN),
+    "me.carry": Rule(SIGNED_IN, MESSAGE),
+    "consenting.show": Rule(SIGNED_IN),
+    "uses.studies": Rule(OWNER),
+    "uses.timeline": Rule(OWNER),
+    "odds.show": Rule(ANYONE, by_itself=True),
+    "ask.show": Rule(ANYONE),
+    "ask.quote": Rule(ANYONE, QUOTE, changes=False),
+    "ask.decisions": Rule(ANYONE, QUOTE, changes=False),
+    "ask.opening": Rule(SIGNED_IN, TRANSACTION_WAY),
+    "ask.submit": Rule((Who.RESEARCHER,), MESSAGE),
+    "my.home": Rule(SIGNED_IN),
+    "my.show": Rule(SIGNED_IN),
+    "my.now": Rule(SIGNED_IN, by_itself=True),
+    "my.events": Rule(SIGNED_IN, by_itself=True),
+    "my.carry": Rule(SIGNED_IN, MESSAGE),
+    "stop.show": Rule(ANYONE),
+    "stop.worker": Rule(ANYONE, FILE, by_itself=True),
+    "steward.home": Rule(STEWARD),
+    "steward.new": Rule(STEWARD),
+    "steward.check_dictionary": Rule(STEWARD, QUOTE, form=True, changes=False),
+    "steward.show": Rule(STEWARD_OF),
+    "steward.new_class": Rule(STEWARD_OF),
+    "steward.check_class": Rule(STEWARD_OF, QUOTE, form=True, changes=False),
+    "steward.hold_page": Rule(STEWARD_OF, MESSAGE),
+    "authority.home": Rule(AUTHORITY),
+    "authority.show": Rule(AUTHORITY),
+    "operating.show": Rule(OPERATOR),
+    "operating.nudge": Rule(OPERATOR, MESSAGE),
+}
+"""By endpoint: blueprint and function."""
+
+
+def rule_of(endpoint: str | None) -> Rule | None:
+    """The rule of a route; None for what is no route, and for a route that was forgotten."""
+    return None if endpoint is None else RULES.get(endpoint)

@@ -1,0 +1,156 @@
+/**
+ * What a patient does with a consent: signed here, carried by this operator, and told as done only once the chain
+ * shows it. Facts that the page for stopping needs when the operator is down are kept on the way.
+ */
+
+import { getJson, postJson } from "./ask.js";
+import { bytes32 } from "./bytes.js";
+import { announce, one } from "./dom.js";
+import { formAt, onSubmit } from "./forms.js";
+import { keepStopFacts } from "./keystore.js";
+import { Messages } from "./messages.js";
+import { Refused } from "./refused.js";
+import { deployment, signer } from "./session.js";
+import { beReady } from "./stopkit.js";
+
+const AGAIN = 1_000; // milliseconds between two looks at the chain
+const PATIENCE = 180_000; // milliseconds
+const SAID = "said after loading";
+
+/** @typedef {{dataset: string, name: string, account: string, state: string, sequence: number, expiry: number}} Own */
+
+/** @param {Own} own @returns {Promise<any>} the consent as this operator reads it from the chain now */
+export function consentNow({ dataset, account }) {
+  return getJson(`/api/v1/datasets/${dataset}/consents/${account}`);
+}
+
+/**
+ * Signs one message, has it carried, and waits until the chain shows what it is for.
+ * @param {Own} own
+ * @param {(messages: Messages, now: any, dataset: Uint8Array) => Promise<object>} sign gives the envelope
+ * @param {(now: any, before: any) => boolean} seen whether the consent shows it
+ * @throws {Refused} why not; not_seen_yet
+ */
+export async function act(own, sign, seen) {
+  const before = await consentNow(own);
+  const messages = new Messages(await deployment(), await signer());
+  const message = await sign(messages, before, bytes32(own.dataset, "dataset"));
+  await postJson(`/me/${own.dataset}/messages`, { message });
+  await until(async () => seen(await consentNow(own), before));
+}
+
+/** Waits until the chain shows it. @param {() => Promise<boolean>} shown @throws {Refused} not_seen_yet */
+export async function until(shown) {
+  const end = Date.now() + PATIENCE;
+  while (!(await shown())) {
+    if (Date.now() > end) throw notSeen();
+    await new Promise((done) => setTimeout(done, AGAIN));
+  }
+}
+
+function notSeen() {
+  const message = "It was handed to the chain, which does not show it yet.";
+  return new Refused({ code: "not_seen_yet", message, remedy: "Load this page again in a minute, and look before you repeat it." });
+}
+
+/** Loads a page, which then says `text`; where it is left out, this one. */
+export function sayAt(text, path = location.pathname) {
+  sessionStorage.setItem(SAID, JSON.stringify({ path, text }));
+  if (path === location.pathname) location.reload();
+  else location.assign(path);
+}
+
+/** Says what the page before left to be said here. */
+export function sayNow() {
+  const kept = sessionStorage.getItem(SAID);
+  if (kept === null) return;
+  const { path, text } = JSON.parse(kept);
+  if (path !== location.pathname) return;
+  sessionStorage.removeItem(SAID);
+  const where = one("#said");
+  announce(where, text);
+  where.tabIndex = -1;
+  where.focus();
+}
+
+// --- what several pages offer
+
+/** Stop: one press, one signature. It works on whatever stands, and says so once nothing does. */
+export function offerStop(own) {
+  offer("#stop", async () => {
+    const revoke = (messages, { sequence }, dataset) => messages.revocation(dataset, sequence);
+    await act(own, revoke, (now, before) => now.state === "none" && now.sequence > before.sequence);
+    sayAt("Revoked. The chain shows it.");
+  });
+}
+
+/** Rest and wake, where the page has them. */
+export function offerPauses(own) {
+  offer("#rest", () => rest(own, "Resting. The chain shows it; wake it yourself whenever you like."));
+  offer("#wake", async () => {
+    const wake = (messages, { sequence }, dataset) => messages.wake(dataset, sequence);
+    await act(own, wake, (now) => now.state === "live" || now.state === "resting");
+    forgetStudy(own);
+    sayAt("Woken. The chain shows it.");
+  });
+  remind(own);
+}
+
+/** @param {Own} own @param {string} text to say once it rests */
+export async function rest(own, text) {
+  const sign = (messages, { sequence }, dataset) => messages.rest(dataset, sequence);
+  await act(own, sign, (now) => now.state === "rested_by_patient");
+  sayAt(text);
+}
+
+/** A form that may not be on this page. */
+export function offer(selector, work) {
+  if (document.querySelector(selector) !== null) onSubmit(formAt(selector), work);
+}
+
+// --- which study somebody rests for: told by nobody but this browser
+
+function restedFor({ dataset, account }) {
+  return `rested for ${dataset} ${account}`;
+}
+
+/** @param {Own} own @param {number} end unix seconds after which the study counts nobody any more */
+export function keepStudy(own, end) {
+  localStorage.setItem(restedFor(own), String(end));
+}
+
+function forgetStudy(own) {
+  localStorage.removeItem(restedFor(own));
+}
+
+function remind(own) {
+  const where = document.querySelector("#rested-for");
+  const end = Number(localStorage.getItem(restedFor(own)));
+  if (where === null || own.state !== "rested_by_patient" || !(end > 0)) return;
+  const when = new Date(end * 1_000).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
+  where.textContent =
+    Date.now() / 1_000 > end
+      ? "The study that you rested for can count nobody any more. Wake your consent if you want others to count you."
+      : `You rested for one study. It can count nobody after ${when}: wake your consent then.`;
+  where.hidden = false;
+}
+
+// --- the operator may be down some day
+
+/** Keeps what the page for stopping needs then, all of it public, and that page itself. */
+export async function keepForStopping({ dataset, name, account, state, sequence, expiry }) {
+  const [market, { manifest }] = await Promise.all([deployment(), getJson("/api/v1/market"), beReady()]);
+  await keepStopFacts(dataset, account, {
+    dataset,
+    name,
+    address: account,
+    state,
+    sequence,
+    expiry,
+    chain_id: market.chainId,
+    contracts: market.contracts,
+    custodians: market.custodians,
+    manifest,
+    seen_at: Math.floor(Date.now() / 1_000),
+  });
+}

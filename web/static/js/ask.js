@@ -1,0 +1,80 @@
+/** Asks this operator, or a custodian. Every "no" comes back as a `Refused`, and so does silence. */
+
+import { canonical } from "./canonical.js";
+import { parse } from "./json.js";
+import { Refused } from "./refused.js";
+
+const PATIENCE = 60_000; // milliseconds
+const LARGEST = 8 * 1024 * 1024; // bytes of an answer
+
+/**
+ * @param {string} url
+ * @returns {Promise<any>} the JSON of the answer; whole numbers beyond 2^53 are BigInt
+ * @throws {Refused}
+ */
+export function getJson(url) {
+  return asked(url, { headers: { Accept: "application/json" } });
+}
+
+/**
+ * @param {string} path on this very server
+ * @param {unknown} body canonical JSON is made of it
+ * @returns {Promise<any>} the JSON of the answer
+ * @throws {Refused}
+ */
+export function postJson(path, body) {
+  return posted(path, body, { "X-CSRF-Token": csrfToken() });
+}
+
+/**
+ * To another origin, such as a custodian's: without cookies, and without this site's token.
+ * @param {string} url
+ * @param {unknown} body
+ * @returns {Promise<any>}
+ * @throws {Refused}
+ */
+export function postElsewhere(url, body) {
+  return posted(url, body, {}, { credentials: "omit", referrerPolicy: "no-referrer" });
+}
+
+function posted(url, body, headers, options = {}) {
+  const types = { Accept: "application/json", "Content-Type": "application/json" };
+  return asked(url, { method: "POST", body: canonical(body), headers: { ...types, ...headers }, ...options });
+}
+
+function csrfToken() {
+  return document.querySelector('meta[name="csrf-token"]')?.content ?? "";
+}
+
+async function asked(url, options) {
+  const response = await reached(url, options);
+  const data = new Uint8Array(await response.arrayBuffer());
+  if (response.ok) return data.length === 0 ? null : parse(data, { limit: LARGEST });
+  throw new Refused(reasonOf(response, data));
+}
+
+async function reached(url, options) {
+  try {
+    return await fetch(url, { cache: "no-store", redirect: "error", signal: AbortSignal.timeout(PATIENCE), ...options });
+  } catch {
+    throw new Refused({
+      code: "unreachable",
+      message: "The server does not answer.",
+      remedy: "Check your connection and try again. What you had entered is still here.",
+    });
+  }
+}
+
+/** Of an RFC 9457 problem; what is none, such as a proxy's page, is told by its status alone. */
+function reasonOf(response, data) {
+  try {
+    const { code, detail, remedy, field = null } = parse(data, { limit: LARGEST });
+    if (typeof code === "string" && typeof detail === "string" && typeof remedy === "string") {
+      return { code, message: detail, remedy, field };
+    }
+  } catch {
+    // Told below.
+  }
+  const message = `The server answered with status ${response.status}.`;
+  return { code: "not_understood", message, remedy: "Try again in a moment.", field: null };
+}

@@ -1,0 +1,27 @@
+/** A button beside each whole hash that copies it. Without this module the hash can still be selected. */
+
+function button() {
+  const made = document.createElement('button');
+  made.type = 'button';
+  made.className = 'copy';
+  made.textContent = 'Copy';
+  return made;
+}
+
+async function copied(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return 'Copied.';
+  } catch {
+    return 'This browser does not let pages copy: select it and copy by hand.';
+  }
+}
+
+for (const code of document.querySelectorAll('.hash .full')) {
+  const made = button();
+  const said = document.createElement('span');
+  said.className = 'note';
+  said.setAttribute('role', 'status');
+  made.addEventListener('click', async () => (said.textContent = await copied(code.textContent)));
+  code.after(made, ' ', said);
+}

@@ -1,0 +1,91 @@
+/** Sealing one's own record for a clinic's desk. What leaves the browser is ciphertext, and what is public. */
+
+import { bytes32, equal, fromHex, randomBytes } from "./bytes.js";
+import { fromJson as dictionaryFrom, hashOf } from "./dictionary.js";
+import { accountOf, requireSigned } from "./eip712.js";
+import { domainOf } from "./messages.js";
+import { isSecretOf } from "./opening.js";
+import { NONCE_BYTES, VAULT, openBox, seal } from "./record.js";
+import { dump, load } from "./recordfile.js";
+import { refuse } from "./refused.js";
+import { fromJson } from "./solidity.js";
+
+/**
+ * @param {unknown} document a dictionary as the server gives it
+ * @param {string} hash what the chain keeps of it, 0x..
+ * @returns {import("./dictionary.js").Dictionary}
+ * @throws {Refused} wrong_dictionary, bad_dictionary
+ */
+export function requireDictionary(document, hash) {
+  const dictionary = dictionaryFrom(document);
+  if (equal(hashOf(dictionary), bytes32(hash, "dictionary_hash"))) return dictionary;
+  const message = "The dictionary that this server shows is not the one on chain.";
+  return refuse("wrong_dictionary", message, "Do not go on here: tell the steward of the dataset.");
+}
+
+/**
+ * Whether these keys made that account for another dataset: sealing with it here would link the two.
+ * @param {Array<{dataset: string|null, key: Uint8Array}>} accounts as `accountsOf` gives them
+ */
+export function isOfAnother(accounts, account, dataset) {
+  const found = accounts.find(({ key }) => accountOf(key) === account);
+  return found !== undefined && found.dataset !== null && found.dataset !== dataset;
+}
+
+/**
+ * The committee's keys, in the order of its places.
+ * @param {{epoch: number, quorum: number, members: Array<{place: number, key: string}>}} committee
+ * @returns {import("./record.js").CustodianKey[]}
+ * @throws {Refused} wrong_committee
+ */
+export function custodiansOf({ quorum, members }) {
+  const inOrder = members.length > 0 && members.every(({ place }, i) => place === i);
+  if (inOrder && 2 * quorum > members.length && quorum <= members.length) {
+    return members.map(({ place, key }) => ({ index: place + 1, publicKey: bytes32(key, "committee") }));
+  }
+  const message = "The committee that this server shows is none: its places or its quorum are wrong.";
+  return refuse("wrong_committee", message, "Do not go on here: the contracts allow no such committee.");
+}
+
+/**
+ * A clinic's desk, held against its own signature.
+ * @param {{desk: unknown, signature: string}} told
+ * @param {{chainId: number, contracts: object}} market
+ * @param {{dataset: string, issuers: string[], now?: number}} wanted `now` in unix seconds
+ * @returns {{issuer: string, key: Uint8Array, until: number}}
+ * @throws {Refused} wrong_desk, bad_signature
+ */
+export function requireDesk({ desk, signature }, market, { dataset, issuers, now = Date.now() / 1_000 }) {
+  const said = fromJson("IssuerDesk", desk, "desk.");
+  const domain = domainOf("DatasetRegistry", market);
+  requireSigned("IssuerDesk", said, domain, fromHex(signature, "signature", 65), said.issuer);
+  if (!equal(said.dataset, bytes32(dataset, "dataset"))) wrongDesk("is one for another dataset");
+  if (!issuers.includes(said.issuer)) wrongDesk("is not that of an issuer of this dataset");
+  if (Number(said.until) <= now) wrongDesk("has ended");
+  return { issuer: said.issuer, key: said.key, until: Number(said.until) };
+}
+
+function wrongDesk(problem) {
+  refuse("wrong_desk", `The clinic's desk ${problem}.`, "Ask the clinic to open its desk again.", "code");
+}
+
+/**
+ * @param {import("./keys.js").Root} root
+ * @param {import("./dictionary.js").Dictionary} dictionary
+ * @param {Object<string, import("./row.js").Value>} values those that are to be sealed; others are absent
+ * @param {{place: import("./keys.js").Place, patient: string, version: number}} whose
+ * @param {{epoch: number, quorum: number, members: object[]}} committee
+ * @returns {Promise<{record: import("./record.js").SealedRecord, secret: bigint}>} tried: the secret opens it
+ * @throws {Refused} bad_parameter, out_of_dictionary, wrong_committee
+ */
+export async function sealedFor(root, dictionary, values, { place, patient, version }, committee) {
+  const context = { ...place, patient, dictionaryHash: hashOf(dictionary), recordVersion: version, lane: VAULT };
+  const nonce = randomBytes(NONCE_BYTES);
+  const secret = await root.recordSecret(context, nonce);
+  const { epoch, quorum } = committee;
+  const record = await seal(dictionary, values, context, custodiansOf(committee), epoch, quorum, { secret, nonce });
+  const kept = load(dump(record), context);
+  await openBox(secret, context, kept.box);
+  if (!isSecretOf(secret, kept)) throw new TypeError("the record was sealed with another secret");
+  return { record, secret };
+}

@@ -1,0 +1,66 @@
+/**
+ * What this browser keeps (IndexedDB): the key file, which is encrypted under the passphrase, and public facts
+ * that the page for stopping needs when the operator is down. Nothing here can be used without the passphrase.
+ */
+
+const NAME = "usufruct";
+const STORE = "kept";
+const KEY_FILE = "key file";
+const FACTS = "stop ";
+
+/** @returns {Promise<Uint8Array|null>} the key file; null where none was made or brought here */
+export function keyFile() {
+  return got(KEY_FILE);
+}
+
+/** @param {Uint8Array} file as `keyfile.js` makes it; takes the place of the one before */
+export function keepKeyFile(file) {
+  return put(KEY_FILE, file);
+}
+
+/** Forgets the key file. What it opened can be opened again only with a saved copy. */
+export function forgetKeyFile() {
+  return inStore("readwrite", (store) => store.delete(KEY_FILE));
+}
+
+/** @param {string} dataset @param {string} address @param {object} facts all of them public */
+export function keepStopFacts(dataset, address, facts) {
+  return put(`${FACTS}${dataset} ${address}`, facts);
+}
+
+/** @returns {Promise<object[]>} what was kept for stopping, one entry a consent */
+export async function stopFacts() {
+  const range = IDBKeyRange.bound(FACTS, `${FACTS}\uffff`);
+  return (await inStore("readonly", (store) => store.getAll(range))) ?? [];
+}
+
+async function got(key) {
+  return (await inStore("readonly", (store) => store.get(key))) ?? null;
+}
+
+function put(key, value) {
+  return inStore("readwrite", (store) => store.put(value, key));
+}
+
+async function inStore(mode, work) {
+  const database = await opened();
+  try {
+    return await new Promise((resolve, reject) => {
+      const transaction = database.transaction(STORE, mode);
+      const request = work(transaction.objectStore(STORE));
+      transaction.addEventListener("complete", () => resolve(request.result));
+      transaction.addEventListener("abort", () => reject(transaction.error));
+    });
+  } finally {
+    database.close();
+  }
+}
+
+function opened() {
+  return new Promise((resolve, reject) => {
+    const request = indexedDB.open(NAME, 1);
+    request.addEventListener("upgradeneeded", () => request.result.createObjectStore(STORE));
+    request.addEventListener("success", () => resolve(request.result));
+    request.addEventListener("error", () => reject(request.error));
+  });
+}

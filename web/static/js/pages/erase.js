@@ -1,0 +1,82 @@
+/** Erasing a record: signed in this browser, carried by the operator, then asked of each custodian. */
+
+import { getJson, postJson } from "../ask.js";
+import { bytes32 } from "../bytes.js";
+import { announce, facts, fill, one } from "../dom.js";
+import { formAt, onSubmit } from "../forms.js";
+import { Messages } from "../messages.js";
+import { badParameter } from "../refused.js";
+import { deployment, signer } from "../session.js";
+import { stages } from "../stages.js";
+
+const AGAIN = 3_000; // milliseconds
+const told = facts();
+const here = `/me/${told.dataset}`;
+const asked = told.commitment === null ? `${here}/erasure` : `${here}/erasure?commitment=${told.commitment}`;
+
+onSubmit(formAt("#erase"), async ({ confirmation }) => {
+  if (confirmation.trim() !== told.name) {
+    badParameter("confirmation", "is not the name of the dataset", `Type ${told.name} to erase your record in it.`);
+  }
+  const market = await deployment();
+  const messages = new Messages(market, await signer());
+  const message = await messages.erasure(bytes32(told.dataset, "dataset"), told.version);
+  await postJson(`${here}/messages`, { message });
+  formAt("#erase").reset();
+  one("#asking").hidden = true;
+  one("#after").hidden = false;
+  one("#gone-title").tabIndex = -1;
+  one("#gone-title").focus();
+  await follow();
+});
+
+/** Looks again until all of it is gone, as far as anybody can tell. */
+async function follow() {
+  for (;;) {
+    const isOver = await look().catch(() => false);
+    if (isOver) return;
+    await new Promise((done) => setTimeout(done, AGAIN));
+  }
+}
+
+async function look() {
+  const { erased, final, deleted } = await getJson(asked);
+  const { custodians } = await deployment();
+  const said = final ? await Promise.all(custodians.map(isDone)) : custodians.map(() => false);
+  const steps = [
+    { label: "Erased on chain", means: "Your consent ended with it.", state: erased ? "done" : "now" },
+    { label: "Final", means: "No later block can take it back.", state: final ? "done" : erased ? "now" : "ahead" },
+    ...said.map((done, place) => custodian(place, done, final)),
+    ...operatorsCopy(deleted, final),
+  ];
+  fill(one("#gone"), stages(steps, "What is gone"));
+  const number = said.filter(Boolean).length;
+  announce(one("#said"), `${number} of ${said.length} custodians say that their share is destroyed.`);
+  return final && said.every(Boolean) && deleted !== false;
+}
+
+function custodian(place, done, final) {
+  const label = `Custodian ${place + 1}`;
+  if (done) return { label, means: "By its own word it has carried out every final erasure: its share is destroyed.", state: "done" };
+  if (!final) return { label, means: "Destroys its share as soon as the erasure is final.", state: "ahead" };
+  return { label, means: "Does not answer, or is behind: it destroys its share before it does anything else.", state: "now" };
+}
+
+function operatorsCopy(deleted, final) {
+  if (deleted === null) return [];
+  const label = "The operator's ciphertext";
+  if (deleted) return [{ label, means: "Deleted, as the operator says.", state: "done" }];
+  const means = "Kept while a study that was frozen before goes on; without shares it opens no more.";
+  return [{ label, means, state: final ? "now" : "ahead" }];
+}
+
+/** A custodian is ready only once it has destroyed every share whose erasure is final. */
+async function isDone(url) {
+  try {
+    return (await getJson(`${url}/health`)).ready === true;
+  } catch {
+    return false;
+  }
+}
+
+if (one("#asking").hidden) await follow();

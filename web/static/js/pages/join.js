@@ -1,0 +1,176 @@
+/** Bringing a record: a bundle is read, shown, sealed in this browser, left for a clinic, and followed. */
+
+import { postJson } from "../ask.js";
+import { toBase64, toHex, utf8 } from "../bytes.js";
+import { bundleIn, onFile } from "../bundle.js";
+import { announce, element, facts, fill, one } from "../dom.js";
+import { findings } from "../fhir.js";
+import { clearRefusals, formAt, onSubmit, showRefusal } from "../forms.js";
+import { custodiansOf, isOfAnother, requireDesk, requireDictionary, sealedFor } from "../joining.js";
+import { parse } from "../json.js";
+import { codeHash, readCode, sealOpening } from "../opening.js";
+import { chosenValues, countedIn, previewOf } from "../preview.js";
+import { hasLeft, mayLeave, saidProgress, shownProgress } from "../progress.js";
+import { dump } from "../recordfile.js";
+import { refuse } from "../refused.js";
+import { accountsOf, deployment, placeOf, requireUnlocked, unlocked } from "../session.js";
+import { follow } from "../stream.js";
+
+const LARGEST_RECORD = 128 * 1024; // bytes
+const told = facts();
+const here = `/me/${told.dataset}`;
+let now = { progress: told.progress, version: told.version };
+let end = null;
+let dictionary = null;
+let found = null;
+let desk = null;
+let code = null;
+
+// --- where it is
+
+function showProgress({ progress, version }) {
+  const isNews = now.progress?.state !== progress?.state;
+  now = { progress, version };
+  one("#way").hidden = !hasLeft(progress);
+  if (!hasLeft(progress)) return;
+  if (isNews) one("#sealing").hidden = true;
+  fill(one("#progress"), shownProgress(progress));
+  const said = saidProgress(progress);
+  if (one("#news").textContent !== said) announce(one("#news"), said);
+  one("#onward").hidden = progress.state !== "stored";
+  one("#again").hidden = !mayLeave(progress);
+  if (isOver(progress)) stop();
+}
+
+one("#again").addEventListener("click", () => {
+  one("#sealing").hidden = false;
+  one("#asked").scrollIntoView();
+});
+
+function isOver({ state }) {
+  return state === "stored" || state === "declined";
+}
+
+/** While there is something to wait for: a stream holds a place that others need, too. */
+function followProgress() {
+  stop();
+  end = follow(`${here}/progress`, { draft: showProgress }, { otherwise: `${here}/progress/now`, told: showProgress });
+}
+
+function stop() {
+  end?.();
+  end = null;
+}
+
+// --- what is sealed
+
+function left() {
+  return [...one("#found").querySelectorAll("input:checked")].map(({ value }) => value);
+}
+
+function count() {
+  announce(one("#counted"), countedIn(found, left()));
+}
+
+async function read(file) {
+  const form = formAt("#reading");
+  clearRefusals(form);
+  one("#preview").hidden = true;
+  found = null;
+  try {
+    found = findings(await bundleIn(file), dictionary);
+  } catch (error) {
+    showRefusal(form, error.field === undefined || error.field === "bundle" ? error : atFile(error));
+    return;
+  }
+  fill(one("#found"), previewOf(dictionary, found));
+  one("#preview").hidden = false;
+  count();
+  one("#preview-title").tabIndex = -1;
+  one("#preview-title").focus();
+}
+
+/** A refusal names a place in the file; it stands at the file's field. */
+function atFile(error) {
+  return Object.assign(error, { field: "bundle" });
+}
+
+one("#found").addEventListener("change", count);
+formAt("#reading").addEventListener("submit", (event) => event.preventDefault());
+
+// --- for whom
+
+onSubmit(formAt("#invitation"), async (given) => {
+  one("#last").hidden = true;
+  code = readCode(given.code);
+  const market = await deployment();
+  const answer = await postJson(`${here}/invitations`, { code: toHex(codeHash(code)) });
+  desk = requireDesk(answer, market, told);
+  fill(
+    one("#desk"),
+    element("p", {}, "This invitation is of the clinic with the address ", element("code", { class: "whole" }, desk.issuer), "."),
+    element("p", { class: "note" }, "The paper shows the same address. If it does not, stop here and ask the clinic."),
+  );
+  one("#desk").hidden = false;
+  const custodians = custodiansOf(market.committee);
+  one("#custodians").textContent =
+    `Sealed for ${custodians.length} custodians, of whom ${market.committee.quorum} have to act together. ` +
+    "Their keys are shown on the page of the dataset.";
+  one("#last").hidden = false;
+});
+
+onSubmit(formAt("#seal"), async () => {
+  const values = chosenValues(found ?? [], left());
+  if (Object.keys(values).length === 0) {
+    refuse("nothing_to_seal", "There is no value to seal.", "Choose a file with at least one of the values, and leave one in.");
+  }
+  const keyring = await requireUnlocked();
+  if (await isElsewhere(keyring)) return signInHere();
+  const { root } = keyring;
+  const [place, { committee }] = [await placeOf(told.dataset), await deployment()];
+  const whose = { place, patient: told.account, version: now.version };
+  const { record, secret } = await sealedFor(root, dictionary, values, whose, committee);
+  const opening = await sealOpening({ code, secret }, desk.key, record);
+  const document = parse(dump(record), { limit: LARGEST_RECORD });
+  const draft = { record: document, opening: toBase64(opening), code: toHex(codeHash(code)) };
+  const progress = await postJson(`${here}/drafts`, draft);
+  forgetValues();
+  showProgress({ ...now, progress });
+  followProgress();
+  one("#progress-title").tabIndex = -1;
+  one("#progress-title").focus();
+});
+
+/** One address a dataset: with that of another, whoever reads the chain would see that both are one person's. */
+async function isElsewhere(keyring) {
+  return isOfAnother(await accountsOf(keyring, await deployment()), told.account, told.dataset);
+}
+
+function signInHere() {
+  location.replace(`/sign-in?next=${here}/join`);
+}
+
+/** What was read lives in this page's memory alone, and no longer than it is needed. */
+function forgetValues() {
+  [found, code, desk] = [null, null, null];
+  for (const form of ["#reading", "#invitation"]) formAt(form).reset();
+  fill(one("#found"));
+  for (const part of ["#preview", "#desk", "#last"]) one(part).hidden = true;
+}
+
+async function begin() {
+  const keyring = await unlocked();
+  if (keyring !== null && (await isElsewhere(keyring))) return signInHere();
+  try {
+    dictionary = requireDictionary(told.dictionary, told.dictionary_hash);
+  } catch (error) {
+    showRefusal(formAt("#reading"), error);
+  }
+  if (dictionary !== null) onFile(one("#bundle"), read);
+  one("#sealing").hidden = hasLeft(told.progress);
+  showProgress(told);
+  if (told.progress !== null && !isOver(told.progress)) followProgress();
+  return undefined;
+}
+
+await begin();

@@ -1,0 +1,123 @@
+/** One own request: stages as they happen, cancelling it, and its answer, which is opened here and stays here. */
+
+import { getJson } from "../ask.js";
+import { fromHex } from "../bytes.js";
+import { callData } from "../call.js";
+import { announce, element, facts, fill, one } from "../dom.js";
+import { badge, grouped, notice } from "../figures.js";
+import { formAt, onSubmit, showRefusal } from "../forms.js";
+import { numbersTable, plotted } from "../plot.js";
+import { axesOf, empty, openAnswer } from "../result.js";
+import { csv, save } from "../save.js";
+import { deployment, signer, unlocked } from "../session.js";
+import { stages } from "../stages.js";
+import { follow } from "../stream.js";
+import { unitOf } from "../values.js";
+
+const own = facts();
+const here = `/my/requests/${own.request}`;
+const short = own.request.slice(2, 10);
+let now = own.now;
+let opened = false;
+
+// --- as it happens
+
+const end = follow(
+  `${here}/events?since=${own.since}`,
+  { stage: () => getJson(`${here}/now`).then(show, () => {}) },
+  { otherwise: `${here}/now`, told: (found) => show(found) },
+);
+if (now.ended) end();
+
+function show(found) {
+  const moved = found.stage !== now.stage;
+  now = found;
+  fill(one("#state"), badge(found.label, found.tone));
+  fill(one("#steps"), stages(found.steps, "Stages of this request"));
+  fill(one("#news"), ...news(found));
+  if (found.cohort !== null) one("#cohort").textContent = grouped(found.cohort);
+  one("#cancelling").hidden = !found.may_cancel;
+  if (moved) announce(one("#said"), `${found.label}. ${found.means}`);
+  if (found.stage === "settled") offerAnswer();
+  if (found.ended) end();
+}
+
+function news({ reason, waiting }) {
+  if (reason !== null) return [notice("The operator declined this request", `${reason.message} ${reason.remedy}`, "refusal")];
+  if (waiting === null) return [];
+  const until = waiting.until === null ? "" : ` Until ${waiting.until}.`;
+  return [notice(`It waits: ${waiting.message}`, `${waiting.remedy}${until}`, "warning")];
+}
+
+// --- taking it back
+
+onSubmit(formAt("#cancel"), async () => {
+  const { contracts } = await deployment();
+  const data = callData("ResearchMarket.cancel", [fromHex(own.request, "request")]);
+  await (await signer()).send({ to: contracts.ResearchMarket, data });
+  end();
+  one("#cancelling").hidden = true;
+  announce(one("#said"), "Cancelled. The chain shows it, and what was held is your credit now.");
+  one("#said").tabIndex = -1;
+  one("#said").focus();
+});
+
+// --- the answer
+
+async function offerAnswer() {
+  one("#result").hidden = false;
+  if (opened || (await unlocked()) === null) return;
+  open().catch((error) => showRefusal(formAt("#open"), error, {}, { focus: false }));
+}
+
+onSubmit(formAt("#open"), async () => {
+  await open();
+  one("#result-title").focus();
+});
+
+async function open() {
+  const answer = await openAnswer(own.request, now.result_hash);
+  if (opened) return;
+  opened = true;
+  one("#open").hidden = true;
+  one("#opened").hidden = false;
+  draw(answer.document);
+  fill(one("#checks"), ...answer.checks.map(checked));
+  offerFiles(answer);
+}
+
+function draw(document) {
+  const { noised, cohort_size: members } = document;
+  const shown = { estimates: noised.estimates, unit: unitOf(noised), names: axesOf(document).map(labelOf) };
+  fill(one("#plot"), ...plotted(shown));
+  fill(one("#numbers"), numbersTable(shown));
+  const nothing = empty(document);
+  const counted = element("p", {}, `Counted: ${grouped(members)} patients.`);
+  const cells = noised.estimates.length;
+  const which = cells === 1 ? "The" : `In ${nothing} of ${cells} cells the`;
+  const warning = notice("This tells nothing", `${which} interval spans everything possible.`, "warning");
+  fill(one("#answer"), counted, ...(nothing > 0 ? [warning] : []));
+}
+
+function labelOf(name) {
+  return own.variables.find((each) => each.name === name)?.label ?? name;
+}
+
+function checked({ means, why }) {
+  const sign = why === null ? badge("Holds", "good") : badge("Needs a node", "care");
+  return element("li", {}, sign, ` ${means} ${why ?? ""}`);
+}
+
+function offerFiles({ bytes, document, result }) {
+  const { estimates, unit } = document.noised;
+  const rows = estimates.map(({ label, value, low, high }) => [...label, value, low, high, unit]);
+  const names = estimates[0].label.map((_, i) => labelOf(axesOf(document)[i] ?? `cell ${i + 1}`));
+  const files = {
+    csv: () => save(`result-${short}.csv`, csv([[...names, "estimate", "lower", "upper", "unit"], ...rows]), "text/csv"),
+    json: () => save(`result-${short}.json`, result, "application/json"),
+    receipt: () => save(`receipt-${short}.json`, bytes, "application/json"),
+  };
+  for (const [id, keep] of Object.entries(files)) one(`#${id}`).addEventListener("click", keep);
+}
+
+if (now.stage === "settled") await offerAnswer();

@@ -1,0 +1,175 @@
+/** The consents that this browser knows, and how each of them is stopped while the operator is down. */
+
+import { canonical } from "../canonical.js";
+import { announce, element, fill, one } from "../dom.js";
+import { onSubmit } from "../forms.js";
+import { keepStopFacts, keyFile, stopFacts } from "../keystore.js";
+import { refuse } from "../refused.js";
+import { save } from "../save.js";
+import { beReady, isReady } from "../stopkit.js";
+import { ENOUGH, Stopping, revokeByWallet, signerIn, walletOf } from "../stopping.js";
+import { wallets } from "../wallet.js";
+
+const KEY_FILE = "usufruct-keys.json";
+const MANIFEST = "usufruct-manifest.json";
+const SAYS = "each from its own view of the chain";
+
+/** @typedef {import("../stopping.js").Kept} Kept */
+
+function when(seconds) {
+  return new Date(seconds * 1_000).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
+}
+
+// --- one consent
+
+/** @param {Kept} own @param {number} place @param {Uint8Array|null} file @param {object[]} found wallets */
+function consent(own, place, file, found) {
+  const id = `consent-${place}`;
+  const outcome = element("p", { class: "said", role: "status", tabindex: -1 });
+  const words = element("ul", { class: "note", hidden: true });
+  const shown = { own, outcome, words };
+  return element(
+    "section",
+    { class: "card stop", "aria-labelledby": id },
+    element("h2", { id }, own.name),
+    element("p", { class: "note" }, known(own)),
+    outcome,
+    words,
+    file === null ? element("p", {}, "This browser has no key file, so a wallet or the command line has to sign.") : byKey(shown, place, file),
+    ...found.map((wallet, at) => byWallet(shown, `${place}-${at}`, wallet)),
+    commandLine(own, file),
+  );
+}
+
+function known({ address, state, seen_at: seen, stopped_at: stopped }) {
+  const last = stopped === undefined ? `Last looked at ${when(seen)}` : `Stopped here ${when(stopped)}`;
+  const none = state === "none" && stopped === undefined ? ", when you consented to nothing" : "";
+  return `Under the address ${address}. ${last}${none}.`;
+}
+
+function byKey(shown, place, file) {
+  const id = `passphrase-${place}`;
+  const form = element(
+    "form",
+    { id: `stop-${place}`, "data-private": true, novalidate: true },
+    element(
+      "div",
+      { class: "field" },
+      element("label", { for: id }, "Your passphrase"),
+      element("p", { class: "hint", id: `${id}-hint` }, "It opens the key file in this browser, and stays here."),
+      element("input", { id, name: "passphrase", type: "password", autocomplete: "current-password", required: true, "aria-describedby": `${id}-hint` }),
+    ),
+    actions(button("Stop now", "danger")),
+  );
+  onSubmit(form, async ({ passphrase }) => {
+    await throughCustodians(shown, await signerIn(shown.own, file, passphrase));
+    form.reset();
+  });
+  return form;
+}
+
+function byWallet(shown, id, { name, provider }) {
+  const send = element("form", { id: `send-${id}`, novalidate: true }, actions(button("Send it from the wallet", "danger")));
+  const sign = element("form", { id: `sign-${id}`, novalidate: true }, actions(button("Sign only, a custodian sends it", "plain")));
+  onSubmit(send, async () => {
+    await revokeByWallet(shown.own, await walletOf(shown.own, provider));
+    await stopped(shown, "Stopped. The wallet's own node shows it on the chain.", shown.own.sequence + 1);
+  });
+  onSubmit(sign, async () => throughCustodians(shown, await walletOf(shown.own, provider)));
+  const text = "If this consent is under an address of your wallet: it goes straight to the contract, asks no custodian, and costs a small fee of the chain.";
+  return element("details", {}, element("summary", {}, `With the wallet: ${name}`), element("p", {}, text), send, sign);
+}
+
+// --- what is said
+
+async function throughCustodians(shown, signer) {
+  fill(shown.words);
+  const stopping = new Stopping(shown.own, signer, (word) => hear(shown, stopping, word));
+  announce(shown.outcome, "Asking the custodians…");
+  await stopping.askAll();
+  await conclude(shown, stopping);
+}
+
+function hear({ outcome, words }, stopping, { text }) {
+  words.hidden = false;
+  words.append(element("li", {}, sentence(text)));
+  if (stopping.saying.length === 1) announce(outcome, "One custodian has it. Asking another whether the chain does…");
+}
+
+function sentence(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+async function conclude(shown, stopping) {
+  const { saying } = stopping;
+  if (saying.length >= ENOUGH) {
+    const text = `Stopped. ${sentence(saying.join(" and "))} say, ${SAYS}, that it has your revocation.`;
+    return stopped(shown, text, stopping.sequence);
+  }
+  announce(shown.outcome, "");
+  if (saying.length === 0) {
+    const remedy = "Nothing has changed. Try again in a minute, or take another way below.";
+    return refuse("not_stopped", "No custodian took your revocation.", remedy);
+  }
+  const message = `${sentence(saying[0])} says that the chain has your revocation. Nobody has confirmed it, so this is one word alone.`;
+  return refuse("not_confirmed", message, "Press Stop again in a minute: it does no harm, and asks everybody once more.");
+}
+
+async function stopped({ own, outcome }, text, sequence) {
+  announce(outcome, text);
+  outcome.focus();
+  const kept = { ...own, state: "none", sequence, stopped_at: Math.floor(Date.now() / 1_000) };
+  await keepStopFacts(own.dataset, own.address, kept);
+}
+
+// --- the last resort
+
+function commandLine(own, file) {
+  const custodian = own.custodians[0] ?? "URL";
+  const command = [
+    "usufruct revoke",
+    `--browser-key ${KEY_FILE}`,
+    `--dataset ${own.dataset}`,
+    "--node URL",
+    `--manifest ${MANIFEST}`,
+    `--custodian ${custodian}`,
+  ].join(" \\\n  ");
+  return element(
+    "details",
+    {},
+    element("summary", {}, "By the command line"),
+    element("p", {}, "On a computer that has the program, with a node of the chain that you trust in place of URL. Without --custodian, your own account sends and pays."),
+    element("pre", { tabindex: 0, "aria-label": "Command" }, element("code", {}, command)),
+    element(
+      "p",
+      { class: "actions" },
+      file === null ? "" : saving("Save the key file", KEY_FILE, file),
+      saving("Save the manifest", MANIFEST, canonical(own.manifest)),
+    ),
+  );
+}
+
+function saving(label, name, content) {
+  return button(label, "plain", { type: "button", on: { click: () => save(name, content, "application/json") } });
+}
+
+function button(label, kind, attributes = { type: "submit" }) {
+  return element("button", { class: "button", "data-kind": kind, ...attributes }, label);
+}
+
+function actions(...buttons) {
+  return element("p", { class: "actions" }, ...buttons);
+}
+
+// --- the page
+
+async function begin() {
+  const [file, all, found] = await Promise.all([keyFile(), stopFacts(), wallets()]);
+  const known = all.filter((own) => own.manifest !== undefined);
+  fill(one("#consents"), ...known.map((own, place) => consent(own, place, file, found)));
+  one("#none").hidden = known.length > 0;
+  const kept = (await isReady()) || (await beReady());
+  announce(one("#kept"), kept ? "This page is kept in your browser: it opens here whoever is down." : "Your browser does not keep this page. Leave it open, or save your key file for the command line.");
+}
+
+await begin();

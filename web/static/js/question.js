@@ -1,0 +1,127 @@
+/** The question that a form asks: its analysis and parameters, and which control a refused field is. */
+
+import { one } from "./dom.js";
+
+export const FILTERS = 8;
+export const AXES = 3;
+const WHOLE = /^(?:0|[1-9][0-9]{0,15})$/;
+
+/** @typedef {{filters: number[], axes: number[]}} Rows which rows of the form the lists were read from */
+/** @typedef {{dataset: string, classes: number[], analysis: string, parameters: object}} Question */
+
+/**
+ * @param {Object<string, string>} given the form's values
+ * @param {{dataset: string, analyses: {id: string, parameters: string[]}[], variables: object[]}} own
+ * @returns {{question: Question, rows: Rows, missing: [string, string]|null}} `missing`: a control and what to do
+ */
+export function questionOf(given, own) {
+  const wanted = parametersOf(given.analysis, own);
+  const rows = { filters: filled(FILTERS, "filter", "_variable", given), axes: filled(AXES, "axis", "", given) };
+  const read = {
+    variable: () => given.variable,
+    level: () => text(given.level),
+    clip: () => [text(given.clip_lower), text(given.clip_upper)],
+    edges: () => list(given.edges),
+    axes: () => rows.axes.map((row) => axisOf(given, row, own)),
+    filters: () => rows.filters.map((row) => filterOf(given, row)),
+  };
+  const asked = wanted.filter((name) => isAsked(name, given, rows, own));
+  const parameters = Object.fromEntries(asked.map((name) => [name, read[name]()]));
+  const classes = list(given.classes ?? "").map(Number);
+  const question = { dataset: own.dataset, classes, analysis: given.analysis, parameters };
+  return { question, rows, missing: missingOf(given, wanted, rows, own) };
+}
+
+/** @returns {string[]} names of an analysis' parameters */
+export function parametersOf(analysis, { analyses }) {
+  return analyses.find(({ id }) => id === analysis)?.parameters ?? [];
+}
+
+/** Cost or error, as it is sent: a cost in digits is a number, so that the server may refuse all else. */
+export function goalOf(driver, given) {
+  const typed = given[driver].replaceAll(/[\s,]/g, "");
+  if (driver === "target_error") return { target_error: typed };
+  return { cost: WHOLE.test(typed) ? Number(typed) : typed };
+}
+
+function isAsked(name, given, rows, own) {
+  if (name === "clip") return Boolean(text(given.clip_lower) || text(given.clip_upper));
+  if (name === "filters") return rows.filters.length > 0 || given.analysis.startsWith("count");
+  return name !== "edges" || isNumber(given.variable, own);
+}
+
+/** @returns {boolean} whether this variable has cells only by edges */
+export function isNumber(name, { variables }) {
+  return variables.find((each) => each.name === name)?.kind === "number";
+}
+
+function axisOf(given, row, own) {
+  const variable = given[`axis${row}`];
+  return isNumber(variable, own) ? { variable, edges: list(given[`axis${row}_edges`]) } : { variable };
+}
+
+function filterOf(given, row) {
+  const [variable, op, value] = ["variable", "op", "value"].map((part) => given[`filter${row}_${part}`]);
+  return { variable, op, value: op === "in" ? value.split(",").map(text).filter(Boolean) : text(value) };
+}
+
+function filled(most, name, end, given) {
+  return Array.from({ length: most }, (_, i) => i + 1).filter((row) => given[`${name}${row}${end}`]);
+}
+
+function missingOf(given, wanted, rows, own) {
+  if (!given.analysis) return ["analysis", "Choose an analysis."];
+  if (wanted.includes("variable") && !given.variable) return ["variable", "Choose a variable."];
+  if (wanted.includes("level") && !text(given.level)) return ["level", "Write a quantile."];
+  const edges = wanted.includes("edges") && isNumber(given.variable, own);
+  if (edges && !text(given.edges)) return ["edges", "Write the edges of the cells."];
+  if (wanted.includes("clip") && Boolean(text(given.clip_lower)) !== Boolean(text(given.clip_upper))) {
+    return [text(given.clip_lower) ? "clip_upper" : "clip_lower", "Write both ends, or neither."];
+  }
+  return missingInRows(given, wanted, rows, own) ?? (given.classes ? null : ["classes", "Choose a class."]);
+}
+
+function missingInRows(given, wanted, rows, own) {
+  if (wanted.includes("axes") && rows.axes.length < 2) {
+    return [rows.axes.includes(1) ? "axis2" : "axis1", "Choose two or three axes."];
+  }
+  const bare = rows.axes.find((row) => isNumber(given[`axis${row}`], own) && !text(given[`axis${row}_edges`]));
+  if (wanted.includes("axes") && bare) return [`axis${bare}_edges`, "Write the edges of this axis."];
+  for (const row of wanted.includes("filters") ? rows.filters : []) {
+    for (const part of ["op", "value"]) {
+      if (!text(given[`filter${row}_${part}`])) return [`filter${row}_${part}`, "Write the whole condition."];
+    }
+  }
+  return null;
+}
+
+/** @param {string|null} field of a refusal @param {Rows} rows @returns {string|null} the control that it is */
+export function controlOf(field, rows) {
+  if (typeof field !== "string") return null;
+  const path = field.replace(/^(?:terms|parameters)\./, "");
+  const filter = /^filters\[(\d+)\](?:\.(variable|op))?/.exec(path);
+  if (filter) return `filter${rows.filters[filter[1]]}_${filter[2] ?? "value"}`;
+  const axis = /^axes\[(\d+)\](\.edges)?/.exec(path);
+  if (axis) return `axis${rows.axes[axis[1]]}${axis[2] ? "_edges" : ""}`;
+  if (path.startsWith("clip")) return path === "clip[1]" ? "clip_upper" : "clip_lower";
+  if (path === "filters") return "filter1_variable";
+  return path === "axes" ? "axis1" : path.replace(/\[.*$/, "");
+}
+
+/** Shows the parts of the form that this analysis and these variables need, and no others. */
+export function shape(form, given, own) {
+  const wanted = parametersOf(given.analysis, own);
+  for (const part of form.querySelectorAll("[data-part]")) part.hidden = !wanted.includes(part.dataset.part);
+  if (wanted.includes("edges")) one('[data-part="edges"]', form).hidden = !isNumber(given.variable, own);
+  for (const part of form.querySelectorAll("[data-edges]")) part.hidden = !isNumber(given[part.dataset.edges], own);
+  one("[data-optional]", form).hidden = given.analysis.startsWith("count");
+  for (const row of filled(FILTERS, "filter", "_variable", given)) one(`[data-filter="${row}"]`, form).hidden = false;
+}
+
+function list(given) {
+  return given.split(",").map(text).filter(Boolean);
+}
+
+function text(given) {
+  return given.trim();
+}

@@ -1,0 +1,174 @@
+/**
+ * What a receipt's parts must be to each other: arithmetic and signatures, no node needed. Passing proves
+ * nothing about any chain; `usufruct verify-receipt` and the operator's own check do. The counterpart of
+ * `receipts.checks`.
+ */
+
+import { analysisHash, parametersText } from "./analysis.js";
+import { equal, toHex, utf8 } from "./bytes.js";
+import { parse } from "./canonical.js";
+import { SCHEMA as RESULT_SCHEMA, deliveryHash, resultHash } from "./delivery.js";
+import { recover } from "./eip712.js";
+import { keccakText } from "./hash.js";
+import { domainOf } from "./messages.js";
+import { Refused, refuse } from "./refused.js";
+import { cohortRoot, members, shardRoot } from "./roots.js";
+import { requestId } from "./terms.js";
+
+const SETTLEMENT_SCHEMA = 1n;
+const DIFFERS = "differs from its other mention in the receipt";
+const NOT_HASHED = "does not have the hash that was agreed on";
+
+/** @typedef {import("./receiptfile.js").Receipt} Receipt */
+/** @typedef {{name: string, check: (receipt: Receipt) => void}} Check */
+
+/** @type {Check[]} all that need no node, in order; each throws receipt_invalid (signatures: receipt_needs_node) */
+export const ALONE = [
+  { name: "request", check: request },
+  { name: "parameters", check: parameters },
+  { name: "analysis", check: analysis },
+  { name: "shards", check: shards },
+  { name: "cohort", check: cohort },
+  { name: "settlement", check: settlement },
+  { name: "delivery", check: delivered },
+  { name: "signatures", check: signatures },
+];
+
+/** The id is the hash of chain, market, researcher and terms; the copies beside agree. */
+function request(receipt) {
+  const expected = requestId(receipt.chainId, receipt.market, receipt.researcher, receipt.terms);
+  same("request", "request", receipt.request, expected, "is not the hash of the terms");
+  for (const name of ["cost", "price", "fee"]) same("request", name, receipt[name], receipt.terms[name], DIFFERS);
+}
+
+function parameters(receipt) {
+  same("parameters", "parameters", keccakText(receipt.parameters), receipt.terms.parameters, NOT_HASHED);
+}
+
+function analysis(receipt) {
+  same("analysis", "analysis", analysisHash(receipt.analysis), receipt.terms.analysis, NOT_HASHED);
+}
+
+/** Every shard's bitmaps have its members and root, and the members add up. */
+function shards({ cohort: part }) {
+  part.shards.forEach((shard, i) => {
+    const at = `cohort.shards[${i}]`;
+    const root = rootOf(shard, `${at}.bitmaps`);
+    same("shards", `${at}.members`, shard.members, members(shard.bitmaps), "is not what the bitmaps count");
+    same("shards", `${at}.root`, shard.root, root, "is not the bitmaps' root");
+  });
+  const total = part.shards.reduce((sum, shard) => sum + shard.members, 0);
+  same("shards", "cohort.members", part.members, total, "is not the shards' sum");
+}
+
+function rootOf(shard, at) {
+  try {
+    return shardRoot(shard);
+  } catch (fault) {
+    if (!(fault instanceof Refused)) throw fault;
+    return invalid("shards", at, "are not whole words");
+  }
+}
+
+/** The shards' roots lead to the root, and the seal is where the receipt says that it is. */
+function cohort({ chainId, market, request: id, cohort: part, sealed }) {
+  const expected = cohortRoot(chainId, market, id, part.shards.map(({ root }) => root));
+  same("cohort", "cohort.root", part.root, expected, "does not follow from the shards' roots");
+  same("cohort", "cohort.seal_block", part.sealBlock, sealed.block, DIFFERS);
+  same("cohort", "cohort.seal_block_hash", part.sealBlockHash, sealed.blockHash, DIFFERS);
+}
+
+/** What the custodians signed is of this request, cohort, epoch and gate. */
+function settlement(receipt) {
+  const expected = {
+    request: receipt.request,
+    root: receipt.cohort.root,
+    epoch: BigInt(receipt.epoch),
+    lane: receipt.terms.lane,
+    schema: SETTLEMENT_SCHEMA,
+    noise: new Uint8Array(32),
+    gate: receipt.gate,
+  };
+  for (const [name, value] of Object.entries(expected)) {
+    same("settlement", `settlement.${name}`, receipt.settlement[name], value, DIFFERS);
+  }
+}
+
+function delivered({ sealedResult, settlement: signed }) {
+  same("delivery", "sealed_result", deliveryHash(sealedResult), signed.deliveryHash, NOT_HASHED);
+}
+
+/** A quorum of the committee signed the settlement, each custodian once, in order of place. */
+function signatures(receipt) {
+  const places = receipt.signatures.map(({ place }) => place);
+  const ascend = places.every((place, i) => i === 0 || places[i - 1] < place);
+  if (!ascend) invalid("signatures", "signatures", "do not ascend by place, each place once");
+  if (places.length < receipt.committee.quorum) invalid("signatures", "signatures", "are fewer than the quorum");
+  receipt.signatures.forEach((_, i) => signature(receipt, i));
+}
+
+function signature(receipt, i) {
+  const { place, signature: raw } = receipt.signatures[i];
+  const { signers } = receipt.committee;
+  if (place >= signers.length) invalid("signatures", `signatures[${i}].place`, "is no place of the committee");
+  if (signerOf(receipt, raw) === signers[place]) return;
+  const field = `signatures[${i}].signature`;
+  const message =
+    `${field} is not by the key of the custodian's address. Where that is a contract wallet, ` +
+    "only a node can tell whether it signed (step signatures).";
+  const remedy = "Verify the receipt against a node of its chain; until then, do not rely on it.";
+  refuse("receipt_needs_node", message, remedy, field);
+}
+
+function signerOf({ chainId, market, settlement: signed }, raw) {
+  const domain = domainOf("ResearchMarket", { chainId, contracts: { ResearchMarket: market } });
+  try {
+    return recover("Settlement", signed, domain, raw);
+  } catch (fault) {
+    if (!(fault instanceof Refused)) throw fault;
+    return null;
+  }
+}
+
+/**
+ * What the researcher opened is the result that the custodians signed, to this question.
+ * @param {Receipt} receipt
+ * @param {import("./delivery.js").Opened} result
+ * @throws {Refused} receipt_invalid
+ */
+export function requireOpened(receipt, { salt, result, document }) {
+  same("opened", "result", resultHash(salt, result), receipt.settlement.resultHash, NOT_HASHED);
+  const asked = parse(utf8(receipt.parameters), { limit: 1 << 20, code: "receipt_invalid" });
+  const expected = {
+    schema: RESULT_SCHEMA,
+    request: toHex(receipt.request),
+    analysis: receipt.analysis,
+    parameters: parametersText(asked),
+    cohort_size: receipt.cohort.members,
+  };
+  const found = { ...document, parameters: parametersText(document.parameters ?? null) };
+  for (const [name, value] of Object.entries(expected)) {
+    same("opened", `result.${name}`, found[name], value, "is not the receipt's");
+  }
+  const cost = costOf(document);
+  if (cost > 0n && cost <= receipt.cost) return;
+  invalid("opened", "result.noised.cost_nano_rho", "is not within the receipt's cost");
+}
+
+/** Nano-rho that a result says it spent; 0, which is nobody's, where it does not say. */
+function costOf({ noised }) {
+  const said = typeof noised === "object" && noised !== null ? noised.cost_nano_rho : null;
+  return Number.isSafeInteger(said) || typeof said === "bigint" ? BigInt(said) : 0n;
+}
+
+function same(step, field, found, expected, problem) {
+  const isSame = found instanceof Uint8Array ? equal(found, expected) : found === expected;
+  if (!isSame) invalid(step, field, problem);
+}
+
+function invalid(step, field, problem) {
+  const message = `The receipt is not valid: ${field} ${problem} (step ${step}).`;
+  const remedy = "Do not rely on it. Ask for the receipt again, or build it from the chain.";
+  return refuse("receipt_invalid", message, remedy, field);
+}
+

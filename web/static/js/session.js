@@ -1,0 +1,238 @@
+/**
+ * Keys that stay unlocked from page to page, and the account that is signed in.
+ *
+ * A page that is left takes everything in its memory along. So the unlocked keyring lies in this tab's
+ * sessionStorage, encrypted under 32 random bytes that only the session on the server has: neither a copied
+ * profile nor a copied database opens it, and signing out, a closed tab or 15 idle minutes end it.
+ */
+
+import { getJson, postJson } from "./ask.js";
+import { bytes32, fromBase64, fromHex, toBase64, toHex, utf8 } from "./bytes.js";
+import { element } from "./dom.js";
+import { onSubmit } from "./forms.js";
+import { keepKeyFile, keyFile } from "./keystore.js";
+import { lock, unlock } from "./keyfile.js";
+import { readKeyring, toBytes } from "./keyring.js";
+import { Refused, refuse } from "./refused.js";
+import { checkedText } from "./siwe.js";
+import { localSigner, walletSigner, wallets } from "./wallet.js";
+
+const TAB = "unlocked keys";
+const BY_WALLET = "signed in by wallet";
+const IDLE = 15 * 60_000; // milliseconds
+const NONCE_BYTES = 12;
+const CONTEXT = utf8("usufruct/unlocked/1");
+
+/** @typedef {import("./keyring.js").Keyring} Keyring */
+/** @typedef {import("./keys.js").Place} Place */
+
+let told = null;
+
+/** @returns {Promise<any>} chain, contracts, committee and custodians of this market; asked once a page */
+export function deployment() {
+  told ??= getJson("/deployment").then((found) => ({ ...found, chainId: found.chain_id }));
+  return told;
+}
+
+/** @param {string} dataset 0x.. @returns {Promise<Place>} where keys of this dataset belong */
+export async function placeOf(dataset) {
+  const { chainId, contracts } = await deployment();
+  return { chainId, registry: contracts.DatasetRegistry, dataset: bytes32(dataset, "dataset") };
+}
+
+// --- the keyring
+
+/** @returns {Promise<Keyring|null>} the unlocked keys of this tab; null where they are locked */
+export async function unlocked() {
+  const kept = sessionStorage.getItem(TAB);
+  if (kept === null) return null;
+  try {
+    const { at, nonce, box } = JSON.parse(kept);
+    if (Date.now() - at > IDLE) return forgetUnlocked();
+    const plaintext = await crypto.subtle.decrypt(parameters(fromBase64(nonce, "nonce")), await half(), fromBase64(box, "box"));
+    sessionStorage.setItem(TAB, JSON.stringify({ at: Date.now(), nonce, box }));
+    return readKeyring(new Uint8Array(plaintext));
+  } catch {
+    return forgetUnlocked(); // another session's half, or none any more
+  }
+}
+
+/** @param {Keyring} keyring stays unlocked in this tab, for the session that is signed in now */
+export async function stayUnlocked(keyring) {
+  const nonce = crypto.getRandomValues(new Uint8Array(NONCE_BYTES));
+  const box = await crypto.subtle.encrypt(parameters(nonce), await half(), toBytes(keyring));
+  const kept = { at: Date.now(), nonce: toBase64(nonce), box: toBase64(new Uint8Array(box)) };
+  sessionStorage.setItem(TAB, JSON.stringify(kept));
+}
+
+/** Locks this tab's keys. */
+export function forgetUnlocked() {
+  sessionStorage.removeItem(TAB);
+  return null;
+}
+
+async function half() {
+  const { half: raw } = await getJson("/session/half");
+  return crypto.subtle.importKey("raw", fromHex(`0x${raw.replace(/^0x/, "")}`, "half"), "AES-GCM", false, ["encrypt", "decrypt"]);
+}
+
+function parameters(nonce) {
+  return { name: "AES-GCM", iv: nonce, additionalData: CONTEXT };
+}
+
+/**
+ * The unlocked keys; where they are locked, asks for the passphrase in a dialog of this page.
+ * @returns {Promise<Keyring>}
+ * @throws {Refused} no_keys, keys_locked
+ */
+export async function requireUnlocked() {
+  return (await unlocked()) ?? askForPassphrase();
+}
+
+async function askForPassphrase() {
+  const file = await keyFile();
+  if (file === null) {
+    const message = "This browser has no keys.";
+    refuse("no_keys", message, "Make keys, or bring a saved key file here, on the page Keys.");
+  }
+  return new Promise((resolve, reject) => {
+    const { dialog, form } = passphraseDialog();
+    onSubmit(form, async ({ passphrase }) => {
+      const keyring = await unlock(file, passphrase);
+      await stayUnlocked(keyring);
+      resolve(keyring);
+      dialog.close();
+    });
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      reject(locked());
+    });
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}
+
+function locked() {
+  const remedy = "Type their passphrase to go on.";
+  return new Refused({ code: "keys_locked", message: "Your keys are locked.", remedy });
+}
+
+function passphraseDialog() {
+  const form = element(
+    "form",
+    { id: "unlock", "data-private": true },
+    element("h2", { id: "unlock-title" }, "Unlock your keys"),
+    element("p", {}, "They were locked after 15 minutes. Your passphrase stays in this browser."),
+    element(
+      "div",
+      { class: "field" },
+      element("label", { for: "unlock-passphrase" }, "Passphrase"),
+      element("input", { id: "unlock-passphrase", name: "passphrase", type: "password", autocomplete: "current-password", required: true }),
+    ),
+    element(
+      "p",
+      { class: "actions" },
+      element("button", { class: "button", "data-kind": "primary", type: "submit" }, "Unlock"),
+      element("button", { class: "button", "data-kind": "plain", type: "button", on: { click: () => dialog.close() } }, "Not now"),
+    ),
+  );
+  const dialog = element("dialog", { "aria-labelledby": "unlock-title" }, form);
+  return { dialog, form };
+}
+
+/**
+ * Changes the key file, which takes the passphrase, and keeps the changed keys unlocked.
+ * @param {(keyring: Keyring) => Keyring} change
+ * @param {string} passphrase
+ * @returns {Promise<Keyring>}
+ * @throws {Refused} wrong_passphrase, no_keys
+ */
+export async function changeKeys(change, passphrase) {
+  const file = await keyFile();
+  if (file === null) refuse("no_keys", "This browser has no keys.", "Make keys on the page Keys.");
+  const changed = change(await unlock(file, passphrase));
+  await keepKeyFile(await lock(changed, passphrase));
+  return changed;
+}
+
+// --- who is signed in
+
+/** @returns {Promise<{account: string, expires_at: number}|null>} */
+export async function whoIsSignedIn() {
+  try {
+    return await getJson("/session");
+  } catch (refused) {
+    if (refused.code === "not_signed_in") return null;
+    throw refused;
+  }
+}
+
+/**
+ * Every account that these keys make, with the words for it.
+ * @param {Keyring} keyring
+ * @param {{chainId: number, contracts: object}} market keys of datasets of other markets are left out
+ * @returns {Promise<Array<{label: string, dataset: string|null, key: Uint8Array}>>}
+ */
+export async function accountsOf(keyring, { chainId, contracts }) {
+  const registry = contracts.DatasetRegistry;
+  const here = keyring.datasets.filter((each) => each.chainId === chainId && each.registry === registry);
+  const own = here.map(async (each) => ({
+    label: "Patient",
+    dataset: toHex(each.dataset),
+    key: await keyring.root.patientKey(each, each.index),
+  }));
+  return [...(await Promise.all(own)), ...keyring.imported.map(({ label, key }) => ({ label, dataset: null, key }))];
+}
+
+/**
+ * What signs for the account that is signed in.
+ * @returns {Promise<import("./wallet.js").Signer>}
+ * @throws {Refused} not_signed_in, keys_locked, no_keys, other_account
+ */
+export async function signer() {
+  const { account } = await getJson("/session");
+  const market = await deployment();
+  if (sessionStorage.getItem(BY_WALLET) === account) return walletOf(account, market.chainId);
+  const accounts = await accountsOf(await requireUnlocked(), market);
+  const found = accounts.map(({ key }) => localSigner(key)).find(({ address }) => address === account);
+  return found ?? otherAccount(account);
+}
+
+async function walletOf(account, chainId) {
+  for (const { provider } of await wallets()) {
+    const found = await walletSigner(provider, chainId);
+    if (found.address === account) return found;
+  }
+  return otherAccount(account);
+}
+
+function otherAccount(account) {
+  const message = `Neither your keys nor a wallet of this browser sign for ${account}, which is signed in.`;
+  return refuse("other_account", message, "Choose that account in the wallet, or sign in with another.");
+}
+
+/**
+ * Signs in: one text of this server's, which is read before it is signed.
+ * @param {import("./wallet.js").Signer} who
+ * @param {string} next the page to go to
+ * @returns {Promise<string>} the path of that page
+ * @throws {Refused}
+ */
+export async function signIn(who, next) {
+  const { nonce, text } = await postJson("/challenge", { address: who.address });
+  const { chainId } = await deployment();
+  const asked = { origin: location.origin, account: who.address, chainId, nonce, now: Date.now() / 1_000 };
+  const signature = toHex(await who.signText(checkedText(text, asked)));
+  const done = await postJson("/sign-in", { nonce, signature, next });
+  if (who.kind === "wallet") sessionStorage.setItem(BY_WALLET, done.account);
+  else sessionStorage.removeItem(BY_WALLET);
+  return done.next;
+}
+
+/** Signs out here and on the server, and locks this tab's keys. */
+export async function signOut() {
+  forgetUnlocked();
+  sessionStorage.removeItem(BY_WALLET);
+  const { next } = await postJson("/sign-out", {});
+  location.assign(next);
+}

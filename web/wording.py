@@ -1,0 +1,104 @@
+"""What the stages of a request are called on pages, what each means to the people in it, and its tone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from marketplace.stages import LIVE, Stage
+
+
+@dataclass(frozen=True)
+class Wording:
+    """A label, one sentence, and a badge's tone (good, active, care, bad or still)."""
+
+    label: str
+    means: str
+    tone: str
+
+
+STAGES: Final[Mapping[str, Wording]] = {
+    "submitted": Wording(
+        "Submitted", "The operator has the question; nothing is paid yet.", "still"
+    ),
+    "funded": Wording(
+        "Paid",
+        "The money is held by the contract. Patients have the notice window to rest their consent.",
+        "active",
+    ),
+    "frozen": Wording(
+        "Frozen",
+        "Until the seal, patients can only leave this group; nobody can join it.",
+        "active",
+    ),
+    "sealed": Wording(
+        "Sealed",
+        "The group is fixed for ever. This is the cut-off: budget is spent and patients are paid now.",
+        "active",
+    ),
+    "keyed": Wording(
+        "Gate named", "The gate that was drawn has recorded a key for this request alone.", "active"
+    ),
+    "computed": Wording(
+        "Computed",
+        "The gate has answered, with noise; the answer is sealed to the researcher.",
+        "active",
+    ),
+    "cleared": Wording(
+        "Checked", "The release checks passed, and a quorum of custodians signed.", "active"
+    ),
+    "settled": Wording("Settled", "The receipt is on chain and the answer is delivered.", "good"),
+    "refused": Wording("Declined", "The operator cannot answer this; the money comes back.", "bad"),
+    "cancelled": Wording("Cancelled", "Its researcher took it back before it was frozen.", "still"),
+    "reclaimed": Wording("Reclaimed", "It was not sealed in time; the money went back.", "care"),
+    "defaulted": Wording(
+        "Defaulted",
+        "It was sealed and not settled in time; patients keep what they were paid.",
+        "bad",
+    ),
+    # What the chain alone says of a request.
+    "opened": Wording(
+        "Paid",
+        "The money is held by the contract. Patients have the notice window to rest their consent.",
+        "active",
+    ),
+    "none": Wording("Unknown to the chain", "It was never opened on chain.", "still"),
+}
+"""By `marketplace.stages.Stage`, and by the names that the chain has for them."""
+WAY: Final = (*LIVE, Stage.SETTLED)
+"""What a request that is answered passes, in order."""
+NAMES_ON_CHAIN: Final = {"opened": "funded"}
+"""Where the chain's name for a stage is not the operator's."""
+
+
+def wording(stage: str) -> Wording:
+    """Of a stage by its name. Raises KeyError for a name that neither the operator nor the chain has."""
+    return STAGES[stage]
+
+
+def steps(stage: str, log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The way of one request, for the macro `stages`: what is done (and when), what is now, what is ahead.
+
+    Args:
+        stage: where it stands, by the operator's name or the chain's.
+        log: entries with `after` and `at`, oldest first; empty for what another operator works on.
+    """
+    here = NAMES_ON_CHAIN.get(stage, stage)
+    times = {entry["after"]: entry["at"] for entry in log}
+    if here in WAY:
+        return [_step(each, _state(each, here), times) for each in WAY]
+    passed = [each for each in WAY if each in times]
+    return [*(_step(each, "done", times) for each in passed), _step(here, "ended", times)]
+
+
+def _state(each: Stage, here: str) -> str:
+    if each == here:
+        return "done" if each is Stage.SETTLED else "now"
+    return "done" if WAY.index(each) < WAY.index(Stage(here)) else "ahead"
+
+
+def _step(stage: str, state: str, times: Mapping[str, str]) -> dict[str, Any]:
+    words = STAGES[stage]
+    at = None if state == "ahead" else times.get(stage)
+    return {"label": words.label, "means": words.means, "state": state, "at": at}

@@ -42,7 +42,7 @@ from tests.contracts.hostile_code import assemble
 from tests.support.chain_world import POLICY, TERMS, World, account, commitment_of, world_on
 from tests.support.nodes import LyingProxy, anvil_node, embedded_node
 
-STRANGER = "0x00000000000000000000000000000000000000Aa"
+STRANGER = "0x00000000000000000000000000000000000000AA"
 
 
 @pytest.fixture(scope="module", params=["embedded", "anvil"])

@@ -21,8 +21,6 @@ from marketplace.wire.class_page import ClassPage, load
 from marketplace.wire.kept import keep
 from marketplace.wire.terms import ClassTerms
 
-STEWARD: Final = keccak(b"STEWARD")
-"""Role of who may publish datasets (DatasetRegistry)."""
 MOST_HELD: Final = 32
 """Pages that one steward may leave before their classes are published: two megabytes."""
 HELD_SECONDS: Final = 30 * 86_400
@@ -129,7 +127,7 @@ class ClassPages:
         return self.folder / _name(terms_hash)
 
     def _require_steward(self, account: Address) -> None:
-        if not self.chain.call("DatasetRegistry", "hasRole", STEWARD, account):
+        if not self.chain.has_role("DatasetRegistry", "STEWARD", account):
             raise Refusal(
                 code="not_a_steward",
                 message=f"{account} may publish no dataset on this chain.",

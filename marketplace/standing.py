@@ -12,8 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from eth_utils.crypto import keccak
-
 from marketplace.chain.adapter import Chain, ContractRefusal
 from marketplace.vocabulary import Address
 from marketplace.wire.lately import Lately
@@ -125,7 +123,7 @@ class Standings:
     def _has_role(self, contract: str, role: str, account: Address) -> bool:
         return self._ask(
             (role, account),
-            lambda: bool(self.chain.call(contract, "hasRole", keccak(text=role), account)),
+            lambda: self.chain.has_role(contract, role, account),
         )
 
     def _has_credential(self, account: Address) -> bool:

@@ -11,7 +11,7 @@ from eth_account.typed_transactions.typed_transaction import TypedTransaction
 from eth_utils.crypto import keccak
 from hexbytes import HexBytes
 
-from marketplace.chain.reverts import ContractRefusal
+from marketplace.chain.outcome import why_failed
 from marketplace.chain.rpc import Node
 from marketplace.chain.transactor import GAS_LIMIT
 from marketplace.errors import Refusal
@@ -99,21 +99,14 @@ def fate(node: Node, transaction: bytes) -> Fate:
     receipt = node.receipt(transaction)
     if receipt is None:
         return Fate(None)
-    block = int(receipt["blockNumber"])
-    return Fate(block, None if receipt["status"] == 1 else _why(node, found, block))
-
-
-def _why(node: Node, failed: Mapping[str, Any], block: int) -> Refusal:
-    """Replayed where it failed, to hear the reason."""
-    try:
-        node.call(failed["to"], bytes(failed["input"]), block, failed["from"])
-    except ContractRefusal as refusal:
-        return refusal
-    return Refusal(
-        code="reverted_without_reason",
-        message="The transaction failed, and its call no longer does.",
-        remedy="Read the page again, then try again.",
+    return Fate(
+        int(receipt["blockNumber"]), None if receipt["status"] == 1 else _why(node, found, receipt)
     )
+
+
+def _why(node: Node, sent: Mapping[str, Any], receipt: Mapping[str, Any]) -> Refusal:
+    data, gas = bytes(sent["input"]), int(sent["gas"])
+    return why_failed(node, sent["from"], sent["to"], data, receipt, gas)
 
 
 def _refuse(why: str) -> NoReturn:

@@ -9,10 +9,12 @@ from typing import Any, Final
 from marketplace.chain import fees, offers
 from marketplace.chain.core import decode_log
 from marketplace.chain.manifest import Manifest
-from marketplace.chain.rpc import read_log
+from marketplace.chain.reverts import ContractRefusal
+from marketplace.chain.rpc import Node, read_log
 from marketplace.chain.views import Event
 from marketplace.errors import Refusal
 
+OUT_OF_GAS: Final = "out_of_gas"
 LARGEST_DATA: Final = 120_000
 """Bytes of call data; nodes' pools take at most 128 KB a transaction."""
 
@@ -69,6 +71,34 @@ def outcome_unknown(offer: offers.Offer) -> OutcomeUnknown:
         message=f"The transaction {latest} is in no block yet; it may get there.{held}",
         remedy="Look at the chain's state before sending it again; `usufruct resume` does.",
         facts={"transaction": latest, "nonce": offer.nonce},
+    )
+
+
+def why_failed(
+    node: Node, sender: str, to: str | None, data: bytes, found: Mapping[str, Any], limit: int
+) -> ContractRefusal:
+    """Replays a failed call in its block, and in the one before, to hear the reason.
+
+    Args:
+        found: the transaction's receipt, with web3's names.
+        limit: the gas that it was allowed.
+    """
+    if to is not None:
+        for block in (int(found["blockNumber"]), int(found["blockNumber"]) - 1):
+            try:
+                node.call(to, data, block, sender)
+            except ContractRefusal as refusal:
+                return refusal
+            except Refusal:
+                continue  # a call that burns all its gas is no revert to every node
+    spent = int(found["gasUsed"]) * 64 >= limit * 63  # EIP-150 keeps a 64th back
+    return ContractRefusal(
+        code=OUT_OF_GAS if spent else "reverted_without_reason",
+        message="The transaction ran out of gas."
+        if spent
+        else "The transaction failed, and its call no longer does.",
+        remedy="Send it again with more gas." if spent else "Read the state, then try again.",
+        facts={"transaction": "0x" + bytes(found["transactionHash"]).hex()},
     )
 
 

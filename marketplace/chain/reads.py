@@ -87,8 +87,11 @@ class MarketReads(ChainCore):
 
     def is_operator(self, account: str) -> bool:
         """Whether an account has the role that freezes and seals."""
-        role = keccak(text="OPERATOR")
-        return bool(self.call("ResearchMarket", "hasRole", role, account))
+        return self.has_role("ResearchMarket", "OPERATOR", account)
+
+    def has_role(self, contract: str, role: str, account: str) -> bool:
+        """Whether an account has a role, by its name, on one of the contracts."""
+        return bool(self.call(contract, "hasRole", keccak(text=role), account))
 
     def credit_of(self, account: str, block: BlockName = "latest") -> int:
         """Token units that an account can withdraw."""

@@ -18,7 +18,7 @@ while such a call is waited for, nor has anything of this process that is ahead 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -35,8 +35,8 @@ from marketplace.chain.outcome import (
     outcome_unknown,
     receipt_of,
     too_large,
+    why_failed,
 )
-from marketplace.chain.reverts import ContractRefusal
 from marketplace.chain.rpc import CannotPay, Node, NonceTaken, UnknownBlock
 from marketplace.errors import Refusal
 from marketplace.wire.eip712 import SigningKey
@@ -47,7 +47,6 @@ GAS_LIMIT: Final = 16_777_216
 """Of one transaction (EIP-7825)."""
 GAS_MARGIN: Final = 1.25
 """Estimates are of the state before; others' transactions may come between."""
-OUT_OF_GAS: Final = "out_of_gas"
 NONCE_ATTEMPTS: Final = 20
 FIRST_POLL: Final = 0.02  # seconds; doubles up to
 LAST_POLL: Final = 0.5
@@ -107,7 +106,7 @@ class Transactor:
             ceiling = None if urgent else self.max_fee
             found = self._await(self._submit(to, data, limit, ceiling))
         if found["status"] != 1:
-            refusal = self._why(to, data, found, limit)
+            refusal = why_failed(self.node, self.address, to, data, found, limit)
             refusal.paid = True
             raise refusal
         return receipt_of(found, manifest)
@@ -284,28 +283,6 @@ class Transactor:
             facts = {"account": self.address, "nonce": offer.nonce, "ceiling_wei": self.max_fee}
             log.warning("fee_ceiling_holds", **facts, **offer.fees)
         offer.held_at = self.max_fee
-
-    def _why(
-        self, to: str | None, data: bytes, found: Mapping[str, Any], limit: int
-    ) -> ContractRefusal:
-        """Replays a failed call in its block, and in the one before, to hear the reason."""
-        if to is not None:
-            for block in (int(found["blockNumber"]), int(found["blockNumber"]) - 1):
-                try:
-                    self.node.call(to, data, block, self.address)
-                except ContractRefusal as refusal:
-                    return refusal
-                except Refusal:
-                    continue  # a call that burns all its gas is no revert to every node
-        spent = int(found["gasUsed"]) * 64 >= limit * 63  # EIP-150 keeps a 64th back
-        return ContractRefusal(
-            code=OUT_OF_GAS if spent else "reverted_without_reason",
-            message="The transaction ran out of gas."
-            if spent
-            else "The transaction failed, and its call no longer does.",
-            remedy="Send it again with more gas." if spent else "Read the state, then try again.",
-            facts={"transaction": "0x" + bytes(found["transactionHash"]).hex()},
-        )
 
 
 def with_margin(estimate: int) -> int:

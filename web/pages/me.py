@@ -9,16 +9,14 @@ import flask
 
 from marketplace.errors import BadParameter
 from marketplace.vocabulary import Address
-from marketplace.wire.http import answer, hash_field, read_body, to_hex
-from marketplace.wire.messages import Message, parse_message
-from web import budgets, consents, desks, sessions
+from marketplace.wire.http import hash_field, to_hex
+from marketplace.wire.messages import Message
+from web import budgets, carrying, consents, desks, sessions
 from web.access import NotAllowed
 from web.pages.datasets import class_of, classes_of, name_of
 from web.showing import moment
 from web.site import site
 
-MOST_BODY: Final = 64 * 1024
-"""Of one signed message: two signatures of the largest size, and its fields."""
 DAY: Final = 86_400
 GUARDIAN_DAYS: Final = (("One year", 365), ("Three years", 3 * 365), ("Ten years", 10 * 365))
 
@@ -76,17 +74,10 @@ def carry(dataset: str) -> flask.Response:
         Refusal: `malformed_message`; `not_allowed` for what is neither about the account that is signed in
             nor signed by it; and whatever the relay or the contract refuses, at its field.
     """
-    raw = read_body({"message"}, limit=MOST_BODY)["message"]
-    message = parse_message(raw, "message")
+    raw, message = carrying.uploaded()
     _require_own(message, sessions.account())
     _require_of(message, to_hex(hash_field(dataset, "dataset")))
-    [outcome] = site().operator.relay.carry_uploaded([raw])
-    if outcome.refusal is not None:
-        raise outcome.refusal
-    carried = outcome.transaction
-    return answer(
-        {"kind": outcome.kind, "transaction": None if carried is None else to_hex(carried)}
-    )
+    return carrying.carried(raw)
 
 
 def consent_of(dataset: bytes, account: Address) -> dict[str, Any]:

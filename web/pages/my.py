@@ -11,10 +11,9 @@ from marketplace import words
 from marketplace.errors import BadParameter, Refusal
 from marketplace.stages import TERMINAL, Stage
 from marketplace.wire.data_use import purpose_words
-from marketplace.wire.http import answer, hash_field, read_body, to_hex
-from marketplace.wire.messages import parse_message
+from marketplace.wire.http import answer, hash_field, to_hex
 from marketplace.wire.terms import RequestTerms
-from web import sessions, streams
+from web import carrying, sessions, streams
 from web.access import NotAllowed
 from web.pages.datasets import name_of
 from web.pages.requests import parameters
@@ -22,7 +21,6 @@ from web.showing import iso, moment
 from web.site import site
 from web.wording import steps, wording
 
-MOST_BODY: Final = 64 * 1024
 CREDIT: Final = "credit_withdrawal"
 
 routes = flask.Blueprint("my", __name__)
@@ -94,8 +92,7 @@ def carry() -> flask.Response:
         Refusal: `malformed_message`; `not_allowed` for anything but the own account's credit; and whatever
             the relay or the contract refuses.
     """
-    raw = read_body({"message"}, limit=MOST_BODY)["message"]
-    message = parse_message(raw, "message")
+    raw, message = carrying.uploaded()
     if message.kind != CREDIT:
         raise BadParameter(
             message="Only a withdrawal of credit is carried here.",
@@ -108,13 +105,7 @@ def carry() -> flask.Response:
             remedy="Sign in with the account that it is about.",
             field="message.account",
         )
-    [outcome] = site().operator.relay.carry_uploaded([raw])
-    if outcome.refusal is not None:
-        raise outcome.refusal
-    carried = outcome.transaction
-    return answer(
-        {"kind": outcome.kind, "transaction": None if carried is None else to_hex(carried)}
-    )
+    return carrying.carried(raw)
 
 
 # --- what is shown

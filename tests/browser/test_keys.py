@@ -14,12 +14,12 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from marketplace.wire.browser_keyfile import unlock
 from marketplace.wire.keyring import Keyring
 from tests.support.api_world import api_world
+from tests.support.browser_keys import PASSPHRASE, bring_key, make_keys
 from tests.support.chain_world import account
 from tests.support.overheard import Overheard, overhearing
 from tests.support.web_world import WebWorld, web_world
 from tools.browser import PATIENCE_MILLISECONDS, chromium
 
-PASSPHRASE = "orbit canvas lemon tractor quiet"
 OTHER = "marble sunset violin harbour fog"
 RESEARCHER = account("key of the command line")
 WALLET = account("wallet of a browser")
@@ -79,28 +79,9 @@ def watched(context: BrowserContext, faults: list[str]) -> Page:
     return made
 
 
-def make_keys(page: Page, folder: Path) -> Keyring:
-    """As a newcomer does, saving the file; the keyring is what Python reads in it."""
+def newcomer(page: Page, folder: Path) -> Keyring:
     page.goto("/sign-in")
-    page.fill("#new", PASSPHRASE)
-    page.fill("#again", PASSPHRASE)
-    page.get_by_role("button", name="Make keys").click()
-    with page.expect_download() as saved:
-        page.get_by_role("button", name="Save the key file").click()
-    saved.value.save_as(folder / "keys.json")
-    return unlock((folder / "keys.json").read_bytes(), PASSPHRASE)
-
-
-def bring_key(page: Page, folder: Path) -> None:
-    """One of the command line."""
-    path = folder / "researcher.key"
-    path.write_text("0x" + bytes(RESEARCHER.key).hex() + "\n")
-    page.goto("/keys")
-    page.set_input_files("#file", path)
-    page.fill("#label", "research account")
-    page.fill("#passphrase", PASSPHRASE)
-    page.get_by_role("button", name="Add the key").click()
-    expect(page.locator("#imported")).to_contain_text(RESEARCHER.address)
+    return make_keys(page, folder)
 
 
 def sign_in(page: Page) -> None:
@@ -127,8 +108,8 @@ def is_unlocked(page: Page, world: WebWorld) -> bool:
 def test_keys_are_made_saved_and_used_and_nothing_secret_ever_leaves_or_lies_open(
     page: Page, world: WebWorld, heard: Overheard, tmp_path: Path
 ) -> None:
-    keyring = make_keys(page, tmp_path)
-    bring_key(page, tmp_path)
+    keyring = newcomer(page, tmp_path)
+    bring_key(page, RESEARCHER, tmp_path)
     sign_in(page)
     assert who(page)["account"] == RESEARCHER.address
     secrets = (PASSPHRASE, keyring.root.raw, bytes(RESEARCHER.key))
@@ -145,8 +126,8 @@ def test_keys_are_made_saved_and_used_and_nothing_secret_ever_leaves_or_lies_ope
 def test_keys_stay_unlocked_from_page_to_page_and_not_in_another_tab_nor_after_signing_out(
     page: Page, context: BrowserContext, world: WebWorld, faults: list[str], tmp_path: Path
 ) -> None:
-    make_keys(page, tmp_path)
-    bring_key(page, tmp_path)
+    newcomer(page, tmp_path)
+    bring_key(page, RESEARCHER, tmp_path)
     sign_in(page)
     page.goto("/datasets")
     assert is_unlocked(page, world)
@@ -165,8 +146,8 @@ def test_what_a_tab_keeps_does_not_open_without_the_session_it_was_kept_in(
     page: Page, world: WebWorld, tmp_path: Path
 ) -> None:
     """A copied profile has the tab's box; a new session of the same account has another half."""
-    make_keys(page, tmp_path)
-    bring_key(page, tmp_path)
+    newcomer(page, tmp_path)
+    bring_key(page, RESEARCHER, tmp_path)
     sign_in(page)
     kept = page.evaluate("sessionStorage.getItem('unlocked keys')")
     assert set(json.loads(kept)) == {"at", "nonce", "box"}
@@ -181,7 +162,7 @@ def test_what_a_tab_keeps_does_not_open_without_the_session_it_was_kept_in(
 def test_a_saved_file_brings_the_keys_to_another_browser(
     page: Page, browser: Browser, world: WebWorld, faults: list[str], tmp_path: Path
 ) -> None:
-    keyring = make_keys(page, tmp_path)
+    keyring = newcomer(page, tmp_path)
     fresh = browser.new_context(base_url=world.url)
     fresh.set_default_timeout(PATIENCE_MILLISECONDS)
     other = watched(fresh, faults)
@@ -200,7 +181,7 @@ def test_a_saved_file_brings_the_keys_to_another_browser(
 
 
 def test_another_passphrase_takes_the_place_of_the_one_before(page: Page, tmp_path: Path) -> None:
-    keyring = make_keys(page, tmp_path)
+    keyring = newcomer(page, tmp_path)
     page.goto("/keys")
     page.fill("#old", OTHER)
     page.fill("#new", OTHER)
@@ -235,7 +216,7 @@ def test_a_passphrase_that_would_not_protect_is_refused_at_its_field_and_nothing
 
 
 def test_removed_keys_are_gone_from_this_browser(page: Page, tmp_path: Path) -> None:
-    make_keys(page, tmp_path)
+    newcomer(page, tmp_path)
     page.goto("/keys")
     page.fill("#word", "no")
     page.get_by_role("button", name="Remove the keys").click()

@@ -23,6 +23,7 @@ from marketplace.client.messages import Messages
 from marketplace.wire.browser_keyfile import unlock
 from marketplace.wire.browser_keys import Place
 from tests.support.api_world import ApiWorld, api_world
+from tests.support.browser_keys import PASSPHRASE, make_keys
 from tests.support.chain_world import account
 from tests.support.custody_world import served
 from tests.support.looking import AXE, COLOURS, EVERYTHING
@@ -31,7 +32,6 @@ from tests.support.web_world import WebWorld, web_world
 from tools.browser import PATIENCE_MILLISECONDS, chromium
 from tools.screenshots import sign_in
 
-PASSPHRASE = "orbit canvas lemon tractor quiet"
 PATIENCE_SECONDS = 60.0
 ETHER = 10**18
 HONEST, REFUSES, LIES, MUTE = "honest", "refuses", "lies", "mute"
@@ -194,12 +194,7 @@ def newcomer(page: Page, market: Market, folder: Path) -> LocalAccount:
     """Keys made in this browser, a record that a clinic attested, a consent; then a look at it."""
     page.goto(f"/sign-in?next=/me/{market.api.dataset}/classes/1")
     page.evaluate(f"{OLDER}.then(() => null)")
-    page.fill("#new", PASSPHRASE)
-    page.fill("#again", PASSPHRASE)
-    page.get_by_role("button", name="Make keys").click()
-    with page.expect_download() as saved:
-        page.get_by_role("button", name="Save the key file").click()
-    saved.value.save_as(folder / "keys.json")
+    make_keys(page, folder)
     expect(page.locator("main")).to_contain_text("First you need a record here")
     key = key_in(folder / "keys.json", market)
     stored = market.api.post("/records", {"entries": [market.api.upload_entry(key)]})

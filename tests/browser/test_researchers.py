@@ -15,18 +15,17 @@ from playwright.sync_api import BrowserContext, Page, ViewportSize, expect
 
 from marketplace.client.results import open_answer
 from marketplace.receipts.format import load
-from marketplace.wire.browser_keyfile import unlock
 from marketplace.wire.canonical import canonical
 from marketplace.wire.delivery import Opened
 from marketplace.wire.keyring import Keyring
 from tests.support.api_world import ApiWorld, api_world
+from tests.support.browser_keys import PASSPHRASE, bring_key, make_keys
 from tests.support.chain_world import MAX_COST
 from tests.support.looking import AXE, COLOURS, EVERYTHING, Scheme
 from tests.support.overheard import Overheard, overhearing
 from tests.support.web_world import WebWorld, web_world
 from tools.browser import PATIENCE_MILLISECONDS, chromium
 
-PASSPHRASE = "orbit canvas lemon tractor quiet"
 DESK: ViewportSize = {"width": 1280, "height": 900}
 PHONE: ViewportSize = {"width": 320, "height": 700}
 PROJECT = "Blood pressure in winter"
@@ -181,32 +180,15 @@ def newcomer(
     folder, page = tmp_path_factory.mktemp("keys"), context.new_page()
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto("/sign-in")
-    page.fill("#new", PASSPHRASE)
-    page.fill("#again", PASSPHRASE)
-    page.get_by_role("button", name="Make keys").click()
-    with page.expect_download() as saved:
-        page.get_by_role("button", name="Save the key file").click()
-    saved.value.save_as(folder / "keys.json")
-    bring_key(page, world, folder)
+    keyring = make_keys(page, folder)
+    bring_key(page, world.api.researcher, folder)
     page.goto(f"/sign-in?next=/ask%3Fdataset%3D{world.api.dataset}")
     page.fill("#passphrase", PASSPHRASE)
     page.get_by_role("button", name="Unlock").click()
     page.get_by_label("research account").check()
     page.locator("#choose button").click()
     page.wait_for_url("**/ask?dataset=*")
-    keyring = unlock((folder / "keys.json").read_bytes(), PASSPHRASE)
     return Researcher(world, page, keyring, folder, heard)
-
-
-def bring_key(page: Page, world: WebWorld, folder: Path) -> None:
-    path = folder / "researcher.key"
-    path.write_text("0x" + bytes(world.api.researcher.key).hex() + "\n")
-    page.goto("/keys")
-    page.set_input_files("#file", path)
-    page.fill("#label", "research account")
-    page.fill("#passphrase", PASSPHRASE)
-    page.get_by_role("button", name="Add the key").click()
-    expect(page.locator("#imported")).to_contain_text(world.api.researcher.address)
 
 
 @pytest.fixture

@@ -1,0 +1,34 @@
+"""Keys as a newcomer makes them in a real browser, and a key of the command line brought to them."""
+
+from pathlib import Path
+
+from eth_account.signers.local import LocalAccount
+from playwright.sync_api import Page, expect
+
+from marketplace.wire.browser_keyfile import unlock
+from marketplace.wire.keyring import Keyring
+
+PASSPHRASE = "orbit canvas lemon tractor quiet"
+
+
+def make_keys(page: Page, folder: Path) -> Keyring:
+    """On the page that signs in, saving the file; the keyring is what Python reads in it."""
+    page.fill("#new", PASSPHRASE)
+    page.fill("#again", PASSPHRASE)
+    page.get_by_role("button", name="Make keys").click()
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Save the key file").click()
+    saved.value.save_as(folder / "keys.json")
+    return unlock((folder / "keys.json").read_bytes(), PASSPHRASE)
+
+
+def bring_key(page: Page, key: LocalAccount, folder: Path, label: str = "research account") -> None:
+    """A key file of the command line, added on the page of keys."""
+    path = folder / "brought.key"
+    path.write_text("0x" + bytes(key.key).hex() + "\n")
+    page.goto("/keys")
+    page.set_input_files("#file", path)
+    page.fill("#label", label)
+    page.fill("#passphrase", PASSPHRASE)
+    page.get_by_role("button", name="Add the key").click()
+    expect(page.locator("#imported")).to_contain_text(key.address)

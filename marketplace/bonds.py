@@ -7,10 +7,8 @@ the price, at least the policy's minimum (`ResearchMarket._lockBond`).
 from __future__ import annotations
 
 from marketplace.chain.adapter import Chain
-from marketplace.chain.token import decimals
 from marketplace.errors import Refusal
 from marketplace.wire.plain import counted
-from marketplace.words import euros
 
 
 def bond_needed(chain: Chain, members: int, price: int) -> int:
@@ -26,11 +24,11 @@ def require_bond(chain: Chain, operator: str, members: int, price: int) -> None:
     """
     needed, free = bond_needed(chain, members, price), chain.bond_of(operator)
     if free < needed:
-        places = decimals(chain)
+        amount = chain.token.amount
         raise Refusal(
             code="bond_too_small",
-            message=f"This request needs a bond of {euros(needed, places)} ({counted(members, 'patient')} "
-            f"at {euros(price, places)}); the operator has {euros(free, places)} free.",
+            message=f"This request needs a bond of {amount(needed)} ({counted(members, 'patient')} "
+            f"at {amount(price)}); the operator has {amount(free)} free.",
             remedy="Ask for less privacy cost or fewer classes, ask later (the bonds of requests at work "
             "come back), or have the operator post more (`usufruct post-bond`).",
             facts={"needed": needed, "free": free},

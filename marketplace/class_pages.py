@@ -9,16 +9,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
-
-from eth_hash.auto import keccak
 
 from marketplace.chain.adapter import Chain
 from marketplace.errors import Refusal
 from marketplace.vocabulary import Address
 from marketplace.wire.class_page import ClassPage, load
-from marketplace.wire.kept import keep
+from marketplace.wire.kept import Documents, name_of
 from marketplace.wire.terms import ClassTerms
 
 MOST_HELD: Final = 32
@@ -50,7 +49,7 @@ class ClassPages:
                 remedy="Publish the class with this page's hash as its termsHash first.",
                 field="page",
             )
-        keep(self._path(page.hash()), page.to_bytes(), "class pages")
+        self._kept.keep(page)
         return page
 
     def hold(self, raw: bytes, steward: Address) -> ClassPage:
@@ -62,15 +61,15 @@ class ClassPages:
         """
         page = load(raw)
         self._require_steward(steward)
-        path = self._held_folder(steward) / _name(page.hash())
-        if not path.exists() and len(self._held(steward)) >= MOST_HELD:
+        held = self._held_by(steward)
+        if not held.path(page.hash()).exists() and len(_waiting(held.folder)) >= MOST_HELD:
             raise Refusal(
                 code="too_many_pages",
                 message=f"{MOST_HELD} pages of this steward wait for their classes.",
                 remedy="Publish their classes; pages without one are forgotten after 30 days.",
                 field="page",
             )
-        keep(path, page.to_bytes(), "class pages")
+        held.keep(page)
         return page
 
     def of(self, terms_hash: bytes) -> ClassPage:
@@ -79,52 +78,31 @@ class ClassPages:
         Raises:
             Refusal: `class_page_missing`: nobody handed it over, or no class has this hash.
         """
-        page = self._read(self._path(terms_hash), terms_hash)
-        if page is None:
-            page = self._released(terms_hash)
+        page = self._kept.find(terms_hash) or self._released(terms_hash)
         if page is None:
             raise _missing()
         return page
 
     def preview(self, terms_hash: bytes, steward: Address) -> ClassPage:
         """As `of`, or the page that this very steward left. Raises as `of`."""
-        held = self._read(self._held_folder(steward) / _name(terms_hash), terms_hash)
-        return self.of(terms_hash) if held is None else held
+        return self._held_by(steward).find(terms_hash) or self.of(terms_hash)
 
     def _released(self, terms_hash: bytes) -> ClassPage | None:
         """A page that was held, once a class has its hash."""
-        for path in sorted(self.folder.glob(f"held/*/{_name(terms_hash)}")):
-            page = self._read(path, terms_hash)
+        for path in sorted(self.folder.glob(f"held/*/{name_of(terms_hash)}")):
+            page = _in(path.parent).find(terms_hash)
             if page is not None and self._is_published(terms_hash):
-                keep(self._path(terms_hash), page.to_bytes(), "class pages")
+                self._kept.keep(page)
                 path.unlink(missing_ok=True)
                 return page
         return None
 
-    def _read(self, path: Path, terms_hash: bytes) -> ClassPage | None:
-        """What a file holds; a file that was altered is none."""
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            return None
-        return load(content) if keccak(content) == terms_hash else None
+    @cached_property
+    def _kept(self) -> Documents[ClassPage]:
+        return _in(self.folder)
 
-    def _held(self, steward: Address) -> list[Path]:
-        """What still waits; what waited too long is deleted."""
-        since = time.time() - HELD_SECONDS
-        waiting = []
-        for path in self._held_folder(steward).glob("*.json"):
-            if path.stat().st_mtime < since:
-                path.unlink(missing_ok=True)
-            else:
-                waiting.append(path)
-        return waiting
-
-    def _held_folder(self, steward: Address) -> Path:
-        return self.folder / "held" / steward.lower()
-
-    def _path(self, terms_hash: bytes) -> Path:
-        return self.folder / _name(terms_hash)
+    def _held_by(self, steward: Address) -> Documents[ClassPage]:
+        return _in(self.folder / "held" / steward.lower())
 
     def _require_steward(self, account: Address) -> None:
         if not self.chain.has_role("DatasetRegistry", "STEWARD", account):
@@ -152,8 +130,20 @@ class ClassPages:
                 yield event.args["class"]
 
 
-def _name(terms_hash: bytes) -> str:
-    return f"{terms_hash.hex()}.json"
+def _in(folder: Path) -> Documents[ClassPage]:
+    return Documents(folder, load, "class pages")
+
+
+def _waiting(folder: Path) -> list[Path]:
+    """Pages that still wait; what waited too long is deleted."""
+    since = time.time() - HELD_SECONDS
+    waiting = []
+    for path in folder.glob("*.json"):
+        if path.stat().st_mtime < since:
+            path.unlink(missing_ok=True)
+        else:
+            waiting.append(path)
+    return waiting
 
 
 def _missing() -> Refusal:

@@ -110,6 +110,11 @@ class OperatorConfig(ServerSettings):
         return self
 
     @property
+    def crowd(self) -> int:
+        """How many are served at once what costs much and anybody may ask: two thirds of the rest."""
+        return (self.threads - self.streams) * 2 // 3
+
+    @property
     def origin(self) -> str:
         """What its pages are reached at, as browsers write an origin."""
         return self.public_url or f"http://{self.host}:{self.port}"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from marketplace.analyses.variables import variables_of
 from marketplace.chain.adapter import Chain
 from marketplace.errors import Refusal
 from marketplace.wire.dictionary import Dictionary, load
-from marketplace.wire.kept import keep
+from marketplace.wire.kept import Documents
 from ml.dp.domain import Variable
 
 
@@ -19,6 +20,10 @@ class Dictionaries:
 
     folder: Path
     chain: Chain
+
+    @cached_property
+    def _kept(self) -> Documents[Dictionary]:
+        return Documents(self.folder, load, "dictionaries")
 
     def keep(self, raw: bytes) -> Dictionary:
         """Keeps a dictionary that some dataset on chain names. Keeping it twice changes nothing.
@@ -37,8 +42,7 @@ class Dictionaries:
                 remedy="Publish the dataset with this dictionary's hash first.",
                 field="dictionary",
             )
-        path = self.folder / f"{dictionary.hash().hex()}.json"
-        keep(path, dictionary.to_bytes(), "dictionaries")
+        self._kept.keep(dictionary)
         return dictionary
 
     def of(self, dataset: bytes) -> Dictionary:
@@ -55,15 +59,15 @@ class Dictionaries:
                 remedy="Choose one of GET /api/v1/datasets.",
                 field="dataset",
             )
-        path = self.folder / f"{digest.hex()}.json"
-        if not path.exists():
+        found = self._kept.find(digest)
+        if found is None:
             raise Refusal(
                 code="dictionary_missing",
                 message="The steward has not handed this dataset's dictionary to the operator.",
                 remedy="Ask the steward to send it (POST /api/v1/dictionaries).",
                 field="dataset",
             )
-        return load(path.read_bytes())
+        return found
 
     def variables(self, dataset: bytes) -> dict[str, Variable]:
         """The dataset's variables as analyses take them, by name."""

@@ -78,6 +78,17 @@ class Erasures:
             if self._followed is not None and self._waiting:
                 self._delete(self._followed.block)
 
+    def is_gone(self, dataset: bytes, patient: str) -> tuple[bool, bool]:
+        """Whether the registry has nothing left of a patient's record: now, and in final blocks.
+
+        Raises:
+            NodeUnreachable, ...
+        """
+        now = self.chain.record_of(dataset, patient)
+        final = self.chain.record_of(dataset, patient, self.chain.finalized())
+        is_now, is_final = (not any(each.commitment + each.pending) for each in (now, final))
+        return is_now, is_now and is_final
+
     def _follow(self) -> None:
         for page in Following(self.chain, CONTRACTS, FOLLOWED).pages(self._followed):
             if page.anew:

@@ -36,6 +36,7 @@ from marketplace.timelines import Timelines
 from marketplace.waits import Waits
 from marketplace.wire import keyfiles
 from marketplace.wire.auth import Voice
+from marketplace.wire.crowd import Crowd
 from marketplace.wire.private import make_folder
 
 log = structlog.get_logger()
@@ -82,6 +83,7 @@ class Operator:
     matches: Matches
     public: Public
     pulse: Pulse
+    crowd: Crowd
 
 
 def build_operator(config: OperatorConfig) -> Operator:
@@ -103,7 +105,14 @@ def build_operator(config: OperatorConfig) -> Operator:
     class_pages = ClassPages(config.data / "class_pages", chain)
     vault = Vault(chain, gates, records)
     pipeline = Pipeline(chain, sender, database, vault, custodians, dictionaries, config.fee)
-    reads = Reads(chain, database, dictionaries, sender.address, config.fee, pipeline.waits)
+    reads = Reads(
+        chain=chain,
+        database=database,
+        dictionaries=dictionaries,
+        operator=sender.address,
+        fee=config.fee,
+        waits=pipeline.waits,
+    )
     intake = Intake(chain, sender, records, custodians, key)
     relay = Relay(chain, sender, database)
     erasures = Erasures(chain, records)
@@ -134,6 +143,7 @@ def build_operator(config: OperatorConfig) -> Operator:
         Matches(chain),
         Public(chain, database, ledger),
         pulse,
+        Crowd(config.crowd),
     )
 
 

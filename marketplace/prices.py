@@ -11,7 +11,6 @@ from eth_utils.crypto import keccak
 from marketplace.analyses import Analysis, Dictionary, ErrorOutOfReach, Forecast, analysis_by_id
 from marketplace.analyses.fields import exact_number
 from marketplace.chain.adapter import Chain
-from marketplace.chain.token import decimals
 from marketplace.errors import BadParameter
 from marketplace.vocabulary import unsigned
 from marketplace.wire.terms import MOST_CLASSES, ClassTerms, class_id
@@ -73,7 +72,8 @@ def figures(
         "expected_error_of_a_tenth": _of_a_tenth(analysis, parsed, members, cost),
         "price_per_member": max(price_floor(each, cost) for each in terms),
         "max_patients": members + -(-members * PERCENT_HEADROOM // 100),
-        "token_decimals": decimals(chain),
+        "token_decimals": chain.token.decimals,
+        "token_symbol": chain.token.symbol,
     }
 
 

@@ -6,17 +6,19 @@ stores of them. Whom they count is public as a number only.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from eth_hash.auto import keccak
 
 from marketplace.chain.adapter import Chain, MarketPolicy, RequestView
 from marketplace.chain.ledger import Ledger, Opening, Place, Step
-from marketplace.errors import Refusal
+from marketplace.errors import BadParameter, Refusal
 from marketplace.store import Database, RequestRow
 from marketplace.vocabulary import Address
+from marketplace.wire.data_use import purpose_words
 from marketplace.wire.http import to_hex
 from marketplace.wire.lately import Lately
 from marketplace.wire.terms import Credential, Purpose
@@ -25,6 +27,7 @@ from marketplace.words import epsilon_of
 MOST_ROWS: Final = 100
 """Of one page."""
 KEPT_VIEWS: Final = 4_096
+_PLACE: Final = re.compile(r"([0-9]{1,15})\.([0-9]{1,9})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,47 @@ class PublicRequest:
     def place(self) -> Place:
         """What `Public.page` goes on before."""
         return self.block, self.log_index
+
+    @property
+    def written_place(self) -> str:
+        """The same as `place_of` reads it."""
+        return f"{self.block}.{self.log_index}"
+
+    def document(self) -> dict[str, Any]:
+        """All of it as JSON, the purpose in words."""
+        return {
+            "request": to_hex(self.request),
+            "researcher": self.researcher,
+            "purpose": purpose_words(self.purpose),
+            "dataset": to_hex(self.dataset),
+            "classes": list(self.classes),
+            "analysis": self.analysis,
+            "analysis_hash": to_hex(self.analysis_hash),
+            "cost_nano_rho": self.cost,
+            "epsilon": {"epsilon": f"{self.epsilon:.4f}", "delta": f"{self.delta:.3g}"},
+            "price": self.price,
+            "max_patients": self.max_patients,
+            "cohort_size": self.cohort,
+            "chain_stage": self.stage,
+            "stage": self.here,
+            "opened_at": self.opened_at,
+            "notice_until": self.notice_ends,
+            "seal_deadline": self.seal_deadline,
+            "settle_deadline": self.settle_deadline,
+            "place": self.written_place,
+        }
+
+
+def place_of(written: str) -> Place:
+    """`BLOCK.INDEX`, as lists of requests write where they end. Raises BadParameter."""
+    found = _PLACE.fullmatch(written)
+    if found is None:
+        raise BadParameter(
+            message="before is not a place among the requests.",
+            remedy="Follow the link to older requests, or leave it out.",
+            field="before",
+        )
+    return int(found[1]), int(found[2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +168,12 @@ class Public:
         openings = self.ledger.requests().openings
         older = [each for each in openings if before is None or each.place < before]
         return self._rows(older[::-1][: max(0, min(limit, MOST_ROWS))])
+
+    def document(self, before: str | None = None, limit: int = MOST_ROWS) -> dict[str, Any]:
+        """A page as JSON; `before` is what to name for the next, null after the last. Raises as `page`."""
+        rows = self.page(None if before is None else place_of(before), limit)
+        older = rows[-1].written_place if rows and self.page(rows[-1].place, 1) else None
+        return {"requests": [each.document() for each in rows], "before": older}
 
     def one(self, request: bytes) -> PublicRequest:
         """One request, of whichever operator.

@@ -4,47 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import cached_property
 from typing import Any
 
 from marketplace.analyses import CATALOGUE, Parameters, analysis_by_id
 from marketplace.analyses.explained import EXAMPLES, MEANS, RELEASES
 from marketplace.bonds import require_bond
-from marketplace.chain.adapter import Chain, MarketPolicy
-from marketplace.chain.consents import consent_document
-from marketplace.chain.token import decimals, permit_facts
+from marketplace.chain.consents import consent_document, record_document
+from marketplace.chain.token import permit_facts
 from marketplace.dictionaries import Dictionaries
 from marketplace.errors import Refusal
 from marketplace.prices import escrow, figures
-from marketplace.stages import Settled, Stage
-from marketplace.store import Database, RequestRow
-from marketplace.waits import Waits
-from marketplace.wire.data_use import purpose_words
-from marketplace.wire.terms import Purpose
+from marketplace.request_reads import RequestReads
+from marketplace.wire.amounts import Token
+from marketplace.wire.lately import Lately
 from marketplace.words import class_words, quote_words
 
+MOST_DATASETS = 256
+"""Kept as they are at the newest block."""
 
-@dataclass(frozen=True)
-class Reads:
+
+@dataclass(frozen=True, kw_only=True)
+class Reads(RequestReads):
     """Answers to questions."""
 
-    chain: Chain
-    database: Database
     dictionaries: Dictionaries
     operator: str
     fee: int  # token units that the operator asks for a request
-    waits: Waits = field(default_factory=Waits)
+    _committees: Lately[bytes, dict[str, Any]] = field(
+        default_factory=lambda: Lately(1), init=False, repr=False
+    )
+    _datasets: Lately[tuple[bytes, bytes], dict[str, Any]] = field(
+        default_factory=lambda: Lately(MOST_DATASETS), init=False, repr=False
+    )
 
-    @cached_property
-    def _decimals(self) -> int:
-        """Of the market's token: nobody can change them."""
-        return decimals(self.chain)
-
-    @cached_property
-    def _policy(self) -> MarketPolicy:
-        """The market's: nobody can change it."""
-        return self.chain.policy()
+    @property
+    def token(self) -> Token:
+        """How amounts of the market's token are written."""
+        return self.chain.token
 
     # --- the market
 
@@ -57,11 +53,31 @@ class Reads:
             "operator": self.operator,
             "fee": self.fee,
             "bond_free": str(self.chain.bond_of(self.operator)),
-            "token_decimals": self._decimals,
+            "token_decimals": self.token.decimals,
+            "token_symbol": self.token.symbol,
+        }
+
+    def deployment(self) -> dict[str, Any]:
+        """Which market this is, and who operates it here: none of it changes."""
+        manifest = self.chain.manifest
+        return {
+            "chain_id": manifest.chain_id,
+            "contracts": {name: each.address for name, each in manifest.contracts.items()},
+            "operator": self.operator,
+            "fee": str(self.fee),
+            "token": {
+                "address": manifest.token,
+                "decimals": self.token.decimals,
+                "symbol": self.token.symbol,
+            },
         }
 
     def committee(self) -> dict[str, Any]:
-        """The current epoch's custodians: to whose keys a client seals."""
+        """The current epoch's custodians: to whose keys a client seals. Read once a block."""
+        head = self.chain.head().hash
+        return self._committees.get(head) or self._committees.keep(head, self._committee())
+
+    def _committee(self) -> dict[str, Any]:
         view = self.chain.committee()
         return {
             "epoch": view.epoch,
@@ -73,12 +89,28 @@ class Reads:
             "gates": list(view.gates),
         }
 
+    def now(self) -> int:
+        """Chain time, unix seconds: what expiries and deadlines are compared with."""
+        return self.chain.now()
+
+    def dataset_ids(self) -> tuple[bytes, ...]:
+        """Of every dataset on chain, by age."""
+        return self.chain.datasets()
+
     def datasets(self) -> list[dict[str, Any]]:
         """Every dataset on chain."""
-        return [self.dataset(each) for each in self.chain.datasets()]
+        return [self.dataset(each) for each in self.dataset_ids()]
 
     def dataset(self, dataset: bytes) -> dict[str, Any]:
-        """One dataset with its classes; the dictionary once its steward has handed it over."""
+        """One dataset with its classes; the dictionary once its steward has handed it over.
+
+        Its chain's part is read once a block, whoever asks.
+        """
+        key = (self.chain.head().hash, dataset)
+        found = self._datasets.get(key) or self._datasets.keep(key, self._dataset(dataset))
+        return {**found, "dictionary": self._dictionary(dataset)}
+
+    def _dataset(self, dataset: bytes) -> dict[str, Any]:
         view = self.chain.dataset(dataset)
         return {
             "dataset": "0x" + dataset.hex(),
@@ -86,9 +118,18 @@ class Reads:
             "dictionary_hash": "0x" + view.dictionary.hex(),
             "uri": view.uri,
             "retired": view.retired,
-            "dictionary": self._dictionary(dataset),
             "classes": [self.consent_class(each) for each in self.chain.class_ids(dataset)],
         }
+
+    def dataset_name(self, dataset: bytes) -> str | None:
+        """What its dictionary calls a dataset; None while its steward has not handed that over."""
+        found = self._dictionary(dataset)
+        return None if found is None else str(found["name"])
+
+    def labels(self, dataset: bytes) -> dict[str, str]:
+        """What its dictionary calls each variable, by name; empty while no steward has handed it over."""
+        found = self._dictionary(dataset)
+        return {each["name"]: each["label"] for each in found["variables"]} if found else {}
 
     def _dictionary(self, dataset: bytes) -> dict[str, Any] | None:
         try:
@@ -107,7 +148,7 @@ class Reads:
             "class": "0x" + class_.hex(),
             "definition": "0x" + terms.definition_hash(class_).hex(),
             "terms": terms.to_json(),
-            "in_words": class_words(terms, self._decimals),
+            "in_words": class_words(terms, self.token),
             "live": sum(shard.live for shard in self.chain.shards(class_)),
         }
 
@@ -118,6 +159,14 @@ class Reads:
     def consent(self, dataset: bytes, patient: str) -> dict[str, Any]:
         """One patient's consent, budget and earnings, its record and guardian."""
         return consent_document(self.chain, dataset, patient)
+
+    def shortest_consent(self) -> int:
+        """Seconds that a grant has to last at least."""
+        return int(self.chain.call("ConsentRegistry", "MINIMUM_HORIZON"))
+
+    def record(self, dataset: bytes, patient: str) -> dict[str, Any]:
+        """What the registry has of one patient's record: commitments (zeros where none), versions, state."""
+        return record_document(self.chain, dataset, patient)
 
     def account(self, address: str) -> dict[str, Any]:
         """Token balance, credit and bond of an account, in token units."""
@@ -188,107 +237,3 @@ class Reads:
             "balance": str(self.chain.balance_of(account)),
             "permit": permit_facts(self.chain, account),
         }
-
-    # --- requests
-
-    def requests_of(self, researcher: str) -> list[dict[str, Any]]:
-        """The latest requests of one researcher, newest first."""
-        return [self._listed(row) for row in self.database.requests_of(researcher)]
-
-    def requests(self) -> list[dict[str, Any]]:
-        """The latest requests, newest first; what they ask and where they stand is public."""
-        return [self._listed(row) for row in self.database.requests()]
-
-    def request(self, request: str) -> dict[str, Any]:
-        """One request with its stage log and, once sealed, its cohort size."""
-        row = self.database.request(request)
-        view = self.chain.request(bytes.fromhex(request[2:]))
-        entries = [
-            {
-                "before": entry.before,
-                "after": entry.after,
-                "because": entry.because,
-                "at": utc(entry.at),
-            }
-            for entry in self.database.log(request)
-        ]
-        return self._summary(row, view.opened_at) | {
-            "waiting": self.waits.of(request),
-            "chain_stage": view.stage.name.lower(),
-            "cohort_size": view.members if any(view.root) else None,
-            "parameters": row.parameters,
-            "terms": row.terms,
-            "stages": entries,
-        }
-
-    def stages_since(self, request: str, entry: int) -> list[dict[str, Any]]:
-        """A request's transitions after the log's row with this id, in order: `id`, `stage`, `at`."""
-        rows = self.database.log_since(request, entry)
-        return [{"id": row.id, "stage": row.after, "at": utc(row.at)} for row in rows]
-
-    def _listed(self, row: RequestRow) -> dict[str, Any]:
-        """Of many: the chain is asked only where a notice may run, which somebody has paid for."""
-        if row.stage != Stage.FUNDED:
-            return self._summary(row, 0)
-        return self._summary(row, self.chain.request(bytes.fromhex(row.id[2:])).opened_at)
-
-    def _summary(self, row: RequestRow, opened_at: int) -> dict[str, Any]:
-        """`opened_at` (unix seconds) is 0 where it is not known, or never was: then there is no notice."""
-        return {
-            "request": row.id,
-            "researcher": row.researcher,
-            "dataset": row.terms["dataset"],
-            "analysis": row.analysis,
-            "purpose": purpose_words(Purpose.from_json(row.terms["purpose"])),
-            "notice_until": opened_at + self._policy.notice_window if opened_at else None,
-            "stage": row.stage,
-            "reason": row.reason,
-            "submitted_at": utc(row.submitted_at),
-        }
-
-    def queue(self, most: int) -> list[dict[str, Any]]:
-        """Requests at work, paid ones first; of the database alone, so it is there when no node answers."""
-        return [
-            {
-                **_brief(row),
-                "stage": row.stage,
-                "since": utc(since),
-                "waiting": self.waits.of(row.id),
-            }
-            for row, since in self.database.at_work(most)
-        ]
-
-    def failures(self, most: int) -> list[dict[str, Any]]:
-        """Requests that stand refused, the newest first, each with its reason (code, message, remedy)."""
-        return [{**_brief(row), "reason": row.reason} for row in self.database.refused_lately(most)]
-
-    def receipt(self, request: str) -> Settled:
-        """A settled request, whose receipt carries the result sealed to its researcher.
-
-        Raises:
-            Refusal: `not_settled`, saying where the request stands.
-        """
-        settled = self.database.receipt(request)
-        if settled is None:
-            stage = Stage(self.database.request(request).stage)
-            raise Refusal(
-                code="not_settled",
-                message=f"The request is {stage}; there is no result yet.",
-                remedy="Wait until its stage is settled (GET /api/v1/requests/{id}).",
-            )
-        return settled
-
-
-def _brief(row: RequestRow) -> dict[str, Any]:
-    return {
-        "request": row.id,
-        "analysis": row.analysis,
-        "researcher": row.researcher,
-        "submitted_at": utc(row.submitted_at),
-    }
-
-
-def utc(moment: datetime) -> str:
-    """ISO 8601 with Z. SQLite gives times without a zone, in which they were written: UTC."""
-    zoned = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return zoned.replace(tzinfo=None).isoformat() + "Z"

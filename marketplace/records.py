@@ -111,6 +111,12 @@ class RecordStore:
                 found[commitment] = (box, list(row.header["key_commitments"]))
         return found
 
+    def kept(self, commitment: bytes) -> tuple[RecordRow, bytes] | None:
+        """Row and box of a record; None where it was erased, or never came here."""
+        row = self._row(commitment)
+        box = None if row is None or row.state == ERASED else self.get(commitment)
+        return None if row is None or box is None else (row, box)
+
     def _is_erased(self, commitment: bytes) -> bool:
         row = self._row(commitment)
         return row is not None and row.state == ERASED

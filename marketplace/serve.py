@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 OF_THE_API = ("/health", "/live", "/ready")
 """What answers probes, besides everything below /api/."""
+A_WORKERS_SCRIPT = "HTTP_SERVICE_WORKER"
+"""What a browser asks for with this header is the pages' to answer, wherever it lies: see `web.workers`."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Switch:
         """WSGI (PEP 3333)."""
         path = environ.get("PATH_INFO", "")
         is_api = path == "/api" or path.startswith("/api/") or path in OF_THE_API
+        is_api = is_api and A_WORKERS_SCRIPT not in environ
         return (self.api if is_api else self.pages)(environ, start_response)
 
 

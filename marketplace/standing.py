@@ -22,6 +22,8 @@ MOST_ANSWERS: Final = 4_096
 """Kept at once, whoever asks; the oldest go first."""
 MOST_DATASETS: Final = 200
 """Of one account that are looked at: others could appoint it as often as they like."""
+MOST_WARDS: Final = 200
+"""Of one guardian that are looked at, likewise. Whoever names it without a record is left out."""
 LOOKED_AGAIN: Final = 256
 """Blocks before the last look that are read again, in case they were replaced."""
 NO_CREDENTIAL: Final = frozenset(
@@ -46,6 +48,14 @@ class Standing:
     issuer_of: tuple[bytes, ...]
 
 
+@dataclass(frozen=True)
+class Ward:
+    """One patient in one dataset (32 bytes), whose consent a guardian may stop."""
+
+    dataset: bytes
+    patient: Address
+
+
 @dataclass
 class Standings:
     """Answers about accounts. Safe for threads.
@@ -64,6 +74,9 @@ class Standings:
         default_factory=lambda: Lately(MOST_ANSWERS), repr=False
     )
     _appointed: Lately[Address, tuple[int, tuple[bytes, ...]]] = field(
+        default_factory=lambda: Lately(MOST_ANSWERS), repr=False
+    )
+    _guarded: Lately[Address, tuple[int, tuple[Ward, ...]]] = field(
         default_factory=lambda: Lately(MOST_ANSWERS), repr=False
     )
 
@@ -109,13 +122,53 @@ class Standings:
         )
 
     def has_record(self, account: Address, dataset: bytes) -> bool:
-        """Whether it has a record in the dataset, in whatever state."""
+        """Whether it has a record in the dataset, in whatever state.
+
+        A no is never an old one: whoever has just got a record is led to the page about it.
+        """
         return self._ask(
             ("record", account, dataset.hex()),
             lambda: self.chain.record_of(dataset, account).is_there,
+            keeps_no=False,
+        )
+
+    def wards(self, account: Address) -> tuple[Ward, ...]:
+        """Whose consents it may stop as guardian now, the oldest appointment first, at most MOST_WARDS."""
+        named = self._recently(("wards", account), lambda: self._appointments(account))
+        return tuple(each for each in named if self.is_guardian_of(account, each))
+
+    def is_guardian_of(self, account: Address, ward: Ward) -> bool:
+        """Whether it is the guardian of a record that there is, and its time not over, by chain time."""
+        return self._ask(
+            ("guardian", account, ward.dataset.hex(), ward.patient),
+            lambda: self._guards(account, ward),
         )
 
     # --- the chain
+
+    def _guards(self, account: Address, ward: Ward) -> bool:
+        guardian, expiry, _ = self.chain.guardian_of(ward.dataset, ward.patient)
+        return guardian == account and expiry > self.chain.now() and self._is_there(ward)
+
+    def _appointments(self, account: Address) -> tuple[Ward, ...]:
+        """Everybody with a record who ever appointed it, the latest MOST_WARDS of them."""
+        deployed, head = self.chain.manifest.deployed_block, self.chain.head().number
+        seen, known = self._guarded.get(account) or (deployed, ())
+        first = max(deployed, seen - LOOKED_AGAIN)
+        topic = bytes.fromhex(account[2:]).rjust(32, b"\0")
+        events = self.chain.events(
+            first,
+            head,
+            contracts=["ConsentRegistry"],
+            names=["GuardianAppointed"],
+            topics=[None, None, topic],
+        )
+        named = dict.fromkeys(Ward(each.args["dataset"], each.args["patient"]) for each in events)
+        new = (each for each in named if each not in known and self._is_there(each))
+        return self._guarded.keep(account, (head, (*known, *new)[-MOST_WARDS:]))[1]
+
+    def _is_there(self, ward: Ward) -> bool:
+        return self.chain.record_of(ward.dataset, ward.patient).is_there
 
     def _steward(self, dataset: bytes) -> str:
         return str(self.chain.call("DatasetRegistry", "stewardOf", dataset))
@@ -149,14 +202,18 @@ class Standings:
 
     # --- five seconds
 
-    def _ask(self, question: tuple[str, ...], answer: Callable[[], bool]) -> bool:
-        return bool(self._recently(question, answer))
+    def _ask(
+        self, question: tuple[str, ...], answer: Callable[[], bool], *, keeps_no: bool = True
+    ) -> bool:
+        return bool(self._recently(question, answer, keeps_no=keeps_no))
 
-    def _recently(self, question: tuple[str, ...], answer: Callable[[], Any]) -> Any:
+    def _recently(
+        self, question: tuple[str, ...], answer: Callable[[], Any], *, keeps_no: bool = True
+    ) -> Any:
         """What was answered lately, or is now, by a node that is the deployment's and not stale."""
         now = self.clock()
         kept = self._answers.get(question)
-        if kept is not None and now - kept[0] < FRESH_SECONDS:
+        if kept is not None and now - kept[0] < FRESH_SECONDS and (kept[1] or keeps_no):
             return kept[1]
         if question != HEALTH:
             self._recently(HEALTH, self.chain.require_healthy)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
+from marketplace.wire.amounts import Token
 from marketplace.wire.data_use import permission_words
 from marketplace.wire.plain import counted
 from marketplace.wire.terms import ClassTerms
@@ -16,22 +17,12 @@ from ml.dp.accounting import MAX_DELTA, display_delta, odds, rho, zcdp_to_eps
 
 BY_CHANCE = "50"
 """Right guesses in 100 between two values, without any result."""
-CURRENCY: Final = "EUR"
-CENTS: Final = 2
-"""Decimals that every amount shows; more only where they are not zero."""
 MILLI_RHO: Final = 1_000_000  # nano-rho
 NO_SAMPLING: Final = (
     "The 95% interval is that of the noise around the answer for this very cohort. That other patients would "
     "have answered otherwise (sampling) is not in it."
 )
 TELLS_NOTHING: Final = "That is as wide as everything possible: such a result tells nothing"
-
-
-def euros(units: str | int, decimals: int = 6) -> str:
-    """Token units as an amount, to the last unit: `0.60 EUR`, `1,234.50 EUR`, `0.000001 EUR`."""
-    whole, part = divmod(int(units), 10**decimals)
-    shown = str(part).zfill(decimals).rstrip("0").ljust(CENTS, "0")
-    return f"{whole:,}.{shown} {CURRENCY}"
 
 
 def epsilon_of(cost: int, members: int | None = None) -> tuple[float, float]:
@@ -72,7 +63,7 @@ def half_width_words(error: Mapping[str, Any]) -> str:
 
 def error_words(error: Mapping[str, Any], members: int) -> str:
     """What to expect if `members` patients are measured, in a sentence; and if that would say nothing."""
-    words = f"{half_width_words(error)} either way, with {counted(members, 'patient')}; {error['holds']}."
+    words = f"{half_width_words(error)} either way, with {counted(members, 'patient')}: {error['holds']}."
     return f"{words} {TELLS_NOTHING}." if error["tells_nothing"] else words
 
 
@@ -88,10 +79,8 @@ def tenth_words(error: Mapping[str, Any], members: int) -> str:
 def quote_words(quote: Mapping[str, Any]) -> list[str]:
     """A quote in sentences: price, privacy cost with its odds, expected error, and what fails or may fail."""
     privacy, odds_, error = quote["epsilon"], quote["odds"], quote["expected_error"]
-    price, fee, held = (
-        euros(quote[each], quote["token_decimals"])
-        for each in ("price_per_member", "fee", "escrow")
-    )
+    token = Token.told(quote)
+    price, fee, held = (token.amount(quote[each]) for each in ("price_per_member", "fee", "escrow"))
     words = [
         f"Price: {price} a patient and {fee} for the operator; {held} are held at most, and what is not "
         "needed becomes your credit (`usufruct withdraw-credit`).",
@@ -117,19 +106,19 @@ def _too_few(live: int, minimum: int) -> str:
     )
 
 
-def class_words(terms: ClassTerms, decimals: int) -> list[str]:
+def class_words(terms: ClassTerms, token: Token) -> list[str]:
     """What a patient of a class consents to, in sentences: uses, the highest cost of a request, pay."""
     flat, by_cost = terms.floor_per_record, terms.floor_per_milli_rho
     return [
         *permission_words(terms),
         f"One request spends at most {terms.max_cost:,} nano-rho of your lifetime budget.",
-        f"It pays you at least {euros(flat, decimals)}, and at least {euros(by_cost, decimals)} for each "
+        f"It pays you at least {token.amount(flat)}, and at least {token.amount(by_cost)} for each "
         f"{MILLI_RHO:,} nano-rho that it spends, whichever is more.",
     ]
 
 
 def grant_words(
-    terms: ClassTerms, index: int, cap: int, decimals: int, *, live: int, spent: int = 0
+    terms: ClassTerms, index: int, cap: int, token: Token, *, live: int, spent: int = 0
 ) -> list[str]:
     """What somebody is about to sign: the class's terms, and the odds once the whole cap is spent.
 
@@ -140,7 +129,7 @@ def grant_words(
     worst = odds_of(max(cap, spent), max(1, live), "all results once the whole budget is spent")
     return [
         f"You consent to class {index}.",
-        *class_words(terms, decimals),
+        *class_words(terms, token),
         f"All requests together spend at most {cap:,} nano-rho of yours, for life; {spent:,} are spent.",
         worst["in_words"],
     ]

@@ -1,11 +1,17 @@
 """Rules of every suite: nothing is skipped, and each suite says how long it took."""
 
+from __future__ import annotations
+
 from collections import defaultdict
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.support.api_world import ApiWorld
 
 # As Hypothesis chose for this machine (its profile for CI, or for a developer), but no example fails for
 # being slow: how fast something is, `make bench` says. What failed is printed so that it can be run again.
@@ -73,3 +79,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("time of each suite")
     for suite, seconds in sorted(_seconds.items()):
         terminalreporter.write_line(f"{suite:<24}{len(_tests[suite]):>6} tests{seconds:>10.1f} s")
+
+
+@pytest.fixture(scope="session")
+def shared_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiWorld]:
+    """One market for every file that changes nothing in it that others read: starting one takes a while.
+
+    Sessions in it may change and roles be given; no role goes, and requests, records and consents stay.
+    """
+    # Here, since most suites need none of it.
+    from tests.support.api_world import api_world
+
+    with api_world(tmp_path_factory.mktemp("shared")) as made:
+        yield made

@@ -34,7 +34,8 @@ CLINIC: Final = "clinic"
 STEWARD: Final = "steward"
 AUTHORITY: Final = "authority"
 OPERATOR: Final = "operator"
-OFFICES: Final = (STEWARD, AUTHORITY, OPERATOR)
+RESEARCHER: Final = "researcher"
+OFFICES: Final = (STEWARD, AUTHORITY, OPERATOR, RESEARCHER)
 """Whose keys the demo's market keeps under these very names."""
 Scheme = Literal["light", "dark"]
 SCHEMES: Final[tuple[Scheme, ...]] = ("light", "dark")
@@ -78,14 +79,24 @@ SHOTS: Final = (
     Shot("trust", "/trust"),
     Shot("licences", "/licences"),
     Shot("sign-in", "/sign-in"),
+    Shot("keys", "/keys"),
+    Shot("ask", "/ask?dataset={dataset}"),
+    Shot("verify", "/verify"),
+    Shot("stop", "/stop/"),
     Shot("my-data", "/me", PATIENT),
     Shot("my-consent", "/me/{dataset}", PATIENT),
     Shot("my-class", "/me/{dataset}/classes/1", PATIENT),
     Shot("my-studies", "/me/{dataset}/studies", PATIENT),
     Shot("my-timeline", "/me/{dataset}/timeline", PATIENT),
+    Shot("my-join", "/me/{dataset}/join", PATIENT),
+    Shot("my-key", "/me/{dataset}/key", PATIENT),
     Shot("my-export", "/me/{dataset}/export", PATIENT),
     Shot("my-erasure", "/me/{dataset}/erase", PATIENT),
+    Shot("guardian", "/guardian", PATIENT),
     Shot("clinic", "/clinic/{dataset}", CLINIC),
+    Shot("my-requests", "/my", RESEARCHER),
+    Shot("my-request", "/my/requests/{request}", RESEARCHER),
+    Shot("steward-home", "/steward", STEWARD),
     Shot("steward", "/steward/{dataset}", STEWARD),
     Shot("steward-new", "/steward/new", STEWARD),
     Shot("steward-class", "/steward/{dataset}/classes/new", STEWARD),

@@ -6,8 +6,9 @@ import flask
 import jinja2
 
 from marketplace.config import MAX_UPLOAD_BYTES
+from marketplace.wire import crowd
 from marketplace.wire.plain import plain
-from web import access, csrf, headers, limits, refusals, showing, streams
+from web import access, csrf, headers, limits, refusals, showing, streams, workers
 from web.pages import (
     ask,
     authority,
@@ -17,6 +18,7 @@ from web.pages import (
     datasets,
     deployment,
     export,
+    guardian,
     home,
     join,
     keys,
@@ -26,6 +28,7 @@ from web.pages import (
     odds,
     operating,
     requests,
+    rotating,
     signing_in,
     static,
     steward,
@@ -33,7 +36,9 @@ from web.pages import (
     transactions,
     trust,
     uses,
+    verify,
 )
+from web.rules import RULES
 from web.site import EXTENSION, Site
 
 BLUEPRINTS = tuple(
@@ -44,6 +49,7 @@ BLUEPRINTS = tuple(
         datasets,
         requests,
         contracts,
+        verify,
         trust,
         licences,
         signing_in,
@@ -56,6 +62,8 @@ BLUEPRINTS = tuple(
         me,
         consenting,
         uses,
+        guardian,
+        rotating,
         odds,
         ask,
         my,
@@ -74,10 +82,14 @@ def create_app(site: Site) -> flask.Flask:
     app.config["MAX_CONTENT_LENGTH"] = MAX_UPLOAD_BYTES
     app.extensions[EXTENSION] = site
     _prepare_templates(app, site)
-    showing.install(app, site)
+    showing.install(app)
     streams.install(app, site)
-    for part in (headers, limits, csrf, access, refusals):  # judged in this order
+    headers.install(app)  # judged in this order
+    workers.install(app)
+    csrf.refuse_foreign(app)
+    for part in (limits, csrf, access, refusals):
         part.install(app)
+    crowd.install(app, site.operator.crowd, lambda endpoint: RULES[endpoint].crowded)
     for routes in BLUEPRINTS:
         app.register_blueprint(routes)
     return app

@@ -18,6 +18,7 @@ from marketplace.wire import class_page
 from marketplace.wire.class_page import PARAGRAPHS, SCHEMA, ClassPage
 from marketplace.wire.data_use import DUTIES, FIRST_USE, MODIFIERS, PERMISSIONS, RELEASES, USES
 from marketplace.wire.http import hash_field
+from marketplace.wire.plain import counted
 from marketplace.wire.terms import ClassTerms
 
 T = TypeVar("T")
@@ -38,6 +39,14 @@ ASKED_BY: Final[Mapping[str, int]] = {
 }
 """Fields that belong to a condition, by the bit of that condition."""
 PAGE_FIELDS: Final = ("language", "title", *PARAGRAPHS)
+SHORT: Final = 20
+"""Characters below which a paragraph can hardly tell anybody anything."""
+PROMISES: Final = re.compile(
+    r"100 ?%|\banonym\w*|\b(?:no|without(?: any)?) risks?\b|\brisk-free\b|\bguarantee\w*"
+    r"|\b(?:completely|absolutely|totally|perfectly|entirely) (?:safe|secure|private)\b",
+    re.IGNORECASE,
+)
+"""What no page may promise: every result gives a little away, and membership is public on chain."""
 _DISEASE: Final = re.compile(r"(?:MONDO:)?0*([1-9][0-9]{0,6})", re.IGNORECASE)
 _WHOLE: Final = re.compile(r"[0-9]{1,15}")
 _AMOUNT: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,18})?")
@@ -199,6 +208,21 @@ def _disease(text: str) -> int:
     return int(found[1])
 
 
+def doubts(page: ClassPage, headings: Mapping[str, str]) -> list[str]:
+    """What its steward should look at again before publishing, in sentences. Knows English promises."""
+    found = []
+    for name, text in page.paragraphs:
+        if len(text) < SHORT:
+            found.append(f"“{headings[name]}” has {counted(len(text), 'character')}: is all said?")
+        promised = PROMISES.search(text)
+        if promised:
+            found.append(
+                f"“{headings[name]}” says “{promised[0]}”. Nothing here holds to that: each result gives a "
+                "little away, and the figures beside your words say how much."
+            )
+    return found
+
+
 def _whole(text: str, least: int, most: int) -> int:
     if not text and least == 0:
         return 0
@@ -209,12 +233,12 @@ def _whole(text: str, least: int, most: int) -> int:
 
 
 def _amount(decimals: int) -> Callable[[str], int]:
-    """Reads euros as token units."""
+    """Reads an amount as token units."""
 
     def reading(text: str) -> int:
         plain = text.replace(",", "")
         if _AMOUNT.fullmatch(plain) is None or not plain.isascii():
-            raise _bad("That is no amount in euros.", "Write it like 0.50.")
+            raise _bad("That is no amount of money.", "Write it like 0.50.")
         units = Decimal(plain).scaleb(decimals)
         if units != units.to_integral_value() or units > MOST_UNITS:
             raise _bad(

@@ -13,7 +13,7 @@ STATES: Final[Mapping[str, Wording]] = {
     "resting": Wording(
         "Waiting",
         "You are counted in no study for now: a group was being counted when it was to begin, or what is "
-        "left of your budget does not pay for the dearest study of your class.",
+        "left of your budget does not pay for a study of your class that spends the most it may.",
         "care",
     ),
     "rested_by_patient": Wording(

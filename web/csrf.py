@@ -1,5 +1,8 @@
 """That a change was asked for by a page of ours: origin, fetch metadata and a token (OWASP, CSRF Prevention).
 
+What another site's page made a browser ask is refused before it is counted, reads too: else that page would
+use up what the browser's owner may ask. Only links lead here from elsewhere (W3C, Fetch Metadata).
+
 The token is HMAC-SHA256 of the browser's own secret, its session's or, before that, its hello cookie's. A
 form carries it in a hidden field, a script in a header.
 """
@@ -19,6 +22,8 @@ from web.site import site
 HEADER: Final = "X-CSRF-Token"
 FIELD: Final = "csrf"
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+OURS: Final = frozenset({"same-origin", "none"})
+"""Sec-Fetch-Site of what our own pages ask, and of what somebody typed; absent where a browser sends none."""
 JSON: Final = "application/json"
 FORMS: Final = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 _USE: Final = b"usufruct/csrf/1"
@@ -34,6 +39,11 @@ class NotJson(Refusal):
     """A body of another type than the route takes."""
 
     CODE = "wrong_content_type"
+
+
+def refuse_foreign(app: flask.Flask) -> None:
+    """Judges where every request comes from, by what its browser says: to go before what counts them."""
+    app.before_request(_require_not_foreign)
 
 
 def install(app: flask.Flask) -> None:
@@ -57,11 +67,26 @@ def _token_of(secret: str) -> str:
     return hmac.new(bytes.fromhex(secret), _USE, hashlib.sha256).hexdigest()
 
 
+def _require_not_foreign() -> None:
+    if rules.rule_of(flask.request.endpoint) is None:
+        return
+    if flask.request.method not in SAFE:
+        _require_origin()
+    elif flask.request.headers.get("Sec-Fetch-Site", "none") not in OURS and not _is_link():
+        raise _refused("was made by a page of another site")
+
+
+def _is_link() -> bool:
+    """Whether somebody follows a link: not a frame, and nothing that is fetched before anybody asked."""
+    headers = flask.request.headers
+    goes = headers.get("Sec-Fetch-Mode") == "navigate"
+    return goes and headers.get("Sec-Fetch-Dest") == "document" and "Sec-Purpose" not in headers
+
+
 def _require_from_here() -> None:
     rule = rules.rule_of(flask.request.endpoint)
     if rule is None or flask.request.method in SAFE:
         return
-    _require_origin()
     _require_type(rule)
     if rule.changes:
         _require_token()

@@ -37,7 +37,7 @@ def _granted(entry: Entry) -> str:
 def _rested(entry: Entry) -> str:
     if entry.by_patient:
         return "You took your consent out of every study, until you wake it."
-    return "Your consent waits: a group was being counted, or its budget did not pay for the dearest study."
+    return "Your consent waits: a group was being counted, or its budget did not pay for the largest study."
 
 
 def _guardian(entry: Entry) -> str:

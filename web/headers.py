@@ -7,6 +7,7 @@ never from a page's text, so that a stored payload stays text. See MDN and OWASP
 from __future__ import annotations
 
 from typing import Final
+from urllib.parse import quote
 
 import flask
 
@@ -60,8 +61,15 @@ def _require_our_host() -> flask.typing.ResponseReturnValue | None:
     if host == site().host:
         return None
     if site().is_local and host.rsplit(":", 1)[0] == "localhost" and flask.request.method == "GET":
-        return flask.redirect(site().origin + flask.request.full_path.rstrip("?"))
+        return flask.redirect(site().origin + _as_asked())
     return flask.Response("This server does not answer for that host.\n", MISDIRECTED)
+
+
+def _as_asked() -> str:
+    """Path and query as a URL has them: a line break in a path ends no header."""
+    path = quote(flask.request.path, safe="/~:@!$&'()*+,;=")
+    query = flask.request.query_string.decode("latin-1")
+    return f"{path}?{query}" if query else path
 
 
 def _set_headers(response: flask.Response) -> flask.Response:

@@ -1,7 +1,8 @@
-"""How often one account or one network address may ask: token buckets, in this process, in bounded memory."""
+"""How often one account or one network address may ask, and how much at once in a form: in bounded memory."""
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import math
 import threading
@@ -18,8 +19,15 @@ from web import rules, sessions
 from web.rules import Kind
 
 MOST_BUCKETS: Final = 10_000
-"""Whoever asks: the longest unused go first. A full bucket is worth nothing, so little is lost with one."""
+"""Whoever asks: full ones go first, which are worth nothing, then the longest unused."""
+SWEPT_EVERY: Final = 1.0
+"""Seconds between two looks for full ones."""
 EXTENSION: Final = "usufruct_limits"
+JSON: Final = "application/json"
+MOST_FORM: Final = 512 * 1024
+"""Bytes of a form: werkzeug reads one at once, and takes up to eighty times its size while it does. A data
+dictionary with all its variables fits many times over."""
+ADDRESS: Final = "network address"
 SITE_BITS: Final = 64
 """Of an IPv6 address: one household has all of a /64 (RFC 6177)."""
 
@@ -36,22 +44,40 @@ class Buckets:
 
     clock: Callable[[], float] = time.monotonic
     most: int = MOST_BUCKETS
-    _left: OrderedDict[tuple[str, str], tuple[float, float]] = field(
+    _left: OrderedDict[tuple[Kind, str], tuple[float, float]] = field(
         default_factory=OrderedDict, repr=False
     )
+    _swept: float = field(default=-math.inf, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def take(self, kind: Kind, who: str) -> float:
-        """Takes one; 0.0, or the seconds until there is one to take."""
-        key, now = (kind.name, who), self.clock()
+    def take(self, kind: Kind, who: str, *others: tuple[Kind, str]) -> float:
+        """Takes one of each; 0.0, or the seconds until there is one of each to take: then none is taken."""
+        wanted, now = ((kind, who), *others), self.clock()
         with self._lock:
-            left, at = self._left.pop(key, (float(kind.number), now))
-            left = min(kind.number, left + (now - at) * kind.number / kind.seconds)
-            taken = left >= 1
-            self._left[key] = (left - taken, now)
-            while len(self._left) > self.most:
-                self._left.popitem(last=False)
-        return 0.0 if taken else (1 - left) * kind.seconds / kind.number
+            left = {key: self._in(key, now) for key in wanted}
+            wait = max((1 - left[key]) * key[0].seconds / key[0].number for key in wanted)
+            for key in wanted:
+                if wait <= 0:
+                    self._left[key] = (left[key] - 1, now)
+                if key in self._left:
+                    self._left.move_to_end(key)
+            self._make_room(now)
+        return max(wait, 0.0)
+
+    def _in(self, key: tuple[Kind, str], now: float) -> float:
+        kind, _ = key
+        left, at = self._left.get(key, (float(kind.number), now))
+        return min(kind.number, left + (now - at) * kind.number / kind.seconds)
+
+    def _make_room(self, now: float) -> None:
+        if len(self._left) <= self.most:
+            return
+        if now - self._swept >= SWEPT_EVERY:
+            self._swept = now
+            for key in [key for key in self._left if self._in(key, now) >= key[0].number]:
+                del self._left[key]
+        while len(self._left) > self.most:
+            self._left.popitem(last=False)
 
     def __len__(self) -> int:
         return len(self._left)
@@ -61,6 +87,7 @@ def install(app: flask.Flask) -> None:
     """Counts every request of a route by its rule's kind, before anything else is done for it."""
     app.extensions[EXTENSION] = Buckets()
     app.before_request(_require_seldom)
+    app.before_request(_bound_forms)
     app.after_request(_say_when)
 
 
@@ -69,19 +96,42 @@ def _require_seldom() -> None:
     if rule is None:
         return
     buckets: Buckets = flask.current_app.extensions[EXTENSION]
-    wait = buckets.take(rule.kind, _who(rule.kind))
+    of, who = _caller(rule.kind)
+    of_all = None if of == ADDRESS else rule.kind.of_all()
+    others = () if of_all is None else ((of_all, _address()),)
+    wait = buckets.take(rule.kind, who, *others)
     if wait > 0:
         flask.g.retry_after = math.ceil(wait)
         raise TooOften(
-            message="That was asked more often than this server answers one "
-            f"{'account' if rule.kind.by_account else 'network address'}.",
+            message=f"That was asked more often than this server answers one {of}.",
             remedy=f"Try again in {math.ceil(wait)} seconds: nothing was done.",
         )
 
 
-def _who(kind: Kind) -> str:
-    current = sessions.current() if kind.by_account else None
-    return current.account if current is not None else network(flask.request.remote_addr)
+def _bound_forms() -> None:
+    if flask.request.mimetype != JSON:
+        flask.request.max_content_length = MOST_FORM
+
+
+def _caller(kind: Kind) -> tuple[str, str]:
+    """Of what the kind's calls are counted here, and which one it is."""
+    account = _account() if kind.by_account else None
+    if account is not None:
+        return "account", account
+    hello = sessions.hello() if kind.by_browser else None
+    return (ADDRESS, _address()) if hello is None else ("browser", hello)
+
+
+def _account() -> str | None:
+    """Whoever is signed in. A database that fails tells of nobody, and hides nothing that is everybody's."""
+    with contextlib.suppress(Refusal):
+        current = sessions.current()
+        return None if current is None else current.account
+    return None
+
+
+def _address() -> str:
+    return network(flask.request.remote_addr)
 
 
 def network(address: str | None) -> str:

@@ -26,22 +26,40 @@ class Who(StrEnum):
 
 @dataclass(frozen=True)
 class Kind:
-    """How often: `number` in `seconds`, of one account, or of one network address."""
+    """How often: `number` in `seconds`, of one account, of one browser, or of one network address.
+
+    Args:
+        by_account: of whoever is signed in, so that nobody pays for others behind the same address.
+        by_browser: of a browser that was greeted (see `Rule.greets`), for the same reason.
+        together: in the same time, of all accounts or browsers of one address: both cost nothing to make.
+    """
 
     name: str
     number: int
     seconds: int
     by_account: bool = False
+    by_browser: bool = False
+    together: int | None = None
+
+    def of_all(self) -> Kind | None:
+        """What the calls of all accounts or browsers of one address count as besides, if as anything."""
+        if self.together is None:
+            return None
+        return Kind(f"{self.name}, together", self.together, self.seconds)
 
 
 MINUTE: Final = 60
 DAY: Final = 86_400
 
-READ: Final = Kind("read", 600, MINUTE)
+READ: Final = Kind("read", 600, MINUTE, by_account=True, together=3_000)
+STOP: Final = Kind("stop", 3_000, MINUTE)
+"""Of its own: whatever else an address asks for, its page for stopping is there."""
 FILE: Final = Kind("file", 6_000, MINUTE)
 """A page fetches some twenty of them once, and keeps them."""
-CHALLENGE: Final = Kind("challenge", 10, MINUTE)
-SIGN_IN: Final = Kind("sign-in", 10, MINUTE)
+WAY_IN: Final = Kind("way-in", 600, MINUTE, by_account=True, by_browser=True, together=3_000)
+"""What somebody needs to sign in, whatever strangers behind the same address read."""
+CHALLENGE: Final = Kind("challenge", 10, MINUTE, by_browser=True, together=60)
+SIGN_IN: Final = Kind("sign-in", 10, MINUTE, by_browser=True, together=60)
 QUOTE: Final = Kind("quote", 60, MINUTE)
 MESSAGE: Final = Kind("message", 30, MINUTE, by_account=True)
 DRAFT: Final = Kind("draft", 5, DAY, by_account=True)
@@ -62,6 +80,7 @@ class Rule:
         changes: whether a POST changes anything; one that only asks needs no token.
         greets: whether its page may sign somebody in: its browser gets a secret of its own.
         by_itself: whether pages call it without anybody looking; it keeps no session alive.
+        crowded: whether it reads much for anybody who asks: only so many are served at once (`wire.crowd`).
         dataset: the path's argument that names the dataset.
     """
 
@@ -71,6 +90,7 @@ class Rule:
     changes: bool = True
     greets: bool = False
     by_itself: bool = False
+    crowded: bool = False
     dataset: str = "dataset"
 
 
@@ -85,29 +105,32 @@ OPERATOR: Final = (Who.OPERATOR,)
 
 RULES: Final[dict[str, Rule]] = {
     "static.show": Rule(ANYONE, FILE, by_itself=True),
-    "home.show": Rule(ANYONE),
-    "datasets.index": Rule(ANYONE),
-    "datasets.show": Rule(ANYONE),
-    "datasets.show_class": Rule(ANYONE),
-    "requests.index": Rule(ANYONE),
-    "requests.show": Rule(ANYONE),
-    "contracts.show": Rule(ANYONE),
-    "trust.show": Rule(ANYONE),
+    "home.show": Rule(ANYONE, crowded=True),
+    "datasets.index": Rule(ANYONE, crowded=True),
+    "datasets.show": Rule(ANYONE, crowded=True),
+    "datasets.show_class": Rule(ANYONE, crowded=True),
+    "requests.index": Rule(ANYONE, crowded=True),
+    "requests.show": Rule(ANYONE, crowded=True),
+    "contracts.show": Rule(ANYONE, crowded=True),
+    "verify.show": Rule(ANYONE),
+    "verify.anchors": Rule(ANYONE, QUOTE, crowded=True),
+    "trust.show": Rule(ANYONE, crowded=True),
     "licences.show": Rule(ANYONE),
-    "signing_in.page": Rule(ANYONE, greets=True),
+    "signing_in.page": Rule(ANYONE, WAY_IN, greets=True),
     "signing_in.challenge": Rule(ANYONE, CHALLENGE),
     "signing_in.sign_in": Rule(ANYONE, SIGN_IN),
     "signing_in.sign_out": Rule(ANYONE),
     "signing_in.session": Rule(SIGNED_IN, by_itself=True),
     "signing_in.half": Rule(SIGNED_IN),
-    "deployment.show": Rule(ANYONE),
-    "keys.show": Rule(ANYONE, greets=True),
+    "deployment.show": Rule(ANYONE, WAY_IN),
+    "keys.show": Rule(ANYONE, WAY_IN, greets=True),
     "transactions.way": Rule(SIGNED_IN, TRANSACTION_WAY, changes=False),
     "transactions.carry": Rule(SIGNED_IN, TRANSACTION),
     "transactions.fate": Rule(SIGNED_IN, by_itself=True),
     "join.show": Rule(SIGNED_IN),
     "join.invitation": Rule(SIGNED_IN, QUOTE, changes=False),
     "join.leave": Rule(SIGNED_IN, DRAFT),
+    "join.take_back": Rule(SIGNED_IN, MESSAGE),
     "join.progress": Rule(SIGNED_IN, by_itself=True),
     "join.progress_now": Rule(SIGNED_IN, by_itself=True),
     "clinic.show": Rule(ISSUER_OF),
@@ -129,9 +152,9 @@ RULES: Final[dict[str, Rule]] = {
     "uses.studies": Rule(OWNER),
     "uses.timeline": Rule(OWNER),
     "odds.show": Rule(ANYONE, by_itself=True),
-    "ask.show": Rule(ANYONE),
-    "ask.quote": Rule(ANYONE, QUOTE, changes=False),
-    "ask.decisions": Rule(ANYONE, QUOTE, changes=False),
+    "ask.show": Rule(ANYONE, crowded=True),
+    "ask.quote": Rule(ANYONE, QUOTE, changes=False, crowded=True),
+    "ask.decisions": Rule(ANYONE, QUOTE, changes=False, crowded=True),
     "ask.opening": Rule(SIGNED_IN, TRANSACTION_WAY),
     "ask.submit": Rule((Who.RESEARCHER,), MESSAGE),
     "my.home": Rule(SIGNED_IN),
@@ -139,8 +162,11 @@ RULES: Final[dict[str, Rule]] = {
     "my.now": Rule(SIGNED_IN, by_itself=True),
     "my.events": Rule(SIGNED_IN, by_itself=True),
     "my.carry": Rule(SIGNED_IN, MESSAGE),
-    "stop.show": Rule(ANYONE),
-    "stop.worker": Rule(ANYONE, FILE, by_itself=True),
+    "rotating.show": Rule(SIGNED_IN),
+    "guardian.home": Rule(SIGNED_IN),
+    "guardian.show": Rule(SIGNED_IN),
+    "stop.show": Rule(ANYONE, STOP),
+    "stop.worker": Rule(ANYONE, STOP, by_itself=True),
     "steward.home": Rule(STEWARD),
     "steward.new": Rule(STEWARD),
     "steward.check_dictionary": Rule(STEWARD, QUOTE, form=True, changes=False),

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import Final
 
 import flask
 
 from marketplace.errors import Refusal
+from marketplace.wire.amounts import Token
 from marketplace.wire.plain import counted, plain
-from marketplace.words import euros
 from web import sessions
-from web.site import Site
+from web.site import site
 
 LINKS: Final = (
     ("/datasets", "Datasets"),
@@ -29,6 +28,9 @@ OWN_LINKS: Final = (*LINKS[:3], ("/me", "My data"))
 """The same for somebody signed in: four fit beside each other on a phone, and the foot has the rest."""
 ENDS: Final = 6
 """Characters of a hash that are shown at either end, after 0x."""
+LATEST: Final = 253_402_300_799
+"""The last second of the year 9999. The contracts take later ones (40 bits) for what never ends, and such a
+guardian or consent must not keep anybody from the page that stops it."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,15 @@ class Link:
     current: str
 
 
-def install(app: flask.Flask, site: Site) -> None:
+def install(app: flask.Flask) -> None:
     """Gives the templates their filters and globals."""
-    market = _Market(site)
-    app.jinja_env.globals |= {"navigation": navigation, "signed_in_as": signed_in_as}
+    app.jinja_env.globals |= {
+        "navigation": navigation,
+        "signed_in_as": signed_in_as,
+        "token": token,
+    }
     app.jinja_env.filters |= {
-        "euros": lambda units: euros(units, market.decimals),
+        "amount": amount,
         "grouped": grouped,
         "short": short,
         "iso": iso,
@@ -55,15 +60,14 @@ def install(app: flask.Flask, site: Site) -> None:
     }
 
 
-@dataclass
-class _Market:
-    """What is looked up once, when the first amount is shown: nobody can change it."""
+def token() -> Token:
+    """How amounts of this market's token are written."""
+    return site().operator.reads.token
 
-    site: Site
 
-    @cached_property
-    def decimals(self) -> int:
-        return int(self.site.operator.reads.market()["token_decimals"])
+def amount(units: int | str) -> str:
+    """Token units, to the last one: `1,234.50 EUR`."""
+    return token().amount(units)
 
 
 def signed_in_as() -> str | None:
@@ -125,5 +129,5 @@ def one_in(chance: float | str) -> str:
 
 def _utc(at: int | str) -> datetime:
     if isinstance(at, int):
-        return datetime.fromtimestamp(at, UTC)
+        return datetime.fromtimestamp(min(at, LATEST), UTC)
     return datetime.fromisoformat(at).astimezone(UTC)

@@ -117,12 +117,14 @@ class Streams:
     Args:
         life: seconds, after which a stream ends by itself.
         comment: seconds between two lines that say nothing.
+        is_good: whether a session's token is still good; a stream ends with the session that it was begun in.
     """
 
     pulse: Pulse
     places: Places = field(default_factory=Places)
     life: float = LIFE_SECONDS
     comment: float = COMMENT_SECONDS
+    is_good: Callable[[str], bool] = bool
 
     def response(
         self, holder: Holder, read: Callable[[int], Sequence[Message]], since: int
@@ -149,13 +151,17 @@ class Streams:
                 return
             yield _retry(RETRY_MILLISECONDS)
             try:
-                yield from self._events(read, since)
+                yield from self._events(holder.session, read, since)
             except Refusal as refusal:
                 log.warning("stream_ended", code=refusal.code)
 
-    def _events(self, read: Callable[[int], Sequence[Message]], since: int) -> Iterator[bytes]:
+    def _events(
+        self, session: str | None, read: Callable[[int], Sequence[Message]], since: int
+    ) -> Iterator[bytes]:
         ends = time.monotonic() + self.life
         while not self.pulse.is_over:
+            if session is not None and not self.is_good(session):
+                return
             beat = self.pulse.beat()
             for message in read(since):
                 since = max(since, message.id or 0)
@@ -225,7 +231,12 @@ def _keys(holder: Holder) -> dict[tuple[str, str], int]:
 
 def install(app: flask.Flask, of: Site) -> None:
     """One set of places for all pages."""
-    app.extensions[STREAMS] = Streams(of.operator.pulse, Places(of.config.streams))
+
+    def is_good(token: str) -> bool:
+        with app.app_context():
+            return sessions.signing_in().current(token, in_use=False) is not None
+
+    app.extensions[STREAMS] = Streams(of.operator.pulse, Places(of.config.streams), is_good=is_good)
 
 
 def streams() -> Streams:

@@ -18,7 +18,7 @@ from ml.dp.domain import Table
 from ml.dp.means import expected_mean_error, mean_noise, noised_mean
 from ml.dp.noised import Noised
 
-_HOLDS = "if all these members are counted; error grows as fewer are; at most, wherever the mean is"
+_HOLDS = "at most, wherever the mean lies, and if all of them are counted: with fewer it grows"
 
 
 def _foretell(parameters: MeasuredParameters, n: int, cost: int) -> Forecast:

@@ -31,6 +31,18 @@ def list_requests() -> flask.Response:
     return answer({"requests": operator().reads.requests()})
 
 
+@routes.get("/market/requests")
+def list_public() -> flask.Response:
+    """Every request ever opened on this market, whoever operates it: the newest first, a page of them."""
+    return answer(operator().public.document())
+
+
+@routes.get("/market/requests/before/<place>")
+def list_older(place: str) -> flask.Response:
+    """The page that follows the one whose `before` this is."""
+    return answer(operator().public.document(place))
+
+
 @routes.get("/requests/<request_id>")
 def show_request(request_id: str) -> flask.Response:
     """One request and its stages: public."""

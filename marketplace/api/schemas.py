@@ -125,6 +125,7 @@ SCHEMAS: Final[Schema] = {
             "fee": WHOLE,
             "bond_free": AMOUNT,
             "token_decimals": WHOLE,
+            "token_symbol": TEXT,
         }
     ),
     "Committee": record(
@@ -206,6 +207,7 @@ SCHEMAS: Final[Schema] = {
             "max_patients": WHOLE,
             "escrow": AMOUNT,
             "token_decimals": WHOLE,
+            "token_symbol": TEXT,
             "in_words": any_number(TEXT),
         }
     ),
@@ -226,6 +228,32 @@ SCHEMAS: Final[Schema] = {
     "Taken": record({"request": HEX32}),
     "Summary": record(_STAGED),
     "Requests": record({"requests": any_number(ref("Summary"))}),
+    "PublicRequests": record(
+        {"requests": any_number(ref("PublicRequest")), "before": or_null(TEXT)}
+    ),
+    "PublicRequest": record(
+        {
+            "request": HEX32,
+            "researcher": ADDRESS,
+            "purpose": TEXT,
+            "dataset": HEX32,
+            "classes": any_number(WHOLE),
+            "analysis": or_null(TEXT),
+            "analysis_hash": HEX32,
+            "cost_nano_rho": WHOLE,
+            "epsilon": record({"epsilon": DECIMAL, "delta": DECIMAL}),
+            "price": WHOLE,
+            "max_patients": WHOLE,
+            "cohort_size": or_null(WHOLE),
+            "chain_stage": TEXT,
+            "stage": or_null(TEXT),
+            "opened_at": WHOLE,
+            "notice_until": WHOLE,
+            "seal_deadline": WHOLE,
+            "settle_deadline": WHOLE,
+            "place": TEXT,
+        }
+    ),
     "Request": record(
         {
             **_STAGED,
@@ -234,6 +262,7 @@ SCHEMAS: Final[Schema] = {
             ),
             "chain_stage": TEXT,
             "cohort_size": or_null(WHOLE),
+            "result_hash": or_null(HEX32),
             "parameters": OBJECT,
             "terms": OBJECT,
             "stages": any_number(

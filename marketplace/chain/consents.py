@@ -27,7 +27,7 @@ def consent_document(chain: Reads, dataset: bytes, patient: str) -> dict[str, An
         "cap": view.cap,
         "spent": view.spent,
         "owed": str(view.owed),
-        "record": _record(chain, dataset, patient),
+        "record": record_document(chain, dataset, patient),
         "guardian": _guardian(chain, dataset, patient),
     }
 
@@ -89,7 +89,8 @@ def _is_known(chain: Reads, dataset: bytes, patient: str) -> bool:
     return chain.consent_of(dataset, patient).state is not ConsentState.NONE
 
 
-def _record(chain: Reads, dataset: bytes, patient: str) -> dict[str, Any]:
+def record_document(chain: Reads, dataset: bytes, patient: str) -> dict[str, Any]:
+    """Commitments (zeros where there is none), versions and state of a patient's record; all public."""
     record = chain.record_of(dataset, patient)
     return {
         "commitment": "0x" + record.commitment.hex(),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 from eth_abi.exceptions import DecodingError
@@ -11,10 +13,12 @@ from eth_abi.exceptions import DecodingError
 from marketplace.chain import artifacts, health
 from marketplace.chain.faults import NodeFault
 from marketplace.chain.finality import Finality, reorganised, require_final
-from marketplace.chain.manifest import MARKET_CONTRACTS, Manifest
+from marketplace.chain.manifest import MARKET_CONTRACTS, TOKEN, Manifest
+from marketplace.chain.reverts import ContractRefusal
 from marketplace.chain.rpc import BlockName, Header, Log, Node, UnknownBlock
 from marketplace.chain.views import Event
 from marketplace.errors import Refusal
+from marketplace.wire.amounts import Token, in_units, symbol
 from marketplace.wire.eip712 import Domain
 from marketplace.wire.terms import ClassTerms
 
@@ -56,6 +60,7 @@ class ChainCore:
         page_blocks: int = 5_000,
     ) -> None:
         self.node = Node(url, timeout=timeout)
+        self.node.written = self._written
         self.manifest = manifest
         self.max_head_age = max_head_age
         self.finality = finality or Finality()
@@ -76,6 +81,33 @@ class ChainCore:
     def domain(self, name: str) -> Domain:
         """The EIP-712 domain of a contract of the deployment."""
         return self.manifest.domain(name)
+
+    # --- amounts
+
+    @cached_property
+    def token(self) -> Token:
+        """How amounts of the market's token are written; the market made sure of its decimals, at most 6.
+
+        Raises:
+            ContractRefusal, NodeUnreachable, NodeFault.
+        """
+        places = int(self.call(TOKEN, "decimals"))
+        try:
+            return Token(places, symbol(self.call(TOKEN, "symbol")))
+        except (ContractRefusal, NodeFault):  # ERC-20 has it as optional
+            return Token(places, symbol(None))
+
+    def _written(self, units: int) -> str:
+        """Within a refusal. What the token is asked here may be refused, too: such a refusal asks nothing."""
+        if "token" not in self.__dict__:
+            asking = copy.copy(self)
+            asking.node = copy.copy(self.node)
+            asking.node.written = in_units
+            try:
+                self.__dict__["token"] = asking.token
+            except Refusal:
+                return in_units(units)
+        return self.token.amount(units)
 
     # --- health and finality
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -22,8 +23,13 @@ from marketplace.chain.error_fields import FIELDS
 from marketplace.chain.sentences import DATA_USE_REASONS, PANICS, SENTENCES
 from marketplace.chain.views import RequestStage
 from marketplace.errors import Refusal
+from marketplace.wire.amounts import in_units
 from marketplace.wire.plain import counted
 
+MONEY = "money"
+"""What stands behind the colon in a sentence for an amount: `{price:money}`."""
+Written = Callable[[int], str]
+"""Writes an amount of the market's token."""
 ERROR_STRING = bytes.fromhex("08c379a0")  # Error(string)
 PANIC = bytes.fromhex("4e487b71")  # Panic(uint256)
 MOST_TEXT = 200
@@ -59,15 +65,15 @@ def table() -> dict[bytes, Entry]:
     }
 
 
-def refusal_of(data: bytes) -> ContractRefusal:
-    """What the revert data of a call means. Data that nobody knows is a refusal too.
+def refusal_of(data: bytes, written: Written = in_units) -> ContractRefusal:
+    """What the revert data of a call means, amounts as `written` has them. Unknown data is a refusal too.
 
     A wallet that is asked for a signature reverts with whatever it likes, the errors of the market included.
     """
     entry = table().get(data[:4])
     try:
         if entry is not None:
-            return _custom(entry, data[4:])
+            return _custom(entry, data[4:], written)
         if data[:4] == ERROR_STRING:
             return _text(decode(["string"], data[4:])[0])
         if data[:4] == PANIC:
@@ -77,10 +83,10 @@ def refusal_of(data: bytes) -> ContractRefusal:
     return _unknown(data)
 
 
-def refusal_from(fault: BaseException) -> ContractRefusal | None:
+def refusal_from(fault: BaseException, written: Written = in_units) -> ContractRefusal | None:
     """The refusal behind an exception of web3 or eth-tester; None if it is not about a revert."""
     data = revert_data(fault)
-    return None if data is None else refusal_of(data)
+    return None if data is None else refusal_of(data, written)
 
 
 def revert_data(fault: BaseException) -> bytes | None:
@@ -128,15 +134,15 @@ def _from_tester(fault: BaseException) -> bytes | None:
     return b""
 
 
-def _custom(entry: Entry, data: bytes) -> ContractRefusal:
+def _custom(entry: Entry, data: bytes, written: Written) -> ContractRefusal:
     facts = {
         name: _word(entry.name, name)(value) for name, value in entry.decode_arguments(data).items()
     }
     sentence, remedy = sentence_of(entry)
     return ContractRefusal(
         code=snake_case(entry.name),
-        message=_fill(sentence, facts),
-        remedy=_fill(remedy, facts),
+        message=_fill(sentence, facts, written),
+        remedy=_fill(remedy, facts, written),
         field=field_of(entry, facts),
         facts=facts,
     )
@@ -154,21 +160,27 @@ def field_of(entry: Entry, facts: Mapping[str, Any]) -> str | None:
     return FIELDS.get(entry.signature) or FIELDS.get(entry.name)
 
 
-class _Counted(int):
-    """A number that a sentence may write with its noun: `{members:patient}`."""
+@dataclass(frozen=True)
+class _Counted:
+    """A number that a sentence may write with its noun (`{members:patient}`), or as an amount."""
+
+    number: int
+    written: Written
 
     def __format__(self, noun: str) -> str:
-        return counted(int(self), noun) if noun else str(int(self))
+        if noun == MONEY:
+            return self.written(self.number)
+        return counted(self.number, noun) if noun else str(self.number)
 
 
-def _fill(template: str, facts: dict[str, Any]) -> str:
-    return template.format_map({name: _shown(value) for name, value in facts.items()})
+def _fill(template: str, facts: dict[str, Any], written: Written) -> str:
+    return template.format_map({name: _shown(value, written) for name, value in facts.items()})
 
 
-def _shown(value: Any) -> Any:
+def _shown(value: Any, written: Written) -> Any:
     if isinstance(value, tuple):
         return ", ".join(value)
-    return _Counted(value) if isinstance(value, int) else value
+    return _Counted(value, written) if isinstance(value, int) else value
 
 
 def snake_case(name: str) -> str:

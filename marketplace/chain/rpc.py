@@ -14,9 +14,10 @@ from web3.middleware import ExtraDataToPOAMiddleware
 from web3.types import FilterParams
 
 from marketplace.chain.faults import NodeFault, faulty, unreachable
-from marketplace.chain.reverts import refusal_from
+from marketplace.chain.reverts import Written, refusal_from
 from marketplace.chain.transport import BoundedProvider
 from marketplace.errors import Refusal
+from marketplace.wire.amounts import in_units
 
 CONNECT_SECONDS = 5.0
 EMBEDDED_CLIENT = "usufruct-chain/"
@@ -101,6 +102,8 @@ class Node:
         # EIP-3668 would have this process fetch whatever URL a contract names.
         provider.global_ccip_read_enabled = False
         self.url = url
+        self.written: Written = in_units
+        """How refusals write amounts of the market's token."""
         self.web3 = Web3(provider)
         # It asks for the chain id before every call, to compare it with one that no call of ours names.
         # The chain id is held against the manifest instead, where something is decided (`Manifest.check`).
@@ -124,7 +127,7 @@ class Node:
                 facts={"asked": what},
             ) from fault
         except (Web3Exception, *_UNREADABLE) as fault:
-            raise refusal_from(fault) or faulty(self.url, what, fault) from fault
+            raise refusal_from(fault, self.written) or faulty(self.url, what, fault) from fault
 
     def request(self, method: str, parameters: Sequence[Any]) -> Any:
         """Any other method, as JSON-RPC has it."""

@@ -161,7 +161,7 @@ class Sender:
             return chunk
         starved = []
         for local, reason in _refused_entries(receipt):
-            said = refusal_of(reason)
+            said = refusal_of(reason, self._chain.node.written)
             if not reason or said.code in MAY_LACK_GAS:
                 starved.append(chunk[local])
             else:

@@ -1,8 +1,8 @@
 """What each refusal of the contracts means, and what to do: shown to people, so kept in one place.
 
 By error name, or by whole signature where two contracts mean different things by one name. The
-names in braces are the error's own arguments; `{members:patient}` is one with its noun. Costs are in
-nano-rho, money in token units, times in unix seconds.
+names in braces are the error's own arguments; `{members:patient}` is one with its noun, `{price:money}` an
+amount. Costs are in nano-rho, times in unix seconds.
 """
 
 from __future__ import annotations
@@ -258,7 +258,7 @@ SENTENCES: Final[dict[str, tuple[str, str]]] = {
     "NotResearcher": ("{caller} did not open this request.", "Let its researcher do this."),
     "NotRequestOperator": ("{caller} did not freeze this request.", "Let its operator do this."),
     "PriceBelowFloor": (
-        "The price of {price} a member is below the floor of class {class}, {floor}.",
+        "The price of {price:money} a member is below the floor of class {class}, {floor:money}.",
         "Offer at least the floor.",
     ),
     "CostAboveClass": (
@@ -270,7 +270,7 @@ SENTENCES: Final[dict[str, tuple[str, str]]] = {
         "Give the terms of every class, in order.",
     ),
     "TransferShort": (
-        "The token moved {received} instead of {expected}.",
+        "The token moved {received:money} instead of {expected:money}.",
         "Use a token without transfer fees.",
     ),
     "NoticeStillRunning": (
@@ -294,7 +294,7 @@ SENTENCES: Final[dict[str, tuple[str, str]]] = {
         "Ask for fewer classes.",
     ),
     "BondTooSmall": (
-        "A bond of {needed} is needed; {posted} is posted.",
+        "A bond of {needed:money} is needed; {posted:money} is posted.",
         "Post a larger bond.",
     ),
     "UnknownShard(uint16)": (
@@ -366,11 +366,11 @@ SENTENCES: Final[dict[str, tuple[str, str]]] = {
         "Check balance, allowance and destination.",
     ),
     "ERC20InsufficientBalance": (
-        "{sender} has {balance}; {needed} is needed.",
+        "{sender} has {balance:money}; {needed:money} is needed.",
         "Pay in, or ask for less.",
     ),
     "ERC20InsufficientAllowance": (
-        "{spender} may take {allowance}; {needed} is needed.",
+        "{spender} may take {allowance:money}; {needed:money} is needed.",
         "Approve the amount first, or send a permit with the request.",
     ),
     "ERC20InvalidApprover": ("{approver} cannot approve.", "Use a real account."),

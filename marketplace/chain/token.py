@@ -34,11 +34,6 @@ class NoPermit(Refusal):
     CODE = "no_permit"
 
 
-def decimals(chain: ChainCore) -> int:
-    """Of the token; at most 6, which the market made sure of."""
-    return int(chain.call(TOKEN, "decimals"))
-
-
 def permit(
     chain: ChainCore, key: SigningKey, owner: str, value: int, deadline: int
 ) -> SignedPermit:

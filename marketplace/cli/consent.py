@@ -77,7 +77,7 @@ def grant(
 
     Says before it signs what the class permits and pays, and what the whole budget lets somebody guess.
     """
-    own = key.of(dataset)
+    own = signing(way, key, dataset, patient)
     who, route = acts_for(own, patient), way.route(own)
     before = route.consent(dataset, who)
     class_, expiry = route.class_of(dataset, index), int(time.time()) + days * DAY
@@ -119,7 +119,7 @@ def grant(
 @refusals_as_words
 def revoke(way: Way, key: OwnKey, dataset: bytes, patient: str | None) -> None:
     """Stop now. Every request that is not sealed yet leaves you out."""
-    own = key.of(dataset)
+    own = signing(way, key, dataset, patient)
     who, route = acts_for(own, patient), way.route(own)
     before = route.consent(dataset, who)
     message = way.market.revocation_message(
@@ -152,7 +152,12 @@ def revoke(way: Way, key: OwnKey, dataset: bytes, patient: str | None) -> None:
 def rest(way: Way, key: OwnKey, dataset: bytes, patient: str | None) -> None:
     """Pause: keep the consent, but be in no cohort until you wake it. Costs and pays nothing."""
     after = signed(
-        way, key.of(dataset), dataset, patient, lambda market: market.rest_message, _is_rested
+        way,
+        signing(way, key, dataset, patient),
+        dataset,
+        patient,
+        lambda market: market.rest_message,
+        _is_rested,
     )
     say({**after, "in_words": [RESTED, *whose_word(way)]})
 
@@ -167,7 +172,7 @@ def wake(way: Way, key: OwnKey, dataset: bytes, patient: str | None) -> None:
     """End a pause. While a cohort is being counted, it takes effect after that."""
     after = signed(
         way,
-        key.of(dataset),
+        signing(way, key, dataset, patient),
         dataset,
         patient,
         lambda market: market.wake_message,
@@ -283,6 +288,14 @@ def erase(way: Way, key: OwnKey, dataset: bytes, yes: bool) -> None:
     message = way.market.erasure_message(own, dataset, version)
     after = carried(way, own, dataset, message, _is_erased)
     say({**after, "in_words": [ERASED, *whose_word(way)]})
+
+
+def signing(way: Way, key: OwnKey, dataset: bytes, patient: str | None) -> bytes:
+    """The key that signs: of this person's own address in the dataset, or of it as the patient's guardian."""
+    if patient is None:
+        return key.of(dataset)
+    manifest = way.market.manifest
+    return key.as_guardian(manifest.chain_id, manifest.address("DatasetRegistry"))
 
 
 def _is_erased(now: dict[str, Any]) -> bool:

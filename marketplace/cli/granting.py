@@ -17,10 +17,10 @@ from marketplace.words import grant_words
 
 def before_granting(way: Way, class_: ConsentClass, cap: int, spent: Any, expiry: int) -> list[str]:
     """What is about to be signed. Raises Refusal (`malformed_answer`)."""
-    decimals = way.token_decimals
+    token = way.token
     with reading("consent"):
         words = grant_words(
-            class_.terms, class_.index, cap, decimals, live=class_.live, spent=int(spent)
+            class_.terms, class_.index, cap, token, live=class_.live, spent=int(spent)
         )
     until = datetime.fromtimestamp(expiry, UTC).strftime(DATE)
     return [*words, f"It ends on {until}, or when you revoke: `usufruct revoke`, at any time."]

@@ -15,8 +15,10 @@ import click
 from marketplace.cli.environment import PREFIX
 from marketplace.cli.say import FILE, in_file
 from marketplace.errors import Refusal
+from marketplace.vocabulary import Address
 from marketplace.wire import keyfiles
 from marketplace.wire.browser_keyfile import LARGEST_FILE, unlock
+from marketplace.wire.browser_keys import NO_DATASET, Place
 from marketplace.wire.keyring import Keyring
 
 R = TypeVar("R")
@@ -25,7 +27,8 @@ KEY_FILE = click.option("--key-file", type=FILE, help="Private key (mode 0600)."
 BROWSER_KEY = click.option(
     "--browser-key",
     type=FILE,
-    help="In its place, the key file that your browser saved; the dataset's own key is taken.",
+    help="In its place, the key file that your browser saved; the dataset's own key is taken, with "
+    "--patient that of a guardian.",
 )
 PASSPHRASE_FILE = click.option(
     "--passphrase-file",
@@ -53,6 +56,19 @@ class OwnKey:
         if self.browser_key is None:
             return keyfiles.read(self.key_file) if self.key_file is not None else _neither()
         return key_in(unlocked(self.browser_key, self.passphrase_file), dataset)
+
+    def as_guardian(self, chain_id: int, registry: Address) -> bytes:
+        """The key by which this person acts for others in a market: its address is in no dataset.
+
+        Raises:
+            Refusal: as `of`.
+        """
+        if self.browser_key is None:
+            return keyfiles.read(self.key_file) if self.key_file is not None else _neither()
+        keyring = unlocked(self.browser_key, self.passphrase_file)
+        place = Place(chain_id, registry, NO_DATASET)
+        index = keyring.index_in(place)
+        return _no_guardian() if index is None else keyring.root.patient_key(place, index)
 
 
 def signs(command: Callable[..., R]) -> Callable[..., R]:
@@ -129,6 +145,16 @@ def _kept(path: Path) -> str:
             field="passphrase_file",
         ) from None
     return text.removesuffix("\n").removesuffix("\r")
+
+
+def _no_guardian() -> Any:
+    raise Refusal(
+        code="not_joined",
+        message="The browser's key file has no address of a guardian in this market.",
+        remedy="Sign in on the page /guardian in that browser, then save the key file again; or give the "
+        "key that the patient appointed, with --key-file.",
+        field="patient",
+    )
 
 
 def _neither() -> Any:

@@ -83,11 +83,15 @@ def died(local: Local) -> Refusal | None:
     if fallen is None:
         return None
     name, code = fallen
+    how = f"ended unasked: {ended_how(code)}"
+    why = f"Its log says why: {shown(local.log_path(name))}."
+    if code == 0:
+        how = "ended in good order: something other than this command told it to (exit code 0)"
+        why = "Nothing went wrong in it, so its log does not say who."
     return Refusal(
         code="process_died",
-        message=f"The process {name} of this market ended unasked: {ended_how(code)}.",
-        remedy=f"Its log says why: {shown(local.log_path(name))}. "
-        f"`{started_again(local)}` starts everything again; nothing is lost.",
+        message=f"The process {name} of this market {how}.",
+        remedy=f"{why} `{started_again(local)}` starts everything again; nothing is lost.",
         field=name,
     )
 

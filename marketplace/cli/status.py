@@ -19,10 +19,11 @@ from marketplace.client import account_of
 from marketplace.client.http import malformed_answer, objects, reading
 from marketplace.client.waiting import PAST_DATES, waiting_words
 from marketplace.vocabulary import address
+from marketplace.wire.amounts import Token
 from marketplace.wire.http import to_hex
 from marketplace.wire.plain import counted
 from marketplace.wire.terms import class_id
-from marketplace.words import euros, odds_of
+from marketplace.words import odds_of
 
 REQUEST: Final[Mapping[str, str]] = {
     "none": "The chain knows no such request: it was never opened.",
@@ -92,9 +93,9 @@ def status(
     if consent["state"] == "none":
         _require_dataset(way, dataset)  # else a mistyped one looks like a consent that ended
     class_ = _class(way, dataset, consent["class_index"])
-    decimals = way.token_decimals
+    token = way.token
     with reading("consent"):
-        words = consent_words(consent, class_, decimals)
+        words = consent_words(consent, class_, token)
     say({"patient": who, **consent, "in_words": words})
 
 
@@ -118,14 +119,12 @@ def request_words(found: Mapping[str, Any]) -> list[str]:
     return [words, *told, *([f"It waits: {waiting_words(waiting)}"] if waiting else [])]
 
 
-def consent_words(
-    consent: Mapping[str, Any], class_: ClassFacts | None, decimals: int
-) -> list[str]:
+def consent_words(consent: Mapping[str, Any], class_: ClassFacts | None, token: Token) -> list[str]:
     """Sentences about consent, budget, odds, earnings, record and guardian."""
     words = [state_words(consent)]
     if class_ is not None:
         words += _budget_words(consent, class_)
-    words.append(f"Earned and not withdrawn: {euros(consent['owed'], decimals)}.")
+    words.append(f"Earned and not withdrawn: {token.amount(consent['owed'])}.")
     return words + _record_words(consent["record"]) + guardian_words(consent["guardian"])
 
 

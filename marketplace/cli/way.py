@@ -11,7 +11,6 @@ from typing import Any, Final, TypeVar
 import click
 
 from marketplace.chain.adapter import Manifest
-from marketplace.chain.token import decimals
 from marketplace.cli.environment import from_environment, is_typed
 from marketplace.cli.say import FILE
 from marketplace.client import (
@@ -21,13 +20,10 @@ from marketplace.client import (
     ThroughCustodian,
     ThroughOperator,
 )
-from marketplace.vocabulary import unsigned
 from marketplace.wire import keyfiles
-from marketplace.words import euros
+from marketplace.wire.amounts import Token
 
 R = TypeVar("R")
-
-DECIMALS_BITS: Final = 8  # as an ERC-20 tells them
 
 OPTIONS = (
     from_environment(
@@ -92,16 +88,15 @@ class Way:
         return ByOneself(market.chain, gas)
 
     @functools.cached_property
-    def token_decimals(self) -> int:
-        """Of the token that the market is paid in."""
+    def token(self) -> Token:
+        """How amounts of the token that the market is paid in are written."""
         if self.past_operator:
-            return decimals(self.market.chain)
-        told = self.market.api.get("/api/v1/market")["token_decimals"]
-        return unsigned(told, DECIMALS_BITS, "token_decimals")
+            return self.market.chain.token
+        return Token.told(self.market.api.get("/api/v1/market"))
 
     def amount(self, units: int) -> str:
         """Token units in words."""
-        return euros(units, self.token_decimals)
+        return self.token.amount(units)
 
 
 def travels(*more: Callable[[Any], Any]) -> Callable[[Callable[..., R]], Callable[..., R]]:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from marketplace.errors import Refusal
+from marketplace.wire.amounts import Token
 from marketplace.wire.plain import counted
-from marketplace.words import euros
 
 PAID_OUT: Final = "`usufruct withdraw-credit --key-file KEY --to ADDRESS` pays it out"
 MONEY_BACK: Final[Mapping[str, str]] = {
@@ -41,12 +41,10 @@ def require_settled(found: Mapping[str, Any], request: str) -> None:
 
 def spent_words(quote: Mapping[str, Any], members: int) -> str:
     """What an answered request came to, and how much of what was held came back."""
-    decimals = quote["token_decimals"]
+    amount = Token.told(quote).amount
     spent = members * quote["price_per_member"] + quote["fee"]
     back = int(quote["escrow"]) - spent
-    paid = (
-        f"It cost {euros(spent, decimals)}: {counted(members, 'patient')} and the operator's fee."
-    )
+    paid = f"It cost {amount(spent)}: {counted(members, 'patient')} and the operator's fee."
     if back == 0:
         return paid
-    return f"{paid} {euros(back, decimals)} of the escrow came back as credit: {PAID_OUT}."
+    return f"{paid} {amount(back)} of the escrow came back as credit: {PAID_OUT}."

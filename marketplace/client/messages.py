@@ -45,16 +45,19 @@ takes the same signature again as long as it is not below the sequence: anybody 
 farther, step by step, to end later grants or to arrive where a grant that is held back fits."""
 HIGHEST_SEQUENCE = 2**32 - 1
 HIGHEST_TOLD = 1 << 30
-"""No honest sequence gets there: it would take 2,000 revocations. A revocation names a sequence above the
-current one, so an operator that told the last of them would have a patient end all grants for ever."""
+"""No honest sequence gets there: it would take 2,000 revocations. A revocation that is told a lower one never
+names a higher one: the contract takes grants for ever only as long as the last sequence is not named."""
+HIGHEST_PLAUSIBLE = 1 << 31
+"""Of whatever else is signed for a sequence that somebody told: above what one lie can bring about."""
 
 
 class Messages:
     """Signs for the contracts of one deployment.
 
-    A consent's `sequence` above HIGHEST_TOLD is refused (`implausible_sequence`), unless it was read from
-    the chain through a node of one's own (`own_node`): then it is signed whatever it is, since a patient
-    whom somebody had sign such a number before must still be able to revoke.
+    A consent's `sequence` above HIGHEST_PLAUSIBLE is refused (`implausible_sequence`), unless it was read from
+    the chain through a node of one's own (`own_node`). A revocation is signed whatever the sequence is, since a
+    patient whom somebody had sign a high number before must still be able to revoke; beyond HIGHEST_TOLD it
+    reaches no farther than it takes.
     """
 
     @property
@@ -118,13 +121,14 @@ class Messages:
         `REVOCATION_SPREAD`.
 
         Raises:
-            Refusal: `implausible_sequence`.
+            Refusal: `implausible_sequence` for what is no sequence.
         """
-        _require_plausible(sequence, own_node)
+        if not 0 <= sequence <= HIGHEST_SEQUENCE:
+            raise _implausible()
         who = _patient(key, patient)
         reach = REVOCATION_REACH + secrets.randbelow(REVOCATION_SPREAD)
-        named = sequence + (reach if who == account_of(key) else GUARDIANS_REACH)
-        ended = Revocation(who, dataset, min(named, HIGHEST_SEQUENCE))
+        reach = reach if who == account_of(key) else GUARDIANS_REACH
+        ended = Revocation(who, dataset, _named(sequence, reach, own_node))
         return self.message("revocation", ended, key)
 
     def rest_message(
@@ -235,13 +239,25 @@ def fresh_nonce() -> int:
 
 def _require_plausible(current: int, own_node: bool) -> None:
     """Raises Refusal (`implausible_sequence`) for a consent's current sequence that only a lie would name."""
-    if own_node or 0 <= current <= HIGHEST_TOLD:
-        return
-    raise Refusal(
+    if not own_node and not 0 <= current <= HIGHEST_PLAUSIBLE:
+        raise _implausible()
+
+
+def _named(sequence: int, reach: int, own_node: bool) -> int:
+    """The sequence that a revocation ends: as far as it reaches, but where a told one is beyond what is honest."""
+    if own_node:
+        return min(sequence + reach, HIGHEST_SEQUENCE)
+    if sequence < HIGHEST_TOLD:
+        return min(sequence + reach, HIGHEST_TOLD)
+    return min(sequence + GUARDIANS_REACH, HIGHEST_SEQUENCE)
+
+
+def _implausible() -> Refusal:
+    return Refusal(
         code="implausible_sequence",
         message="This names a sequence that no consent reaches: signed, it could end all grants for ever.",
         remedy="Take no operator's word for it: read it from a node of your own (--node and --manifest), "
-        "which revokes whatever the sequence is.",
+        "which signs whatever the sequence is.",
         field="sequence",
     )
 

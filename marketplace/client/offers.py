@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from marketplace.errors import Refusal
+from marketplace.wire.amounts import Token
 from marketplace.wire.terms import Purpose
-from marketplace.words import euros
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Offer:
     @property
     def escrow_in_words(self) -> str:
         """The same as an amount."""
-        return euros(self.escrow, self.quote["token_decimals"])
+        return Token.told(self.quote).amount(self.escrow)
 
     @property
     def in_words(self) -> tuple[str, ...]:

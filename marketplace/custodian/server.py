@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 import flask
@@ -50,7 +51,8 @@ PREFLIGHT_SECONDS = 600
 
 def create_app(custodian: Custodian) -> flask.Flask:
     """The WSGI application of one custodian."""
-    app = http.create_app("custodian", custodian.reasons, LARGEST_DEPOSITS)
+    seat = partial(_seat, custodian)
+    app = http.create_app("custodian", custodian.reasons, LARGEST_DEPOSITS, seat)
     _open_to_pages(app)
     _keep_threads_free(app)
 
@@ -127,6 +129,18 @@ def create_app(custodian: Custodian) -> flask.Flask:
         )
 
     return app
+
+
+def _seat(custodian: Custodian) -> dict[str, Any]:
+    """Place, epoch and own key, by this custodian's view of the chain: a browser compares them with what its
+    operator told before it seals to them. Nothing without a seat, or where the node does not answer.
+    """
+    try:
+        seat = custodian.vault.seat()
+    except Refusal:
+        return {}
+    key = http.to_hex(seat.secret.public)
+    return {"place": custodian.rules.place, "epoch": seat.epoch, "key": key}
 
 
 def _open_to_pages(app: flask.Flask) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 from marketplace.demo.setting import MEAN, Person, mean_of, purpose
 from marketplace.demo.telling import Telling
+from marketplace.wire.amounts import Token
 from marketplace.wire.canonical import canonical
-from marketplace.words import euros
 
 
 @dataclass
@@ -56,14 +56,14 @@ class Asking(Telling):
 
     def tell_quote(self, name: str, quote: Mapping[str, Any]) -> None:
         """What a researcher sees before paying anything."""
-        error, odds = quote["expected_error"], quote["odds"]
+        error, odds, token = quote["expected_error"], quote["odds"], Token.told(quote)
         self.tell(
             f"quote for {name}",
             "quoted",
             price_per_member=quote["price_per_member"],
-            price=f"{euros(quote['price_per_member'])} a patient",
+            price=f"{token.amount(quote['price_per_member'])} a patient",
             escrow=quote["escrow"],
-            held=f"at most {euros(quote['escrow'])}",
+            held=f"at most {token.amount(quote['escrow'])}",
             cost_nano_rho=quote["cost_nano_rho"],
             expected_error=f"+-{error['half_width']} {error['unit']} (95% half-width; {error['holds']})",
             odds=f"{odds['right_at_most']} in 100",

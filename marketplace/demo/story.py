@@ -35,7 +35,7 @@ from marketplace.fhir.demo import demo_bundles, demo_dictionary
 from marketplace.fhir.extract import extract
 from marketplace.local import EUR, Local, await_health
 from marketplace.wire import hpke, keyfiles
-from marketplace.words import euros
+from marketplace.wire.amounts import Token
 
 BATCH: Final = 100
 
@@ -129,7 +129,7 @@ class Story(Asking):
             "a patient withdraws",
             "paid",
             amount=str(owed),
-            paid=euros(owed),
+            paid=Token().amount(owed),
             balances_before=before,
             balances_after=after,
         )

@@ -12,7 +12,7 @@ from marketplace.drafts.entries import Desk, Invitation
 from marketplace.errors import BadParameter, Refusal
 from marketplace.store import Database, InvitationRow, IssuerDeskRow
 from marketplace.store.desks import code_unusable
-from marketplace.vocabulary import address, bytes32
+from marketplace.vocabulary import address, bytes32, patient_address
 from marketplace.wire import hpke
 from marketplace.wire.http import hex_field, to_hex
 from marketplace.wire.opening import LONGEST_DESK, IssuerDesk
@@ -126,6 +126,19 @@ class Desks:
         if row is None or row.dataset != to_hex(dataset) or row.expires_at <= int(time.time()):
             raise code_unusable()
         return Invitation.of(row)
+
+    def invitation_for(self, dataset: bytes, patient: str, code: bytes) -> Invitation:
+        """The invitation with this hash, where this patient may leave a record with it.
+
+        Raises:
+            Refusal: code_unusable, also for one that somebody else has used.
+        """
+        found = self.invitation_of(dataset, code)
+        own = self.database.draft_of(to_hex(dataset), patient_address(patient))
+        mine = None if own is None else bytes.fromhex(own.commitment[2:])
+        if found.used_by not in (None, mine):
+            raise code_unusable()
+        return found
 
     def require_issuer(self, dataset: bytes, issuer: str) -> None:
         """Raises Refusal (not_issuer) unless this account may attest records of the dataset now."""

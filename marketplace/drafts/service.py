@@ -21,6 +21,8 @@ from marketplace.wire.http import to_hex
 from marketplace.wire.record import dump
 
 MOST_DRAFTS: Final = 20_000
+MOST_OF_AN_ISSUER: Final = 5_000
+"""A busy clinic's fortnight; one issuer alone keeps nobody from leaving a record for another."""
 """Of everybody: about 200 MB. Stewards choose issuers, and each of those invites at most 1,000."""
 LISTED: Final = (DraftState.WAITING, DraftState.OPENED, DraftState.ATTESTED)
 REASONS: Final = {
@@ -84,7 +86,7 @@ class Drafts:
         # The code first: without one, nothing is parsed and no node is asked.
         invitation = self.desks.invitation_of(dataset, code)
         record = checks.left_record(document, opening)
-        self._require_room(to_hex(dataset), whose)
+        self._require_room(to_hex(dataset), whose, invitation.issuer)
         checks.require_fit(self.chain, record, dataset, whose)
         self.desks.require_desk(dataset, invitation.issuer)
         now = int(time.time())
@@ -108,13 +110,15 @@ class Drafts:
         Its code stays used. Returns False where there is no draft.
 
         Raises:
-            Refusal: wrong_draft_state.
+            Refusal: draft_attested; wrong_draft_state, it moved on at this moment.
         """
         row = self.database.draft_of(to_hex(dataset), patient_address(patient))
+        if row is None:
+            return False
+        if row.state == DraftState.ATTESTED:
+            raise _attested()
         because = "the patient took it back"
-        return row is not None and self.database.end_draft(
-            row.commitment, DraftState.TAKEN_BACK, because=because
-        )
+        return self.database.end_draft(row.commitment, DraftState.TAKEN_BACK, because=because)
 
     def progress(self, dataset: bytes, patient: str) -> Progress | None:
         """How far a patient's latest record came, from the draft to the custodians; None before the first."""
@@ -140,12 +144,11 @@ class Drafts:
         places = self.database.confirmed_places(to_hex(commitment), epoch)
         return Progress(commitment, state, reason, tuple(places), quorum, seats)
 
-    def _require_room(self, dataset: str, patient: str) -> None:
+    def _require_room(self, dataset: str, patient: str, issuer: str) -> None:
         """An earlier draft makes room for the next."""
-        if (
-            self.database.number_of_drafts() >= MOST_DRAFTS
-            and self.database.draft_of(dataset, patient) is None
-        ):
+        count = self.database.number_of_drafts
+        is_full = count() >= MOST_DRAFTS or count(issuer) >= MOST_OF_AN_ISSUER
+        if is_full and self.database.draft_of(dataset, patient) is None:
             raise Refusal(
                 code="too_many_drafts",
                 message="The operator keeps as many records that wait for clinics as it can.",
@@ -282,6 +285,15 @@ def _declined(why: str) -> dict[str, str | None]:
         "remedy": "Ask the clinic, then leave another record.",
         "field": None,
     }
+
+
+def _attested() -> Refusal:
+    return Refusal(
+        code="draft_attested",
+        message="The clinic has attested the record, and it is on its way to the custodians.",
+        remedy="Wait until it is registered, then erase it: nothing is permitted until you consent.",
+        field="draft",
+    )
 
 
 def _unknown_draft() -> Refusal:

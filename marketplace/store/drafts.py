@@ -61,6 +61,8 @@ NEXT: Final[Mapping[DraftState, frozenset[DraftState]]] = {
 straight from opened was attested past the draft, on the command line."""
 REPLACEABLE: Final = tuple(state for state, to in NEXT.items() if DraftState.REPLACED in to)
 MOST_LISTED: Final = 200
+WRONG_PERSON: Final = "wrong_person"
+"""The issuer's reason that burns the code: whoever left a draft under it was never invited."""
 
 
 class IssuerDrafts(Transactions):
@@ -153,10 +155,13 @@ class IssuerDrafts(Transactions):
         with self.session() as session:
             return list(session.scalars(query.order_by(DraftRow.made_at).limit(most)))
 
-    def number_of_drafts(self) -> int:
-        """Of everybody."""
+    def number_of_drafts(self, issuer: str | None = None) -> int:
+        """Of everybody, or for one issuer."""
+        query = select(func.count()).select_from(DraftRow)
+        if issuer is not None:
+            query = query.where(DraftRow.issuer == issuer)
         with self.session() as session:
-            return session.scalar(select(func.count()).select_from(DraftRow)) or 0
+            return session.scalar(query) or 0
 
     def draft_history(self, commitment: str) -> list[DraftLogRow]:
         """What became of a draft, in order; also of one that is gone."""
@@ -179,6 +184,9 @@ class IssuerDrafts(Transactions):
 
 def _use_code(session: Session, row: DraftRow, now: int) -> None:
     """One code, one person: it is this draft's from now on, or nothing is kept."""
+    earlier = _draft_under(session, row)
+    if earlier is not None and (earlier.reason or {}).get("code") == WRONG_PERSON:
+        raise code_unusable()
     good = (InvitationRow.code == row.code) & (InvitationRow.expires_at > now)
     good &= (InvitationRow.dataset == row.dataset) & (InvitationRow.issuer == row.issuer)
     mine = select(DraftRow.commitment).where(
@@ -186,10 +194,17 @@ def _use_code(session: Session, row: DraftRow, now: int) -> None:
     )
     free: ColumnElement[bool] = InvitationRow.used_by.is_(None)
     free |= (InvitationRow.used_by == row.commitment) | InvitationRow.used_by.in_(mine)
-    if not changed_one(
-        session, update(InvitationRow).where(good, free).values(used_by=row.commitment)
-    ):
-        raise code_unusable()
+    if changed_one(session, update(InvitationRow).where(good, free).values(used_by=row.commitment)):
+        return
+    is_decided_on = earlier is not None and DraftState(earlier.state) not in REPLACEABLE
+    raise _opened() if is_decided_on else code_unusable()
+
+
+def _draft_under(session: Session, row: DraftRow) -> DraftRow | None:
+    """The patient's own draft under the same code, where there is one."""
+    of = (DraftRow.dataset == row.dataset) & (DraftRow.patient == row.patient)
+    query = select(DraftRow).where(of, DraftRow.code == row.code).with_for_update()
+    return session.scalars(query).one_or_none()
 
 
 def _require_same(known: DraftRow, row: DraftRow) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, CursorResult, delete, select, update
 from sqlalchemy.orm import Session
@@ -12,7 +12,8 @@ from marketplace.store.transactions import Transactions
 
 MOST_CHALLENGES: Final = 10_000
 MOST_SESSIONS: Final = 20_000
-"""Rows in all, whoever makes them: beyond that the oldest go, so a flood fills no disk."""
+"""Rows in all, whoever makes them, so that a flood fills no disk. Beyond that the oldest challenges go, and
+of sessions first those that nobody used after the first minute."""
 CHALLENGES_OF_BROWSER: Final = 5
 SESSIONS_OF_ACCOUNT: Final = 8
 """Somebody's own oldest go first: a telephone, a desk and a few forgotten ones."""
@@ -58,8 +59,11 @@ class WebSessions(Transactions):
             session.add(row)
             session.flush()
             others = kept.token != row.token
-            _drop_sessions(session, others & (kept.account == row.account), SESSIONS_OF_ACCOUNT)
-            _drop_sessions(session, others, MOST_SESSIONS)
+            newest = kept.seen_at.desc()
+            mine = others & (kept.account == row.account)
+            _drop_sessions(session, mine, SESSIONS_OF_ACCOUNT, newest)
+            used = (kept.seen_at > kept.started_at).desc()
+            _drop_sessions(session, others, MOST_SESSIONS, used, newest)
 
     def web_session(self, token: str) -> WebSessionRow | None:
         """The session whose token has this hash, expired or not."""
@@ -94,7 +98,8 @@ def _drop_challenges(session: Session, others: ColumnElement[bool], most: int) -
     session.execute(delete(WebChallengeRow).where(WebChallengeRow.nonce.in_(newest)))
 
 
-def _drop_sessions(session: Session, others: ColumnElement[bool], most: int) -> None:
-    newest = select(WebSessionRow.token).where(others)
-    newest = newest.order_by(WebSessionRow.seen_at.desc()).offset(most - 1)
-    session.execute(delete(WebSessionRow).where(WebSessionRow.token.in_(newest)))
+def _drop_sessions(
+    session: Session, others: ColumnElement[bool], most: int, *best: ColumnElement[Any]
+) -> None:
+    dropped = select(WebSessionRow.token).where(others).order_by(*best).offset(most - 1)
+    session.execute(delete(WebSessionRow).where(WebSessionRow.token.in_(dropped)))

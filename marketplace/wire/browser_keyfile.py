@@ -130,7 +130,7 @@ def unlock(document: bytes, passphrase: str) -> Keyring:
         plaintext = AESGCM(key).decrypt(header.nonce, box, header.aad())
     except InvalidTag:
         raise WrongPassphrase(
-            message="The key file does not open with this passphrase, or was changed.",
+            message="Wrong passphrase, or the key file was changed.",
             remedy="Type it as it was set, or take an earlier copy of the file.",
             field="passphrase",
         ) from None

@@ -14,6 +14,7 @@ and ids as their bytes, the tag as ASCII without an end mark:
 48 bytes become a scalar of secp256k1 as (their number, big-endian) mod (n - 1) + 1, which is uniform up to
 2^-128; 32 bytes are an X25519 secret as they are (the person key: an HMAC key). `registry` is the
 DatasetRegistry. `index` counts a patient's addresses in one dataset: 0, and one more at each rotation.
+The patient key of the dataset `NO_DATASET` is of an address in none, by which somebody acts as a guardian.
 
 The record secret names the address, not its index, since all that it needs then stands in the record
 itself, and since a wallet's address has no index. Its nonce is the box's own: another sealing has another
@@ -42,6 +43,8 @@ from marketplace.vocabulary import Address, DatasetId, address, bytes32, unsigne
 from marketplace.wire import feldman, hpke
 from marketplace.wire.record import NONCE_BYTES, RecordContext
 
+NO_DATASET: Final = DatasetId(bytes(32))
+"""No dataset has this id: it is a hash with an index behind it (`DatasetRegistry`)."""
 ROOT_BYTES: Final = 32
 SCALAR_SOURCE: Final = 48
 """Bytes from which a scalar is made: 128 bits more than it has, so that the remainder shows no bias."""

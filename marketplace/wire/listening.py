@@ -1,4 +1,4 @@
-"""What every server here bounds: open connections, and the time that requests and answers take.
+"""What every server here bounds: open connections, and the time and memory that requests and answers take.
 
 waitress alone accepts 100 connections and takes one for idle only once nothing at all has come for two
 minutes, so a hundred silent sockets, or as many that send a byte a minute, would shut everybody else
@@ -21,6 +21,11 @@ BYTES_PER_SECOND: Final = 32 * 1024
 """So many bytes, in or out, buy another second: large bodies may take longer."""
 SWEEP_SECONDS: Final = 3
 MOST_CONNECTIONS: Final = 1_000
+MOST_HEAD: Final = 32 * 1024
+"""Bytes of a request's line and headers."""
+IN_MEMORY: Final = 64 * 1024
+"""Bytes of a body, or of an answer, that one connection keeps in memory; more of it waits in a file. So all
+connections together hold no more than a hundred megabytes, however slow the other sides are."""
 SPARE_FILES: Final = 256
 """Open files left for databases, logs and calls to others."""
 
@@ -49,6 +54,9 @@ def listen(
         threads=threads,
         ident=None,
         max_request_body_size=most_body + 1,
+        max_request_header_size=MOST_HEAD,
+        inbuf_overflow=IN_MEMORY,
+        outbuf_overflow=IN_MEMORY,
         clear_untrusted_proxy_headers=True,
         trusted_proxy=trusted_proxy,
         trusted_proxy_headers={"x-forwarded-for"} if trusted_proxy else set(),

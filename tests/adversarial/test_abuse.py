@@ -1,5 +1,6 @@
 """What strangers and researchers cannot make the operator, a custodian or a gate pay for."""
 
+import contextlib
 import gzip
 import json
 import socket
@@ -31,8 +32,10 @@ from marketplace.wire.structs import Revocation, sign
 from tests.support.api_world import ApiWorld, api_world, problem
 from tests.support.chain_world import account
 from tests.support.custody_world import asked_body
+from tests.support.flooding import FLOODS, MEGABYTE, Flooded, crowd, flooded_operator, thrown
 from tests.support.nodes import EMBEDDED_KEY
 from tests.support.serving import in_a_thread
+from web.rules import RULES
 
 
 @pytest.fixture(scope="module")
@@ -271,3 +274,105 @@ def test_json_nested_without_end_is_refused_and_the_server_goes_on(
     found = target.post(opening * (DEEP // len(opening))).json()
     assert (found["status"], found["code"]) == (400, "malformed_json")
     target.require_well(before)
+
+
+# --- floods, at the operator's own process: what it may cost in memory, and who is answered meanwhile
+
+MOST_GROWTH = 64 * MEGABYTE
+"""Of resident memory at its peak, above what it was. Eight megabytes of a body may be held twice; the rest
+is what the interpreter keeps of pages and calls to the chain that honest visitors caused meanwhile."""
+SLOW, STREAMS, MANY_STREAMS = 200, 300, 2_000
+
+
+@pytest.fixture(scope="module")
+def flooded(world: ApiWorld, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flooded]:
+    with flooded_operator(world, tmp_path_factory.mktemp("flooded")) as made:
+        made.require_well()
+        yield made
+
+
+@contextmanager
+def bounded(flooded: Flooded) -> Iterator[None]:
+    """Memory stays within the bound meanwhile, and an honest visitor is answered during it and after."""
+    before = flooded.forget_peak()
+    yield
+    flooded.require_well()
+    most, now = flooded.memory()
+    print(f"resident memory: {before:,} before, {most:,} at most, {now:,} after")
+    assert most - before < MOST_GROWTH, (before, most, now)
+
+
+def routes_of_every_kind(world: ApiWorld) -> dict[str, tuple[str, str]]:
+    """By the name of a kind: a route that counts as it, and whose session reaches it."""
+    own, clinic = f"/me/{world.dataset}", f"/clinic/{world.dataset}"
+    return {
+        "read": ("/", "researcher"),
+        "file": ("/stop/sw.js", "researcher"),
+        "stop": ("/stop/", "researcher"),
+        "way-in": ("/deployment", "researcher"),
+        "challenge": ("/challenge", "researcher"),
+        "sign-in": ("/sign-in", "researcher"),
+        "quote": ("/steward/new", "researcher"),
+        "message": ("/my/messages", "researcher"),
+        "draft": (f"{own}/drafts", "researcher"),
+        "desk": (f"{clinic}/invitations", "issuer"),
+        "transaction": ("/transactions", "researcher"),
+        "transaction-way": ("/transactions/ways", "researcher"),
+    }
+
+
+def test_every_kind_of_route_is_flooded(world: ApiWorld) -> None:
+    assert set(routes_of_every_kind(world)) == {rule.kind.name for rule in RULES.values()}
+
+
+@pytest.mark.parametrize("name", FLOODS)
+def test_no_flood_costs_memory_or_keeps_anybody_waiting(
+    world: ApiWorld, flooded: Flooded, name: str
+) -> None:
+    """At one route of every kind, of which some take no body at all (405) and `quote` takes forms."""
+    accounts = {"researcher": world.researcher, "issuer": world.custody.issuer}
+    sessions = {who: flooded.sign_in(key) for who, key in accounts.items()}
+    source = f"127.0.1.{1 + list(FLOODS).index(name)}"
+    with bounded(flooded):
+        for kind, (path, who) in routes_of_every_kind(world).items():
+            status = thrown(flooded, FLOODS[name], path, sessions[who], source)
+            assert status in FLOODS[name].expected | {405}, (kind, status)
+
+
+def test_two_hundred_slow_bodies_are_kept_on_disk(flooded: Flooded) -> None:
+    """Each has sent most of a body that would be taken, and does not go on: their sum would be 80 MB."""
+    head = b"POST /challenge HTTP/1.1\r\nHost: x\r\nContent-Length: 500000\r\n\r\n"
+    with bounded(flooded), crowd(flooded, SLOW, head + b" " * 400_000):
+        flooded.require_well()
+
+
+def test_two_hundred_slow_heads_keep_nobody_waiting(flooded: Flooded) -> None:
+    with (
+        bounded(flooded),
+        crowd(flooded, SLOW, b"GET / HTTP/1.1\r\nX: y") as peers,
+    ):
+        flooded.require_well()
+        for peer in peers:
+            with contextlib.suppress(ConnectionError):
+                peer.sendall(b"y")
+        flooded.require_well()
+
+
+def test_readers_who_do_not_read_are_kept_on_disk(flooded: Flooded) -> None:
+    """Each has asked for a long page ten times over, and takes none of it."""
+    asked = f"GET /trust HTTP/1.1\r\nHost: {flooded.url[7:]}\r\n\r\n".encode() * 10
+    with bounded(flooded), crowd(flooded, SLOW, asked):
+        flooded.require_well()
+
+
+@pytest.mark.parametrize("number", [STREAMS, pytest.param(MANY_STREAMS, marks=pytest.mark.long)])
+def test_streams_that_nobody_reads_leave_room_for_others(
+    world: ApiWorld, flooded: Flooded, number: int
+) -> None:
+    headers = flooded.sign_in(world.researcher)
+    asked = (
+        f"GET /me/{world.dataset}/progress HTTP/1.1\r\nHost: {flooded.url[7:]}\r\n"
+        f"Accept: text/event-stream\r\nCookie: {headers['Cookie']}\r\n\r\n"
+    )
+    with bounded(flooded), crowd(flooded, number, asked.encode()):
+        flooded.require_well()

@@ -21,7 +21,7 @@ OPERATIONS = sorted(
     (method.upper(), path) for path, found in DOCUMENT["paths"].items() for method in found
 )
 TAKING_INPUT = [(m, p) for m, p in OPERATIONS if m == "POST" or "{" in p]
-EXAMPLES = 60
+EXAMPLES = 20
 MORE = 500
 """In `make test-long`."""
 OF_OURS = 500

@@ -21,6 +21,7 @@ from marketplace.gate.service import Gate
 from marketplace.pipeline import Pipeline
 from marketplace.stages import LIVE, Stage
 from tests.support.custody_world import COST, DICTIONARY, PARAMETERS
+from tests.support.daily import daily
 from tests.support.nodes import LyingProxy, Unmoved, honest
 from tests.support.pipeline_world import (
     GATE,
@@ -305,7 +306,7 @@ def test_after_all_lies_the_request_is_answered_and_settled_once(
     made.require_settled_once(pipeline, keyed)
 
 
-@EVERY_LIE
+@pytest.mark.parametrize("name", daily(sorted(LIES), ["old block", "stale head", "forged logs"]))
 def test_an_operator_that_is_lied_to_before_the_freeze_goes_on_when_it_ends(
     made: PipelineWorld, pipeline: Pipeline, liars: dict[str, Liar], name: str
 ) -> None:
@@ -326,7 +327,9 @@ def test_an_operator_that_is_lied_to_before_the_freeze_goes_on_when_it_ends(
 # --- receipts
 
 
-@pytest.mark.parametrize("stage", [Stage.FUNDED, Stage.FROZEN, Stage.CLEARED])
+@pytest.mark.parametrize(
+    "stage", daily([Stage.FUNDED, Stage.FROZEN, Stage.CLEARED], [Stage.FROZEN])
+)
 def test_a_forged_receipt_moves_nothing_on(
     made: PipelineWorld, pipeline: Pipeline, liars: dict[str, Liar], stage: Stage
 ) -> None:
@@ -369,13 +372,7 @@ def test_an_operator_that_is_shown_an_older_chain_keeps_its_one_answer(
 # --- one of three
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=() if name == "forged logs" else pytest.mark.long)
-        for name in sorted(LIES)
-    ],
-)
+@pytest.mark.parametrize("name", daily(sorted(LIES), ["forged logs"]))
 def test_one_custodian_whose_node_lies_does_not_stop_the_other_two(
     made: PipelineWorld, pipeline: Pipeline, liars: dict[str, Liar], name: str
 ) -> None:

@@ -17,8 +17,8 @@ from marketplace.wire.dictionary import encode_row, from_json
 from marketplace.wire.http import to_hex
 from marketplace.wire.opening import code_hash, code_text, read_code
 from tests.support import bundles
+from tests.support.browser_keys import PASSPHRASE
 from tests.support.joining_world import (
-    PASSPHRASE,
     JoiningWorld,
     enter_as_issuer,
     invitation,
@@ -28,7 +28,7 @@ from tests.support.joining_world import (
 )
 from tests.support.left_drafts import Browser as Sealer
 from tests.support.left_drafts import Clinic
-from tests.support.looking import NARROW, WIDE, Looked
+from tests.support.looking import COLOURS, NARROW, WIDE, Looked
 from tests.support.overheard import Overheard, overhearing
 from tools.browser import PATIENCE_MILLISECONDS, chromium
 
@@ -111,11 +111,13 @@ def patient(
 
 
 def require_sound(page: Page) -> None:
-    """axe finds nothing and nothing sticks out where the page is narrow; the page stays wide otherwise."""
+    """axe finds nothing, light and dark, and nothing sticks out where the page is narrow; it is left wide."""
     looked = Looked(page)
     looked.dress(NARROW)
     assert looked.violations() == []
     assert looked.beyond() == []
+    looked.dress(NARROW, "dark")
+    assert looked.violations(COLOURS) == []
     looked.dress(WIDE)
 
 
@@ -178,6 +180,8 @@ def test_what_is_no_bundle_is_refused_at_the_file(
     refused_at_the_file(patient, "is no JSON")
     choose(patient, tmp_path, b'{"resourceType": "Patient"}', "patient.json")
     refused_at_the_file(patient, "$.resourceType is not Bundle")
+    choose(patient, tmp_path, b'{"box": "0x12", "schema": "usufruct-keys/1"}', "keys.json")
+    refused_at_the_file(patient, "a file of keys, and no health results")
     choose(patient, tmp_path, bundles.two_patients(), "ward.json")
     refused_at_the_file(patient, "holds 2 patients")
     assert heard.carrying("canary of an archive") == []
@@ -200,6 +204,28 @@ def test_an_invitation_that_nobody_made_leads_to_no_clinic(patient: Page) -> Non
     patient.get_by_role("button", name="Look up the clinic").click()
     expect(patient.locator("#code-error")).to_contain_text("28 letters and digits")
     expect(patient.locator("#last")).to_be_hidden()
+
+
+def present(patient: Page, world: JoiningWorld, code: str, end: str | None = None) -> None:
+    """What the paper shows: the invitation, and how the clinic's address ends."""
+    patient.fill("#code", code)
+    patient.fill("#clinic", world.custody.issuer.address[-8:] if end is None else end)
+    patient.get_by_role("button", name="Look up the clinic").click()
+
+
+def test_a_patient_is_led_to_the_clinic_of_the_paper_alone(
+    patient: Page, clinic: Page, world: JoiningWorld
+) -> None:
+    (code,) = desk_of(clinic, world).invites()
+    for end, said in {
+        "": "not the end of",
+        "12ab": "not the end of",
+        "00000000": "another address",
+    }.items():
+        present(patient, world, code_text(code), end)
+        expect(patient.locator("#clinic-error")).to_contain_text(said)
+        expect(patient.locator("#last")).to_be_hidden()
+    patient.reload()
 
 
 # --- when somebody lies
@@ -229,6 +255,11 @@ LIES: dict[str, tuple[str, Callable[[str], str], str]] = {
         lambda told: re.sub(r'("quorum": ?)[0-9]+', r"\g<1>1", told),
         "its places or its quorum are wrong",
     ),
+    "keys of the operator's for the custodians'": (
+        "**/deployment",
+        lambda told: re.sub(r'("key": ?"0x)..', r"\g<1>5e", told),
+        "says another key or epoch",
+    ),
     "other bounds": (
         "**/join",
         lambda told: told.replace("260&#34;", "999&#34;"),
@@ -247,8 +278,7 @@ def test_what_an_operator_makes_up_is_refused_before_anything_is_sealed(
     patient.reload()
     if told != "other bounds":
         choose_anything(patient)
-        patient.fill("#code", code_text(code))
-        patient.get_by_role("button", name="Look up the clinic").click()
+        present(patient, world, code_text(code))
     expect(patient.locator("main")).to_contain_text(said)
     expect(patient.locator("#last")).to_be_hidden()
     patient.unroute(where)
@@ -287,6 +317,27 @@ def test_a_draft_whose_secret_is_another_does_not_open_and_is_declined(
 # --- the whole way
 
 
+def test_a_draft_is_taken_back_before_the_clinic_attests_it(
+    patient: Page, clinic: Page, world: JoiningWorld
+) -> None:
+    """Also by somebody who left it, closed the page, and came back."""
+    (code,) = desk_of(clinic, world).invites()
+    choose_anything(patient)
+    present(patient, world, code_text(code))
+    patient.get_by_role("button", name="Seal and leave it for the clinic").click()
+    expect(patient.locator("#news")).to_contain_text("waits for the clinic")
+    patient.goto("/")
+    patient.goto(world.join)
+    expect(patient.locator("#news")).to_contain_text("waits for the clinic")
+    expect(patient.locator("#sealing")).to_be_hidden()
+    patient.get_by_role("button", name="Take it back").click()
+    expect(patient.locator("#said")).to_contain_text("Taken back")
+    expect(patient.locator("#said")).to_be_focused()
+    expect(patient.locator("#way")).to_be_hidden()
+    who = Account.from_key(root_of(patient).patient_key(world.place)).address
+    assert world.api.operator.drafts.progress(world.custody.dataset, who) is None
+
+
 def test_a_bundle_becomes_an_attested_record_and_leaves_again(
     patient: Page, clinic: Page, world: JoiningWorld, heard: Overheard, tmp_path: Path
 ) -> None:
@@ -306,8 +357,7 @@ def test_a_bundle_becomes_an_attested_record_and_leaves_again(
     code = invitation(clinic)
     require_sound(clinic)
     require_prints_alone(clinic)
-    patient.fill("#code", code.lower())
-    patient.get_by_role("button", name="Look up the clinic").click()
+    present(patient, world, code.lower())
     expect(patient.locator("#desk")).to_contain_text(world.custody.issuer.address)
     patient.get_by_role("button", name="Seal and leave it for the clinic").click()
     expect(patient.locator("#news")).to_contain_text("waits for the clinic")
@@ -333,6 +383,8 @@ def require_prints_alone(page: Page) -> None:
     """Nothing but invitations comes out of the printer."""
     page.emulate_media(media="print")
     expect(page.locator(".slip")).to_be_visible()
+    expect(page.locator(".slip")).to_contain_text(f"From {CLINIC}")
+    expect(page.locator(".slip")).to_contain_text("/datasets, choose “")
     for other in ("h1", ".site-header", "#invite", "#desk", "#print"):
         expect(page.locator(other)).to_be_hidden()
     page.emulate_media(media="screen")
@@ -351,10 +403,12 @@ def attest(page: Page, code: str, values: dict[str, str], folder: Path) -> None:
     assert left["record"]["schema"] == "usufruct-record/1"
     assert set(left) == {"record", "opening"}
     page.get_by_role("button", name="Attest it").click()
-    expect(page.locator("#number-error")).to_contain_text("number is empty")
+    expect(page.locator("#number-error")).to_contain_text("“Your number of this patient” is empty")
     page.fill("#number", NUMBER)
     page.get_by_role("button", name="Attest it").click()
     expect(page.locator("#done")).to_contain_text("Attested")
+    expect(page.get_by_role("table", name="Waiting records")).to_have_count(0)  # no head over nothing
+    expect(page.get_by_role("link", name="Look whether more wait")).to_be_visible()
 
 
 def require_stored(page: Page, world: JoiningWorld) -> None:
@@ -408,6 +462,8 @@ def erase(page: Page, world: JoiningWorld) -> None:
     page.fill("#confirmation", world.custody.dictionary.name)
     page.get_by_role("button", name="Erase my record for ever").click()
     expect(page.locator("#said")).to_contain_text("3 of 3 custodians")
+    expect(page.locator("#gone")).to_contain_text("So says this site, the custodian at 127.0.0.1:")
+    expect(page.locator("#gone")).to_contain_text("Each looked for itself.")
     for custodian in world.custodians:
         assert custodian.journal.share(record.commitment) is None
         assert custodian.journal.is_erased(record.commitment)
@@ -437,6 +493,21 @@ def test_another_dataset_gets_another_address_and_its_stewards_words_are_shown_a
     assert patient.evaluate("() => window.ran") is None
     assert patient.locator("main img").count() == 0
     require_sound(patient)
+    require_asked_before_another_account(patient, world, before)
+
+
+def require_asked_before_another_account(page: Page, world: JoiningWorld, other: str) -> None:
+    """The keys are unlocked, so that any link, also of another site, could change who is signed in."""
+    now = page.evaluate(WHO)["account"]
+    page.goto(f"/sign-in?next={world.join}")
+    expect(page.locator("#choose-title")).to_have_text("Sign in as another of your accounts?")
+    expect(page.locator("#accounts")).to_contain_text(now)
+    expect(page.locator("#accounts")).to_contain_text(other)
+    assert page.evaluate(WHO)["account"] == now
+    page.locator("#choose button").click()
+    page.wait_for_url(f"{world.web.url}{world.join}")
+    assert page.evaluate(WHO)["account"] == other
+    require_sound(page)
 
 
 def publish_hostile(world: JoiningWorld) -> str:

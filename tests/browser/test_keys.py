@@ -1,7 +1,7 @@
 """Keys of a browser: made, kept, unlocked from page to page, saved, brought back; or a wallet."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 import pytest
 from eth_account import Account
 from eth_account.messages import encode_defunct
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from marketplace.wire.browser_keyfile import unlock
+from marketplace.wire.keyfiles import create
 from marketplace.wire.keyring import Keyring
-from tests.support.api_world import api_world
+from tests.support.api_world import ApiWorld
 from tests.support.browser_keys import PASSPHRASE, bring_key, make_keys
 from tests.support.chain_world import account
 from tests.support.overheard import Overheard, overhearing
@@ -34,8 +35,8 @@ KEPT = """() => new Promise((resolve, reject) => {
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebWorld]:
-    with api_world(tmp_path_factory.mktemp("keys")) as api, web_world(api) as made:
+def world(shared_api: ApiWorld) -> Iterator[WebWorld]:
+    with web_world(shared_api) as made:
         yield made
 
 
@@ -142,6 +143,48 @@ def test_keys_stay_unlocked_from_page_to_page_and_not_in_another_tab_nor_after_s
     assert who(page)["code"] == "not_signed_in"
 
 
+def test_a_server_that_is_asked_too_often_or_is_away_locks_no_keys(
+    page: Page, world: WebWorld, tmp_path: Path
+) -> None:
+    """Else whoever fills this network's bucket, or a train's tunnel, would take them from the tab."""
+    newcomer(page, tmp_path)
+    bring_key(page, RESEARCHER, tmp_path)
+    sign_in(page)
+    kept = page.evaluate("JSON.parse(sessionStorage.getItem('unlocked keys')).box")
+    for fails in (too_often, busy, is_away):
+        page.route("**/session/half", fails)
+        assert not is_unlocked(page, world)
+        assert page.evaluate("JSON.parse(sessionStorage.getItem('unlocked keys')).box") == kept
+        assert page.evaluate(REQUIRED, world.site.assets.url("js/session.js")) == told_by(fails)
+        page.unroute("**/session/half")
+        assert is_unlocked(page, world)
+
+
+REQUIRED = (
+    "u => import(u).then(m => m.requireUnlocked()).then(() => 'opened', refused => refused.code)"
+)
+
+
+def refused(route: Route, status: int, code: str) -> None:
+    route.fulfill(status=status, json={"code": code, "detail": "No.", "remedy": "Ask again."})
+
+
+def too_often(route: Route) -> None:
+    refused(route, 429, "too_often")
+
+
+def busy(route: Route) -> None:
+    refused(route, 503, "busy")
+
+
+def is_away(route: Route) -> None:
+    route.abort()
+
+
+def told_by(fails: Callable[[Route], None]) -> str:
+    return "unreachable" if fails is is_away else fails.__name__
+
+
 def test_what_a_tab_keeps_does_not_open_without_the_session_it_was_kept_in(
     page: Page, world: WebWorld, tmp_path: Path
 ) -> None:
@@ -171,7 +214,7 @@ def test_a_saved_file_brings_the_keys_to_another_browser(
     other.set_input_files("#file", tmp_path / "keys.json")
     other.fill("#brought", OTHER)
     other.get_by_role("button", name="Bring it here").click()
-    expect(other.locator("#brought-error")).to_contain_text("does not open with this passphrase")
+    expect(other.locator("#brought-error")).to_contain_text("Wrong passphrase")
     other.fill("#brought", PASSPHRASE)
     other.get_by_role("button", name="Bring it here").click()
     expect(other.locator("#choose-part")).to_be_visible()
@@ -187,7 +230,7 @@ def test_another_passphrase_takes_the_place_of_the_one_before(page: Page, tmp_pa
     page.fill("#new", OTHER)
     page.fill("#again", OTHER)
     page.get_by_role("button", name="Change it").click()
-    expect(page.locator("#old-error")).to_contain_text("does not open with this passphrase")
+    expect(page.locator("#old-error")).to_contain_text("Wrong passphrase")
     page.fill("#old", PASSPHRASE)
     page.get_by_role("button", name="Change it").click()
     expect(page.locator("#changed")).to_contain_text("Changed.")
@@ -213,6 +256,29 @@ def test_a_passphrase_that_would_not_protect_is_refused_at_its_field_and_nothing
     expect(page.locator(f"#{field}")).to_be_focused()
     assert page.input_value("#new") == new
     assert page.evaluate(KEPT) == []
+
+
+def test_a_key_of_the_command_line_in_the_place_of_saved_keys_is_told_where_it_goes(
+    page: Page, tmp_path: Path
+) -> None:
+    path = tmp_path / "issuer.key"
+    create(path, bytes(RESEARCHER.key))
+    page.goto("/sign-in")
+    page.get_by_text("I have a saved key file").click()
+    page.set_input_files("#file", path)
+    page.fill("#brought", PASSPHRASE)
+    page.get_by_role("button", name="Bring it here").click()
+    expect(page.locator("#file-error")).to_contain_text("add this file to them on the page Keys")
+    assert page.evaluate(KEPT) == []
+
+
+def test_keys_without_an_account_say_where_each_kind_of_person_goes_on(
+    page: Page, tmp_path: Path
+) -> None:
+    newcomer(page, tmp_path)
+    expect(page.locator("#choose-part a[href='/keys']")).to_be_visible()
+    expect(page.locator("#choose-part a[href='/datasets']")).to_be_visible()
+    assert page.locator("#choose-part button").count() == 0
 
 
 def test_removed_keys_are_gone_from_this_browser(page: Page, tmp_path: Path) -> None:

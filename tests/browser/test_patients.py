@@ -4,105 +4,48 @@ from __future__ import annotations
 
 import csv
 import re
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from eth_account import Account
-from eth_account.signers.local import LocalAccount
-from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
-from marketplace.client.messages import Messages
+from marketplace.chain.funding import fund
 from marketplace.wire.browser_keyfile import unlock
-from marketplace.wire.browser_keys import Place
 from marketplace.wire.http import to_hex
-from tests.support.api_world import ApiWorld, api_world
+from tests.support.api_world import api_world
+from tests.support.browser_keys import PASSPHRASE, make_keys
 from tests.support.chain_world import MAX_COST, account
-from tests.support.looking import AXE, COLOURS, EVERYTHING, Scheme
+from tests.support.keyboard import Keyboard
+from tests.support.nodes import EMBEDDED_KEY
+from tests.support.patient_browser import (
+    DESK,
+    PHONE,
+    Patient,
+    choose,
+    grant,
+    is_accessible,
+    is_fault,
+    is_sound,
+    key_in,
+    opened,
+    with_nothing_typed,
+)
 from tests.support.web_world import WebWorld, web_world
 from tools.browser import PATIENCE_MILLISECONDS, chromium
 
-PASSPHRASE = "orbit canvas lemon tractor quiet"
-PHONE: ViewportSize = {"width": 320, "height": 700}
-DESK: ViewportSize = {"width": 1280, "height": 900}
-SCHEMES: tuple[tuple[Scheme, str], ...] = (("light", EVERYTHING), ("dark", COLOURS))
-"""What axe looks for in each."""
-PRESSES = """
-  const count = () => sessionStorage.setItem("presses", 1 + Number(sessionStorage.getItem("presses")));
-  addEventListener("pointerdown", count);
-  addEventListener("keydown", ({ key }) => ["Enter", " "].includes(key) && count());
-"""
-"""Every press of a pointer or of a key that presses, from page to page."""
-
-
-@dataclass
-class Patient(Messages):
-    """A person at a browser; the test knows the key only to put things as they were."""
-
-    world: WebWorld
-    page: Page
-    key: LocalAccount
-
-    @property
-    def manifest(self) -> Any:
-        return self.api.operator.chain.manifest
-
-    @property
-    def api(self) -> ApiWorld:
-        return self.world.api
-
-    @property
-    def path(self) -> str:
-        return f"/me/{self.api.dataset}"
-
-    @property
-    def consent(self) -> dict[str, Any]:
-        """As the chain has it."""
-        return self.api.operator.reads.consent(self.api.custody.dataset, self.key.address)
-
-    @property
-    def live(self) -> int:
-        """How many the class's next cohort would count."""
-        return self.api.operator.chain.shard(self.api.custody.classes[0], 0).live
-
-    def go(self, below: str = "", size: ViewportSize | None = None) -> Page:
-        self.page.set_viewport_size(size or DESK)
-        self.page.goto(self.path + below)
-        return self.page
-
-    def said(self, text: str) -> None:
-        expect(self.page.locator("#said")).to_contain_text(text)
-
-    def presses(self, since: bool = False) -> int:
-        if since:
-            self.page.evaluate("sessionStorage.setItem('presses', 0)")
-        return int(self.page.evaluate("Number(sessionStorage.getItem('presses'))"))
-
-    def with_consent(self) -> None:
-        """Live, whatever a test before has left."""
-        self.api.custody.tick()
-        found = self.consent
-        if found["state"] == "live":
-            return
-        carry = [self.api.grant_message(self.key, sequence=found["sequence"] + 1)]
-        [outcome] = self.api.operator.relay.carry_uploaded(carry)
-        assert outcome.refusal is None, outcome.refusal
-
-    def without_consent(self) -> None:
-        found = self.consent
-        if found["state"] == "none":
-            return
-        dataset = self.api.custody.dataset
-        carry = [self.revocation_message(self.key, dataset, found["sequence"])]
-        [outcome] = self.api.operator.relay.carry_uploaded(carry)
-        assert outcome.refusal is None, outcome.refusal
+ETHER = 10**18
+LISTED = 60.0
+"""Seconds until a guardian's list shows an appointment at the latest."""
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebWorld]:
     with api_world(tmp_path_factory.mktemp("patients")) as api, web_world(api) as made:
+        payers = [str(each.keys.relay.address) for each in api.custodians]
+        fund(api.operator.chain.node, EMBEDDED_KEY, payers, ETHER)
         yield made
 
 
@@ -111,13 +54,6 @@ def context(world: WebWorld) -> Iterator[BrowserContext]:
     expect.set_options(timeout=PATIENCE_MILLISECONDS)
     with chromium() as browser:
         yield opened(browser, world)
-
-
-def opened(browser: Browser, world: WebWorld) -> BrowserContext:
-    made = browser.new_context(base_url=world.url, reduced_motion="reduce")
-    made.set_default_timeout(PATIENCE_MILLISECONDS)
-    made.add_init_script(PRESSES)
-    return made
 
 
 @pytest.fixture(scope="module")
@@ -135,31 +71,15 @@ def newcomer(
     """Somebody who made keys here and whose clinic has attested a record of that very address."""
     page = context.new_page()
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
-    keys = tmp_path_factory.mktemp("keys") / "keys.json"
+    page.on("console", lambda said: complaints.append(said.text) if is_fault(said) else None)
     page.goto(f"/sign-in?next=/me/{world.api.dataset}/classes/1")
-    page.fill("#new", PASSPHRASE)
-    page.fill("#again", PASSPHRASE)
-    page.get_by_role("button", name="Make keys").click()
-    with page.expect_download() as saved:
-        page.get_by_role("button", name="Save the key file").click()
-    saved.value.save_as(keys)
+    keyring = make_keys(page, tmp_path_factory.mktemp("keys"))
     page.wait_for_url("**/me/*/classes/1")
     expect(page.locator("main")).to_contain_text("First you need a record here")
-    patient = Patient(world, page, key_in(keys, world))
+    patient = Patient(world, page, keyring, key_in(keyring, world))
     stored = world.api.post("/records", {"entries": [world.api.upload_entry(patient.key)]})
     assert [each["outcome"] for each in stored.get_json()["outcomes"]] == ["stored"]
     return patient
-
-
-def key_in(keys: Path, world: WebWorld) -> LocalAccount:
-    """That of the dataset, as Python derives it from the file that the browser saved."""
-    context = world.api.custody.record_context(account("anybody").address)
-    place = Place(context.chain_id, context.registry, context.dataset)
-    key: LocalAccount = Account.from_key(
-        unlock(keys.read_bytes(), PASSPHRASE).root.patient_key(place)
-    )
-    return key
 
 
 @pytest.fixture
@@ -167,23 +87,6 @@ def patient(newcomer: Patient, complaints: list[str]) -> Iterator[Patient]:
     complaints.clear()
     yield newcomer
     assert complaints == []
-
-
-def choose(page: Page, group: str, place: int) -> None:
-    page.locator(f'input[name="{group}"]').nth(place).check()
-
-
-def grant(patient: Patient) -> None:
-    choose(patient.page, "cap", 1)
-    choose(patient.page, "expiry", 2)
-    patient.page.locator("#grant button").click()
-
-
-def with_nothing_typed(patient: Patient) -> Page:
-    """The page at hand as it is for whoever comes for the first time."""
-    patient.page.evaluate("sessionStorage.removeItem(`form ${location.pathname} grant`)")
-    patient.page.reload()
-    return patient.page
 
 
 # --- consenting
@@ -288,7 +191,8 @@ def test_on_a_phone_stopping_takes_one_press_and_the_next_cohort_is_smaller_by_o
     before, page = patient.live, patient.go(size=PHONE)
     assert patient.presses(since=True) == 0
     page.get_by_role("button", name="Stop now").click()
-    patient.said("Revoked. The chain shows it.")
+    patient.said("Revoked. The chain shows it, say this site and the custodian at")
+    patient.said("each from a view of its own")
     assert patient.presses() == 1
     assert patient.consent["state"] == "none"
     assert patient.live == before - 1
@@ -315,22 +219,77 @@ def test_stopping_takes_no_more_presses_than_consenting_and_is_on_the_same_page(
     assert patient.consent["state"] == "none"
 
 
-def test_revoked_is_said_only_once_the_chain_shows_it(patient: Patient) -> None:
-    """An operator that says yes and carries nothing gets no thanks."""
+def test_an_operator_that_says_yes_and_carries_nothing_stops_nobody_from_stopping(
+    patient: Patient,
+) -> None:
+    """The custodians whom the page asks carry it, each seeing that the chain lacks it."""
     patient.with_consent()
     page = patient.go()
     page.route("**/messages", lambda route: route.fulfill(json={"kind": "revocation"}))
     page.get_by_role("button", name="Stop now").click()
-    expect(page.locator("#stop")).to_have_attribute("aria-busy", "true")
-    page.wait_for_timeout(
-        2_000
-    )  # long enough for four looks at the chain; whatever is said is said wrongly
-    assert page.locator("#said").text_content() == ""
+    patient.said("Revoked. The chain shows it, say this site and the custodian at")
     page.unroute("**/messages")
-    dataset, sequence = patient.api.custody.dataset, patient.consent["sequence"]
-    carry = [patient.revocation_message(patient.key, dataset, sequence)]
-    patient.api.operator.relay.carry_uploaded(carry)
-    patient.said("Revoked.")
+    assert patient.consent["state"] == "none"
+
+
+def test_an_operator_that_refuses_stops_nobody_from_stopping(patient: Patient) -> None:
+    patient.with_consent()
+    page = patient.go()
+    page.route("**/messages", lambda route: route.fulfill(status=503, body="gone"))
+    page.get_by_role("button", name="Stop now").click()
+    patient.said("Revoked. The chain shows it")
+    page.unroute("**/messages")
+    assert patient.consent["state"] == "none"
+
+
+def test_the_operators_word_alone_is_called_just_that_and_the_way_past_it_stands_beside(
+    patient: Patient,
+) -> None:
+    """An operator that carries nothing and lies of the chain, where no custodian can be reached."""
+    patient.with_consent()
+    page, taken = patient.go(), list[bool]()
+
+    def take(route: Route) -> None:
+        taken.append(True)
+        route.fulfill(json={"kind": "revocation"})
+
+    def lie(route: Route) -> None:
+        told = route.fetch().json()
+        route.fulfill(json={**told, "state": "none", "sequence": 2**29} if taken else told)
+
+    page.route("**/messages", take)
+    page.route("**/consents/*", lie)
+    page.route("**/revocations", lambda route: route.abort())
+    page.get_by_role("button", name="Stop now").click()
+    patient.said("says this site. Not yet confirmed by two custodians.")
+    patient.said("does not answer")
+    expect(page.locator("#said")).not_to_contain_text("each from a view of its own")
+    expect(page.locator("#said a")).to_have_attribute("href", "/stop/")
+    page.set_viewport_size(PHONE)
+    is_sound(page, "what the operator alone says")
+    assert patient.consent["state"] == "live"
+    for path in ("**/messages", "**/consents/*", "**/revocations"):
+        page.unroute(path)
+
+
+def test_what_nobody_confirms_is_not_confirmed_yet_and_is_pressed_again(patient: Patient) -> None:
+    patient.with_consent()
+    page, refusal = patient.go(), patient.page.locator("#stop [data-refusal]")
+    page.route("**/session", lambda route: route.abort())
+    page.get_by_role("button", name="Stop now").click()
+    expect(refusal).to_contain_text("This site does not answer, so nothing was sent.")
+    page.unroute("**/session")
+    page.route("**/messages", lambda route: route.fulfill(status=503, body="gone"))
+    page.route("**/revocations", lambda route: route.abort())
+    page.get_by_role("button", name="Stop now").click()
+    expect(refusal).to_contain_text("Nobody says yet that the chain has your revocation.")
+    expect(page.get_by_role("link", name="If this site is down")).to_be_visible()
+    assert page.locator("#said").text_content() == ""
+    for path in ("**/messages", "**/revocations"):
+        page.unroute(path)
+    page.get_by_role("button", name="Stop now").click()
+    patient.said("Revoked. The chain shows it, say this site and")
+    assert patient.consent["state"] == "none"
 
 
 def test_what_stopping_needs_without_the_operator_is_kept_in_the_browser(patient: Patient) -> None:
@@ -346,6 +305,54 @@ def test_what_stopping_needs_without_the_operator_is_kept_in_the_browser(patient
     assert kept[0]["contracts"]["ConsentRegistry"] == manifest.address("ConsentRegistry")
     assert kept[0]["custodians"] == patient.api.custodian_urls
     assert kept[0]["chain_id"] == patient.api.operator.chain.chain_id
+
+
+def other_contract(route: Route) -> None:
+    """What an operator answers that would have everything signed for a contract of its own."""
+    answer = route.fetch()
+    told = answer.json()
+    told["contracts"]["ConsentRegistry"] = account(66).address
+    told["custodians"] = ["https://custodian.example"]
+    route.fulfill(response=answer, json=told)
+
+
+def test_a_market_that_changes_under_the_keys_is_signed_for_no_more_and_stopped_all_the_same(
+    patient: Patient,
+) -> None:
+    patient.with_consent()
+    page = patient.page
+    page.route("**/deployment", other_contract)
+    patient.go()
+    expect(page.locator("#said")).to_contain_text("names another market than the one that this")
+    page.get_by_role("button", name="Rest now").click()
+    expect(page.locator("#rest")).to_contain_text("the contract ConsentRegistry (before:")
+    assert patient.consent["state"] == "live"
+    page.get_by_role("button", name="Stop now").click()
+    patient.said("Revoked. The chain shows it, say this site and the custodian at")
+    assert patient.consent["state"] == "none"
+    page.unroute("**/deployment")
+
+
+def test_the_market_that_is_known_is_shown_with_the_keys_and_forgotten_there(
+    patient: Patient,
+) -> None:
+    page = patient.page
+    page.goto("/keys")
+    expect(page.locator("#market-facts")).to_contain_text(
+        patient.manifest.address("ConsentRegistry")
+    )
+    require_sound_market(page)
+    page.get_by_role("button", name="Forget this market").click()
+    expect(page.locator("#sure-error")).to_contain_text("not “forget”")
+    page.fill("#sure", "forget")
+    page.get_by_role("button", name="Forget this market").click()
+    expect(page.locator("#market")).to_be_hidden()
+    patient.go()
+
+
+def require_sound_market(page: Page) -> None:
+    expect(page.get_by_role("heading", name="The market that this browser knows")).to_be_visible()
+    is_accessible(page)
 
 
 # --- rest and wake
@@ -416,19 +423,21 @@ def test_a_use_is_on_the_timeline_and_pays_and_what_it_paid_is_withdrawn(
     assert sum(int(row["paid to you (token units)"]) for row in counted) == owed
 
     page, wallet = patient.go(), account("wallet of a patient").address
-    page.fill("#to", "0x12")
+    page.fill("#to", "abc")
     page.get_by_role("button", name="Withdraw").click()
-    expect(page.locator("#to-error")).to_be_visible()
+    expect(page.locator("#to-error")).to_contain_text(
+        "“Pay all of it to” is not an Ethereum address. Give 0x and 40"
+    )
     page.fill("#to", wallet)
     page.get_by_role("button", name="Withdraw").click()
-    patient.said("Paid out. The chain shows it.")
+    patient.said("Paid out: the chain shows it, says this site alone.")
+    patient.said(wallet)
     assert chain.balance_of(wallet) == owed
     assert patient.consent["owed"] == "0"
 
 
-def test_a_guardian_is_appointed_and_dismissed(patient: Patient) -> None:
-    patient.with_consent()
-    page, guardian = patient.go(), account("guardian of a browser").address
+def appoint(patient: Patient, guardian: str) -> Page:
+    page = patient.go()
     page.get_by_text("Appoint one").click()
     page.fill("#guardian", guardian)
     page.get_by_role("button", name="Appoint").click()
@@ -436,11 +445,163 @@ def test_a_guardian_is_appointed_and_dismissed(patient: Patient) -> None:
     choose(page, "expiry", 0)
     page.get_by_role("button", name="Appoint").click()
     patient.said("appointed")
+    return page
+
+
+def test_a_guardian_stops_in_a_browser_of_its_own_also_past_the_operator(
+    patient: Patient, context: BrowserContext, complaints: list[str], tmp_path: Path
+) -> None:
+    """With keys made on the spot, for an address that is in no dataset."""
+    patient.with_consent()
+    assert context.browser is not None
+    theirs = opened(context.browser, patient.world)
+    page = theirs.new_page()
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto("/sign-in?next=/guardian")
+    make_keys(page, tmp_path)
+    page.wait_for_url("**/guardian")
+    expect(page.locator("main")).to_contain_text("Nobody yet")
+    link = appoint(patient, page.locator("main code.whole").inner_text())
+    page.goto(link.locator("code.whole").inner_text())
+    page.get_by_role("button", name="Stop now").click()
+    expect(page.locator("#said")).to_contain_text("Revoked. The chain shows it, say this site and")
+    expect(page.locator("main")).to_contain_text("Nothing to stop")
+    assert patient.consent["state"] == "none"
+
+    patient.with_consent()
+    page.goto("/guardian")
+    listed, end = page.get_by_role("link", name="Look, or stop it"), time.monotonic() + LISTED
+    while listed.count() == 0:  # the list may be five seconds old
+        assert time.monotonic() < end
+        page.reload()
+    listed.click()
+    expect(page.get_by_role("button", name="Stop now")).to_be_visible()
+    for path in ("/guardian", page.url):
+        is_accessible(page, path)
+    page.goto("/stop/")
+    expect(page.locator("section.stop")).to_contain_text("You are its guardian")
+    page.fill("#passphrase-0", PASSPHRASE)
+    page.get_by_role("button", name="Stop now").click()
+    expect(page.locator(".said")).to_contain_text("Stopped.")
+    assert patient.consent["state"] == "none"
+    theirs.close()
+    patient.go().get_by_role("button", name="Dismiss").click()
+    patient.said("Dismissed.")
+
+
+def test_a_guardian_is_appointed_and_dismissed(patient: Patient) -> None:
+    patient.with_consent()
+    guardian = account("guardian of a browser").address
+    page = appoint(patient, guardian)
     found = patient.consent["guardian"]
     assert (found["address"], found["may_grant"]) == (guardian, False)
     page.get_by_role("button", name="Dismiss").click()
     patient.said("Dismissed.")
     assert patient.consent["guardian"] is None
+
+
+# --- another key
+
+
+def test_everything_moves_to_the_next_address_of_the_same_keys_which_then_stops(
+    patient: Patient,
+) -> None:
+    patient.with_consent()
+    before, live, old = patient.consent, patient.live, patient.key
+    page = patient.go()
+    page.get_by_role("link", name="Change the key").click()
+    page.fill("#passphrase", "some other passphrase")
+    page.get_by_role("button", name="Move everything").click()
+    expect(page.locator("#passphrase-error")).to_be_visible()
+    page.fill("#passphrase", PASSPHRASE)
+    page.get_by_role("button", name="Move everything").click()
+    page.wait_for_url(f"**{patient.path}")
+    patient.said("Moved to")
+    patient.key = key_in(patient.keyring, patient.world, 1)
+    patient.said(patient.key.address)
+    kept = ("state", "class", "cap", "expiry", "spent", "owed", "sequence", "record")
+    after = patient.consent
+    assert [after[each] for each in kept] == [before[each] for each in kept]
+    assert patient.live == live
+    left = patient.api.operator.reads.consent(patient.api.custody.dataset, old.address)
+    assert left["state"] == "moved"
+
+    bring_back_the_old_copy(patient)
+    page.goto(f"/sign-in?next={patient.path}/enter")
+    page.locator("#choose button").click()  # as another account than the one that is signed in
+    page.wait_for_url(f"**{patient.path}/key")
+    expect(page.locator("main")).to_contain_text("This address was left")
+    is_accessible(page, f"{patient.path}/key")
+    page.fill("#passphrase", PASSPHRASE)
+    page.get_by_role("button", name="Let my keys follow").click()
+    page.wait_for_url(f"**{patient.path}")
+    patient.said("Moved to")
+    page.get_by_role("button", name="Stop now").click()
+    patient.said("Revoked. The chain shows it, say this site and")
+    assert patient.consent["state"] == "none"
+
+
+def bring_back_the_old_copy(patient: Patient) -> None:
+    """The key file as it was saved before the move, unlocked in this tab."""
+    url = patient.world.site.assets.url("js/session.js")
+    patient.page.evaluate(
+        """([url, passphrase]) => import(url).then(async (m) => m.stayUnlocked(await m.changeKeys(
+              (k) => ({...k, datasets: k.datasets.map((each) => ({...each, index: 0}))}), passphrase)))""",
+        [url, PASSPHRASE],
+    )
+
+
+# --- by keyboard alone
+
+
+def test_from_the_first_visit_to_consent_to_stop_by_keyboard_alone(
+    world: WebWorld, context: BrowserContext, complaints: list[str], tmp_path: Path
+) -> None:
+    assert context.browser is not None
+    theirs = opened(context.browser, world)
+    page = theirs.new_page()
+    page.set_viewport_size(DESK)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(f"/sign-in?next=/me/{world.api.dataset}/classes/1")
+    keys = Keyboard(page)
+    make = page.get_by_role("button", name="Make keys")
+    keys.type(page.locator("#new"), PASSPHRASE[:5])
+    keys.press(make, "Enter")
+    keys.is_at(page.locator("#new"))  # where the refusal is
+    expect(page.locator("#new-error")).to_be_visible()
+    page.keyboard.type(PASSPHRASE[5:])
+    keys.type(page.locator("#again"), PASSPHRASE)
+    keys.press(make, "Enter")
+    keys.is_at(page.locator("#save-title"))
+    with page.expect_download() as saved:
+        keys.press(page.get_by_role("button", name="Save the key file"), "Space")
+    saved.value.save_as(tmp_path / "keys.json")
+    expect(page.locator("main")).to_contain_text("First you need a record here")
+    key = key_in(unlock((tmp_path / "keys.json").read_bytes(), PASSPHRASE), world)
+    stored = world.api.post("/records", {"entries": [world.api.upload_entry(key)]})
+    assert [each["outcome"] for each in stored.get_json()["outcomes"]] == ["stored"]
+
+    page.reload()
+    caps, ends = (page.locator(f'input[name="{group}"]') for group in ("cap", "expiry"))
+    consent = page.get_by_role("button", name="Consent", exact=True)
+    keys.press(caps.first, "Space")
+    expect(page.locator("#odds-part")).to_be_visible()
+    keys.press(consent, "Enter")
+    keys.is_at(ends.first)
+    expect(page.locator("#grant .error")).to_contain_text("No time is chosen")
+    page.keyboard.press("Space")
+    keys.back_to(caps.first)
+    keys.press(consent, "Enter")
+    page.wait_for_url(f"**/me/{world.api.dataset}")
+    keys.is_at(page.locator("#said"))
+    expect(page.locator("#said")).to_contain_text("Consented.")
+    keys.press(page.get_by_role("button", name="Stop now"), "Enter")
+    expect(page.locator("#said")).to_contain_text("Revoked. The chain shows it, say this site and")
+    keys.is_at(page.locator("#said"))
+    keys.leaves()
+    dataset = world.api.custody.dataset
+    assert world.api.operator.reads.consent(dataset, key.address)["state"] == "none"
+    theirs.close()
 
 
 # --- other datasets, and how it all looks
@@ -469,24 +630,13 @@ def test_other_datasets_are_known_to_the_browser_alone(patient: Patient) -> None
     assert not any(other[2:] in each for each in asked)
 
 
-LOOKED_AT = ("/me", "", "/classes/1", "/studies", "/timeline")
+LOOKED_AT = ("/me", "", "/classes/1", "/studies", "/timeline", "/key")
 """The first page, and what lies below a dataset's."""
 
 
 def look_at(patient: Patient, below: str) -> None:
     """By axe on a phone and at a desk, in both schemes, with everything unfolded."""
-    page = patient.page
-    for size in (PHONE, DESK):
-        page.set_viewport_size(size)
-        page.goto(below if below == "/me" else patient.path + below)
-        page.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
-        page.evaluate(AXE.read_text())
-        for scheme, rules in SCHEMES if size is PHONE else SCHEMES[:1]:
-            page.emulate_media(color_scheme=scheme)
-            found = page.evaluate(f"axe.run(document, {rules})")["violations"]
-            assert [(each["id"], each["nodes"][0]["html"]) for each in found] == [], below
-        assert not page.evaluate("document.documentElement.scrollWidth > innerWidth"), below
-        page.emulate_media(color_scheme="light")
+    is_accessible(patient.page, below if below == "/me" else patient.path + below)
 
 
 def test_every_page_is_for_everybody_on_any_screen(patient: Patient) -> None:

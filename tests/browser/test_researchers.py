@@ -7,20 +7,22 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, ViewportSize, expect
+from playwright.sync_api import BrowserContext, FilePayload, Locator, Page, ViewportSize, expect
 
 from marketplace.client.results import open_answer
 from marketplace.receipts.format import load
 from marketplace.wire.canonical import canonical
 from marketplace.wire.delivery import Opened
+from marketplace.wire.http import to_hex
 from marketplace.wire.keyring import Keyring
+from marketplace.wire.structs import RequestTerms
 from tests.support.api_world import ApiWorld, api_world
 from tests.support.browser_keys import PASSPHRASE, bring_key, make_keys
-from tests.support.chain_world import MAX_COST
+from tests.support.chain_world import DAY, MAX_COST
 from tests.support.looking import AXE, COLOURS, EVERYTHING, Scheme
 from tests.support.overheard import Overheard, overhearing
 from tests.support.web_world import WebWorld, web_world
@@ -243,7 +245,9 @@ def test_what_cannot_be_asked_is_said_at_its_field_and_what_was_typed_stays(
     page.fill("#cost", "10000")
     page.fill("#clip_lower", "80")
     page.fill("#clip_upper", "900")
-    expect(page.locator("#clip_upper-error")).to_contain_text("outside the bounds")
+    expect(page.locator("#clip_upper-error")).to_have_text(
+        "“Clip above” is outside the bounds of “Systolic blood pressure”. Give a value from 60 to 260 mmHg."
+    )
     expect(page.locator("#clip_upper")).to_be_focused()  # nobody is led away while typing
     page.fill("#clip_upper", "200")
     expect(page.locator("#quote .facts")).to_be_visible()
@@ -253,11 +257,48 @@ def test_what_cannot_be_asked_is_said_at_its_field_and_what_was_typed_stays(
     page.fill("#filter1_value", "perhaps")
     expect(page.locator("#filter1_value-error")).to_contain_text("not a category")
     page.reload()
-    assert page.input_value("#filter1_value") == "perhaps"
-    assert page.input_value("#clip_lower") == "80"
+    expect(page.locator("#filter1_value")).to_have_value("perhaps")
+    expect(page.locator("#clip_lower")).to_have_value("80")
     page.fill("#filter1_value", "no")
     page.fill("#months", "soon")
     expect(page.locator("#months-error")).to_contain_text("no number of months")
+
+
+def test_a_visitor_sees_who_permits_it_to_such_a_researcher_and_half_of_one_is_refused_at_its_field(
+    world: WebWorld, context: BrowserContext, complaints: list[str]
+) -> None:
+    assert context.browser is not None
+    with context.browser.new_context(base_url=world.url) as visitor:
+        visitor.set_default_timeout(PATIENCE_MILLISECONDS)
+        page = visitor.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(f"/ask?dataset={world.api.dataset}")
+        decisions = page.locator("#decisions")
+        expect(decisions).to_contain_text("Choose a kind of organisation and a country")
+        page.select_option("#kind", "1")
+        expect(page.locator("#country-error")).to_contain_text("no code of two letters")
+        expect(decisions).not_to_contain_text("live consents permit it")
+        page.fill("#country", "de")
+        expect(decisions).to_contain_text("4 live consents permit it")
+        page.select_option("#kind", "")
+        expect(page.locator("#kind-error")).to_contain_text("Choose a kind of organisation, too.")
+        page.fill("#country", "")
+        expect(decisions).to_contain_text("Choose a kind of organisation and a country")
+    assert complaints == []
+
+
+def test_only_what_an_analysis_takes_is_offered_and_the_quote_reads_as_the_form_does(
+    researcher: Researcher,
+) -> None:
+    page = researcher.question("histogram.v1", 900_000)
+    page.select_option("#variable", "smoker")
+    page.select_option("#analysis", "mean.v1")
+    expect(page.locator('#variable option[value="smoker"]')).to_be_disabled()
+    assert page.input_value("#variable") == ""
+    page.select_option("#variable", "systolic")
+    shown = page.locator("#quote .facts")
+    expect(shown).to_contain_text("Variable: Systolic blood pressure")
+    expect(shown).to_contain_text("mmHg either way")
 
 
 def test_the_panel_tells_every_class_and_a_ceiling_is_agreed_to_anew_when_it_changes(
@@ -387,6 +428,120 @@ def test_an_answer_that_is_not_what_the_chain_says_is_never_shown(researcher: Re
     expect(page.locator("#opened")).to_be_hidden()
 
 
+# --- by keyboard alone
+
+FOCUS = """() => {
+  const at = document.activeElement;
+  const seen = [at, at.closest(".choice")].filter(Boolean);
+  const box = at.getBoundingClientRect();
+  return {
+    what: at.id || at.textContent.trim().slice(0, 40),
+    body: at === document.body,
+    ring: seen.some((each) => getComputedStyle(each).outlineStyle !== "none"),
+    inside: box.bottom > 0 && box.top < innerHeight && box.right > 0 && box.left < innerWidth,
+  };
+}"""
+MOST_STEPS = 150
+
+
+def tab_to(page: Page, wanted: Locator, key: str = "Tab") -> None:
+    """By Tab or Shift+Tab; whatever has the focus on the way can be seen to have it."""
+    for _ in range(MOST_STEPS):
+        page.keyboard.press(key)
+        at = page.evaluate(FOCUS)
+        assert at["body"] or (at["ring"] and at["inside"]), at
+        if wanted.evaluate("each => each === document.activeElement"):
+            return
+    raise AssertionError(f"{wanted} is not reached by {key}")
+
+
+def follow_link(page: Page, wanted: Locator, url: str) -> None:
+    tab_to(page, wanted)
+    page.keyboard.press("Enter")
+    page.wait_for_url(url)
+
+
+def test_a_question_is_found_asked_paid_and_its_answer_saved_by_keyboard_alone(
+    researcher: Researcher,
+) -> None:
+    page, api = researcher.build(), researcher.api
+    api.custody.tick()
+    page.goto("/datasets")
+    here = page.locator(f'main a[href="/datasets/{api.dataset}"]').first
+    follow_link(page, here, "**/datasets/0x*")
+    ask = page.locator(f'main a[href="/ask?dataset={api.dataset}"]').first
+    follow_link(page, ask, "**/ask?dataset=*")
+    for name, typed in (
+        ("#analysis", "Mean"),
+        ("#variable", "Systolic"),
+        ("#clip_lower", "80"),
+        ("#clip_upper", "200"),
+        ("input[name=uses][value='6']", " "),
+        ("#project", PROJECT),
+        ("#classes input", " "),
+        ("#cost", "10000"),
+    ):
+        tab_to(page, page.locator(name).first)
+        page.keyboard.type(typed)
+    expect(page.locator("#ceiling")).to_be_visible()
+    tab_to(page, page.locator("#classes input").first, "Shift+Tab")
+    expect(page.locator("#classes input").first).to_be_checked()
+    tab_to(page, page.get_by_role("button", name="Ask and pay"))
+    page.keyboard.press("Enter")  # not agreed yet: led to what is missing
+    expect(page.locator("#ceiling input")).to_be_focused()
+    page.keyboard.press("Space")
+    tab_to(page, page.get_by_role("button", name="Ask and pay"))
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/my/requests/0x*")
+    api.settle(researcher.request)
+    expect(page.locator("#plot svg.strip")).to_be_visible()
+    tab_to(page, page.get_by_role("button", name="Save the receipt"))
+    tab_to(page, page.get_by_role("button", name="Save as CSV"), "Shift+Tab")
+    with page.expect_download() as saved:
+        page.keyboard.press("Enter")
+    assert saved.value.suggested_filename.endswith(".csv")
+
+
+# --- what a receipt proves
+
+
+def test_a_receipt_is_verified_where_it_is_dropped_and_a_false_one_is_refused_at_its_field(
+    researcher: Researcher,
+) -> None:
+    page, api = researcher.page, researcher.api
+    request = researcher.settled()
+    receipt: Any = api.operator.reads.receipt(request).receipt
+    page.goto("/verify")
+    drop(page, canonical(receipt))
+    expect(page.locator("#verdict")).to_contain_text("It holds together, and agrees")
+    expect(page.locator("#verdict")).to_be_focused()
+    assert page.locator("#alone .badge").all_text_contents() == ["Holds"] * 8
+    assert set(page.locator("#anchored .badge").all_text_contents()) == {"Agrees"}
+    expect(page.locator("#states")).to_contain_text(request)
+    assert researcher.violations() == []
+    assert researcher.heard.carrying(receipt["sealed_result"][:60]) == []  # it stays here
+    lying(page, "**/verify/0x*", "members")
+    page.get_by_role("button", name="Verify").click()
+    expect(page.locator("#verdict")).to_contain_text("Do not rely on it")
+    page.unroute("**/verify/0x*")
+    spoilt = {**receipt, "cost": str(int(receipt["cost"]) + 1)}
+    elsewhere = {**receipt, "chain_id": receipt["chain_id"] + 1}
+    for content, why in (
+        (canonical(spoilt), "cost differs from its other mention"),
+        (canonical(elsewhere), "is not the hash of the terms"),
+        (b"not JSON", "cannot be read"),
+        (b"{" + b" " * (1 << 23), "has at most 8,388,608"),
+    ):
+        drop(page, content)
+        expect(page.locator("#receipt-error")).to_contain_text(why)
+        expect(page.locator("#found")).to_be_hidden()
+
+
+def drop(page: Page, content: bytes) -> None:
+    file = {"name": "receipt.json", "mimeType": "application/json", "buffer": content}
+    page.set_input_files("#receipt", files=[cast(FilePayload, file)])
+
+
 # --- taking it back
 
 
@@ -427,3 +582,62 @@ def test_whoever_has_no_keys_for_an_answer_is_told_so(researcher: Researcher) ->
     page.goto(f"/my/requests/{request}")
     expect(page.locator("#result")).to_contain_text(re.compile("keys in this browser do not make"))
     expect(page.locator("#opened")).to_be_hidden()
+
+
+# --- what ended without an answer. The chain's clock moves on by days here: these come last.
+
+
+def pass_deadline(api: ApiWorld) -> None:
+    api.custody.chain.node.request("evm_increaseTime", [DAY + 10])
+    api.custody.chain.node.mine()
+
+
+def submitted(api: ApiWorld, salt: str) -> tuple[RequestTerms, bytes]:
+    """Known to the operator, and opened by its researcher; nobody works on it."""
+    terms = api.terms(salt)
+    body = {"terms": terms.to_json(), "parameters": {"variable": "systolic"}}
+    assert api.post_signed(body).status_code == 200
+    return terms, api.custody.open(terms)
+
+
+def test_what_is_held_for_a_request_without_an_answer_comes_back_by_a_button_as_it_says(
+    researcher: Researcher,
+) -> None:
+    api, page, chain = researcher.api, researcher.page, researcher.api.operator.chain
+    api.custody.sender.send("TestEuro", "approve", chain.market, 10**12)
+    terms, never_settled = submitted(api, "never settled")
+    api.custody.freeze(terms)
+    api.custody.sender.send("ResearchMarket", "seal", never_settled)
+    api.custody.tick()
+    _, never_frozen = submitted(api, "never frozen")
+    terms, never_sealed = submitted(api, "never sealed")
+    api.custody.freeze(terms)
+    page.goto(f"/my/requests/{to_hex(never_sealed)}")
+    expect(page.locator("#back")).to_be_hidden()  # until the freeze runs out
+    pass_deadline(api)
+    for request in (never_frozen, never_sealed):
+        promised = chain.request(request)
+        bond = promised.bond * chain.policy().unused_freeze_bps // 10_000
+        taken_back(researcher, request, "Take the money back", promised.escrow + bond)
+    assert researcher.violations() == []
+    pass_deadline(api)
+    page.goto(f"/my/requests/{to_hex(never_settled)}")
+    expect(page.locator("#back")).to_contain_text("not settled in time")
+    expect(page.locator("#back code")).to_contain_text(f"--custodian {api.custodian_urls[0]}")
+    expect(page.locator("#take-back")).to_be_hidden()  # first, certificates
+    pass_deadline(api)
+    fee = chain.request(never_settled).escrow
+    taken_back(researcher, never_settled, "End it without certificates", fee)
+
+
+def taken_back(researcher: Researcher, request: bytes, button: str, amount: int) -> None:
+    page, before = researcher.page, researcher.credit
+    page.goto(f"/my/requests/{to_hex(request)}")
+    page.locator("#news a").click()
+    expect(page.locator("#back-title")).to_be_in_viewport()
+    page.get_by_role("button", name=button).click()
+    expect(page.locator("#said")).to_contain_text("your credit now")
+    assert researcher.credit == before + amount > before
+    expect(page.locator("#back-title")).to_be_focused()
+    expect(page.locator("#back")).to_contain_text("What came back")
+    expect(page.locator("#take-back")).to_be_hidden()

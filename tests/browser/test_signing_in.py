@@ -1,6 +1,7 @@
 """A session in a real Chromium: which cookies it keeps and sends, and what another origin cannot do."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from tests.support.api_world import ApiWorld, api_world
+from tests.support.api_world import ApiWorld
 from tests.support.chain_world import account
 from tests.support.web_browser import Browser as Thief
 from tests.support.web_browser import signed
@@ -31,14 +32,8 @@ HOSTILE = b"""<!doctype html><title>Hostile</title>
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiWorld]:
-    with api_world(tmp_path_factory.mktemp("browser-sessions")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def world(api: ApiWorld) -> Iterator[WebWorld]:
-    with web_world(api) as made:
+def world(shared_api: ApiWorld) -> Iterator[WebWorld]:
+    with web_world(shared_api) as made:
         yield made
 
 
@@ -95,15 +90,80 @@ def test_signing_out_leaves_neither_cookie_nor_session(
     assert thief.get("/session").get_json()["code"] == "not_signed_in"
 
 
-def test_two_markets_on_one_machine_keep_their_own_sessions(
-    context: BrowserContext, api: ApiWorld, world: WebWorld
+def test_signing_out_in_one_tab_leaves_nothing_of_it_in_another(
+    context: BrowserContext, world: WebWorld
 ) -> None:
-    with web_world(api) as second:
+    here, there = context.new_page(), context.new_page()
+    sign_in(here, world, PATIENT)
+    for page in (here, there):
+        page.goto(f"{world.url}/me")
+        page.evaluate("sessionStorage.setItem('form /me #some', 'typed')")
+    here.locator("[data-sign-out]").click()
+    here.wait_for_url(f"{world.url}/")
+    there.wait_for_url(f"{world.url}/sign-in?**")
+    for page in (here, there):
+        assert page.evaluate("sessionStorage.length") == 0
+        assert PATIENT.address not in page.content()
+    here.go_back()
+    assert PATIENT.address not in here.content()
+
+
+def test_a_tab_that_is_older_than_the_session_signs_out_all_the_same(
+    context: BrowserContext, world: WebWorld
+) -> None:
+    older, newer = context.new_page(), context.new_page()
+    sign_in(older, world, PATIENT)
+    sign_in(newer, world, OTHER)
+    assert older.evaluate(POST, ["/sign-out", {}])["code"] == "not_from_here"
+    older.locator("[data-sign-out]").click()
+    older.wait_for_url(f"{world.url}/")
+    assert older.evaluate(WHO)["code"] == "not_signed_in"
+
+
+def test_two_markets_on_one_machine_keep_their_own_sessions(
+    context: BrowserContext, shared_api: ApiWorld, world: WebWorld
+) -> None:
+    with web_world(shared_api) as second:
         here, there = context.new_page(), context.new_page()
         sign_in(here, world, PATIENT)
         sign_in(there, second, OTHER)
         assert here.evaluate(WHO)["account"] == PATIENT.address
         assert there.evaluate(WHO)["account"] == OTHER.address
+
+
+BAD_WORKER = b"""self.addEventListener("install", () => self.skipWaiting());
+self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
+self.addEventListener("fetch", (event) => event.respondWith(
+    new Response("<h1>taken over</h1>", {headers: {"content-type": "text/html"}})));"""
+REGISTER = """async () => {
+    const policy = trustedTypes.createPolicy("sw", {createScriptURL: (url) => url});
+    await navigator.serviceWorker.register(policy.createScriptURL("/evil.js"), {scope: "/"});
+    await navigator.serviceWorker.ready;
+}"""
+
+
+def test_a_worker_of_a_dishonest_moment_is_gone_once_the_server_is_honest(
+    context: BrowserContext, world: WebWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest, page = world.pages.wsgi_app, context.new_page()
+
+    def dishonest(environ: Any, start_response: Any) -> Any:
+        if environ["PATH_INFO"] != "/evil.js":
+            return honest(environ, start_response)
+        start_response("200 OK", [("Content-Type", "text/javascript")])
+        return [BAD_WORKER]
+
+    page.goto(f"{world.url}/datasets")
+    with monkeypatch.context() as patch:
+        patch.setattr(world.pages, "wsgi_app", dishonest)
+        page.evaluate(REGISTER)
+        page.goto(f"{world.url}/datasets")
+        assert page.locator("h1").inner_text() == "taken over"
+    ends = time.monotonic() + PATIENCE_MILLISECONDS / 1_000
+    while page.locator("h1").inner_text() == "taken over":
+        assert time.monotonic() < ends
+        page.wait_for_timeout(500)
+        page.goto(f"{world.url}/datasets")
 
 
 # --- a page of another origin, to which the browser sends our cookies all the same (same site, other port)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.support.api_world import api_world
+from tests.support.api_world import ApiWorld
 from tests.support.overheard import overhearing
 from tests.support.web_world import WebWorld, web_world
 from tools.browser import PATIENCE_MILLISECONDS, chromium
@@ -22,8 +22,8 @@ VENDORED = {
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebWorld]:
-    with api_world(tmp_path_factory.mktemp("smoke")) as api, web_world(api) as made:
+def world(shared_api: ApiWorld) -> Iterator[WebWorld]:
+    with web_world(shared_api) as made:
         yield made
 
 

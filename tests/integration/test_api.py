@@ -18,10 +18,11 @@ from marketplace.api.openapi import DOCUMENT
 from marketplace.config import MAX_UPLOAD_BYTES
 from marketplace.errors import Refusal
 from marketplace.operator import Worker
+from marketplace.wire.amounts import Token
 from marketplace.wire.canonical import canonical
 from marketplace.wire.eip712 import HALF_ORDER, api_domain
 from marketplace.wire.http import to_hex
-from marketplace.words import euros, quote_words, right_at_most
+from marketplace.words import quote_words, right_at_most
 from tests.support.api_world import ApiWorld, api_world, problem
 from tests.support.chain_world import MAX_COST, PAGE, PURPOSE, account
 from tests.support.mutations import leaves, with_value
@@ -115,8 +116,8 @@ def test_a_quote_tells_the_odds_in_plain_words(world: ApiWorld) -> None:
 def test_a_quote_in_sentences_names_price_cost_odds_and_error(world: ApiWorld) -> None:
     quoted = world.post("/quotes", world.quote()).get_json()
     price, cost, error, *_ = quoted["in_words"]
-    assert f"{euros(quoted['price_per_member'])} a patient" in price
-    assert f"{euros(quoted['escrow'])} are held at most" in price
+    assert f"{Token().amount(quoted['price_per_member'])} a patient" in price
+    assert f"{Token().amount(quoted['escrow'])} are held at most" in price
     assert "10,000 nano-rho" in cost
     assert quoted["odds"]["in_words"] in cost
     assert quoted["expected_error"]["half_width"] in error

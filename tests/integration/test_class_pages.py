@@ -15,6 +15,7 @@ from marketplace.class_pages import HELD_SECONDS, MOST_HELD, ClassPages
 from marketplace.cli.main import main
 from marketplace.client import Marketplace
 from marketplace.client.steward import class_terms, hand_over_page
+from marketplace.dictionaries import Dictionaries
 from marketplace.errors import BadClassPage, Refusal
 from marketplace.vocabulary import Address
 from marketplace.wire.class_page import ClassPage
@@ -90,6 +91,19 @@ def test_a_file_that_was_altered_is_not_shown(pages: ClassPages) -> None:
         pages.of(TERMS.terms_hash)
     assert code(refused) == "class_page_missing"
     assert pages.keep(PAGE.to_bytes()) == pages.of(TERMS.terms_hash)
+
+
+def test_a_dictionary_whose_file_was_altered_is_not_computed_with(
+    world: ApiWorld, tmp_path: Path
+) -> None:
+    kept = Dictionaries(tmp_path / "dictionaries", world.operator.chain)
+    true = kept.keep(world.custody.dictionary.to_bytes())
+    (path,) = kept.folder.iterdir()
+    path.write_bytes(replace(true, name="Another").to_bytes())
+    with pytest.raises(Refusal) as refused:
+        kept.of(world.custody.dataset)
+    assert code(refused) == "dictionary_missing"
+    assert kept.keep(true.to_bytes()) == kept.of(world.custody.dataset) == true
 
 
 # --- before a class is published

@@ -3,16 +3,19 @@
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from eth_account import Account
 
 from marketplace.cli.main import main
 from marketplace.wire import keyfiles
 from marketplace.wire.browser_keyfile import lock
+from marketplace.wire.browser_keys import NO_DATASET
 from marketplace.wire.http import to_hex
 from marketplace.wire.keyring import Joined, Keyring
 from marketplace.wire.opening import code_hash, code_text, new_code
@@ -245,11 +248,7 @@ def test_either_number_or_person_is_needed(tmp_path: Path) -> None:
 def test_a_patient_grants_rests_and_revokes_with_the_browser_s_key(
     world: ApiWorld, clinic: Clinic, tmp_path: Path
 ) -> None:
-    who, (code,) = Browser(world.custody), clinic.invites()
-    made = who.seals(VALUES, code, clinic.desk_key)
-    document, signature = clinic.attestation(made.record, "P-78")
-    upload = {"record": made.document, "attestation": document, "issuer_signature": signature}
-    assert world.operator.intake.receive([upload])[0].state == "stored"
+    who = stored(world, clinic, "P-78")
     given = {"--url": world.url, "--dataset": world.dataset, **saved(tmp_path, "mine", who)}
     granted = run("grant", given, "--cap", 50_000_000)
     assert granted.exit_code == 0, granted.output
@@ -258,6 +257,39 @@ def test_a_patient_grants_rests_and_revokes_with_the_browser_s_key(
         assert result.exit_code == 0, result.output
     shown = json.loads(run("status", given).stdout)
     assert (shown["state"], shown["patient"]) == ("none", who.account.address)
+
+
+def stored(world: ApiWorld, clinic: Clinic, number: str) -> Browser:
+    """Somebody whose record the clinic attested."""
+    who, (code,) = Browser(world.custody), clinic.invites()
+    made = who.seals(VALUES, code, clinic.desk_key)
+    document, signature = clinic.attestation(made.record, number)
+    upload = {"record": made.document, "attestation": document, "issuer_signature": signature}
+    assert world.operator.intake.receive([upload])[0].state == "stored"
+    return who
+
+
+def test_a_guardian_revokes_with_the_key_that_its_browser_made(
+    world: ApiWorld, clinic: Clinic, tmp_path: Path
+) -> None:
+    who, guardian = stored(world, clinic, "P-79"), Browser(world.custody)
+    market: dict[str, object] = {"--url": world.url, "--dataset": world.dataset}
+    mine = {**market, **saved(tmp_path, "mine", who)}
+    place = replace(who.place, dataset=NO_DATASET)
+    theirs = {**market, **saved(tmp_path, "theirs", guardian), "--patient": who.account.address}
+    refused(run("revoke", theirs), "not_joined")
+    keys = lock(Keyring(guardian.root, (Joined(place, 0),)), PASSPHRASE)
+    (tmp_path / "theirs.json").write_bytes(keys)
+    address = Account.from_key(guardian.root.patient_key(place)).address
+    for name, *more in (
+        ("grant", "--cap", 50_000_000),
+        ("appoint-guardian", "--guardian", address),
+    ):
+        result = run(name, mine, *more)
+        assert result.exit_code == 0, result.output
+    result = run("revoke", theirs)
+    assert result.exit_code == 0, result.output
+    assert json.loads(run("status", mine).stdout)["state"] == "none"
 
 
 def test_a_key_file_of_another_dataset_signs_nothing(world: ApiWorld, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 import click
 import httpx
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
 from marketplace.cli.main import main
@@ -100,18 +101,23 @@ def steps(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
-def _altered_demo(alterations: str, folder: Path, *options: str) -> list[str]:
-    """The command with a story that was changed before it is told."""
-    imports = "from marketplace.demo import story; from marketplace.cli.main import main"
-    program = f"{imports}; {alterations}; main()"
-    where = ("--data", str(folder / "market"), "--port", str(_free_base()))
-    return [sys.executable, "-c", program, "demo", *where, *options]
+SMALL = "market.CUSTODIANS = market.QUORUM = 1"
+"""One custodian and one gate: where nobody asks, more of them only take longer to start."""
+
+
+def _altered(alterations: str, command: str, folder: Path, port: int, *options: str) -> list[str]:
+    """The command on a small market, with a story that was changed before it is told."""
+    imports = "from marketplace.demo import story; from marketplace.local import market"
+    program = f"{imports}; from marketplace.cli.main import main; {SMALL}; {alterations}; main()"
+    where = ("--data", str(folder / "market"), "--port", str(port))
+    return [sys.executable, "-c", program, command, *where, *options]
 
 
 def test_a_story_that_turns_out_otherwise_ends_with_an_error(tmp_path: Path) -> None:
     written = tmp_path / "steps.json"
     no_budget = "story.PATIENTS = 3; story.CAREFUL_CAP = 1"
-    command = _altered_demo(no_budget, tmp_path, "--once", "--json", str(written))
+    told = ("--once", "--json", str(written))
+    command = _altered(no_budget, "demo", tmp_path, _free_base(), *told)
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode != 0
     assert "the story failed: a grant was refused" in done.stderr
@@ -120,8 +126,8 @@ def test_a_story_that_turns_out_otherwise_ends_with_an_error(tmp_path: Path) -> 
 
 
 def test_without_once_everything_is_left_running_until_it_is_told_to_stop(tmp_path: Path) -> None:
-    first_chapter = "story.Story.CHAPTERS = story.Story.CHAPTERS[:1]"
-    command = _altered_demo(first_chapter, tmp_path)
+    first_chapter, base = "story.Story.CHAPTERS = story.Story.CHAPTERS[:1]", _free_base()
+    command = _altered(first_chapter, "demo", tmp_path, base)
     with _running(command) as running:
         assert running.stdout is not None
         url = _await_line(running.stdout, "Everything runs on: ").split()[0]
@@ -130,7 +136,7 @@ def test_without_once_everything_is_left_running_until_it_is_told_to_stop(tmp_pa
         health = httpx.get(f"{url}/health", timeout=30).json()
         assert health["ready"]
         again = subprocess.run(
-            [*command[: command.index("--port") + 1], url.rpartition(":")[2]],
+            command,
             capture_output=True,
             text=True,
             check=False,
@@ -144,7 +150,7 @@ def test_without_once_everything_is_left_running_until_it_is_told_to_stop(tmp_pa
         assert running.wait(timeout=120) == 0
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}/health", timeout=5)
-    _a_market_with_a_dead_part_ends(tmp_path / "market", url)
+    _a_market_with_a_dead_part_ends(_altered("pass", "up", tmp_path, base), tmp_path / "market")
 
 
 @contextmanager
@@ -163,11 +169,9 @@ def _running(command: list[str], **options: Any) -> Iterator[subprocess.Popen[st
             running.kill()  # nothing, if it has ended; else its market ends with it
 
 
-def _a_market_with_a_dead_part_ends(folder: Path, url: str) -> None:
+def _a_market_with_a_dead_part_ends(up: list[str], folder: Path) -> None:
     """`up` starts the demo's market again, and ends with an error that names who died, and the log."""
-    command = [sys.executable, "-m", "marketplace.cli", "up", "--data", str(folder)]
-    command += ["--port", url.rpartition(":")[2]]
-    with _running(command, stderr=subprocess.PIPE) as running:
+    with _running(up, stderr=subprocess.PIPE) as running:
         assert running.stdout is not None
         _await_line(running.stdout, '  "url": ')
         os.kill(_child(running.pid, "marketplace.custodian"), signal.SIGKILL)
@@ -235,11 +239,14 @@ def test_a_folder_that_no_market_made_is_neither_deleted_nor_taken(
 ) -> None:
     precious = tmp_path / "thesis.txt"
     precious.write_text("three years")
-    command = [sys.executable, "-m", "marketplace.cli", name, "--data", str(tmp_path)]
-    command += ["--port", str(_free_base())]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode != 0
-    assert "was not made by an earlier run" in done.stderr
+    command = [name, "--data", str(tmp_path), "--port", str(_free_base())]
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        done = CliRunner().invoke(main, command)
+    finally:
+        signal.signal(signal.SIGTERM, before)  # the command has set its own
+    assert done.exit_code == 1
+    assert "was not made by an earlier run" in done.output
     assert precious.read_text() == "three years"
     assert list(tmp_path.iterdir()) == [precious]
 

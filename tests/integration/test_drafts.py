@@ -278,7 +278,7 @@ def test_values_cannot_be_swapped_after_the_clinic_looked(world: ApiWorld, clini
     opened(world, clinic, left)
     lie = {"systolic": Decimal(200), "smoker": "no"}
     other = who.seals(lie, left.code, clinic.desk_key)
-    assert refusal_of(lambda: leave(world, who, other)).code == "code_unusable"
+    assert refusal_of(lambda: leave(world, who, other)).code == "draft_opened"
     (fresh,) = clinic.invites()
     another = who.seals(lie, fresh, clinic.desk_key)
     assert refusal_of(lambda: leave(world, who, another)).code == "draft_opened"
@@ -481,6 +481,21 @@ def test_a_declined_draft_is_deleted_its_patient_told_why_and_let_in_again(
     assert leave(world, who, again).state is DraftState.WAITING
 
 
+def test_a_code_that_came_to_somebody_else_lets_nobody_in_any_more(
+    world: ApiWorld, clinic: Clinic
+) -> None:
+    who = browser(world)
+    left = left_by(world, clinic, who)
+    drafts, dataset, issuer = world.operator.drafts, world.custody.dataset, clinic.issuer.address
+    opened(world, clinic, left)
+    drafts.decline(dataset, issuer, left.record.commitment, "wrong_person")
+    again = who.seals(VALUES, left.code, clinic.desk_key)
+    assert refusal_of(lambda: leave(world, who, again)).code == "code_unusable"
+    (fresh,) = clinic.invites()
+    another = who.seals(VALUES, fresh, clinic.desk_key)
+    assert leave(world, who, another).state is DraftState.WAITING
+
+
 def test_one_issuer_s_invitations_are_bounded(
     world: ApiWorld, clinic: Clinic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -525,6 +540,15 @@ def test_all_drafts_together_are_bounded_and_a_patient_s_own_makes_room(
     assert refused.value.code == "too_many_drafts"
     assert rows(world)["drafts"] == before["drafts"]
     leave(world, who, who.seals(VALUES, left.code, clinic.desk_key))
+
+
+def test_one_issuer_alone_fills_no_more_than_its_share(
+    world: ApiWorld, clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = world.operator.database.number_of_drafts(clinic.issuer.address)
+    monkeypatch.setattr(drafts_service, "MOST_OF_AN_ISSUER", number)
+    assert refusal_of(lambda: left_by(world, clinic, browser(world))).code == "too_many_drafts"
+    assert world.operator.database.number_of_drafts(account("another issuer").address) == 0
 
 
 # --- desks

@@ -1,7 +1,7 @@
 """No key turns for what the chain may still take back, and what it took back is done again.
 
 On anvil with epochs of 32 slots a block is final 64 blocks later, so every reorganisation of up to 64
-blocks can happen to a request here. Depths 1, 2, 7, 32 and 64 run always, all 64 in the long campaign.
+blocks can happen to a request here. Depths 1, 7 and 64 run always, all 64 in the long campaign.
 """
 
 import json
@@ -20,18 +20,12 @@ from marketplace.wire import http_client
 from marketplace.wire.http import to_hex
 from marketplace.wire.http_client import post
 from tests.support.custody_world import COST
+from tests.support.daily import daily
 from tests.support.pipeline_world import PipelineWorld, history, pipeline_world, stage_of
 
 SLOTS = 32
 FINAL = 2 * SLOTS
-DEPTHS = (1, 2, 7, 32, FINAL)
-DEPTH = pytest.mark.parametrize(
-    "depth",
-    [
-        pytest.param(depth, marks=() if depth in DEPTHS else pytest.mark.long)
-        for depth in range(1, FINAL + 1)
-    ],
-)
+DEPTH = pytest.mark.parametrize("depth", daily(range(1, FINAL + 1), [1, 7, FINAL]))
 
 
 @pytest.fixture(scope="module")

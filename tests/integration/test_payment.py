@@ -9,7 +9,7 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
 from marketplace.chain import token
-from marketplace.chain.adapter import Chain, RequestStage
+from marketplace.chain.adapter import Chain, ContractRefusal, RequestStage
 from marketplace.chain.deploy import DeploySettings, deploy
 from marketplace.chain.funding import fund
 from marketplace.chain.manifest import Deployed, Manifest
@@ -18,6 +18,7 @@ from marketplace.chain.sender import Sender
 from marketplace.chain.transactor import Transactor
 from marketplace.client import Ask, Marketplace, steward
 from marketplace.wire import hpke
+from marketplace.wire.amounts import UNNAMED, Token
 from tests.support.chain_world import DAY, POLICY, World, account
 from tests.support.foreign_tokens import creation_code
 from tests.support.nodes import RunningNode, any_node
@@ -145,6 +146,20 @@ def test_a_permit_is_signed_for_the_domain_that_the_token_tells(node: RunningNod
             chain.chain_id,
             chain.manifest.token,
         )
+
+
+@pytest.mark.parametrize(
+    ("name", "written"), [("Modern", "MOD"), ("Stubborn", "STB"), ("Nameless", UNNAMED)]
+)
+def test_amounts_are_written_in_the_tokens_own_word_and_refusals_of_contracts_with_them(
+    node: RunningNode, name: str, written: str
+) -> None:
+    """The last refuses to say one, as if it were asked for money that it lacks."""
+    chain = with_token(node, name)
+    with pytest.raises(ContractRefusal) as refused:
+        chain.call("TestEuro", "transferFrom", *(account(each).address for each in "ab"), 1_500_000)
+    assert f"may take 0.00 {written}; 1.50 {written} is needed." in refused.value.message
+    assert chain.token == Token(6, written)
 
 
 def test_a_node_that_does_not_answer_is_no_token_without_a_permit(

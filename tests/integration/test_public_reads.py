@@ -11,14 +11,17 @@ from typing import Any
 import httpx
 import pytest
 from eth_utils.crypto import keccak
+from jsonschema import Draft202012Validator
 from prometheus_client.parser import text_string_to_metric_families
 
+from marketplace.api.openapi import DOCUMENT
 from marketplace.attendance import Attendance
 from marketplace.chain.adapter import Chain, ForgedLogs
+from marketplace.chain.deploy import CommitteeSeat, open_epoch
 from marketplace.chain.manifest import Deployed
 from marketplace.chain.sentences import DATA_USE_REASONS
 from marketplace.dictionaries import Dictionaries
-from marketplace.errors import Refusal
+from marketplace.errors import BadParameter, Refusal
 from marketplace.matches import CODES, NOBODY, Decision, live
 from marketplace.metrics import MOST_CODES, MetricsServer, Watched, serve_metrics
 from marketplace.peers import Peer
@@ -93,6 +96,29 @@ def test_every_request_is_on_exactly_one_page_the_newest_first(made: PageWorld) 
     assert made.public.page(limit=0) == made.public.page((0, 0)) == []
 
 
+def test_as_json_every_request_is_reached_by_what_each_page_names_for_the_next(
+    made: PageWorld,
+) -> None:
+    asked = [to_hex(made.world.open(made.world.terms(f"json {number}"))) for number in range(3)]
+    schema = Draft202012Validator(
+        {"$ref": "#/components/schemas/PublicRequests", "components": DOCUMENT["components"]}
+    )
+    found: list[str] = []
+    before = None
+    for _ in range(made.public.number()):
+        page = made.public.document(before, limit=2)
+        schema.validate(page)
+        found += [each["request"] for each in page["requests"]]
+        before = page["before"]
+        if before is None:
+            break
+    assert found[:3] == asked[::-1]
+    assert len(found) == len(set(found)) == made.public.number()
+    for spelling in ("", "1", "1.", "-1.0", "1.0 ", "\u0661.0", "1" * 16 + ".0"):
+        with pytest.raises(BadParameter):
+            made.public.document(spelling)
+
+
 def test_a_request_that_goes_on_is_shown_as_it_stands_then(made: PageWorld) -> None:
     terms = made.world.terms("goes on")
     request = made.world.open(terms)
@@ -162,6 +188,16 @@ def codes(decision: Decision) -> set[str]:
 
 def me(made: PageWorld) -> Address:
     return Address(made.world.sender.address)
+
+
+def reads_of(made: PageWorld, dictionaries: Dictionaries) -> Reads:
+    return Reads(
+        chain=made.chain,
+        database=made.database,
+        dictionaries=dictionaries,
+        operator=me(made),
+        fee=0,
+    )
 
 
 def test_a_purpose_is_matched_class_by_class_with_every_reason(made: PageWorld) -> None:
@@ -268,7 +304,7 @@ def test_terms_are_searched_for_once_and_proved_each_time(
 def test_a_stream_tells_each_stage_and_what_the_newest_waits_for(
     made: PageWorld, tmp_path: Path
 ) -> None:
-    reads = Reads(made.chain, made.database, Dictionaries(tmp_path, made.chain), me(made), 0)
+    reads = reads_of(made, Dictionaries(tmp_path, made.chain))
     name = made.submit(made.world.terms("streamed"))
     made.database.move(name, Stage.FUNDED, "paid")
     news = StageNews(reads, name)
@@ -296,7 +332,7 @@ def test_a_stream_tells_each_stage_and_what_the_newest_waits_for(
 @pytest.fixture
 def metrics(made: PageWorld, tmp_path: Path) -> Iterator[MetricsServer]:
     dictionaries = Dictionaries(tmp_path, made.chain)
-    reads = Reads(made.chain, made.database, dictionaries, me(made), 0)
+    reads = reads_of(made, dictionaries)
     peers = [Peer("custodian 0", "http://127.0.0.1:9"), Peer("custodian 1", "http://127.0.0.1:9")]
     attendance = Attendance(peers, {"0xgate": Peer("gate", "http://127.0.0.1:9")})
     served = serve_metrics(Watched(reads, attendance, lambda: 3, lambda: (2, 5)), 0)
@@ -402,3 +438,18 @@ def refusal_of(watched: Watched, port: int) -> tuple[str, str | None]:
     except Refusal as refusal:
         return refusal.code, refusal.field
     raise AssertionError("it listens on a port that is taken")
+
+
+# --- the committee
+
+
+def test_the_committee_is_read_once_a_block_and_a_new_epoch_shows_at_once(
+    made: PageWorld, tmp_path: Path
+) -> None:
+    reads, w = reads_of(made, Dictionaries(tmp_path, made.chain)), made.world
+    first = reads.committee()
+    assert reads.committee() is first
+    seats = [CommitteeSeat(each.address, keccak(text=each.address)) for each in w.custodians]
+    w.epoch = open_epoch(w.sender, seats, 2, [account("another gate").address])
+    assert reads.committee()["epoch"] == w.epoch == first["epoch"] + 1
+    assert reads.committee()["gates"] == [account("another gate").address]

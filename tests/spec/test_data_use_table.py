@@ -7,7 +7,7 @@ the contract and against the oracle. Then these two are held against each other.
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.spec.data_use_oracle import (
@@ -25,6 +25,7 @@ from tests.spec.data_use_oracle import (
     judge,
 )
 from tests.spec.matcher import Matcher, new_matcher
+from tests.support.daily import daily
 
 
 @pytest.fixture(scope="module")
@@ -231,12 +232,12 @@ USE = st.builds(
 )
 
 
-@given(consent=consents(), uses=st.lists(USE, min_size=1, max_size=4))
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-def test_the_contract_agrees_with_the_oracle(
-    matcher: Matcher, consent: Consent, uses: list[Use]
-) -> None:
-    for use in uses:
-        assert matcher.reasons(consent, use) == judge(consent, use).encode()
+@pytest.mark.parametrize("examples", daily([60, 600], [60]))
+def test_the_contract_agrees_with_the_oracle(matcher: Matcher, examples: int) -> None:
+    @given(consent=consents(), uses=st.lists(USE, min_size=1, max_size=4))
+    @settings(max_examples=examples)
+    def agrees(consent: Consent, uses: list[Use]) -> None:
+        for use in uses:
+            assert matcher.reasons(consent, use) == judge(consent, use).encode()
+
+    agrees()

@@ -106,6 +106,15 @@ contract Stubborn is Coin {
     }
 }
 
+/// Has no word for itself, and says so as if it were asked for money that it lacks.
+contract Nameless is Coin {
+    constructor() ERC20("", "") {}
+
+    function symbol() public view override returns (string memory) {
+        revert ERC20InsufficientBalance(address(this), 0, 1);
+    }
+}
+
 /// Answers every call with nothing, as contracts with a generous fallback do.
 contract Yes is Coin {
     constructor() ERC20("Yes Coin", "YES") {}

@@ -6,6 +6,7 @@ from eth_account.signers.local import LocalAccount
 from playwright.sync_api import Page, expect
 
 from marketplace.wire.browser_keyfile import unlock
+from marketplace.wire.keyfiles import create
 from marketplace.wire.keyring import Keyring
 
 PASSPHRASE = "orbit canvas lemon tractor quiet"
@@ -24,8 +25,8 @@ def make_keys(page: Page, folder: Path) -> Keyring:
 
 def bring_key(page: Page, key: LocalAccount, folder: Path, label: str = "research account") -> None:
     """A key file of the command line, added on the page of keys."""
-    path = folder / "brought.key"
-    path.write_text("0x" + bytes(key.key).hex() + "\n")
+    path = folder / f"{label.replace(' ', '-')}.key"
+    create(path, bytes(key.key))
     page.goto("/keys")
     page.set_input_files("#file", path)
     page.fill("#label", label)

@@ -12,13 +12,12 @@ from marketplace.fhir.demo import demo_dictionary
 from marketplace.vocabulary import DatasetId
 from marketplace.wire.browser_keyfile import unlock
 from marketplace.wire.browser_keys import Place, Root
-from marketplace.wire.http import to_hex
 from tests.support.api_world import ApiWorld, api_world
+from tests.support.browser_keys import PASSPHRASE, bring_key
 from tests.support.chain_world import TERMS
 from tests.support.custody_world import CustodyWorld
 from tests.support.web_world import WebWorld, web_world
 
-PASSPHRASE = "orbit canvas lemon tractor quiet"
 KEY_FILE = """() => new Promise((resolve, reject) => {
     const opened = indexedDB.open("usufruct", 1);
     opened.onerror = () => reject(opened.error);
@@ -110,14 +109,7 @@ def enter_as_issuer(context: BrowserContext, world: JoiningWorld, folder: Path) 
     page.goto("/sign-in")
     make_keys(page)
     expect(page.locator("#choose-part")).to_be_visible()
-    path = folder / "issuer.key"
-    path.write_text(to_hex(bytes(world.custody.issuer.key)) + "\n")
-    page.goto("/keys")
-    page.set_input_files("#file", path)
-    page.fill("#label", "clinic")
-    page.fill("#passphrase", PASSPHRASE)
-    page.get_by_role("button", name="Add the key").click()
-    expect(page.locator("#imported")).to_contain_text(world.custody.issuer.address)
+    bring_key(page, world.custody.issuer, folder, "clinic")
     page.goto(world.clinic)
     page.fill("#passphrase", PASSPHRASE)
     page.get_by_role("button", name="Unlock").click()

@@ -192,3 +192,11 @@ class Reader:
             process.wait(60)
             assert process.stdin is not None
             process.stdin.close()
+
+    def kill(self, party: str) -> None:
+        """Ends a server in the middle of whatever it does."""
+        process = self.servers.pop(party)
+        process.kill()
+        process.wait(60)
+        assert process.stdin is not None
+        process.stdin.close()

@@ -30,6 +30,7 @@ from marketplace.chain.reverts import (
     table,
 )
 from marketplace.chain.sentences import SENTENCES
+from marketplace.wire.amounts import Token
 
 ERRORS = sorted(table().values(), key=lambda each: each.signature)
 BUDGET = keccak(text="BudgetTooSmall(uint56,uint56)")[:4] + encode(["uint56", "uint56"], [3, 7])
@@ -266,3 +267,16 @@ def test_every_role_of_the_contracts_has_its_name() -> None:
 )
 def test_codes_are_snake_case(name: str, code: str) -> None:
     assert snake_case(name) == code
+
+
+# --- amounts
+
+
+def test_amounts_in_refusals_are_written_as_the_token_is_and_stay_numbers_among_the_facts() -> None:
+    data = keccak(text="BondTooSmall(uint256,uint256)")[:4] + encode(
+        ["uint256"] * 2, [1_500_000, 2]
+    )
+    refusal = refusal_of(data, Token(6, "USDC").amount)
+    assert refusal.message == "A bond of 1.50 USDC is needed; 0.000002 USDC is posted."
+    assert refusal.facts == {"needed": 1_500_000, "posted": 2}
+    assert "1,500,000 token units" in refusal_of(data).message

@@ -32,6 +32,7 @@ from marketplace.fhir.extract import Extracted, Missing
 from marketplace.stages import Stage
 from marketplace.vocabulary import address
 from marketplace.wire import keyfiles
+from marketplace.wire.amounts import Token
 from marketplace.words import right_at_most
 from tests.support.nodes import ROOT
 from tests.support.slow_answers import server_that_sends
@@ -265,7 +266,7 @@ CONSENTING: dict[str, Any] = {
 def test_budget_earnings_and_guardian_are_told_in_words() -> None:
     guardian = {"address": ADDRESS, "expiry": 1_800_000_000, "may_grant": True}
     found = {**CONSENTING, "guardian": guardian}
-    words = consent_words(found, ClassFacts(max_cost=250, live=5), decimals=6)
+    words = consent_words(found, ClassFacts(max_cost=250, live=5), Token())
     assert words[0].startswith("The consent to class 2 is live until 2027-01-15 08:00 UTC")
     assert "1,000 nano-rho, 400 are spent and 600 are left: 2 requests of the 250" in words[1]
     assert f"at most {right_at_most(400)} times" in words[2]
@@ -276,13 +277,13 @@ def test_budget_earnings_and_guardian_are_told_in_words() -> None:
 
 
 def test_one_request_that_is_left_is_said_in_the_singular() -> None:
-    words = consent_words(CONSENTING, ClassFacts(max_cost=400, live=5), decimals=6)
+    words = consent_words(CONSENTING, ClassFacts(max_cost=400, live=5), Token())
     assert "600 are left: 1 request of the 400 that" in words[1]
 
 
 def test_a_suspended_record_is_told_in_words() -> None:
     record = {"erased": False, "suspended": True, "version": 1}
-    words = consent_words({**CONSENTING, "record": record}, None, 6)
+    words = consent_words({**CONSENTING, "record": record}, None, Token())
     assert any("suspended" in each for each in words)
 
 

@@ -11,7 +11,7 @@ from marketplace.errors import Refusal
 from marketplace.vocabulary import Address, DatasetId
 from marketplace.wire import keyfiles
 from marketplace.wire.browser_keyfile import LARGEST_FILE, lock
-from marketplace.wire.browser_keys import Place, Root
+from marketplace.wire.browser_keys import NO_DATASET, Place, Root
 from marketplace.wire.keyring import Joined, Keyring
 
 PASSPHRASE = "five calm otters read maps"
@@ -69,6 +69,26 @@ def test_a_key_file_of_the_command_line_is_taken_as_it_is(tmp_path: Path) -> Non
     path = tmp_path / "own.key"
     keyfiles.create(path, b"\x07" * 32)
     assert OwnKey(path, None).of(PLACE.dataset) == b"\x07" * 32
+
+
+def test_a_guardians_key_is_that_of_the_market_at_hand_and_of_no_dataset(tmp_path: Path) -> None:
+    here, there = (Place(chain, PLACE.registry, NO_DATASET) for chain in (31337, 1))
+    path = tmp_path / "keys.json"
+    path.write_bytes(
+        lock(Keyring(ROOT, (Joined(there, 1), Joined(PLACE, 0), Joined(here, 0))), PASSPHRASE)
+    )
+    chosen = OwnKey(None, path, phrase(tmp_path, PASSPHRASE.encode()))
+    assert chosen.as_guardian(31337, PLACE.registry) == ROOT.patient_key(here)
+    assert chosen.as_guardian(1, PLACE.registry) == ROOT.patient_key(there, 1)
+    with pytest.raises(Refusal) as refused:
+        chosen.as_guardian(2, PLACE.registry)
+    assert (refused.value.code, refused.value.field) == ("not_joined", "patient")
+
+
+def test_a_key_file_of_the_command_line_is_a_guardians_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "own.key"
+    keyfiles.create(path, b"\x07" * 32)
+    assert OwnKey(path, None).as_guardian(31337, PLACE.registry) == b"\x07" * 32
 
 
 def test_no_key_is_made_up_for_a_dataset_that_was_never_joined() -> None:

@@ -116,6 +116,7 @@ QUOTE: dict[str, Any] = {
     "fee": 5_000_000,
     "escrow": "17000000",
     "token_decimals": 6,
+    "token_symbol": "EUR",
     "cost_nano_rho": 30_000_000,
     "epsilon": {"epsilon": "1.1", "delta": "1e-06"},
     "odds": {"in_words": "At most 75 times."},
@@ -124,7 +125,7 @@ QUOTE: dict[str, Any] = {
         "unit": "mm[Hg]",
         "holds": "at most",
         "tells_nothing": False,
-        "in_words": "95% half-width of 2.5 mm[Hg] either way, with 20 patients; at most.",
+        "in_words": "95% half-width of 2.5 mm[Hg] either way, with 20 patients: at most.",
     },
     "expected_error_of_a_tenth": None,
     "members_assumed": 20,
@@ -141,8 +142,8 @@ ERROR = QUOTE["expected_error"]
 @pytest.mark.parametrize(
     ("members", "said"),
     [
-        (1, "95% half-width of 2.5 mm[Hg] either way, with 1 patient; at most."),
-        (2, "95% half-width of 2.5 mm[Hg] either way, with 2 patients; at most."),
+        (1, "95% half-width of 2.5 mm[Hg] either way, with 1 patient: at most."),
+        (2, "95% half-width of 2.5 mm[Hg] either way, with 2 patients: at most."),
     ],
 )
 def test_an_expected_error_is_called_a_95_percent_half_width_and_counts_its_patients(

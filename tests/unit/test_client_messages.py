@@ -13,6 +13,7 @@ from marketplace.chain.artifacts import CONTRACTS, load
 from marketplace.chain.manifest import Deployed
 from marketplace.client import Marketplace, ThroughCustodian, account_of
 from marketplace.client.messages import (
+    HIGHEST_PLAUSIBLE,
     HIGHEST_SEQUENCE,
     HIGHEST_TOLD,
     REVOCATION_REACH,
@@ -114,32 +115,62 @@ def test_nobody_knows_before_how_far_a_revocation_reaches(market: Messages) -> N
     assert max(reached) > 7 + 1_000
 
 
-@given(st.one_of(st.integers(max_value=-1), st.integers(min_value=HIGHEST_TOLD + 1)))
+@given(st.one_of(st.integers(max_value=-1), st.integers(min_value=HIGHEST_PLAUSIBLE + 1)))
 def test_a_sequence_that_no_consent_reaches_is_signed_only_where_an_own_node_said_it(
     sequence: int,
 ) -> None:
-    """A revocation of the last sequence would end all grants for ever: no operator's word is enough."""
     market = Marketplace(NOBODY, NOBODY, MANIFEST)
     messages: list[Callable[[], Any]] = [
         lambda: market.grant_message(KEY, CLASS, 10, 2**33, sequence + 1),
-        lambda: market.revocation_message(KEY, DATASET, sequence),
         lambda: market.rest_message(KEY, DATASET, sequence),
         lambda: market.wake_message(KEY, DATASET, sequence),
     ]
     for message in messages:
-        with pytest.raises(Refusal) as refused:
-            message()
-        assert (refused.value.code, refused.value.field) == ("implausible_sequence", "sequence")
-        assert "--node" in refused.value.remedy
+        require_implausible(message)
 
 
-@given(st.integers(0, HIGHEST_TOLD))
+def require_implausible(message: Callable[[], Any]) -> None:
+    with pytest.raises(Refusal) as refused:
+        message()
+    assert (refused.value.code, refused.value.field) == ("implausible_sequence", "sequence")
+    assert "--node" in refused.value.remedy
+
+
+@pytest.mark.parametrize("sequence", [-1, HIGHEST_SEQUENCE + 1])
+def test_what_is_no_sequence_is_not_revoked(market: Messages, sequence: int) -> None:
+    require_implausible(lambda: market.revocation_message(KEY, DATASET, sequence))
+
+
+@given(st.integers(0, HIGHEST_TOLD - REVOCATION_REACH - REVOCATION_SPREAD))
 def test_any_sequence_that_a_consent_can_reach_is_signed(sequence: int) -> None:
     market = Marketplace(NOBODY, NOBODY, MANIFEST)
     signed = market.revocation_message(KEY, DATASET, sequence)["message"]["sequence"]
     assert signed - sequence in REACH
     granted = market.grant_message(KEY, CLASS, 10, 2**33, sequence + 1)["message"]["sequence"]
     assert granted == sequence + 1
+
+
+@given(st.integers(0, HIGHEST_SEQUENCE))
+def test_no_told_sequence_keeps_a_patient_from_revoking_or_is_outrun(sequence: int) -> None:
+    market = Marketplace(NOBODY, NOBODY, MANIFEST)
+    named = market.revocation_message(KEY, DATASET, sequence)["message"]["sequence"]
+    assert sequence <= named <= HIGHEST_SEQUENCE
+    assert named <= max(HIGHEST_TOLD, sequence + 1), "a lie brings about no more than it says"
+
+
+@pytest.mark.parametrize("told", [HIGHEST_TOLD, HIGHEST_TOLD - 1, HIGHEST_TOLD // 2])
+def test_after_one_lie_about_the_sequence_everything_can_still_be_signed(
+    market: Messages, told: int
+) -> None:
+    """The contract goes to the sequence after the one that was named."""
+    now = market.revocation_message(KEY, DATASET, told)["message"]["sequence"] + 1
+    assert market.revocation_message(KEY, DATASET, now)["message"]["sequence"] >= now
+    for signed in (
+        market.grant_message(KEY, CLASS, 10, 2**33, now + 1),
+        market.rest_message(KEY, DATASET, now),
+        market.wake_message(KEY, DATASET, now),
+    ):
+        assert signed["message"]["sequence"] in (now, now + 1)
 
 
 def test_a_message_that_may_be_repeated_has_a_fresh_nonce(market: Messages) -> None:

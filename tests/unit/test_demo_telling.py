@@ -7,7 +7,7 @@ from rich.console import Console
 
 from marketplace.demo import Story
 from marketplace.demo.asking import about_gap
-from marketplace.words import euros
+from marketplace.wire.amounts import Token
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,8 @@ def test_the_gap_between_result_and_truth_is_called_the_noise_that_protects_pati
 
 
 def test_amounts_are_told_in_euros_and_not_in_units() -> None:
-    assert [euros(600_000), euros("137000000"), euros(0)] == ["0.60 EUR", "137.00 EUR", "0.00 EUR"]
+    told = [Token().amount(units) for units in (600_000, "137000000", 0)]
+    assert told == ["0.60 EUR", "137.00 EUR", "0.00 EUR"]
 
 
 def test_news_between_two_steps_is_a_line_of_its_own() -> None:

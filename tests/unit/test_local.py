@@ -47,6 +47,17 @@ def test_a_process_that_ended_is_named_with_its_exit_code(tmp_path: Path) -> Non
     assert dead.message.endswith("exit code 7.")
 
 
+def test_a_process_that_something_else_told_to_end_is_not_said_to_have_failed(
+    tmp_path: Path,
+) -> None:
+    local = local_with(tmp_path / "market", "pass")
+    local.processes["custodian-1"].wait(GIVE_UP)
+    dead = died(local)
+    assert dead is not None
+    assert "ended in good order: something other than this command told it to" in dead.message
+    assert "its log does not say who" in dead.remedy
+
+
 def test_a_signal_without_a_name_is_said_by_its_number() -> None:
     assert ended_how(-int(signal.SIGRTMIN) - 3) == f"killed by signal {int(signal.SIGRTMIN) + 3}"
     assert ended_how(0) == "exit code 0"

@@ -111,6 +111,7 @@ def test_a_source_that_fails_stops_no_other_and_is_logged_once(source: Counter) 
 
 def test_the_end_ends_every_wait(source: Counter) -> None:
     pulse = Pulse({"log": source}, every=OFTEN)
+    pulse.look()  # the first look is news, which would end the wait before the end does
     thread = pulse.start()
     waiting = threading.Thread(target=pulse.wait, args=(pulse.beat(), 10 * GIVE_UP))
     waiting.start()

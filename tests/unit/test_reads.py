@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta, timezone
 
-from marketplace.reads import utc
+from marketplace.request_reads import utc
 
 
 def test_times_are_shown_in_utc_whatever_the_database_keeps() -> None:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketplace.demo.setting import class_terms
-from marketplace.words import class_words, epsilon_of, euros, grant_words, odds_of, right_at_most
+from marketplace.wire.amounts import MOST_SYMBOL, UNNAMED, Token, symbol
+from marketplace.words import class_words, epsilon_of, grant_words, odds_of, right_at_most
 from ml.dp.accounting import odds, rho, zcdp_to_eps
 
 UNITS = st.integers(0, 2**96 - 1)
@@ -60,7 +61,7 @@ def test_the_sentence_says_the_figures(cost: int) -> None:
 def test_an_amount_is_told_to_the_last_unit_and_never_with_less_than_cents(
     units: int, decimals: int
 ) -> None:
-    number, currency = euros(units, decimals).split(" ")
+    number, currency = Token(decimals).amount(units).split(" ")
     assert currency == "EUR"
     assert Fraction(number.replace(",", "")) * 10**decimals == units
     cents = number.partition(".")[2]
@@ -70,7 +71,34 @@ def test_an_amount_is_told_to_the_last_unit_and_never_with_less_than_cents(
 
 @given(UNITS)
 def test_text_and_number_of_the_same_units_are_told_alike(units: int) -> None:
-    assert euros(units) == euros(str(units))
+    assert Token().amount(units) == Token().amount(str(units))
+
+
+@given(st.text() | st.none() | st.integers())
+def test_a_tokens_own_word_is_written_only_where_nobody_can_mistake_it(told: object) -> None:
+    written = symbol(told)
+    assert written in (told, UNNAMED, "EUR")
+    assert len(written) <= MOST_SYMBOL
+    assert written.isascii()
+    assert written.replace(".", "").isalnum()
+    assert written[0].isalpha()
+
+
+@pytest.mark.parametrize(
+    ("told", "written"),
+    [
+        ("USDC", "USDC"),
+        ("tEUR", "EUR"),
+        ("000 EUR", UNNAMED),
+        ("\u202eRUE", UNNAMED),
+        ("<b>", UNNAMED),
+        ("A" * 12, UNNAMED),
+        ("", UNNAMED),
+    ],
+)
+def test_a_symbol_is_short_and_plain_or_not_shown(told: str, written: str) -> None:
+    assert symbol(told) == written
+    assert Token(6, symbol(told)).amount(600_000) == f"0.60 {written}"
 
 
 # --- what a patient is about to sign
@@ -78,9 +106,9 @@ def test_text_and_number_of_the_same_units_are_told_alike(units: int) -> None:
 
 def test_a_grant_says_what_it_permits_and_pays_and_the_odds_at_its_cap() -> None:
     terms = class_terms()
-    words = grant_words(terms, 1, 300_000_000, 6, live=200, spent=5)
+    words = grant_words(terms, 1, 300_000_000, Token(), live=200, spent=5)
     assert words[0] == "You consent to class 1."
-    assert words[1 : 1 + len(class_words(terms, 6))] == class_words(terms, 6)
+    assert words[1 : 1 + len(class_words(terms, Token()))] == class_words(terms, Token())
     assert any("at most 60,000,000 nano-rho of your lifetime budget" in each for each in words)
     assert any("0.50 EUR" in each and "0.02 EUR" in each for each in words)
     assert "at most 300,000,000 nano-rho of yours, for life; 5 are spent." in words[-2]
@@ -88,6 +116,6 @@ def test_a_grant_says_what_it_permits_and_pays_and_the_odds_at_its_cap() -> None
 
 
 def test_odds_at_a_cap_below_what_is_spent_are_those_of_what_is_spent() -> None:
-    (*_, lower) = grant_words(class_terms(), 1, 1, 6, live=200, spent=300_000_000)
-    (*_, same) = grant_words(class_terms(), 1, 300_000_000, 6, live=200)
+    (*_, lower) = grant_words(class_terms(), 1, 1, Token(), live=200, spent=300_000_000)
+    (*_, same) = grant_words(class_terms(), 1, 300_000_000, Token(), live=200)
     assert lower == same

@@ -1,7 +1,10 @@
 """What every answer of the pages has in common: host, headers, assets, refusals that one can act on."""
 
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import flask
@@ -9,32 +12,39 @@ import httpx
 import pytest
 
 from marketplace.errors import Refusal
-from tests.support.api_world import api_world
+from tests.support.api_world import ApiWorld
+from tests.support.web_browser import Browser
 from tests.support.web_world import WebWorld, web_world
 from web import headers
 from web.assets import Assets
 from web.rules import ANYONE, RULES, Rule
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+PATIENCE = 120.0
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebWorld]:
-    with (
-        api_world(tmp_path_factory.mktemp("pages")) as api,
-        web_world(api) as made,
-        pytest.MonkeyPatch.context() as patch,
-    ):
+def world(shared_api: ApiWorld) -> Iterator[WebWorld]:
+    with web_world(shared_api) as made, pytest.MonkeyPatch.context() as patch:
         _add_faulty_routes(made.pages)
-        for route in ("refuse", "fault"):
-            patch.setitem(RULES, route, Rule(ANYONE))
+        for route in ("refuse", "fault", "slow"):
+            patch.setitem(RULES, route, Rule(ANYONE, crowded=True))
         yield made
+
+
+OPEN = threading.Event()
+"""While it is not set, whoever asks for /test-slow waits."""
 
 
 def _add_faulty_routes(app: flask.Flask) -> None:
     @app.get("/test-refusal")
     def refuse() -> str:
         raise Refusal(message="<b>No</b>.", remedy="Do & try.", code="test_code", field="name")
+
+    @app.get("/test-slow")
+    def slow() -> str:
+        assert OPEN.wait(PATIENCE)
+        return "done"
 
     @app.get("/test-fault")
     def fault() -> str:
@@ -84,6 +94,32 @@ def test_localhost_is_led_to_the_origin_that_cookies_and_sign_ins_belong_to(
         f"{world.url}/datasets?page=2",
     )
     assert client.post("/x", headers={"Host": f"localhost:{port}"}).status_code == 421
+
+
+@pytest.mark.parametrize(
+    ("asked", "led"), [("/%0d%0aX:1", "/%0D%0AX:1"), ("//evil.example/%2f..?a=%0d", None)]
+)
+def test_whatever_stands_in_a_path_localhost_is_led_to_our_origin_alone(
+    world: WebWorld, asked: str, led: str | None
+) -> None:
+    port = world.url.rsplit(":", 1)[1]
+    headers = {"Host": f"localhost:{port}"}
+    with httpx.Client() as client:
+        answer = client.get(
+            httpx.URL(world.url).copy_with(raw_path=asked.encode()), headers=headers
+        )
+    assert answer.status_code == 302
+    assert answer.headers["Location"].startswith(f"{world.url}/")
+    assert led is None or answer.headers["Location"] == world.url + led
+
+
+def test_an_answer_of_the_api_is_data_and_nothing_else_to_a_browser(world: WebWorld) -> None:
+    for path in ("/api/v1", "/api/v1/nothing", "/health", "/api/v1/market"):
+        told = httpx.get(world.url + path, timeout=PATIENCE).headers
+        assert told["X-Content-Type-Options"] == "nosniff"
+        assert told["Cache-Control"] == "no-store"
+        assert told["Cross-Origin-Resource-Policy"] == "same-origin"
+        assert told["Content-Security-Policy"].startswith("default-src 'none'")
 
 
 def test_a_refusal_is_a_page_for_a_person_with_its_remedy_and_nothing_of_it_is_markup(
@@ -183,3 +219,106 @@ def test_pages_and_api_stand_behind_one_port(world: WebWorld) -> None:
     assert httpx.get(f"{world.url}/api/nothing", timeout=60).headers["Content-Type"] == (
         "application/problem+json"
     )
+
+
+# --- many strangers at once
+
+NEVER_CROWDED = {
+    "static.show",
+    "licences.show",
+    "verify.show",
+    "signing_in.page",
+    "signing_in.challenge",
+    "signing_in.sign_in",
+    "signing_in.sign_out",
+    "deployment.show",
+    "keys.show",
+    "odds.show",
+    "stop.show",
+    "stop.worker",
+}
+"""Of what anybody may call: what Stop and the way in need, and what asks the chain nothing."""
+
+
+@contextmanager
+def crowd_is_there(world: WebWorld) -> Iterator[None]:
+    """Every place is taken."""
+    crowd = world.site.operator.crowd
+    for _ in range(crowd.places):
+        crowd.enter()
+    try:
+        yield
+    finally:
+        for _ in range(crowd.places):
+            crowd.leave()
+
+
+def test_strangers_together_never_take_the_threads_that_stop_needs(world: WebWorld) -> None:
+    config = world.site.config
+    assert 0 < world.site.operator.crowd.places < config.threads - config.streams
+    for endpoint, rule in RULES.items():
+        if endpoint not in ("refuse", "fault", "slow"):
+            wanted = rule.who == ANYONE and endpoint not in NEVER_CROWDED
+            assert rule.crowded is wanted, endpoint
+    assert set(RULES) >= NEVER_CROWDED
+
+
+def test_who_comes_beyond_the_places_is_told_when_to_come_again(world: WebWorld) -> None:
+    with crowd_is_there(world):
+        for path in ("/", "/datasets", f"/datasets/{world.api.dataset}", "/api/v1/datasets"):
+            for accept in ("application/json", "text/html"):
+                answer = httpx.get(world.url + path, headers={"Accept": accept}, timeout=PATIENCE)
+                assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
+                assert "Ask again in a moment" in answer.text
+    assert httpx.get(f"{world.url}/datasets", timeout=PATIENCE).status_code == 200
+
+
+def test_however_many_strangers_read_everybody_can_sign_in_look_and_stop(world: WebWorld) -> None:
+    patient, dataset = world.api.patients[0], world.api.dataset
+    with crowd_is_there(world):
+        browser = Browser(world).sign_in(patient)
+        paths = ["/stop/", "/stop/sw.js", "/session", "/session/half", "/deployment", "/me"]
+        paths += [f"/me/{dataset}", f"/me/{dataset}/timeline", "/keys", "/my", "/odds?spent=1"]
+        for path in [*paths, world.site.assets.url("css/base.css")]:
+            assert browser.get(path).status_code == 200, path
+        consent = f"{world.url}/api/v1/datasets/{dataset}/consents/{patient.address}"
+        for url in (consent, f"{world.url}/api/v1/market", f"{world.url}/health"):
+            assert httpx.get(url, timeout=PATIENCE).status_code == 200
+        for path in (f"/me/{dataset}/messages", "/transactions"):
+            assert browser.post(path, {}).status_code in (400, 422), path
+        sent = httpx.post(f"{world.url}/api/v1/messages", json={"messages": []}, timeout=PATIENCE)
+        assert sent.json().get("code") != "busy"
+        assert browser.post("/sign-out").status_code == 200
+
+
+def test_a_place_is_given_back_whatever_becomes_of_its_holder(world: WebWorld) -> None:
+    OPEN.set()
+    with crowd_is_there(world):
+        world.site.operator.crowd.leave()
+        for path, status in (("/test-refusal", 422), ("/test-fault", 500), ("/test-slow", 200)):
+            for _ in range(2):
+                assert world.client.get(path).status_code == status
+        world.site.operator.crowd.enter()
+
+
+def test_slow_readers_hold_their_places_and_no_thread_besides(world: WebWorld) -> None:
+    """Over real sockets: as many readers as this server has threads."""
+    OPEN.clear()
+    places, many = world.site.operator.crowd.places, world.site.config.threads
+    turned_away = threading.Semaphore(0)
+
+    def ask() -> int:
+        status = httpx.get(f"{world.url}/test-slow", timeout=PATIENCE).status_code
+        turned_away.release()
+        return status
+
+    with ThreadPoolExecutor(many) as pool:
+        try:
+            asked = [pool.submit(ask) for _ in range(many)]
+            for _ in range(many - places):
+                assert turned_away.acquire(timeout=PATIENCE)
+            assert httpx.get(f"{world.url}/stop/", timeout=PATIENCE).status_code == 200
+        finally:
+            OPEN.set()
+    found = sorted(each.result() for each in asked)
+    assert found == [200] * places + [503] * (many - places)

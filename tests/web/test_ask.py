@@ -97,6 +97,7 @@ def test_a_quote_tells_cost_error_and_the_question_with_every_default(
     assert {name: by_cost[name] for name in expected} == expected
     assert by_cost["canonical"] == {"variable": "systolic", "clip": ["60", "260"], "filters": []}
     assert ["Values clipped to", "60, 260"] in by_cost["asked"]
+    assert ["Variable", "Systolic blood pressure"] in by_cost["asked"]
     del asked["cost"]
     by_error = visitor.post("/ask/quote", {**asked, "target_error": "190"}).get_json()
     assert by_error["cost_nano_rho"] > by_cost["cost_nano_rho"]
@@ -208,3 +209,10 @@ def test_what_would_be_refused_later_is_refused_before_it_is_paid_and_nothing_is
     answer = researcher.post("/ask/requests", world.api.submission("refused", **changes))
     assert (answer.status_code, answer.get_json()["code"]) == (422, code), answer.get_json()
     assert world.api.state() == before
+
+
+def test_money_in_a_refusal_of_the_contracts_is_said_as_an_amount(
+    world: WebWorld, researcher: Browser
+) -> None:
+    answer = researcher.post("/ask/requests", world.api.submission("too cheap", price=0))
+    assert "The price of 0.00 EUR a member" in answer.get_json()["detail"]

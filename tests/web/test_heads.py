@@ -4,15 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.api_world import api_world
+from tests.support.api_world import ApiWorld
 from tests.support.web_browser import HTML, Browser
 from tests.support.web_world import WebWorld, web_world
 from web.showing import LINKS, short
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebWorld]:
-    with api_world(tmp_path_factory.mktemp("heads")) as api, web_world(api) as made:
+def world(shared_api: ApiWorld) -> Iterator[WebWorld]:
+    with web_world(shared_api) as made:
         yield made
 
 

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
+from marketplace.store import DraftState
 from marketplace.wire import record
 from marketplace.wire.http import to_base64, to_hex
 from marketplace.wire.opening import IssuerDesk, code_hash, new_code
 from marketplace.wire.record import open_box
 from marketplace.wire.structs import Erasure, require_signed, sign
 from tests.support.api_world import ApiWorld, api_world
+from tests.support.chain_world import account
 from tests.support.left_drafts import Browser as Sealer
 from tests.support.left_drafts import Clinic, Left
 from tests.support.web_browser import HTML, Browser
@@ -148,6 +150,19 @@ def test_what_is_no_invitation_leads_nowhere(
     assert refusal(browser.post(path(api, "invitations"), given)) == expected
 
 
+def test_an_invitation_that_somebody_else_used_is_refused_before_anything_is_sealed(
+    world: WebWorld, api: ApiWorld, browser: Browser, sealer: Sealer, clinic: Clinic
+) -> None:
+    made = left(sealer, clinic)
+    looked_up = {"code": to_hex(code_hash(made.code))}
+    assert browser.post(path(api, "drafts"), body(made)).status_code == 200
+    assert browser.post(path(api, "invitations"), looked_up).status_code == 200
+    other = visitor(world).sign_in(account("another person with the same paper"))
+    assert refusal(other.post(path(api, "invitations"), looked_up)) == ("code_unusable", "code")
+    browser.post(path(api, "drafts/taken-back"), {})
+    assert refusal(browser.post(path(api, "invitations"), looked_up)) == ("code_unusable", "code")
+
+
 def test_a_record_is_left_attested_and_followed_to_the_custodians(
     api: ApiWorld, browser: Browser, sealer: Sealer, clinic: Clinic
 ) -> None:
@@ -196,6 +211,51 @@ def test_the_same_record_left_twice_is_one_draft(
     before = rows(api)
     assert browser.post(path(api, "drafts"), body(made)).get_json() == first.get_json()
     assert rows(api) == before
+
+
+@pytest.mark.parametrize("is_opened", [False, True])
+def test_a_draft_is_taken_back_and_the_next_needs_another_invitation(
+    api: ApiWorld, browser: Browser, sealer: Sealer, clinic: Clinic, is_opened: bool
+) -> None:
+    made = left(sealer, clinic)
+    browser.post(path(api, "drafts"), body(made))
+    if is_opened:
+        commitment, issuer = made.record.commitment, clinic.issuer.address
+        api.operator.drafts.opened(api.custody.dataset, issuer, commitment)
+    taken = browser.post(path(api, "drafts/taken-back"), {})
+    assert taken.get_json() == {"progress": None, "version": 1, "has_record": False}
+    assert browser.post(path(api, "drafts/taken-back"), {}).get_json() == taken.get_json()
+    assert api.operator.database.draft(to_hex(made.record.commitment)) is None
+    again = sealer.seals(VALUES, made.code, clinic.desk_key)
+    assert refusal(browser.post(path(api, "drafts"), body(again)))[0] == "code_unusable"
+    assert browser.post(path(api, "drafts"), body(left(sealer, clinic))).status_code == 200
+
+
+def test_what_a_clinic_attested_is_not_taken_back_and_nobody_takes_back_anothers(
+    world: WebWorld, api: ApiWorld, browser: Browser, sealer: Sealer, clinic: Clinic
+) -> None:
+    made = left(sealer, clinic)
+    browser.post(path(api, "drafts"), body(made))
+    other = visitor(world).sign_in(Sealer(api.custody).account)
+    assert other.post(path(api, "drafts/taken-back"), {}).status_code == 200
+    name, database = to_hex(made.record.commitment), api.operator.database
+    for state in (DraftState.OPENED, DraftState.ATTESTED):
+        assert database.move_draft(name, state, because="as it would be")
+    before = rows(api)
+    assert refusal(browser.post(path(api, "drafts/taken-back"), {}))[0] == "draft_attested"
+    assert rows(api) == before
+
+
+def test_custodians_confirmations_are_told_one_by_one(
+    api: ApiWorld, browser: Browser, sealer: Sealer, clinic: Clinic
+) -> None:
+    made, database = left(sealer, clinic), api.operator.database
+    browser.post(path(api, "drafts"), body(made))
+    epoch, name = api.operator.chain.current_epoch(), to_hex(made.record.commitment)
+    for place in range(2):
+        database.confirm_part(name, epoch, place, 1)
+        told = browser.get(path(api, "progress/now")).get_json()["progress"]
+        assert told["places"] == list(range(place + 1))
 
 
 BROKEN: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {

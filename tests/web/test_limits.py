@@ -85,6 +85,31 @@ def test_however_many_ask_memory_is_bounded_and_the_longest_unused_go_first(
     assert {who for _, who in buckets._left} == {str(each) for each in latest}
 
 
+def test_an_exhausted_bucket_outlives_any_number_of_full_ones() -> None:
+    """Else whoever may leave five drafts a day asks ten thousand cheap things, and may leave five more."""
+    clock = Clock()
+    buckets, day = Buckets(clock, most=100), Kind("day", 5, 86_400)
+    while buckets.take(day, "a") == 0:
+        continue
+    for caller in range(1_000):
+        clock.now += 1
+        buckets.take(KIND, str(caller))
+        assert len(buckets) <= 100
+    assert buckets.take(day, "a") > 0
+
+
+def test_of_two_buckets_either_gives_or_neither_does() -> None:
+    buckets, wider = Buckets(Clock()), Kind("wider", 7, 60)
+    for _ in range(20):
+        buckets.take(KIND, "a", (wider, "all"))
+    taken = 0
+    while buckets.take(KIND, "b", (wider, "all")) == 0:
+        taken += 1
+    assert taken == 2
+    assert [buckets.take(KIND, "b") for _ in range(3)] == [0.0] * 3
+    assert buckets.take(KIND, "b") > 0
+
+
 def test_of_many_that_ask_at_once_no_more_than_the_rule_allows_pass() -> None:
     buckets, start = Buckets(Clock()), threading.Barrier(8)
 

@@ -56,6 +56,8 @@ EXPECTED = {
     "requests.index": EVERYBODY,
     "requests.show": EVERYBODY,
     "contracts.show": EVERYBODY,
+    "verify.show": EVERYBODY,
+    "verify.anchors": EVERYBODY,
     "trust.show": EVERYBODY,
     "licences.show": EVERYBODY,
     "signing_in.page": EVERYBODY,
@@ -68,6 +70,7 @@ EXPECTED = {
     "join.show": WHOEVER_SIGNED_IN,
     "join.invitation": WHOEVER_SIGNED_IN,
     "join.leave": WHOEVER_SIGNED_IN,
+    "join.take_back": WHOEVER_SIGNED_IN,
     "join.progress": WHOEVER_SIGNED_IN,
     "join.progress_now": WHOEVER_SIGNED_IN,
     "clinic.show": OF_THE_ISSUER,
@@ -89,6 +92,9 @@ EXPECTED = {
     "me.show": OF_ITS_OWNER,
     "me.enter": WHOEVER_SIGNED_IN,
     "me.carry": WHOEVER_SIGNED_IN,
+    "rotating.show": WHOEVER_SIGNED_IN,
+    "guardian.home": WHOEVER_SIGNED_IN,
+    "guardian.show": WHOEVER_SIGNED_IN,
     "consenting.show": WHOEVER_SIGNED_IN,
     "uses.studies": OF_ITS_OWNER,
     "uses.timeline": OF_ITS_OWNER,
@@ -446,6 +452,15 @@ def test_a_role_that_is_given_or_taken_shows_after_five_seconds(matrix: Matrix) 
     watch.now += FRESH_SECONDS
     assert not known.is_issuer_of(who, custody.dataset)
     assert known.of(who).issuer_of == ()
+
+
+def test_a_record_shows_at_once_also_to_who_asked_before_it_was_there(matrix: Matrix) -> None:
+    api, newcomer = matrix.world.api, account("who has just joined")
+    known, who = standings(matrix, Watch()), Address(newcomer.address)
+    assert not known.has_record(who, api.custody.dataset)
+    stored = api.post("/records", {"entries": [api.upload_entry(newcomer)]})
+    assert [each["outcome"] for each in stored.get_json()["outcomes"]] == ["stored"]
+    assert known.has_record(who, api.custody.dataset)
 
 
 def test_an_answer_is_asked_for_once_in_five_seconds(matrix: Matrix) -> None:

@@ -114,6 +114,67 @@ def consent(world: WebWorld, patient: LocalAccount) -> dict[str, Any]:
     return world.api.operator.reads.consent(world.api.custody.dataset, patient.address)
 
 
+# --- guardians
+
+
+def carry(world: WebWorld, message: dict[str, Any]) -> None:
+    [outcome] = world.api.operator.relay.carry_uploaded([message])
+    assert outcome.refusal is None, outcome.refusal
+
+
+def appointed(world: WebWorld, patient: LocalAccount, guardian: str, expiry: int) -> str:
+    """The path of the guardian's page for this patient."""
+    dataset = world.api.custody.dataset
+    carry(world, Signing(world.api).guardianship_message(patient, dataset, guardian, expiry, False))
+    return f"/guardian/{world.api.dataset}/{patient.address}"
+
+
+def test_a_guardian_sees_who_appointed_it_and_stops_with_its_own_signature(world: WebWorld) -> None:
+    patient, guardian = world.api.patients[3], account("guardian of test_me")
+    path = appointed(world, patient, guardian.address, 2**39)
+    browser = signed_in(world, guardian)
+    assert path in read(browser, "/guardian")
+    page = read(browser, path)
+    assert 'id="stop"' in page
+    facts = browser.facts(path)
+    assert (facts["account"], facts["guardian"]) == (patient.address, guardian.address)
+    before = consent(world, patient)
+    assert before["state"] == "live"
+    message = Signing(world.api).revocation_message(
+        guardian, world.api.custody.dataset, before["sequence"], patient.address
+    )
+    answer = browser.post(f"/me/{world.api.dataset}/messages", {"message": message})
+    assert answer.status_code == 200, answer.get_json()
+    after = consent(world, patient)
+    assert (after["state"], after["sequence"]) == ("none", before["sequence"] + 1)
+    assert "Nothing to stop" in read(browser, path)
+    carry(world, world.api.grant_message(patient, sequence=after["sequence"] + 1))
+
+
+def test_whoever_is_not_the_guardian_or_not_any_more_gets_no_stop(world: WebWorld) -> None:
+    patient, former = world.api.patients[3], account("former guardian")
+    path = appointed(world, patient, former.address, 2**39)
+    appointed(world, patient, account("next guardian").address, 2**39)
+    for who in (former, patient, account("passes by")):
+        browser = signed_in(world, who)
+        page = read(browser, path)
+        assert "has not appointed you" in page
+        assert 'id="stop"' not in page
+        assert path not in read(browser, "/guardian")
+
+
+def test_a_wallet_without_a_record_fills_nobodys_list(world: WebWorld) -> None:
+    """Anybody may name anybody as guardian, straight at the contract."""
+    guardian = account("named by strangers").address
+    sender = world.api.custody.sender
+    sent = sender.send(
+        "ConsentRegistry", "appointGuardian", world.api.custody.dataset, guardian, 2**39, False
+    )
+    assert sent.event("GuardianAppointed").args["guardian"] == guardian
+    browser = signed_in(world, account("named by strangers"))
+    assert "Nobody yet" in read(browser, "/guardian")
+
+
 # --- states
 
 

@@ -12,6 +12,7 @@ from eth_account.signers.local import LocalAccount
 
 from marketplace.chain.manifest import Manifest
 from marketplace.client.messages import Messages
+from marketplace.wire.amounts import Token
 from marketplace.wire.http import to_hex
 from tests.support.api_world import ApiWorld, api_world
 from tests.support.chain_world import account
@@ -58,6 +59,21 @@ def signed_in(world: WebWorld, who: LocalAccount) -> Browser:
     return Browser(world, address=f"192.0.2.{next(ADDRESSES)}").sign_in(who)
 
 
+def settled_request(api: ApiWorld) -> str:
+    """One that was answered; made where no test has made one yet."""
+    mine = api.operator.reads.requests_of(api.researcher.address)
+    found = next((each["request"] for each in mine if each["stage"] == "settled"), None)
+    if found is not None:
+        return str(found)
+    terms = api.terms("settled")
+    body = {"terms": terms.to_json(), "parameters": {"variable": "systolic"}}
+    made: str = api.post_signed(body).get_json()["request"]
+    api.custody.open(terms)
+    api.custody.tick()
+    api.settle(made)
+    return made
+
+
 def read(browser: Browser, path: str) -> str:
     answer = browser.look(path)
     assert answer.status_code == 200, answer.get_data(as_text=True)
@@ -91,10 +107,15 @@ def test_a_request_is_shown_with_what_it_is_about_and_where_it_stands(
     world: WebWorld, submitted: str, researcher: Browser
 ) -> None:
     page = read(researcher, f"/my/requests/{submitted}")
-    for words in ("Mean of systolic", "biomedical research", "Submitted", "not sealed yet"):
+    for words in (
+        "Mean: Systolic blood pressure",
+        "biomedical research",
+        "Submitted",
+        "not sealed yet",
+    ):
         assert words in page
     now = researcher.get(f"/my/requests/{submitted}/now").get_json()
-    assert (now["stage"], now["ended"], now["may_cancel"]) == ("submitted", False, False)
+    assert (now["stage"], now["ended"], now["back"]) == ("submitted", False, None)
     assert now["result_hash"] is None
 
 
@@ -106,16 +127,69 @@ def test_it_can_be_cancelled_while_the_chain_has_it_open_and_no_longer(
     body = {"terms": terms.to_json(), "parameters": {"variable": "systolic"}}
     request = api.post_signed(body).get_json()["request"]
     api.custody.open(terms)
-    assert researcher.get(path.format(request)).get_json()["may_cancel"]
+    back = researcher.get(path.format(request)).get_json()["back"]
+    assert back["call"] == "cancel"
+    assert Token().amount(terms.escrow) in back["words"][0]
     api.custody.tick()
     api.settle(request)
     now = researcher.get(path.format(request)).get_json()
-    assert (now["may_cancel"], now["ended"], now["stage"]) == (False, True, "settled")
+    assert (now["back"], now["ended"], now["stage"]) == (None, True, "settled")
     view = api.operator.chain.request(bytes.fromhex(request[2:]))
     assert now["result_hash"] == to_hex(view.result_hash)
     assert now["cohort"] == view.members
     assert [each["state"] for each in now["steps"]] == ["done"] * len(now["steps"])
     assert all(each["when"] for each in now["steps"][1:])
+
+
+def test_the_public_list_says_of_whom_it_was_asked_by_whom_at_what_cost_and_until_when(
+    world: WebWorld, researcher: Browser
+) -> None:
+    api = world.api
+    terms = api.terms("listed")
+    request = to_hex(api.custody.open(terms))
+    name = api.custody.dictionary.name
+    listed = next(
+        row
+        for row in read(researcher, "/requests").split('<tr role="row">')
+        if f'href="/requests/{request}"' in row
+    )
+    for shown in (listed, read(researcher, f"/requests/{request}")):
+        assert f'<a href="/datasets/{api.dataset}">{name}</a>' in shown
+        for words in ("biomedical research", api.researcher.address, "nano-rho", "otice until"):
+            assert words in shown
+    document = api.get("/market/requests").get_json()
+    row = next(each for each in document["requests"] if each["request"] == request)
+    assert row["researcher"] == api.researcher.address
+    assert (row["cost_nano_rho"], row["chain_stage"]) == (terms.cost, "opened")
+    older = api.get(f"/market/requests/before/{row['place']}").get_json()
+    assert request not in [each["request"] for each in older["requests"]]
+    assert api.get("/market/requests/before/x").status_code == 400
+
+
+# --- what a receipt is held against
+
+
+def test_of_any_request_is_told_what_the_chain_keeps_as_its_receipt_says(
+    world: WebWorld, researcher: Browser
+) -> None:
+    api = world.api
+    visitor = Browser(world, address=f"192.0.2.{next(ADDRESSES)}")
+    settled = settled_request(api)
+    told = visitor.get(f"/verify/{settled}").get_json()
+    receipt = api.operator.reads.receipt(settled).receipt
+    committee, cohort = receipt["committee"], receipt["cohort"]
+    assert (told["stage"], told["researcher"]) == ("settled", receipt["researcher"])
+    assert (told["signers"], told["quorum"]) == (committee["signers"], committee["quorum"])
+    for name in ("root", "members", "seal_block"):
+        assert told[name] == cohort[name]
+    for name in ("epoch", "gate", "gate_key"):
+        assert told[name] == receipt[name]
+    assert told["result_hash"] == receipt["settlement"]["resultHash"]
+    another = to_hex(api.custody.open(api.terms("not handed in here")))
+    assert visitor.get(f"/verify/{another}").get_json()["stage"] == "opened"
+    nothing = visitor.get(f"/verify/{to_hex(bytes(32))}").get_json()
+    assert (nothing["stage"], nothing["signers"]) == ("none", None)
+    assert visitor.get("/verify/0x12").status_code == 400
 
 
 # --- credit

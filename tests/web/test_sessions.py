@@ -16,11 +16,11 @@ from marketplace.signing_in import SESSION_IDLE
 from marketplace.store import Database
 from tests.support.api_world import ApiWorld
 from tests.support.chain_world import account
-from tests.support.web_browser import HTML, Browser, signed
+from tests.support.web_browser import HTML, JSON, Browser, signed
 from tests.support.web_world import WebWorld, web_world
 from web import csrf, limits, sessions
 from web.limits import Buckets
-from web.rules import ANYONE, RULES, SIGNED_IN, Rule
+from web.rules import ANYONE, CHALLENGE, READ, RULES, SIGNED_IN, Kind, Rule
 from web.sessions import safe_next
 from web.site import Site
 
@@ -331,6 +331,15 @@ def test_a_token_ends_with_its_session(browser: Browser) -> None:
     assert browser.post("/sign-out").get_json()["code"] == "not_from_here"
 
 
+def test_whoever_is_signed_in_is_told_the_token_of_now(browser: Browser) -> None:
+    browser.sign_in(PATIENT)
+    browser.token = "0" * 64
+    assert browser.post("/sign-out").get_json()["code"] == "not_from_here"
+    browser.token = browser.get("/session").get_json()["csrf"]
+    assert browser.post("/sign-out").status_code == 200
+    assert "csrf" not in browser.get("/session").get_json()
+
+
 def test_without_any_secret_no_token_is_good(world: WebWorld) -> None:
     stranger = Browser(world)
     with world.pages.test_request_context("/", base_url=world.site.origin):
@@ -446,6 +455,97 @@ def test_too_many_tries_are_refused_with_the_time_to_wait_and_others_go_on(
     elsewhere = Browser(browser.world, address="192.0.2.9")
     elsewhere.look()
     assert elsewhere.post("/sign-in", {}).status_code == 400
+
+
+def buckets_of(world: WebWorld) -> Buckets:
+    found: Buckets = world.pages.extensions[limits.EXTENSION]
+    return found
+
+
+def use_up(world: WebWorld, kind: Kind) -> None:
+    while buckets_of(world).take(kind, "127.0.0.1") == 0:
+        continue
+
+
+@pytest.mark.parametrize("path", ["/challenge", "/sign-in", "/sign-out"])
+def test_what_another_sites_page_posts_counts_for_nobody(browser: Browser, path: str) -> None:
+    for change in ({"Origin": "https://evil.example"}, {"Sec_Fetch_Site": "cross-site"}):
+        answer = browser.post(path, {}, **change)
+        assert (answer.status_code, answer.get_json()["code"]) == (403, "not_from_here")
+    assert len(buckets_of(browser.world)) == 0
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"},
+        {"Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"},
+        {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
+        {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document", "Sec-Purpose": "prefetch"},
+    ],
+    ids=["image", "script", "frame", "ahead of a link"],
+)
+def test_what_another_sites_page_fetches_counts_for_nobody_and_is_refused(
+    browser: Browser, site: str, how: dict[str, str]
+) -> None:
+    for path in ("/odds?spent=1", "/stop/", "/session", "/"):
+        answer = browser.get(path, {**JSON, "Sec-Fetch-Site": site, **how})
+        assert (answer.status_code, answer.get_json()["code"]) == (403, "not_from_here")
+    assert len(buckets_of(browser.world)) == 0
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "none"])
+def test_a_link_from_anywhere_leads_here(browser: Browser, site: str) -> None:
+    link = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    for path in ("/sign-in", "/stop/", "/datasets"):
+        assert browser.get(path, {**HTML, **link}).status_code == 200
+
+
+def test_what_strangers_behind_the_same_address_read_keeps_nobody_signed_in_from_reading(
+    browser: Browser,
+) -> None:
+    browser.sign_in(PATIENT)
+    use_up(browser.world, READ)
+    assert Browser(browser.world).get("/contracts").status_code == 429
+    for path in ("/session", "/session/half", "/contracts", "/me"):
+        assert browser.get(path).status_code == 200
+
+
+def test_whatever_an_address_has_read_its_page_for_stopping_is_there(browser: Browser) -> None:
+    use_up(browser.world, READ)
+    assert browser.get("/datasets").status_code == 429
+    assert browser.get("/stop/", HTML).status_code == 200
+    assert browser.get("/stop/sw.js").status_code == 200
+
+
+def test_one_browsers_tries_are_not_those_of_others_behind_its_address(browser: Browser) -> None:
+    browser.look()
+    for path in ("/challenge", "/sign-in"):
+        while browser.post(path, {}).status_code != 429:
+            continue
+    Browser(browser.world).sign_in(OTHER)
+
+
+def test_browsers_that_cost_nothing_to_make_get_no_more_together_than_an_address_gets(
+    browser: Browser,
+) -> None:
+    most = CHALLENGE.together
+    assert most is not None
+    codes = []
+    for number in range(most + 1):
+        browser.set_cookie("hello", f"{number:064x}")
+        codes.append(browser.post("/challenge", {"address": PATIENT.address}).status_code)
+    assert codes == [403] * most + [429]
+
+
+def test_an_address_gets_no_more_reads_by_taking_many_accounts(browser: Browser) -> None:
+    of_all = READ.of_all()
+    assert of_all is not None
+    browser.sign_in(PATIENT)
+    use_up(browser.world, of_all)
+    assert browser.get("/contracts").status_code == 429
+    assert browser.get("/stop/", HTML).status_code == 200
 
 
 def test_a_proxy_header_makes_nobody_another_caller(browser: Browser) -> None:

@@ -456,6 +456,21 @@ def test_an_account_and_all_of_them_keep_their_latest_sessions_only(
     assert desk.here.current(last.token) is not None
 
 
+def test_sessions_that_nobody_uses_go_before_one_that_somebody_uses(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else whoever signs in with many accounts, which cost nothing, signs everybody else out."""
+    monkeypatch.setattr(store, "MOST_SESSIONS", 5)
+    used = desk.sign_in()
+    desk.now += SEEN_EVERY
+    assert desk.here.current(used.token) is not None
+    for number in range(20):
+        desk.now += 1
+        desk.sign_in(account(f"sybil {number}"))
+    assert desk.rows("web_sessions") == 5
+    assert desk.here.current(used.token) is not None
+
+
 def test_of_what_began_in_one_second_the_newest_is_never_the_one_that_goes(desk: Desk) -> None:
     for _ in range(4 * store.SESSIONS_OF_ACCOUNT):
         assert desk.here.current(desk.sign_in().token) is not None

@@ -155,12 +155,15 @@ def number(**changes: Any) -> str:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "JSON"),
+        (" ", "There is no dictionary yet."),
         ("{", "JSON"),
         ('{"name": 1, "name": 2}', "twice"),
         ("[1]", "dictionary has missing or unknown keys"),
         (dictionary(name="Not A Name"), "name is not a name"),
-        (number(lower="300"), "variables[0].lower is not below upper"),
+        (
+            number(lower="300"),
+            "variables[0].lower is not below upper. (The first of a list is [0].)",
+        ),
         (number(unit="\N{LATIN SMALL LETTER X}" * 201), "variables[0].unit is not text"),
         (dictionary(name=HOSTILE), "name is not a name"),
     ],
@@ -284,6 +287,17 @@ def test_a_preview_is_the_patients_own_page_byte_for_byte(desk: Desk) -> None:
     ):
         assert part(preview, *ends) == part(page, *ends)
     assert "Two lines, of which one is made.</p>" in preview
+
+
+def test_a_page_that_promises_too_much_or_says_too_little_is_doubted_before_it_is_published(
+    desk: Desk,
+) -> None:
+    assert "Look at this again" not in text_of(desk.check())
+    hasty = {"how_protected": ["Your data is 100% safe and anonymous."], "who": ["x"]}
+    preview = html.unescape(text_of(desk.check(**hasty)))
+    assert "“How it is protected” says “100%”." in preview
+    assert "“Who may ask” has 1 character: is all said?" in preview
+    assert 'id="publish-class"' in preview  # its steward decides
 
 
 def test_whoever_changes_something_gets_the_whole_form_back(desk: Desk) -> None:

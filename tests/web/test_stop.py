@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import httpx
 import pytest
 
 from marketplace.chain.sentences import SENTENCES
@@ -61,6 +62,22 @@ def test_page_and_worker_are_asked_for_anew_and_the_worker_is_a_script_of_its_sc
     assert "Service-Worker-Allowed" not in worker.headers
     for custodian in world.site.custodians:
         assert custodian in page.headers["Content-Security-Policy"]
+
+
+def test_whatever_other_worker_a_browser_has_of_us_ends_itself(world: WebWorld) -> None:
+    paths = ["/", "/sw.js", "/no/such.js", "/stop/other.js", "/api/v1/evil.js", "/health"]
+    paths.append(world.site.assets.url("js/sw.js"))
+    for path in paths:
+        headers = {"Service-Worker": "script", "Sec-Fetch-Dest": "serviceworker"}
+        answer = httpx.get(world.url + path, headers=headers, timeout=60)
+        assert answer.status_code == 200, path
+        assert answer.headers["Content-Type"].startswith("text/javascript")
+        assert "registration.unregister()" in answer.text
+        assert answer.headers["Cache-Control"] == "no-cache"
+        assert answer.headers["Service-Worker-Allowed"] == "/"
+    kept = httpx.get(f"{world.url}/stop/sw.js", headers={"Service-Worker": "script"}, timeout=60)
+    assert kept.text.startswith("const KIT = ")
+    assert "Service-Worker-Allowed" not in kept.headers
 
 
 def test_the_cut_off_and_what_a_custodians_word_is_worth_are_said(world: WebWorld) -> None:
@@ -136,5 +153,5 @@ def test_every_option_of_the_command_that_the_page_shows_is_one() -> None:
     assert command is not None
     options = {option for each in command.params for option in each.opts}
     shown = re.findall(r'(?<=[`"])--[a-z-]+(?= )', script)
-    assert len(shown) == 5
+    assert len(shown) == 6
     assert set(shown) <= options

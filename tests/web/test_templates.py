@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from marketplace.cli.main import COMMANDS
 from web import said
 from web.showing import duration, grouped, iso, moment, one_in, short
 
@@ -26,6 +27,7 @@ INLINE = re.compile(
     r"""\sstyle\s*=|<style|\son[a-z]+\s*=\s*["']|=\s*["']?\s*javascript:""", re.IGNORECASE
 )
 SCRIPT = re.compile(r"<script\b([^>]*)>(.*?)</script>", re.DOTALL)
+FORM = re.compile(r"<form\b[^>]*>")
 ELSEWHERE = re.compile(r"""(?:src|href|action)\s*=\s*["']?(?:https?:)?//""")
 
 
@@ -96,6 +98,21 @@ def test_colours_are_named_in_the_tokens_alone() -> None:
         if path.name != "tokens.css":
             screen = path.read_text().partition("@media print")[0]
             assert re.findall(r"#[0-9a-fA-F]{3,8}\b|\brgba?\(", screen) == [], path.name
+
+
+# --- without scripts
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
+def test_a_page_that_waits_for_its_script_says_what_does_without(path: Path) -> None:
+    text = path.read_text()
+    if not text.startswith('{% extends "base.html" %}') or " inert" not in text:
+        return
+    told = " ".join(re.findall(r"<noscript>(.+?)</noscript>", text, re.DOTALL))
+    commands = re.findall(r"usufruct ([a-z][a-z-]+)", told)
+    assert "JavaScript" in told
+    assert set(commands) <= set(COMMANDS)
+    assert commands or "usufruct --help" in told
 
 
 # --- forms
@@ -172,6 +189,7 @@ def test_times_are_said_in_utc_whatever_they_come_as() -> None:
     for at in (1_795_293_000, "2026-11-21T20:30:00Z", "2026-11-21T21:30:00+01:00"):
         assert iso(at) == "2026-11-21T20:30:00Z"
         assert moment(at) == "21 Nov 2026, 20:30 UTC"
+    assert moment(2**40 - 1) == "31 Dec 9999, 23:59 UTC"  # as late as the contracts take it
 
 
 def test_durations_are_in_the_largest_unit_that_divides_them() -> None:
@@ -198,3 +216,24 @@ def test_the_dark_scheme_changes_colours_and_nothing_else() -> None:
         assert bool(found) == (path.name == "tokens.css")
         declared = re.findall(r"^\s*([a-z-]+):\s*([^;]+);", dark, re.MULTILINE)
         assert all(name.startswith("--") and value.startswith("#") for name, value in declared)
+
+
+def test_a_form_whose_work_is_a_modules_sends_nothing_by_itself() -> None:
+    """Before the module runs, or where it never does, a browser would put what was typed into a URL."""
+    forms_ = [(path, form) for path in TEMPLATES for form in FORM.findall(path.read_text())]
+    assert len(forms_) > 30
+    for path, form in forms_:
+        by_server = " action=" in form and re.search(r'method="(?:get|post)"', form) is not None
+        by_module = 'method="dialog"' in form and " action=" not in form
+        assert by_server or by_module, (path, form)
+        # Empty ones only hold refusals; all others cannot be used before they would work.
+        empty = f"{form}</form>" in path.read_text()
+        assert by_server or (" inert" in form) != empty, (path, form)
+
+
+def test_what_a_form_sends_to_a_url_is_nobodys_secret() -> None:
+    for path in TEMPLATES:
+        for form, within in re.findall(r"(<form\b[^>]*>)(.*?)</form>", path.read_text(), re.DOTALL):
+            if 'method="get"' in form:
+                assert "password" not in within, path
+                assert "data-private" not in form, path

@@ -13,7 +13,7 @@ from marketplace.chain.funding import fund
 from marketplace.chain.offered import BadTransaction, read_transaction
 from marketplace.chain.sender import call_data
 from marketplace.wire.http import to_hex
-from tests.support.api_world import api_world
+from tests.support.api_world import ApiWorld
 from tests.support.chain_world import account
 from tests.support.nodes import EMBEDDED_KEY
 from tests.support.web_browser import Browser
@@ -24,9 +24,9 @@ OWNER: LocalAccount = account("web transactions")
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebWorld]:
-    with api_world(tmp_path_factory.mktemp("carried")) as api, web_world(api) as made:
-        fund(api.operator.chain.node, EMBEDDED_KEY, [OWNER.address], ETHER)
+def world(shared_api: ApiWorld) -> Iterator[WebWorld]:
+    with web_world(shared_api) as made:
+        fund(shared_api.operator.chain.node, EMBEDDED_KEY, [OWNER.address], ETHER)
         yield made
 
 

@@ -99,7 +99,7 @@ def test_every_parameter_of_the_catalogue_has_a_label() -> None:
 @pytest.mark.parametrize("analysis", sorted(CATALOGUE))
 def test_parameters_read_as_words_and_none_is_lost(analysis: str) -> None:
     example = EXAMPLES[analysis]
-    shown = parameters(example)
+    shown = parameters(example, {})
     assert len(shown) == len(example)
     for _, words in shown:
         assert not set(words) & set('{}[]"')
@@ -112,9 +112,14 @@ def test_a_condition_reads_in_the_order_of_a_sentence_however_it_was_written() -
         {"op": "in", "value": ["female", "other"], "variable": "sex"},
     ]
     assert in_words(filters) == "age >= 50; sex in female, other"
-    assert parameters({"new": {"z": 1, "a": 2}, "variable": "age"}) == [
+    assert parameters({"new": {"z": 1, "a": 2}, "variable": "age"}, {}) == [
         ("Variable", "age"),
         ("new", "2 1"),
+    ]
+    labels = {"age": "Age", "sex": "Sex of the patient"}
+    assert parameters({"filters": filters, "variable": "age"}, labels) == [
+        ("Variable", "Age"),
+        ("Only patients with", "Age >= 50; Sex of the patient in female, other"),
     ]
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import flask
 
-from marketplace import matches
+from marketplace import matches, words
 from marketplace.errors import BadParameter, Refusal
 from marketplace.vocabulary import Address
 from marketplace.wire.data_use import DUTIES, FIRST_USE, KINDS, USES, purpose_words
@@ -17,6 +17,7 @@ from marketplace.wire.terms import Credential, Purpose, RequestTerms, index_of
 from web import sessions
 from web.pages.datasets import classes_of, name_of
 from web.pages.requests import parameters
+from web.showing import token
 from web.site import site
 
 MOST_BODY: Final = 64 * 1024
@@ -49,6 +50,7 @@ def show() -> str:
         uses=[{"value": str(code - FIRST_USE), "label": _title(USES[code])} for code in USES],
         duties=[{"value": str(bit), "label": _title(DUTIES[bit])} for bit in DUTIES],
         kinds=[(str(kind), _title(KINDS[kind])) for kind in KINDS],
+        no_sampling=words.NO_SAMPLING,
         most_filters=MOST_FILTERS,
         most_axes=MOST_AXES,
         account=account,
@@ -68,8 +70,9 @@ def quote() -> flask.Response:
     asked["dataset"] = to_hex(hash_field(asked["dataset"], "dataset"))
     reads = site().operator.reads
     found, canonical = reads.quote(asked), reads.canonical(asked)
-    words = [[label, value] for label, value in parameters(canonical)]
-    return answer({**found, "canonical": canonical, "asked": words})
+    labels = reads.labels(hash_field(asked["dataset"], "dataset"))
+    told = [[label, value] for label, value in parameters(canonical, labels)]
+    return answer({**found, "canonical": canonical, "asked": told})
 
 
 @routes.post("/ask/decisions")
@@ -130,7 +133,7 @@ def _facts(dataset: Mapping[str, Any], account: Address | None, researcher: bool
         "dataset": dataset["dataset"],
         "account": account,
         "researcher": researcher,
-        "decimals": site().operator.reads.market()["token_decimals"],
+        "token": {"decimals": token().decimals, "symbol": token().symbol},
         "variables": _variables(dataset),
         "classes": [
             {"index": index_of(bytes.fromhex(each["class"][2:])), "terms": each["terms"]}

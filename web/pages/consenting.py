@@ -24,6 +24,8 @@ LASTS: Final = (
     ("10 years", 3_652),
 )
 """What a consent may last, in days."""
+SMALLER: Final = 10
+"""How many of a smaller study, as the page gives an example of one, spend what the largest does."""
 
 routes = flask.Blueprint("consenting", __name__)
 
@@ -33,7 +35,7 @@ def show(dataset: str, index: int) -> str:
     """One class in plain words, and the consent to it."""
     key, account = hash_field(dataset, "dataset"), sessions.account()
     found, consent = site().operator.reads.dataset(key), consent_of(key, account)
-    class_, now = class_of(found, index), site().operator.chain.now()
+    class_, now = class_of(found, index), site().operator.reads.now()
     return flask.render_template(
         "me/class.html",
         dataset=found["dataset"],
@@ -73,14 +75,20 @@ def _limits(class_: Mapping[str, Any], consent: Mapping[str, Any]) -> list[dict[
         {
             "value": str(step.cap),
             "label": f"At most {step.right} times in 100",
-            "hint": f"{step.cap:,} nano-rho: enough for {_studies(step.requests)}",
+            "hint": _pays_for(step, consent["spent"], terms.max_cost),
         }
         for step in budgets.steps(consent["spent"], terms.max_cost, _members(class_))
     ]
 
 
-def _studies(number: int) -> str:
-    return "one study of the dearest kind" if number == 1 else f"{number:,} of the dearest studies"
+def _pays_for(step: budgets.Step, spent: int, most: int) -> str:
+    """How many studies a limit lets in, also smaller ones: two limits may let in as many of the largest."""
+    smaller = (step.cap - spent) * SMALLER // most
+    largest = "1 study" if step.requests == 1 else f"{step.requests:,} studies"
+    return (
+        f"Enough for {largest} of the kind that gives away the most, or for {smaller:,} that each give "
+        f"away a tenth of that. On the contract: {step.cap:,} nano-rho."
+    )
 
 
 def _members(class_: Mapping[str, Any]) -> int:
@@ -94,7 +102,7 @@ def _first_odds(class_: Mapping[str, Any], consent: Mapping[str, Any]) -> dict[s
 
 def _lasts(now: int) -> list[dict[str, str]]:
     """What the contract takes: no shorter than its horizon, and a day for the time until it is on chain."""
-    horizon = int(site().operator.chain.call("ConsentRegistry", "MINIMUM_HORIZON"))
+    horizon = site().operator.reads.shortest_consent()
     lasting = [(label, days * DAY) for label, days in LASTS if days * DAY >= horizon + DAY]
     chosen = lasting or [("As short as the contract takes", horizon + DAY)]
     return [

@@ -175,7 +175,9 @@ def shown_class(found: Mapping[str, Any], page: ClassPage | None) -> dict[str, A
         "terms": terms,
         "page": page,
         "page_hash": to_hex(terms.terms_hash),
-        "odds": words.odds_of(terms.max_cost, what="the dearest request of this class"),
+        "odds": words.odds_of(
+            terms.max_cost, what="one request of this class that spends the most it may"
+        ),
     }
 
 

@@ -12,18 +12,10 @@ routes = flask.Blueprint("deployment", __name__)
 
 @routes.get("/deployment")
 def show() -> flask.Response:
-    """`{"chain_id", "contracts", "operator", "fee", "committee", "custodians"}`: JSON for the page's modules.
+    """`{"chain_id", "contracts", "operator", "fee", "token", "committee", "custodians"}`: JSON for modules.
 
     `custodians` are the origins that a browser reaches them at, by place.
     """
-    reads, manifest = site().operator.reads, site().operator.chain.manifest
-    return answer(
-        {
-            "chain_id": manifest.chain_id,
-            "contracts": {name: each.address for name, each in manifest.contracts.items()},
-            "operator": site().operator.sender.address,
-            "fee": str(site().config.fee),
-            "committee": reads.committee(),
-            "custodians": list(site().custodians),
-        }
-    )
+    reads = site().operator.reads
+    shown = {"committee": reads.committee(), "custodians": list(site().custodians)}
+    return answer({**reads.deployment(), **shown})

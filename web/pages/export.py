@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import flask
 
@@ -10,10 +10,8 @@ from marketplace.errors import Refusal
 from marketplace.wire.http import answer, hash_field, to_base64
 from web import sessions
 from web.pages import datasets
-from web.pages.join import dictionary_of
+from web.pages.join import NOTHING, dictionary_of
 from web.site import site
-
-NOTHING: Final = "0x" + "00" * 32
 
 routes = flask.Blueprint("export", __name__)
 
@@ -42,17 +40,16 @@ def record(dataset: str) -> flask.Response:
         Refusal: no_record, there is none here: it was erased, or came in through another operator.
     """
     operator, account = site().operator, sessions.account()
-    held = operator.reads.consent(hash_field(dataset, "dataset"), account)["record"]
-    name = held["commitment"] if held["pending"] == NOTHING else held["pending"]
-    row = operator.database.records([name]).get(name)
-    box = None if row is None else operator.erasures.records.fetch([_raw(name)]).get(_raw(name))
-    if row is None or box is None:
+    name = _in_use(operator.reads.record(hash_field(dataset, "dataset"), account))
+    kept = None if name is None else operator.erasures.records.kept(bytes.fromhex(name[2:]))
+    if kept is None:
         raise Refusal(
             code="no_record",
             message="This operator holds no ciphertext of yours: it was erased, or is with another operator.",
             remedy="Consent and timeline can be exported all the same.",
         )
-    return answer({"header": row.header, "box": to_base64(box[0]), "state": row.state})
+    row, box = kept
+    return answer({"header": row.header, "box": to_base64(box), "state": row.state})
 
 
 @routes.get("/me/<dataset>/history")
@@ -94,13 +91,11 @@ def erasure(dataset: str) -> flask.Response:
     """
     operator, account = site().operator, sessions.account()
     key, given = hash_field(dataset, "dataset"), flask.request.args.get("commitment")
-    now = operator.chain.record_of(key, account)
-    final = operator.chain.record_of(key, account, operator.chain.finalized())
+    is_gone, is_final = operator.erasures.is_gone(key, account)
     deleted = None
     if given is not None:
         deleted = not operator.erasures.records.holds(hash_field(given, "commitment"))
-    is_erased = [not (any(each.commitment) or any(each.pending)) for each in (now, final)]
-    return answer({"erased": is_erased[0], "final": all(is_erased), "deleted": deleted})
+    return answer({"erased": is_gone, "final": is_final, "deleted": deleted})
 
 
 def _consent(dataset: bytes, account: str) -> dict[str, Any]:
@@ -113,7 +108,3 @@ def _in_use(held: dict[str, Any]) -> str | None:
         if each != NOTHING:
             return str(each)
     return None
-
-
-def _raw(name: str) -> bytes:
-    return bytes.fromhex(name[2:])

@@ -19,6 +19,8 @@ from web.site import site
 
 MOST_BODY: Final = 48 * 1024
 """Bytes: a record of 64 variables for 16 custodians, its opening, and what stands around them."""
+NOTHING: Final = "0x" + "00" * 32
+"""In the place of a commitment."""
 LOOK_SECONDS: Final = 2.0
 """A custodian's word is in no log that the pulse watches, so a stream looks by itself."""
 
@@ -44,6 +46,7 @@ def show(dataset: str) -> str:
         dataset=found,
         name=datasets.name_of(found),
         variables=datasets.variables_of(found),
+        classes=datasets.classes_of(found),
         told=told,
     )
 
@@ -51,10 +54,10 @@ def show(dataset: str) -> str:
 @routes.post("/me/<dataset>/invitations")
 def invitation(dataset: str) -> flask.Response:
     """`{"code"}`, its hash -> `{"issuer", "expires_at", "desk", "signature"}`: whose desk to seal to."""
-    key = hash_field(dataset, "dataset")
+    key, account = hash_field(dataset, "dataset"), sessions.account()
     given = read_body({"code"})
     desks = site().operator.drafts.desks
-    found = desks.invitation_of(key, hash_field(given["code"], "code"))
+    found = desks.invitation_for(key, account, hash_field(given["code"], "code"))
     desk = desks.desk_of(key, found.issuer)
     if desk is None:
         raise Refusal(
@@ -78,6 +81,19 @@ def leave(dataset: str) -> flask.Response:
         binary_field(given["opening"], "opening", OPENING_BYTES),
     )
     return answer(left.to_json())
+
+
+@routes.post("/me/<dataset>/drafts/taken-back")
+def take_back(dataset: str) -> flask.Response:
+    """Deletes what this account left and no clinic attested yet -> where its record is now.
+
+    Raises:
+        Refusal: draft_attested, wrong_draft_state.
+    """
+    key, account = hash_field(dataset, "dataset"), sessions.account()
+    read_body(set())
+    site().operator.drafts.take_back(key, account)
+    return answer(_where(site().operator, key, account))
 
 
 @routes.get("/me/<dataset>/progress")
@@ -104,11 +120,11 @@ def dictionary_of(found: dict[str, Any]) -> dict[str, Any] | None:
 def _where(operator: Operator, dataset: bytes, account: str) -> dict[str, Any]:
     """`progress` of the latest record, null where there is none; `version` is that of the next one."""
     found = operator.drafts.progress(dataset, account)
-    held = operator.chain.record_of(dataset, account)
+    held = operator.reads.record(dataset, account)
     return {
         "progress": None if found is None or not any(found.commitment) else found.to_json(),
-        "version": max(held.version, held.pending_version) + 1,
-        "has_record": any(held.commitment),
+        "version": max(held["version"], held["pending_version"]) + 1,
+        "has_record": held["commitment"] != NOTHING,
     }
 
 

@@ -36,7 +36,7 @@ def show(dataset: str) -> str:
     """One consent: where it stands, Stop, rest, earnings, guardian."""
     key, account = hash_field(dataset, "dataset"), sessions.account()
     found, consent = site().operator.reads.dataset(key), consent_of(key, account)
-    now = site().operator.chain.now()
+    now = site().operator.reads.now()
     return flask.render_template(
         "me/show.html",
         dataset=found["dataset"],
@@ -52,7 +52,8 @@ def show(dataset: str) -> str:
         class_=class_of(found, consent["class_index"]) if consent["class_index"] else None,
         classes=classes_of(found),
         budget=_budget(found, consent),
-        guardian=_guardian(consent, now),
+        guardian=guardian_now(consent, now),
+        guardians_link=f"{site().origin}/guardian/{found['dataset']}/{account}",
         guardian_choices=[_until(now + days * DAY, label) for label, days in GUARDIAN_DAYS],
         facts=stop_facts(found, consent, account),
     )
@@ -60,10 +61,12 @@ def show(dataset: str) -> str:
 
 @routes.get("/me/<dataset>/enter")
 def enter(dataset: str) -> flask.typing.ResponseReturnValue:
-    """To the consent of whoever has a record here, else to where one begins."""
-    key = to_hex(hash_field(dataset, "dataset"))
-    has = sessions.standings().has_record(sessions.account(), bytes.fromhex(key[2:]))
-    return flask.redirect(f"/me/{key}" if has else f"/me/{key}/join", 303)
+    """To the consent of whoever has a record here; else to where one begins, or is told of its move."""
+    key, account = hash_field(dataset, "dataset"), sessions.account()
+    below = ""
+    if not sessions.standings().has_record(account, key):
+        below = "/key" if consent_of(key, account)["state"] == "moved" else "/join"
+    return flask.redirect(f"/me/{to_hex(key)}{below}", 303)
 
 
 @routes.post("/me/<dataset>/messages")
@@ -99,17 +102,19 @@ def stop_facts(
     }
 
 
+def guardian_now(consent: Mapping[str, Any], now: int) -> Mapping[str, Any] | None:
+    """Who may act for this patient, at `now` (unix seconds, chain time)."""
+    guardian: Mapping[str, Any] | None = consent["guardian"]
+    return guardian if guardian is not None and guardian["expiry"] > now else None
+
+
 # --- what is shown
 
 
 def _datasets_of(account: Address) -> list[dict[str, Any]]:
     """Every dataset in which the address has a record, in whatever state."""
-    operator, known = site().operator, sessions.standings()
-    return [
-        operator.reads.dataset(each)
-        for each in operator.chain.datasets()
-        if known.has_record(account, each)
-    ]
+    reads, known = site().operator.reads, sessions.standings()
+    return [reads.dataset(each) for each in reads.dataset_ids() if known.has_record(account, each)]
 
 
 def _listed(found: Mapping[str, Any], account: Address) -> dict[str, Any]:
@@ -119,7 +124,7 @@ def _listed(found: Mapping[str, Any], account: Address) -> dict[str, Any]:
         "name": name_of(found),
         "consent": consent,
         "stands": consents.stands(consent),
-        "wording": consents.wording_of(consent, site().operator.chain.now()),
+        "wording": consents.wording_of(consent, site().operator.reads.now()),
     }
 
 
@@ -137,11 +142,6 @@ def _budget(found: Mapping[str, Any], consent: Mapping[str, Any]) -> dict[str, A
 
 def _until(at: int, label: str) -> dict[str, str]:
     return {"value": str(at), "label": label, "hint": f"Until {moment(at)}"}
-
-
-def _guardian(consent: Mapping[str, Any], now: int) -> Mapping[str, Any] | None:
-    guardian: Mapping[str, Any] | None = consent["guardian"]
-    return guardian if guardian is not None and guardian["expiry"] > now else None
 
 
 # --- what may be carried

@@ -9,14 +9,15 @@ import flask
 
 from marketplace import words
 from marketplace.errors import BadParameter, Refusal
-from marketplace.stages import TERMINAL, Stage
+from marketplace.stages import TERMINAL
 from marketplace.wire.data_use import purpose_words
 from marketplace.wire.http import answer, hash_field, to_hex
 from marketplace.wire.terms import RequestTerms
 from web import carrying, sessions, streams
 from web.access import NotAllowed
+from web.money_back import money_back
 from web.pages.datasets import name_of
-from web.pages.requests import parameters
+from web.pages.requests import parameters, titled
 from web.showing import iso, moment
 from web.site import site
 from web.wording import steps, wording
@@ -48,11 +49,13 @@ def show(request_id: str) -> str:
     terms, now = RequestTerms.from_json(found["terms"]), _now(found)
     dataset = site().operator.reads.dataset(terms.dataset)
     titles = {each["id"]: each["title"] for each in site().operator.reads.catalogue()}
+    title = titles.get(found["analysis"], found["analysis"])
+    labels = site().operator.reads.labels(terms.dataset)
     return flask.render_template(
         "my/request.html",
         id=found["request"],
-        title=_title(found["analysis"], found["parameters"], titles),
-        asked=parameters(found["parameters"]),
+        title=titled(title, found["parameters"], labels),
+        asked=parameters(found["parameters"], labels),
         dataset={"id": dataset["dataset"], "name": name_of(dataset)},
         terms=terms,
         purpose=purpose_words(terms.purpose),
@@ -128,7 +131,7 @@ def _own(request_id: str) -> dict[str, Any]:
 def _now(found: Mapping[str, Any]) -> dict[str, Any]:
     """Stage, steps and what it waits for; the result's hash as the chain has it once it is settled."""
     stage, said = found["stage"], wording(found["stage"])
-    settled = stage == Stage.SETTLED
+    way = site().operator.reads.recourse(found["request"])
     return {
         "stage": stage,
         "label": said.label,
@@ -139,13 +142,10 @@ def _now(found: Mapping[str, Any]) -> dict[str, Any]:
         "reason": found["reason"],
         "cohort": found["cohort_size"],
         "ended": stage in TERMINAL and found["chain_stage"] != "opened",
-        "may_cancel": found["chain_stage"] == "opened",
-        "result_hash": _result_hash(found["request"]) if settled else None,
+        "back": money_back(found["request"], way),
+        "look_again": way.until,
+        "result_hash": found["result_hash"],
     }
-
-
-def _result_hash(request: str) -> str:
-    return to_hex(site().operator.chain.request(bytes.fromhex(request[2:])).result_hash)
 
 
 def _step(of: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,11 +172,6 @@ def _listed(of: Mapping[str, Any], titles: Mapping[str, str]) -> dict[str, Any]:
         "submitted_at": of["submitted_at"],
         "wording": wording(of["stage"]),
     }
-
-
-def _title(analysis: str, given: Mapping[str, Any], titles: Mapping[str, str]) -> str:
-    title, variable = titles.get(analysis, analysis), given.get("variable")
-    return f"{title} of {variable}" if isinstance(variable, str) else title
 
 
 def _newest(request: str) -> int:

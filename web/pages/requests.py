@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 import flask
 
 from marketplace import words
-from marketplace.errors import BadParameter, Refusal
-from marketplace.public import PublicRequest
+from marketplace.errors import Refusal
+from marketplace.public import PublicRequest, place_of
 from marketplace.stages import Stage
 from marketplace.wire.data_use import KINDS, purpose_words
 from marketplace.wire.http import hash_field, to_hex
@@ -19,8 +18,6 @@ from web.site import site
 from web.wording import steps, wording
 
 PER_PAGE: Final = 50
-_PLACE: Final = re.compile(r"([0-9]{1,15})\.([0-9]{1,9})")
-"""Block and log index, as the link to older requests writes them."""
 PARAMETERS: Final[Mapping[str, str]] = {
     "variable": "Variable",
     "level": "Quantile",
@@ -39,9 +36,12 @@ def index() -> str:
     """Every request ever made, whoever operates it: the newest first, so many a page."""
     found = site().operator.public.page(_before(), PER_PAGE + 1)
     shown, titles = found[:PER_PAGE], _titles()
-    older = "{}.{}".format(*shown[-1].place) if len(found) > PER_PAGE else None
+    older = shown[-1].written_place if len(found) > PER_PAGE else None
+    names = {each: dataset_name(each) for each in {row.dataset for row in shown}}
     return flask.render_template(
-        "requests/index.html", requests=[_row(each, titles) for each in shown], older=older
+        "requests/index.html",
+        requests=[_row(each, titles) | {"name": names[each.dataset]} for each in shown],
+        older=older,
     )
 
 
@@ -64,16 +64,7 @@ def show(request_id: str) -> str:
 def _before() -> tuple[int, int] | None:
     """What `?before=` names. Raises BadParameter."""
     given = flask.request.args.get("before")
-    if given is None:
-        return None
-    place = _PLACE.fullmatch(given)
-    if place is None:
-        raise BadParameter(
-            message="before is not a place among the requests.",
-            remedy="Follow the link to older requests, or leave it out.",
-            field="before",
-        )
-    return int(place[1]), int(place[2])
+    return None if given is None else place_of(given)
 
 
 def _titles() -> dict[bytes, str]:
@@ -91,6 +82,7 @@ def _row(of: PublicRequest, titles: Mapping[bytes, str]) -> dict[str, Any]:
         "id": to_hex(of.request),
         "title": _title(titles, of.analysis_hash),
         "purpose": purpose_words(of.purpose),
+        "dataset": to_hex(of.dataset),
         "asks": organisation(of.credential),
         "researcher": of.researcher,
         "opened_at": of.opened_at,
@@ -101,6 +93,11 @@ def _row(of: PublicRequest, titles: Mapping[bytes, str]) -> dict[str, Any]:
         "wording": wording(of.here or of.stage),
         "notice_ends": of.notice_ends if of.stage == "opened" else None,
     }
+
+
+def dataset_name(dataset: bytes) -> str:
+    """What a dataset is called: by its dictionary; by its id while its steward has not handed that over."""
+    return site().operator.reads.dataset_name(dataset) or f"Dataset {to_hex(dataset)[:10]}"
 
 
 def organisation(credential: Credential) -> str:
@@ -123,14 +120,15 @@ def _own(request: str) -> dict[str, Any] | None:
 
 def _of_ours(found: Mapping[str, Any]) -> dict[str, Any]:
     terms = RequestTerms.from_json(found["terms"])
-    title = _title(_titles(), terms.analysis)
-    variable = found["parameters"].get("variable")
+    labels = site().operator.reads.labels(terms.dataset)
     return {
         "id": found["request"],
-        "title": f"{title} of {variable}" if isinstance(variable, str) else title,
+        "title": titled(_title(_titles(), terms.analysis), found["parameters"], labels),
         "researcher": found["researcher"],
-        "parameters": parameters(found["parameters"]),
+        "parameters": parameters(found["parameters"], labels),
         "dataset": to_hex(terms.dataset),
+        "name": dataset_name(terms.dataset),
+        "notice_ends": found["notice_until"],
         "classes": terms.classes,
         "purpose": purpose_words(terms.purpose),
         "cohort": found["cohort_size"],
@@ -155,6 +153,8 @@ def _of_another(found: PublicRequest) -> dict[str, Any]:
         "researcher": found.researcher,
         "parameters": None,
         "dataset": to_hex(found.dataset),
+        "name": dataset_name(found.dataset),
+        "notice_ends": found.notice_ends,
         "classes": found.classes,
         "purpose": purpose_words(found.purpose),
         "cohort": found.cohort,
@@ -171,11 +171,34 @@ def _of_another(found: PublicRequest) -> dict[str, Any]:
     }
 
 
-def parameters(given: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Label and value of each, in reading order; one that this version has no label for by its own name."""
+def titled(title: str, given: Mapping[str, Any], labels: Mapping[str, str]) -> str:
+    """An analysis with its one variable, where it has one: `Mean: Systolic blood pressure`."""
+    variable = given.get("variable")
+    return f"{title}: {labels.get(variable, variable)}" if isinstance(variable, str) else title
+
+
+def parameters(given: Mapping[str, Any], labels: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Label and value of each, in reading order; what this version or `labels` do not have by its own name.
+
+    Args:
+        labels: of the dataset's variables, by name.
+    """
     known = [name for name in PARAMETERS if name in given]
     named = [*known, *sorted(given.keys() - set(known))]
-    return [(PARAMETERS.get(name, name), in_words(given[name])) for name in named]
+    shown = _labelled(given, labels)
+    return [(PARAMETERS.get(name, name), in_words(shown[name])) for name in named]
+
+
+def _labelled(value: Any, labels: Mapping[str, str]) -> Any:
+    """Parameters with each `variable` by its label, however deep."""
+    if isinstance(value, list):
+        return [_labelled(each, labels) for each in value]
+    if not isinstance(value, Mapping):
+        return value
+    shown = {key: _labelled(each, labels) for key, each in value.items()}
+    if isinstance(value.get("variable"), str):
+        shown["variable"] = labels.get(value["variable"], value["variable"])
+    return shown
 
 
 def in_words(value: Any) -> str:

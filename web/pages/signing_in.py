@@ -8,7 +8,7 @@ import flask
 
 from marketplace.wire.eip712 import MOST_SIGNATURE
 from marketplace.wire.http import answer, hex_field, read_body
-from web import sessions
+from web import csrf, sessions
 
 MOST_BODY: Final = 2 * MOST_SIGNATURE + 2_048
 """Bytes: a wallet's signature in hexadecimal, and what stands beside it."""
@@ -55,9 +55,10 @@ def sign_out() -> flask.Response:
 
 @routes.get("/session")
 def session() -> flask.Response:
-    """`{"account", "expires_at"}` of who is signed in."""
+    """`{"account", "expires_at", "csrf"}` of who is signed in; the token helps a page from before that."""
     current = sessions.required()
-    return answer({"account": current.account, "expires_at": current.expires_at})
+    told = {"account": current.account, "expires_at": current.expires_at}
+    return answer({**told, "csrf": csrf.token()})
 
 
 @routes.get("/session/half")

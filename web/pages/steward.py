@@ -22,10 +22,14 @@ from marketplace.wire.terms import ClassTerms, class_id
 from web import class_form, sessions
 from web.class_form import Draft
 from web.pages.datasets import HEADINGS, classes_of, name_of, shown_class, variables_of
+from web.showing import token
 from web.site import site
 
 FAULTY: Final = 422
 """Status of a form that is given back."""
+NOT_JSON: Final = "The bytes are not JSON that this format allows"
+"""How `wire.canonical` begins what it says to programs."""
+NO_DICTIONARY: Final = "There is no dictionary yet. Read it from a file, or write it here."
 EXAMPLE_COST: Final = 30_000_000
 """Nano-rho, of which the form says what they mean."""
 
@@ -50,6 +54,8 @@ def new() -> str:
 def check_dictionary() -> flask.typing.ResponseReturnValue:
     """A form's `dictionary` (JSON text) -> the page with the table that patients see, or what is wrong."""
     text = flask.request.form.get("dictionary", "")
+    if not text.strip():
+        return _new(text, error=NO_DICTIONARY), FAULTY
     try:
         return _new(text, load(text.encode()))
     except Refusal as refusal:
@@ -84,7 +90,7 @@ def check_class(dataset: str) -> flask.typing.ResponseReturnValue:
     With `edit`, the form again as it was sent.
     """
     found = _dataset(dataset)
-    draft = class_form.read(flask.request.form, _decimals())
+    draft = class_form.read(flask.request.form, token().decimals)
     if "edit" in flask.request.form:
         return _class_form(found, Draft(draft.typed, draft.chosen))
     if draft.terms is None or draft.page is None:
@@ -123,7 +129,9 @@ def _new(text: str, dictionary: Dictionary | None = None, error: str = "") -> st
 
 
 def _at_field(refusal: Refusal) -> str:
-    return f"{refusal.message} {refusal.remedy}"
+    message = refusal.message.replace(NOT_JSON, "The dictionary is not JSON as it has to be")
+    counted = " (The first of a list is [0].)" if "[" in message else ""
+    return f"{message}{counted} {refusal.remedy}"
 
 
 def _listed(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,10 +150,6 @@ def _listed(found: Mapping[str, Any]) -> dict[str, Any]:
 
 def _dataset(given: str) -> dict[str, Any]:
     return site().operator.reads.dataset(hash_field(given, "dataset"))
-
-
-def _decimals() -> int:
-    return int(site().operator.reads.market()["token_decimals"])
 
 
 def _class_form(found: Mapping[str, Any], draft: Draft) -> str:
@@ -197,7 +201,7 @@ def _preview(found: Mapping[str, Any], draft: Draft, terms: ClassTerms, page: Cl
         "class": to_hex(class_),
         "definition": to_hex(terms.definition_hash(class_)),
         "terms": terms.to_json(),
-        "in_words": words.class_words(terms, _decimals()),
+        "in_words": words.class_words(terms, token()),
         "live": 0,
     }
     return flask.render_template(
@@ -207,6 +211,7 @@ def _preview(found: Mapping[str, Any], draft: Draft, terms: ClassTerms, page: Cl
         retired=found["retired"],
         class_=shown_class(shown, page),
         headings=HEADINGS,
+        doubts=class_form.doubts(page, HEADINGS),
         draft=draft,
         facts={
             "dataset": found["dataset"],

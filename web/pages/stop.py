@@ -20,6 +20,8 @@ from web.showing import LINKS, Link
 from web.site import site
 
 PAGE: Final = "/stop/"
+SCRIPT: Final = "/stop/sw.js"
+"""Of the only worker that there is."""
 WORKER: Final = "js/sw.js"
 FRESH: Final = "no-cache"
 """Asked for anew each time: an old worker would keep an old page."""
@@ -40,7 +42,7 @@ def show() -> flask.Response:
     return response
 
 
-@routes.get("/stop/sw.js")
+@routes.get(SCRIPT)
 def worker() -> flask.Response:
     """The worker, after one line that says what it keeps: another page or file makes another worker."""
     page = _drawn()

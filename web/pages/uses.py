@@ -26,7 +26,7 @@ def studies(dataset: str) -> str:
     """Announced studies that name the class of this consent and count nobody yet."""
     key, account = hash_field(dataset, "dataset"), sessions.account()
     found, consent = site().operator.reads.dataset(key), consent_of(key, account)
-    now = site().operator.chain.now()
+    now = site().operator.reads.now()
     return flask.render_template(
         "me/studies.html",
         dataset=found["dataset"],

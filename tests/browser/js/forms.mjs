@@ -8,6 +8,15 @@ export async function forms(vectors, checks) {
   await decimals(cases, checks);
   await fields(cases, checks);
   await encodings(cases, checks);
+  await amounts(checks);
+}
+
+/** To the cent and rounded up, where nobody signs it; below a cent exactly. */
+async function amounts(checks) {
+  const euro = { decimals: 6, symbol: "EUR" };
+  const read = [[1_159_736n, "1.16 EUR"], ["209113536", "209.12 EUR"], [1_160_000, "1.16 EUR"], [10_001, "0.02 EUR"], [9_999, "0.009999 EUR"], [0, "0.00 EUR"]];
+  for (const [units, shown] of read) await checks.same(`${units} units are ${shown}`, () => checks.modules.figures.inCents(units, euro), shown);
+  await checks.same("without cents nothing is rounded", () => checks.modules.figures.inCents(7, { decimals: 0, symbol: "T" }), "7.00 T");
 }
 
 async function json(cases, checks) {

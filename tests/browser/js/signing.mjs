@@ -131,13 +131,26 @@ async function implausible(setting, checks) {
   const known = new Messages(setting.deployment, signer, { ownNode: true });
   const dataset = bytes(setting.dataset);
   const refused = { refused: { code: "implausible_sequence", field: "sequence" } };
-  for (const sequence of [2 ** 30 + 1, 2 ** 32 - 1, -1, 1.5, "3"]) {
-    for (const method of ["revocation", "rest", "wake"]) {
+  for (const sequence of [2 ** 31 + 1, 2 ** 32 - 1, -1, 1.5, "3"]) {
+    for (const method of ["rest", "wake"]) {
       await checks.agrees(`${method} of a told ${sequence}`, () => believed[method](dataset, sequence), refused, CODE_AND_FIELD);
     }
   }
-  const beyond = { class: bytes(setting.class), definition: dataset, cap: 1n, expiry: 1, sequence: 2 ** 30 + 2 };
+  for (const sequence of [2 ** 32, -1, 1.5, "3"]) {
+    await checks.agrees(`revocation of a told ${sequence}`, () => believed.revocation(dataset, sequence), refused, CODE_AND_FIELD);
+  }
+  const beyond = { class: bytes(setting.class), definition: dataset, cap: 1n, expiry: 1, sequence: 2 ** 31 + 2 };
   await checks.agrees("a grant of a told sequence", () => believed.grant(beyond), refused, CODE_AND_FIELD);
+  for (const [told, wanted] of [[2 ** 30 - 1, 2 ** 30], [2 ** 30, 2 ** 30 + 1], [2 ** 31 + 5, 2 ** 31 + 6], [2 ** 32 - 1, 2 ** 32 - 1]]) {
+    const named = async () => (await believed.revocation(dataset, told)).message.sequence;
+    await checks.same(`a told ${told} is revoked, no farther than it takes`, named, { n: String(wanted) });
+  }
+  const later = async () => {
+    const now = (await believed.revocation(dataset, 2 ** 30)).message.sequence + 1;
+    await Promise.all([believed.rest(dataset, now), believed.wake(dataset, now), believed.grant({ ...beyond, sequence: now + 1 })]);
+    return (await believed.revocation(dataset, now)).message.sequence >= now;
+  };
+  await checks.same("after one lie everything can still be signed", later, true);
   const last = async () => (await known.revocation(dataset, 2 ** 32 - 2)).message.sequence;
   await checks.same("one's own node is believed, and nothing overflows", last, { n: String(2 ** 32 - 1) });
   const reaches = await Promise.all(Array.from({ length: 40 }, async () => (await believed.revocation(dataset, 7)).message.sequence - 7));

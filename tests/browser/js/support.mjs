@@ -4,7 +4,7 @@
 export async function load(base) {
   const names = [
     ...["abi", "address", "analysis", "bytes", "call", "calls", "canonical", "classpage", "curve", "decimal"],
-    ...["delivery", "dictionary", "eip712", "feldman", "fhir", "fhirbundle", "fhirdates", "hash", "hpke", "json", "keyfile"],
+    ...["delivery", "dictionary", "eip712", "feldman", "fhir", "figures", "fhirbundle", "fhirdates", "hash", "hpke", "json", "keyfile"],
     ...["keyring", "keys", "messages", "opening", "permit", "reasons", "receipt", "receiptfile", "record"],
     ...["recordfile", "refused", "roots", "row", "siwe", "solidity", "structs", "tagged", "terms", "tx"],
   ];

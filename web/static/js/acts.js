@@ -5,19 +5,24 @@
 
 import { getJson, postJson } from "./ask.js";
 import { bytes32 } from "./bytes.js";
-import { announce, one } from "./dom.js";
+import { announce, element, one } from "./dom.js";
 import { formAt, onSubmit } from "./forms.js";
-import { keepStopFacts } from "./keystore.js";
+import { keepStopFacts, stopFactsOf } from "./keystore.js";
 import { Messages } from "./messages.js";
+import { requireManifest } from "./pin.js";
 import { Refused } from "./refused.js";
 import { deployment, signer } from "./session.js";
 import { beReady } from "./stopkit.js";
+import { believable } from "./stopping.js";
 
 const AGAIN = 1_000; // milliseconds between two looks at the chain
 const PATIENCE = 180_000; // milliseconds
 const SAID = "said after loading";
 
-/** @typedef {{dataset: string, name: string, account: string, state: string, sequence: number, expiry: number}} Own */
+/**
+ * @typedef {{dataset: string, name: string, account: string, state: string, sequence: number, expiry: number,
+ *   guardian?: string}} Own `account` is the patient's; `guardian` that of whoever acts for it
+ */
 
 /** @param {Own} own @returns {Promise<any>} the consent as this operator reads it from the chain now */
 export function consentNow({ dataset, account }) {
@@ -53,9 +58,14 @@ function notSeen() {
   return new Refused({ code: "not_seen_yet", message, remedy: "Load this page again in a minute, and look before you repeat it." });
 }
 
-/** Loads a page, which then says `text`; where it is left out, this one. */
-export function sayAt(text, path = location.pathname) {
-  sessionStorage.setItem(SAID, JSON.stringify({ path, text }));
+/**
+ * Loads a page, which then says `text`.
+ * @param {string} text
+ * @param {string} [path] where it is left out, this page
+ * @param {{href: string, label: string}|null} [onward] a link that stands behind it
+ */
+export function sayAt(text, path = location.pathname, onward = null) {
+  sessionStorage.setItem(SAID, JSON.stringify({ path, text, onward }));
   if (path === location.pathname) location.reload();
   else location.assign(path);
 }
@@ -64,25 +74,17 @@ export function sayAt(text, path = location.pathname) {
 export function sayNow() {
   const kept = sessionStorage.getItem(SAID);
   if (kept === null) return;
-  const { path, text } = JSON.parse(kept);
+  const { path, text, onward } = JSON.parse(kept);
   if (path !== location.pathname) return;
   sessionStorage.removeItem(SAID);
   const where = one("#said");
   announce(where, text);
+  if (onward !== null) where.append(" ", element("a", { href: onward.href }, onward.label));
   where.tabIndex = -1;
   where.focus();
 }
 
 // --- what several pages offer
-
-/** Stop: one press, one signature. It works on whatever stands, and says so once nothing does. */
-export function offerStop(own) {
-  offer("#stop", async () => {
-    const revoke = (messages, { sequence }, dataset) => messages.revocation(dataset, sequence);
-    await act(own, revoke, (now, before) => now.state === "none" && now.sequence > before.sequence);
-    sayAt("Revoked. The chain shows it.");
-  });
-}
 
 /** Rest and wake, where the page has them. */
 export function offerPauses(own) {
@@ -137,15 +139,28 @@ function remind(own) {
 
 // --- the operator may be down some day
 
-/** Keeps what the page for stopping needs then, all of it public, and that page itself. */
-export async function keepForStopping({ dataset, name, account, state, sequence, expiry }) {
+/** Keeps what the page for stopping needs then, all of it public, and that page itself; of another market, nothing. */
+export async function keepForStopping(own) {
+  try {
+    await keepFacts(own);
+  } catch (error) {
+    if (error.code !== "market_changed") throw error;
+    const where = one("#said");
+    announce(where, `${where.textContent} ${error.message} ${error.remedy} Stop still goes to the market that this browser knows.`.trim());
+  }
+}
+
+async function keepFacts({ dataset, name, account: address, state, sequence, expiry, guardian = null }) {
   const [market, { manifest }] = await Promise.all([deployment(), getJson("/api/v1/market"), beReady()]);
-  await keepStopFacts(dataset, account, {
+  requireManifest(manifest, market);
+  const before = await stopFactsOf({ dataset, address, guardian });
+  await keepStopFacts({
     dataset,
     name,
-    address: account,
+    address,
+    guardian,
     state,
-    sequence,
+    sequence: believable(sequence, before?.sequence),
     expiry,
     chain_id: market.chainId,
     contracts: market.contracts,

@@ -5,6 +5,7 @@ import { parse } from "./json.js";
 import { Refused } from "./refused.js";
 
 const PATIENCE = 60_000; // milliseconds
+const PATIENCE_ELSEWHERE = 15_000; // milliseconds for one of several that are asked the same
 const LARGEST = 8 * 1024 * 1024; // bytes of an answer
 
 /**
@@ -19,11 +20,12 @@ export function getJson(url) {
 /**
  * @param {string} path on this very server
  * @param {unknown} body canonical JSON is made of it
+ * @param {string} [token] where it is left out, the page's
  * @returns {Promise<any>} the JSON of the answer
  * @throws {Refused}
  */
-export function postJson(path, body) {
-  return posted(path, body, { "X-CSRF-Token": csrfToken() });
+export function postJson(path, body, token = csrfToken()) {
+  return posted(path, body, { "X-CSRF-Token": token });
 }
 
 /**
@@ -35,6 +37,17 @@ export function postJson(path, body) {
  */
 export function postElsewhere(url, body) {
   return posted(url, body, {}, { credentials: "omit", referrerPolicy: "no-referrer" });
+}
+
+/**
+ * From another origin, such as a custodian's: without cookies.
+ * @param {string} url
+ * @returns {Promise<any>}
+ * @throws {Refused}
+ */
+export function getElsewhere(url) {
+  const signal = AbortSignal.timeout(PATIENCE_ELSEWHERE);
+  return asked(url, { headers: { Accept: "application/json" }, credentials: "omit", referrerPolicy: "no-referrer", signal });
 }
 
 function posted(url, body, headers, options = {}) {

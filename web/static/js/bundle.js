@@ -5,6 +5,8 @@ import { LARGEST_BUNDLE } from "./fhir.js";
 import { refuse } from "./refused.js";
 
 const LOOKED_AT = 64; // bytes
+const KEYS_LOOKED_AT = 1_024; // bytes
+const KEY_FILE = '"usufruct-keys/';
 const SPACE = [0x20, 0x09, 0x0a, 0x0d];
 const OBJECT = 0x7b; // {
 const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf];
@@ -12,7 +14,7 @@ const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf];
 /**
  * @param {File|undefined} file
  * @returns {Promise<Uint8Array>} its bytes, which may be JSON
- * @throws {Refused} bundle_missing, bundle_too_large, not_a_bundle; of these nothing was read but a few bytes
+ * @throws {Refused} bundle_missing, bundle_too_large, not_a_bundle; of what is too large or no JSON nothing is read but a few bytes
  */
 export async function bundleIn(file) {
   if (file === undefined) {
@@ -27,7 +29,14 @@ export async function bundleIn(file) {
     const message = "That file is no JSON: it begins with something else than {.";
     return refuse("not_a_bundle", message, "Choose a FHIR R4 bundle in JSON, and unpack it first if it is an archive.", "bundle");
   }
-  return new Uint8Array(await file.arrayBuffer());
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  if (!isKeyFile(bytes)) return bytes;
+  return refuse("not_a_bundle", "That is a file of keys, and no health results.", "Show it to nobody, and choose the bundle of your clinic or insurer.", "bundle");
+}
+
+/** By its name of the format, which stands at its end; what is in it is not read. */
+function isKeyFile(bytes) {
+  return new TextDecoder().decode(bytes.slice(-KEYS_LOOKED_AT)).includes(KEY_FILE);
 }
 
 function beginsAsObject(bytes) {
@@ -37,7 +46,7 @@ function beginsAsObject(bytes) {
 }
 
 /**
- * Makes a `file_drop` take what is dropped on it as if it had been chosen.
+ * Makes a `file_drop` take what is dropped on it as if it had been chosen; its form is no longer `inert`.
  * @param {HTMLInputElement} input
  * @param {(file: File|undefined) => void} taken is told of each new file
  */
@@ -60,4 +69,6 @@ export function onFile(input, taken) {
   });
   // Beside it, a browser would open the file in place of this page.
   for (const kind of ["dragover", "drop"]) one("body").addEventListener(kind, (event) => event.preventDefault());
+  input.form.inert = false;
+  if (input.files.length > 0) taken(input.files[0]); // chosen before this module ran
 }

@@ -1,7 +1,8 @@
-/** Makes and finds elements. Text stays text: nothing here reads markup. */
+/** Makes and finds elements. Text stays text: nothing here reads markup, and none of it turns or hides the rest. */
 
 import { parse } from "./json.js";
 import { utf8 } from "./bytes.js";
+import { plainLines } from "./plain.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const LARGEST_FACTS = 4 * 1024 * 1024;
@@ -27,7 +28,7 @@ function filled(made, { on = {}, ...attributes }, children) {
     else if (value !== false && value !== null && value !== undefined) made.setAttribute(name, String(value));
   }
   for (const [event, listener] of Object.entries(on)) made.addEventListener(event, listener);
-  made.append(...children);
+  made.append(...children.map((each) => (typeof each === "string" ? plainLines(each) : each)));
   return made;
 }
 
@@ -36,6 +37,12 @@ export function one(selector, within = document) {
   const found = within.querySelector(selector);
   if (found === null) throw new TypeError(`this page has no ${selector}`);
   return found;
+}
+
+/** Runs `work` at each press of a button, which is `inert` until then. */
+export function onPress(button, work) {
+  button.addEventListener("click", work);
+  button.inert = false;
 }
 
 /** Puts these in the place of all that stood inside. */
@@ -51,5 +58,5 @@ export function facts() {
 /** Says it to whoever looks, and to whoever listens: `where` is a live region, or becomes one. */
 export function announce(where, text) {
   if (!where.hasAttribute("role")) where.setAttribute("role", "status");
-  where.textContent = text;
+  where.textContent = plainLines(text);
 }

@@ -4,11 +4,27 @@ import { drawn, element } from "./dom.js";
 
 const CENTS = 2;
 
-/** @param {bigint|string|number} units of the token @param {number} decimals @returns {string} `1,234.50 EUR` */
-export function euros(units, decimals) {
-  const [amount, unit] = [BigInt(units), 10n ** BigInt(decimals)];
-  const part = String(amount % unit).padStart(decimals, "0").replace(/0+$/, "").padEnd(CENTS, "0");
-  return `${grouped(amount / unit)}.${part} EUR`;
+/**
+ * @param {bigint|string|number} units of the token
+ * @param {{decimals: number, symbol: string}} token the market's
+ * @returns {string} `1,234.50 EUR`
+ */
+export function amount(units, { decimals, symbol }) {
+  const [whole, unit] = [BigInt(units), 10n ** BigInt(decimals)];
+  const digits = decimals > 0 ? String(whole % unit).padStart(Number(decimals), "0") : "";
+  return `${grouped(whole / unit)}.${digits.replace(/0+$/, "").padEnd(CENTS, "0")} ${symbol}`;
+}
+
+/**
+ * An amount that nobody signs, to the cent and rounded up; below a cent exactly.
+ * @param {bigint|string|number} units of the token
+ * @param {{decimals: number, symbol: string}} token the market's
+ * @returns {string} `1.16 EUR`
+ */
+export function inCents(units, token) {
+  const cent = token.decimals > CENTS ? 10n ** BigInt(token.decimals - CENTS) : 1n;
+  const exact = BigInt(units);
+  return amount(exact < cent ? exact : ((exact + cent - 1n) / cent) * cent, token);
 }
 
 /** @param {bigint|string|number} number a whole one @returns {string} `30,000,000` */

@@ -5,6 +5,7 @@
 
 import { element, one } from "./dom.js";
 import { Refused } from "./refused.js";
+import { atLabel } from "./saying.js";
 
 const UNKNOWN = {
   code: "page_fault",
@@ -13,7 +14,8 @@ const UNKNOWN = {
 };
 
 /**
- * Runs `work` when the form is submitted, one at a time.
+ * Runs `work` when the form is submitted, one at a time. Until then a form is `inert`, so that nothing is pressed in
+ * vain; and of the method `dialog`, by which a browser alone sends nothing: else what was typed would be in a URL.
  * @param {HTMLFormElement} form
  * @param {(values: Object<string, string>) => Promise<unknown>} work throws Refused, whose `field` names a control
  * @param {{names?: Object<string, string>}} [options] `names`: the control of a field that is called otherwise
@@ -34,6 +36,7 @@ export function onSubmit(form, work, { names = {} } = {}) {
       setBusy(form, false);
     }
   });
+  form.inert = false;
 }
 
 /** Keeps what is typed until `forget`, also for a form that the browser itself sends. */
@@ -73,9 +76,10 @@ function controlOf(form, field, names) {
   if (typeof field !== "string") return null;
   const parts = field.split(/[.[\]]+/).filter(Boolean);
   for (const name of [field, ...parts.reverse()]) {
-    const found = form.elements.namedItem(names[name] ?? name);
+    const named = form.elements.namedItem(names[name] ?? name);
+    // A group's own box has its id, and cannot take the focus.
+    const found = named instanceof RadioNodeList ? [...named].find((each) => !(each instanceof HTMLFieldSetElement)) : named;
     if (found instanceof HTMLElement && found.type !== "hidden") return found;
-    if (found instanceof RadioNodeList && found.length > 0) return found[0];
   }
   return null;
 }
@@ -83,7 +87,7 @@ function controlOf(form, field, names) {
 function atField(control, refused) {
   const id = `${control.id}-error`;
   document.getElementById(id)?.remove();
-  const said = element("p", { class: "error", id, "data-refusal": true }, `${refused.message} ${refused.remedy}`);
+  const said = element("p", { class: "error", id, "data-refusal": true }, atLabel(refused, control));
   (control.closest(".file-drop, .with-unit, .choice") ?? control).before(said);
   control.setAttribute("aria-invalid", "true");
   describe(control, (ids) => [...ids, id]);
@@ -146,8 +150,9 @@ function giveBack(form) {
   }
   for (const [name, value, checked] of typed) {
     for (const control of [...form.elements].filter((each) => each.name === name && mayKeep(each))) {
-      if (checked === null) control.value = value;
-      else if (control.value === value) control.checked = checked;
+      if (checked !== null && control.value === value) control.checked = checked;
+      // What somebody typed before this module ran is newer.
+      if (checked === null && control.value === (control.defaultValue ?? control.value)) control.value = value;
     }
   }
 }

@@ -10,6 +10,8 @@ import { dump, load } from "./recordfile.js";
 import { refuse } from "./refused.js";
 import { fromJson } from "./solidity.js";
 
+const END = /^(?:[0-9a-f]{8,40}|0x[0-9a-f]{40})$/;
+
 /**
  * @param {unknown} document a dictionary as the server gives it
  * @param {string} hash what the chain keeps of it, 0x..
@@ -67,6 +69,30 @@ export function requireDesk({ desk, signature }, market, { dataset, issuers, now
 
 function wrongDesk(problem) {
   refuse("wrong_desk", `The clinic's desk ${problem}.`, "Ask the clinic to open its desk again.", "code");
+}
+
+/**
+ * @param {string} typed the end of the clinic's address, as its paper shows it
+ * @returns {string} its digits, in small letters
+ * @throws {Refused} bad_parameter
+ */
+export function typedEnd(typed) {
+  const digits = typed.replaceAll(/[\s-]/g, "").toLowerCase();
+  if (END.test(digits)) return digits.replace(/^0x/, "");
+  const message = "That is not the end of the clinic's address.";
+  return refuse("bad_parameter", message, "Write its last 8 digits, as the paper shows them: 0 to 9, and a to f.", "clinic");
+}
+
+/**
+ * Whose desk it is, is the server's word; the paper came from the clinic itself.
+ * @param {{issuer: string}} desk
+ * @param {string} end as `typedEnd` gives it
+ * @throws {Refused} other_clinic
+ */
+export function requireOfPaper({ issuer }, end) {
+  if (issuer.toLowerCase().endsWith(end)) return;
+  const message = "This server leads to a clinic with another address than the one on your paper.";
+  refuse("other_clinic", message, "Look whether you typed it right. If you did, seal nothing here, and tell your clinic.", "clinic");
 }
 
 /**

@@ -102,7 +102,7 @@ async function decrypted(header, key, box) {
   try {
     return new Uint8Array(await crypto.subtle.decrypt(cipherOf(header), key, box));
   } catch {
-    const message = "The key file does not open with this passphrase, or was changed.";
+    const message = "Wrong passphrase, or the key file was changed.";
     const remedy = "Type it as it was set, or take an earlier copy of the file.";
     return refuse("wrong_passphrase", message, remedy, "passphrase");
   }

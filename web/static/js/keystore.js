@@ -7,6 +7,7 @@ const NAME = "usufruct";
 const STORE = "kept";
 const KEY_FILE = "key file";
 const FACTS = "stop ";
+const MARKET = "market";
 
 /** @returns {Promise<Uint8Array|null>} the key file; null where none was made or brought here */
 export function keyFile() {
@@ -23,15 +24,39 @@ export function forgetKeyFile() {
   return inStore("readwrite", (store) => store.delete(KEY_FILE));
 }
 
-/** @param {string} dataset @param {string} address @param {object} facts all of them public */
-export function keepStopFacts(dataset, address, facts) {
-  return put(`${FACTS}${dataset} ${address}`, facts);
+/** @param {{dataset: string, address: string, guardian?: string|null}} facts all of them public: one entry a consent */
+export function keepStopFacts(facts) {
+  return put(factsKey(facts), facts);
+}
+
+/** @param {{dataset: string, address: string, guardian?: string|null}} own @returns {Promise<object|null>} what was kept of one */
+export function stopFactsOf(own) {
+  return got(factsKey(own));
+}
+
+function factsKey({ dataset, address, guardian = null }) {
+  return `${FACTS}${dataset} ${address}${guardian === null ? "" : ` ${guardian}`}`;
 }
 
 /** @returns {Promise<object[]>} what was kept for stopping, one entry a consent */
 export async function stopFacts() {
   const range = IDBKeyRange.bound(FACTS, `${FACTS}\uffff`);
   return (await inStore("readonly", (store) => store.getAll(range))) ?? [];
+}
+
+/** @returns {Promise<import("./pin.js").Pin|null>} the market that this browser knows */
+export function pinned() {
+  return got(MARKET);
+}
+
+/** @param {import("./pin.js").Pin} pin public; takes the place of the one before */
+export function keepPin(pin) {
+  return put(MARKET, pin);
+}
+
+/** Forgets it: what is told next is believed. */
+export function forgetPin() {
+  return inStore("readwrite", (store) => store.delete(MARKET));
 }
 
 async function got(key) {

@@ -22,8 +22,10 @@ export const REVOCATION_SPREAD = 1 << 20;
 /** A guardian's reaches past one grant under way: anybody could repeat one that reaches farther. */
 export const GUARDIANS_REACH = 1;
 const HIGHEST_SEQUENCE = 2 ** 32 - 1;
-/** No honest sequence gets there. Signed beyond it, a revocation could end all grants for ever. */
-const HIGHEST_TOLD = 2 ** 30;
+/** No honest sequence gets there. A revocation that is told a lower one never names a higher one. */
+export const HIGHEST_TOLD = 2 ** 30;
+/** Of what is signed for a sequence that somebody told, besides revocations: one lie about it ends nothing for ever. */
+const HIGHEST_PLAUSIBLE = 2 ** 31;
 
 /** @typedef {(name: string, values: object, domain: object) => Promise<Uint8Array>} Sign */
 /** @typedef {{address: string, sign: Sign}} Signer */
@@ -74,15 +76,21 @@ export class Messages {
   }
 
   /**
-   * Ends everything granted so far; a patient's own also what is not on chain yet.
-   * @throws {Refused} implausible_sequence
+   * Ends everything granted so far; a patient's own also what is not on chain yet. Any sequence is signed, since
+   * nothing may keep somebody from revoking; beyond what is honest, no farther than it takes.
+   * @throws {Refused} implausible_sequence for what is no sequence
    */
   revocation(/** @type {Uint8Array} */ dataset, /** @type {number} */ sequence, patient) {
-    this.#requirePlausible(sequence);
+    if (!Number.isInteger(sequence) || sequence < 0 || sequence > HIGHEST_SEQUENCE) implausible();
     const who = this.#who(patient);
     const reach = who === this.#signer.address ? this.#reach() : GUARDIANS_REACH;
-    const named = Math.min(sequence + reach, HIGHEST_SEQUENCE);
-    return this.#message("revocation", { patient: who, dataset, sequence: named });
+    return this.#message("revocation", { patient: who, dataset, sequence: this.#named(sequence, reach) });
+  }
+
+  #named(sequence, reach) {
+    if (this.#options.ownNode) return Math.min(sequence + reach, HIGHEST_SEQUENCE);
+    if (sequence < HIGHEST_TOLD) return Math.min(sequence + reach, HIGHEST_TOLD);
+    return Math.min(sequence + GUARDIANS_REACH, HIGHEST_SEQUENCE);
   }
 
   /** Takes the consent out of cohorts until its patient wakes it. @throws {Refused} implausible_sequence */
@@ -162,13 +170,17 @@ export class Messages {
   }
 
   #requirePlausible(current) {
-    if (this.#options.ownNode || (Number.isInteger(current) && current >= 0 && current <= HIGHEST_TOLD)) return;
-    const message = "This names a sequence that no consent reaches: signed, it could end all grants for ever.";
-    const remedy =
-      "Take no operator's word for it: read it from a node of your own (--node and --manifest), " +
-      "which revokes whatever the sequence is.";
-    refuse("implausible_sequence", message, remedy, "sequence");
+    if (this.#options.ownNode || (Number.isInteger(current) && current >= 0 && current <= HIGHEST_PLAUSIBLE)) return;
+    implausible();
   }
+}
+
+function implausible() {
+  const message = "This names a sequence that no consent reaches: signed, it could end all grants for ever.";
+  const remedy =
+    "Take no operator's word for it: read it from a node of your own (--node and --manifest), " +
+    "which signs whatever the sequence is.";
+  refuse("implausible_sequence", message, remedy, "sequence");
 }
 
 function unixTime() {

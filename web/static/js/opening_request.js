@@ -3,13 +3,16 @@
  * Nothing is paid before the operator has taken the very request that the terms hash to.
  */
 
+import { address } from "./address.js";
 import { analysisHash, parametersHash } from "./analysis.js";
 import { getJson, postJson } from "./ask.js";
 import { bytes32, equal, randomBytes, toHex } from "./bytes.js";
 import { openingData } from "./call.js";
+import { signedFor } from "./pin.js";
 import { PERMIT_LIFE, permitDomain, permitOf } from "./permit.js";
 import { refuse } from "./refused.js";
-import { deployment, requireUnlocked, signer } from "./session.js";
+import { requireWrittenOut } from "./writtenout.js";
+import { requireUnlocked, signer } from "./session.js";
 import { checked, fromJson, toJson } from "./solidity.js";
 import { escrowOf, requestId } from "./terms.js";
 
@@ -17,14 +20,18 @@ const VAULT = 1;
 const SEAL_WITHIN = 1_200; // seconds after the notice window; twice a freeze, if that is longer
 const MILLI_RHO = 1_000_000n; // nano-rho
 
-/** @typedef {{question: object, quote: any, purpose: object, classes: object[]}} Offer `classes`: ClassTerms as JSON */
+/**
+ * @typedef {{question: object, quote: any, purpose: object, classes: object[], variables: object[]}} Offer
+ *   `classes`: ClassTerms as JSON; `variables`: of the dictionary
+ */
 
 /**
  * The quote is that of the question, adds up, and asks for no more than the classes' own floor.
  * @param {Offer} offer
  * @throws {Refused} quote_differs
  */
-export function requireHonest({ question, quote, classes }) {
+export function requireHonest({ question, quote, classes, variables }) {
+  requireWrittenOut(question.parameters, quote.canonical, variables);
   const cost = BigInt(quote.cost_nano_rho);
   const floors = classes.map((each) => floorOf(fromJson("ClassTerms", each), cost));
   const highest = floors.reduce((one, other) => (one > other ? one : other));
@@ -85,12 +92,13 @@ export function termsOf({ question, quote, purpose }, way, { salt, deliveryKey }
  */
 export async function buy(offer, say) {
   requireHonest(offer);
-  const [market, who] = [await deployment(), await signer()];
+  const [market, who] = [await signedFor(), await signer()];
   const { root } = await requireUnlocked();
   const [way, salt] = [await getJson("/ask/opening"), randomBytes(32)];
   const at = market.contracts.ResearchMarket;
   const delivery = await root.deliveryKey(market.chainId, at, salt);
   const terms = termsOf(offer, way, { salt, deliveryKey: await delivery.publicKey() });
+  requireToken(way, market);
   requireFunds(way, escrowOf(terms));
   const permit = await permitFor(terms, way, who, market);
   say("Handing the question in. Nothing is paid yet.");
@@ -99,6 +107,13 @@ export async function buy(offer, say) {
   const classes = offer.classes.map((each) => fromJson("ClassTerms", each));
   await who.send({ to: at, data: openingData(terms, classes, permit) });
   return id;
+}
+
+/** What is signed away is this market's token, not another that the account may hold. */
+function requireToken({ token }, market) {
+  if (address(token, "token") === market.token.address) return;
+  const message = "This site asks for a permit of another token than the market's.";
+  refuse("market_changed", message, "Nothing was signed. Do not go on here: tell the market's operator.");
 }
 
 function requireFunds({ balance }, escrow) {
@@ -111,7 +126,7 @@ function requireFunds({ balance }, escrow) {
 function permitFor(terms, { permit, token }, who, { chainId, contracts }) {
   if (permit === null) {
     const message = "The market's token takes no permit (ERC-2612), so one signature does not pay.";
-    refuse("no_permit", message, "Nothing was paid. Ask with `usufruct ask`, which approves the market first.");
+    refuse("no_permit", message, "Nothing was paid. Ask with `usufruct request`, which approves the market first.");
   }
   const domain = permitDomain([{ name: permit.name, version: permit.version }], chainId, token, permit.separator);
   const deadline = Math.floor(Date.now() / 1_000) + PERMIT_LIFE;

@@ -56,6 +56,11 @@ export function mayLeave(/** @type {Progress|null} */ progress) {
   return progress === null || !["opened", "attested"].includes(progress.state);
 }
 
+/** @returns {boolean} whether it can be taken back: the clinic has not signed for it */
+export function mayTakeBack(/** @type {Progress|null} */ progress) {
+  return progress !== null && ["waiting", "opened"].includes(progress.state);
+}
+
 /** @returns {boolean} whether this account has left a record, whatever became of it */
 export function hasLeft(/** @type {Progress|null} */ progress) {
   return progress !== null && [...LEFT, "declined"].includes(progress.state);

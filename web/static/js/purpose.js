@@ -31,10 +31,23 @@ export function purposeOf(given) {
   });
 }
 
-/** @returns {object} `kind` and `country` of a credential that somebody thinks of getting, where both are there */
-export function imagined({ kind, country }) {
-  const isThere = Boolean(kind) && COUNTRY.test(country ?? "");
-  return isThere ? { kind: Number(kind), country: country.toUpperCase() } : {};
+/**
+ * @param {Object<string, string>} given the form's values
+ * @returns {object} `kind` and `country` of a credential that somebody thinks of getting; neither where both are empty
+ * @throws {Refused} bad_parameter, where only one is there: by half a credential nothing can be judged
+ */
+export function imagined({ kind = "", country = "" }) {
+  if (kind === "" && country.trim() === "") return {};
+  if (kind === "") return badParameter("kind", "is missing", "Choose a kind of organisation, too.");
+  if (!COUNTRY.test(country.trim())) {
+    return badParameter("country", "is no code of two letters", "Write the country, too, such as DE.");
+  }
+  return { kind: Number(kind), country: country.trim().toUpperCase() };
+}
+
+/** @returns {boolean} whether it can be judged who permits it: for the account's credential, or for one thought of */
+export function isForSomebody({ account }, given) {
+  return account !== null || "kind" in imagined(given);
 }
 
 function mask(bits = "") {

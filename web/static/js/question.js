@@ -111,11 +111,19 @@ export function controlOf(field, rows) {
 /** Shows the parts of the form that this analysis and these variables need, and no others. */
 export function shape(form, given, own) {
   const wanted = parametersOf(given.analysis, own);
+  offerVariables(one("#variable", form), wanted, own);
   for (const part of form.querySelectorAll("[data-part]")) part.hidden = !wanted.includes(part.dataset.part);
   if (wanted.includes("edges")) one('[data-part="edges"]', form).hidden = !isNumber(given.variable, own);
   for (const part of form.querySelectorAll("[data-edges]")) part.hidden = !isNumber(given[part.dataset.edges], own);
   one("[data-optional]", form).hidden = given.analysis.startsWith("count");
   for (const row of filled(FILTERS, "filter", "_variable", given)) one(`[data-filter="${row}"]`, form).hidden = false;
+}
+
+/** Only what has cells (`edges`) takes a category for its one variable: others do not offer it. */
+function offerVariables(select, wanted, own) {
+  const isOffered = ({ value }) => value === "" || !wanted.includes("variable") || wanted.includes("edges") || isNumber(value, own);
+  for (const option of select.options) option.hidden = option.disabled = !isOffered(option);
+  if (select.selectedOptions[0]?.disabled) select.value = "";
 }
 
 function list(given) {

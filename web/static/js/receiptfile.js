@@ -13,7 +13,7 @@ import { fromJson, toJson } from "./solidity.js";
 import { classId } from "./terms.js";
 
 export const SCHEMA = "usufruct-receipt/1";
-const LARGEST = 1 << 23; // bytes: 64 full shards in base64 are 7 MB
+export const LARGEST = 1 << 23; // bytes: 64 full shards in base64 are 7 MB
 const DEEPEST = 16;
 const MOST_RESULT = 1 << 17; // bytes
 const MOST_CUSTODIANS = 16;
@@ -39,6 +39,7 @@ const KEYS = [
  * @property {number} epoch
  * @property {{signers: string[], quorum: number}} committee
  * @property {string} gate
+ * @property {Uint8Array} gateKey
  * @property {object} cohort members, sealBlock, sealBlockHash, root, shards
  * @property {object} settlement Settlement
  * @property {{place: number, signature: Uint8Array}[]} signatures
@@ -69,7 +70,7 @@ function read(given) {
   requireKeys(given, KEYS, "receipt");
   if (given.schema !== SCHEMA) malformed("schema", `must be ${SCHEMA}`);
   whole(given.deployed_block, 53, "deployed_block");
-  for (const name of ["genesis_hash", "gate_key"]) hash(given[name], name);
+  hash(given.genesis_hash, "genesis_hash");
   const terms = struct("RequestTerms", given.terms, "terms");
   return {
     chainId: whole(given.chain_id, 53, "chain_id"),
@@ -82,6 +83,7 @@ function read(given) {
     epoch: whole(given.epoch, 32, "epoch"),
     committee: committeeOf(given.committee),
     gate: account(given.gate, "gate"),
+    gateKey: hash(given.gate_key, "gate_key"),
     cohort: cohortOf(given.cohort, terms.dataset),
     settlement: struct("Settlement", given.settlement, "settlement"),
     signatures: list(given.signatures, MOST_CUSTODIANS, "signatures", signatureOf),

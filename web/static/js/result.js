@@ -4,24 +4,15 @@ import { getJson } from "./ask.js";
 import { bytes32, equal } from "./bytes.js";
 import { canonical } from "./canonical.js";
 import { openResult, requireSignedResult } from "./delivery.js";
-import { ALONE, requireOpened } from "./receipt.js";
+import { requireOpened } from "./receipt.js";
+import { checkedAlone } from "./receiptchecks.js";
 import { load } from "./receiptfile.js";
-import { Refused, refuse } from "./refused.js";
+import { refuse } from "./refused.js";
 import { deployment, requireUnlocked } from "./session.js";
 
-const MEANS = {
-  request: "The request is the hash of chain, market, researcher and terms.",
-  parameters: "The parameters are those that the terms name.",
-  analysis: "The analysis is the one that the terms name.",
-  shards: "Every part of the cohort has the members and the root that it states.",
-  cohort: "The parts lead to the root that was sealed.",
-  settlement: "What custodians signed is of this request, cohort, epoch and gate.",
-  delivery: "The sealed result is the one that they signed.",
-  signatures: "A quorum of custodians signed it, each with the key that the receipt names.",
-};
 const CLIPPED = ["mean.v1", "quantile.v1"];
 
-/** @typedef {{means: string, why: string|null}} Check `why` it could not be made here; null where it held */
+/** @typedef {import("./receiptchecks.js").Check} Check */
 /** @typedef {{bytes: Uint8Array, document: any, result: Uint8Array, checks: Check[]}} Answer */
 
 /**
@@ -36,7 +27,7 @@ export async function openAnswer(request, resultHash) {
   if (!equal(receipt.request, bytes32(request, "request"))) anotherReceipt();
   const market = await deployment();
   requireHere(receipt, market);
-  const checks = ALONE.map(({ name, check }) => made(MEANS[name], () => check(receipt)));
+  const checks = checkedAlone(receipt);
   const opened = await openResult(receipt.sealedResult, await keyOf(receipt), receipt);
   requireSignedResult(opened, bytes32(resultHash, "result_hash"));
   requireOpened(receipt, opened);
@@ -65,17 +56,6 @@ function requireHere({ chainId, market }, { chainId: here, contracts }) {
 function anotherReceipt() {
   const remedy = "Do not use its answer. Ask the operator for the receipt of the request itself.";
   refuse("another_receipt", "This is a receipt of another request, or of another market.", remedy);
-}
-
-/** One check; that only a node can make it is said, anything else that fails ends all. */
-function made(means, check) {
-  try {
-    check();
-    return { means, why: null };
-  } catch (refused) {
-    if (!(refused instanceof Refused) || refused.code !== "receipt_needs_node") throw refused;
-    return { means, why: refused.message };
-  }
 }
 
 /**

@@ -2,8 +2,8 @@
 
 import { element } from "./dom.js";
 
-/** What a spreadsheet would run as a formula if a cell began with it (OWASP, CSV Injection). */
-const FORMULA = /^[=+\-@\t\r]/;
+/** What a spreadsheet would run as a formula if a cell began with it (OWASP, CSV Injection); also in its wide form. */
+const FORMULA = /^[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/;
 const NUMBER = /^-?[0-9]+(\.[0-9]+)?$/;
 
 /**

@@ -13,10 +13,15 @@ import { onSubmit } from "./forms.js";
 import { keepKeyFile, keyFile } from "./keystore.js";
 import { lock, unlock } from "./keyfile.js";
 import { readKeyring, toBytes } from "./keyring.js";
+import { deployment, knownMarket, signedFor } from "./pin.js";
 import { Refused, refuse } from "./refused.js";
 import { checkedText } from "./siwe.js";
 import { localSigner, walletSigner, wallets } from "./wallet.js";
 
+export { deployment, knownMarket };
+
+/** In the place of a dataset: the address of these keys that is in none, by which somebody acts as a guardian. */
+export const NO_DATASET = `0x${"00".repeat(32)}`;
 const TAB = "unlocked keys";
 const BY_WALLET = "signed in by wallet";
 const IDLE = 15 * 60_000; // milliseconds
@@ -26,34 +31,61 @@ const CONTEXT = utf8("usufruct/unlocked/1");
 /** @typedef {import("./keyring.js").Keyring} Keyring */
 /** @typedef {import("./keys.js").Place} Place */
 
-let told = null;
-
-/** @returns {Promise<any>} chain, contracts, committee and custodians of this market; asked once a page */
-export function deployment() {
-  told ??= getJson("/deployment").then((found) => ({ ...found, chainId: found.chain_id }));
-  return told;
-}
+let channel = null;
 
 /** @param {string} dataset 0x.. @returns {Promise<Place>} where keys of this dataset belong */
 export async function placeOf(dataset) {
-  const { chainId, contracts } = await deployment();
+  const { chainId, contracts } = await knownMarket();
   return { chainId, registry: contracts.DatasetRegistry, dataset: bytes32(dataset, "dataset") };
 }
 
 // --- the keyring
 
-/** @returns {Promise<Keyring|null>} the unlocked keys of this tab; null where they are locked */
+/** @returns {Promise<Keyring|null>} the unlocked keys of this tab; null where they are locked, or where nobody can tell now */
 export async function unlocked() {
-  const kept = sessionStorage.getItem(TAB);
-  if (kept === null) return null;
   try {
-    const { at, nonce, box } = JSON.parse(kept);
-    if (Date.now() - at > IDLE) return forgetUnlocked();
-    const plaintext = await crypto.subtle.decrypt(parameters(fromBase64(nonce, "nonce")), await half(), fromBase64(box, "box"));
-    sessionStorage.setItem(TAB, JSON.stringify({ at: Date.now(), nonce, box }));
-    return readKeyring(new Uint8Array(plaintext));
+    return await opened();
+  } catch (error) {
+    if (error instanceof Refused) return null;
+    throw error;
+  }
+}
+
+/** The same, but raises where nobody can tell: a server that is busy or away has locked nothing. */
+async function opened() {
+  const kept = keptBox();
+  if (kept === null || Date.now() - kept.at > IDLE) return forgetUnlocked();
+  const key = await halfOrNone();
+  if (key === null) return forgetUnlocked();
+  try {
+    const plaintext = await crypto.subtle.decrypt(parameters(kept.nonce), key, kept.box);
+    const keyring = readKeyring(new Uint8Array(plaintext));
+    keepBox(kept.nonce, kept.box);
+    return keyring;
   } catch {
-    return forgetUnlocked(); // another session's half, or none any more
+    return forgetUnlocked(); // another session's half
+  }
+}
+
+function keptBox() {
+  try {
+    const { at, nonce, box } = JSON.parse(sessionStorage.getItem(TAB));
+    return { at, nonce: fromBase64(nonce, "nonce"), box: fromBase64(box, "box") };
+  } catch {
+    return null; // there is none, or none that could be read
+  }
+}
+
+function keepBox(nonce, box) {
+  sessionStorage.setItem(TAB, JSON.stringify({ at: Date.now(), nonce: toBase64(nonce), box: toBase64(box) }));
+}
+
+async function halfOrNone() {
+  try {
+    return await half();
+  } catch (error) {
+    if (error.code === "not_signed_in") return null;
+    throw error;
   }
 }
 
@@ -61,8 +93,7 @@ export async function unlocked() {
 export async function stayUnlocked(keyring) {
   const nonce = crypto.getRandomValues(new Uint8Array(NONCE_BYTES));
   const box = await crypto.subtle.encrypt(parameters(nonce), await half(), toBytes(keyring));
-  const kept = { at: Date.now(), nonce: toBase64(nonce), box: toBase64(new Uint8Array(box)) };
-  sessionStorage.setItem(TAB, JSON.stringify(kept));
+  keepBox(nonce, new Uint8Array(box));
 }
 
 /** Locks this tab's keys. */
@@ -83,10 +114,10 @@ function parameters(nonce) {
 /**
  * The unlocked keys; where they are locked, asks for the passphrase in a dialog of this page.
  * @returns {Promise<Keyring>}
- * @throws {Refused} no_keys, keys_locked
+ * @throws {Refused} no_keys, keys_locked; too_often, busy, unreachable: whether they are locked cannot be told now
  */
 export async function requireUnlocked() {
-  return (await unlocked()) ?? askForPassphrase();
+  return (await opened()) ?? askForPassphrase();
 }
 
 async function askForPassphrase() {
@@ -171,30 +202,34 @@ export async function whoIsSignedIn() {
  * Every account that these keys make, with the words for it.
  * @param {Keyring} keyring
  * @param {{chainId: number, contracts: object}} market keys of datasets of other markets are left out
- * @returns {Promise<Array<{label: string, dataset: string|null, key: Uint8Array}>>}
+ * @param {{earlier?: boolean}} [which] `earlier`: also addresses that were moved on from, behind the one in use
+ * @returns {Promise<Array<{label: string, dataset: string|null, key: Uint8Array}>>} `dataset` is null for brought keys
  */
-export async function accountsOf(keyring, { chainId, contracts }) {
+export async function accountsOf(keyring, { chainId, contracts }, { earlier = false } = {}) {
   const registry = contracts.DatasetRegistry;
   const here = keyring.datasets.filter((each) => each.chainId === chainId && each.registry === registry);
-  const own = here.map(async (each) => ({
-    label: "Patient",
+  const indices = ({ index }) => (earlier ? Array.from({ length: index + 1 }, (_, i) => index - i) : [index]);
+  const all = here.flatMap((each) => indices(each).map((index) => ({ each, index })));
+  const own = all.map(async ({ each, index }) => ({
+    label: toHex(each.dataset) === NO_DATASET ? "Guardian" : "Patient",
     dataset: toHex(each.dataset),
-    key: await keyring.root.patientKey(each, each.index),
+    key: await keyring.root.patientKey(each, index),
   }));
   return [...(await Promise.all(own)), ...keyring.imported.map(({ label, key }) => ({ label, dataset: null, key }))];
 }
 
 /**
  * What signs for the account that is signed in.
+ * @param {{chainId: number, contracts: object}|null} [held] of a revocation: this, whatever is told now
  * @returns {Promise<import("./wallet.js").Signer>}
- * @throws {Refused} not_signed_in, keys_locked, no_keys, other_account
+ * @throws {Refused} not_signed_in, keys_locked, no_keys, other_account, market_changed
  */
-export async function signer() {
+export async function signer(held = null) {
   const { account } = await getJson("/session");
-  const market = await deployment();
+  const market = held ?? (await signedFor());
   if (sessionStorage.getItem(BY_WALLET) === account) return walletOf(account, market.chainId);
-  const accounts = await accountsOf(await requireUnlocked(), market);
-  const found = accounts.map(({ key }) => localSigner(key)).find(({ address }) => address === account);
+  const accounts = await accountsOf(await requireUnlocked(), market, { earlier: true });
+  const found = accounts.map(({ key }) => localSigner(key, market.chainId)).find(({ address }) => address === account);
   return found ?? otherAccount(account);
 }
 
@@ -220,7 +255,7 @@ function otherAccount(account) {
  */
 export async function signIn(who, next) {
   const { nonce, text } = await postJson("/challenge", { address: who.address });
-  const { chainId } = await deployment();
+  const { chainId } = await knownMarket();
   const asked = { origin: location.origin, account: who.address, chainId, nonce, now: Date.now() / 1_000 };
   const signature = toHex(await who.signText(checkedText(text, asked)));
   const done = await postJson("/sign-in", { nonce, signature, next });
@@ -229,10 +264,43 @@ export async function signIn(who, next) {
   return done.next;
 }
 
-/** Signs out here and on the server, and locks this tab's keys. */
+/** Signs out on the server and in every tab; what was typed or unlocked here is forgotten. */
 export async function signOut() {
-  forgetUnlocked();
-  sessionStorage.removeItem(BY_WALLET);
-  const { next } = await postJson("/sign-out", {});
-  location.assign(next);
+  sessionStorage.clear();
+  const next = await endSession();
+  otherTabs().postMessage(null);
+  location.replace(next);
+}
+
+/** One channel a page: what is said on it is not heard by itself. */
+function otherTabs() {
+  channel ??= new BroadcastChannel("usufruct signed out");
+  return channel;
+}
+
+/** A page that is older than the session has another's token: then a new one is asked for, once. */
+async function endSession() {
+  try {
+    return (await postJson("/sign-out", {})).next;
+  } catch (refused) {
+    if (refused.code !== "not_from_here") throw refused;
+  }
+  try {
+    const { csrf } = await getJson("/session");
+    return (await postJson("/sign-out", {}, csrf)).next;
+  } catch (refused) {
+    if (refused.code === "not_signed_in") return "/";
+    throw refused;
+  }
+}
+
+/** What a page of somebody signed in shows and keeps goes when another tab signs out, or when it comes back later. */
+export function leaveWithOthers() {
+  otherTabs().addEventListener("message", () => {
+    sessionStorage.clear();
+    location.replace(location.pathname + location.search); // unlike a reload, this brings back nothing that was typed
+  });
+  addEventListener("pageshow", ({ persisted }) => {
+    if (persisted) location.reload();
+  });
 }

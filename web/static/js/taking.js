@@ -64,7 +64,6 @@ export function exportFile({ market, account, dataset, name, held, values, conse
     values: values === null ? null : values.map(({ name: variable, value, unit }) => ({ name: variable, value, unit })),
     consent,
     timeline,
-    messages: [],
   });
 }
 

@@ -4,9 +4,15 @@ import { address } from "./address.js";
 import { concat, fromBigInt, fromHex, toBigInt } from "./bytes.js";
 import { accountOf, signed } from "./eip712.js";
 import { keccak } from "./hash.js";
+import { refuse } from "./refused.js";
 import { unsigned } from "./abi.js";
 
 const TYPE = Uint8Array.of(2);
+/** Gas of the largest transaction that a chain takes (EIP-7825). */
+const MOST_GAS = 16_777_216n;
+/** Wei that a page signs away at most in fees, without being asked: a twentieth of the chain's own coin. */
+const MOST_FEE = 5n * 10n ** 16n;
+const COIN = 10n ** 18n; // wei
 
 /**
  * @typedef {object} Transaction amounts in wei
@@ -33,6 +39,41 @@ export function signTransaction(transaction, key) {
   const [r, s] = [signature.slice(0, 32), signature.slice(32, 64)].map(toBigInt);
   const raw = concat(TYPE, rlp([...fields, ...[parity, r, s].map(integer)]));
   return { raw, hash: keccak(raw), from: accountOf(key) };
+}
+
+/**
+ * Of what an operator proposes for a call: number, gas and two fees, each within bounds. Never a value, never another
+ * chain: these are not its to choose.
+ * @param {object} way as `POST /transactions/ways` answers
+ * @param {number|null} chainId of the market that this browser knows
+ * @returns {{chainId: bigint, nonce: bigint, gas: bigint, maxFeePerGas: bigint, maxPriorityFeePerGas: bigint, value: bigint}}
+ * @throws {Refused} malformed_message, wrong_chain, too_much_gas, fee_too_high
+ */
+export function proposed(way, chainId) {
+  const names = ["chainId", "nonce", "gas", "maxFeePerGas", "maxPriorityFeePerGas"];
+  const read = Object.fromEntries(names.map((name) => [name, unsigned(way[name], 256, name)]));
+  if (chainId === null || read.chainId !== BigInt(chainId)) {
+    const message = `This site asks for a transaction on chain ${read.chainId}; this market is on ${chainId ?? "no chain"}.`;
+    refuse("wrong_chain", message, "Nothing was signed. Do not go on here: tell the operator.");
+  }
+  if (read.gas > MOST_GAS) {
+    const message = `This site proposes ${read.gas} gas; no transaction takes more than ${MOST_GAS}.`;
+    refuse("too_much_gas", message, "Nothing was signed. Try again, or send it with a wallet.");
+  }
+  unsigned(read.maxFeePerGas - read.maxPriorityFeePerGas, 256, "maxPriorityFeePerGas");
+  requireCheap(read.gas * read.maxFeePerGas);
+  return { ...read, value: 0n };
+}
+
+function requireCheap(fee) {
+  if (fee <= MOST_FEE) return;
+  const message = `By this site's word the chain's fee can reach ${coins(fee)} of the chain's own coin; this page signs for ${coins(MOST_FEE)} at most.`;
+  refuse("fee_too_high", message, "Nothing was signed. Wait until fees fall, or send it with a wallet, which shows the fee.");
+}
+
+function coins(wei) {
+  const fraction = String(wei % COIN).padStart(18, "0").replace(/0+$/, "");
+  return fraction === "" ? String(wei / COIN) : `${wei / COIN}.${fraction}`;
 }
 
 /**

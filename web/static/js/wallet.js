@@ -13,7 +13,7 @@ import { digest, recovered, signed, typedData } from "./eip712.js";
 import { keccak } from "./hash.js";
 import { localSigner as messageSigner } from "./messages.js";
 import { Refused, refuse } from "./refused.js";
-import { signTransaction } from "./tx.js";
+import { proposed, signTransaction } from "./tx.js";
 
 const MOST_SIGNATURE = 4_096; // bytes, as the servers take them
 const OWN_KEY = 65; // bytes; anything longer is a contract wallet's (ERC-1271), for the chain to judge
@@ -27,7 +27,9 @@ const ANNOUNCED = 200; // milliseconds for wallets to announce themselves (EIP-6
  * @property {"local"|"wallet"} kind
  * @property {(name: string, values: object, domain: object) => Promise<Uint8Array>} sign EIP-712
  * @property {(text: string) => Promise<Uint8Array>} signText EIP-191
- * @property {(call: {to: string, data: Uint8Array}) => Promise<void>} send returns once it is in a block
+ * @property {(call: {to: string, data: Uint8Array}) => Promise<object|void>} send returns once it is in a block; a
+ *   wallet that looks by its own node gives the receipt
+ * @property {(at: string) => Promise<string>} [codeAt] of a wallet: the code at an address, by its node
  */
 
 /** @param {string} text @returns {Uint8Array} what EIP-191 (version 0x45, personal messages) has one sign */
@@ -36,20 +38,25 @@ export function textDigest(text) {
   return keccak(concat(utf8(`\x19Ethereum Signed Message:\n${raw.length}`), raw));
 }
 
-/** @param {Uint8Array} key 32 bytes @returns {Signer} @throws {Refused} key_file */
-export function localSigner(key) {
+/**
+ * @param {Uint8Array} key 32 bytes
+ * @param {number|null} [chainId] of the market; without it, nothing is sent to a chain
+ * @returns {Signer}
+ * @throws {Refused} key_file
+ */
+export function localSigner(key, chainId = null) {
   const own = key.slice();
   return {
     ...messageSigner(own),
     kind: "local",
     signText: async (text) => signed(textDigest(text), own),
-    send: (call) => sendSigned(own, call),
+    send: (call) => sendSigned(own, call, chainId),
   };
 }
 
-/** Through this operator, which knows the chain's fees; it can neither change nor forge what it carries. */
-async function sendSigned(key, { to, data }) {
-  const way = await postJson("/transactions/ways", { to, data: toHex(data) });
+/** Through this operator, which proposes number, gas and fees; it can neither change nor forge what it carries. */
+async function sendSigned(key, { to, data }, chainId) {
+  const way = proposed(await postJson("/transactions/ways", { to, data: toHex(data) }), chainId);
   const { raw, hash } = signTransaction({ ...way, to, data }, key);
   await postJson("/transactions", { raw: toHex(raw) });
   await settled(toHex(hash));
@@ -93,24 +100,25 @@ export async function walletSigner(provider, chainId, { byOwnNode = false } = {}
       await requireChain(provider, chainId);
       const call = { from: account, to, data: toHex(data) };
       const hash = await asked(provider, "eth_sendTransaction", [call]);
-      await (byOwnNode ? settledBy(provider, hash) : settled(hash));
+      return byOwnNode ? settledBy(provider, hash) : settled(hash);
     },
+    codeAt: (at) => asked(provider, "eth_getCode", [at, "latest"]),
   };
 }
 
-/** The same by the wallet's own node (EIP-1474). @throws {Refused} transaction_failed, wallet_fault */
+/** The same by the wallet's own node (EIP-1474): its receipt. @throws {Refused} transaction_failed, wallet_fault */
 async function settledBy(provider, hash) {
   for (;;) {
     const receipt = await asked(provider, "eth_getTransactionReceipt", [hash]);
-    if (receipt) return requireDone(receipt);
+    if (receipt) return doneBy(receipt);
     await new Promise((done) => setTimeout(done, AGAIN));
   }
 }
 
-function requireDone({ status }) {
-  if (Number(status) === 1) return;
+function doneBy(receipt) {
+  if (Number(receipt.status) === 1) return receipt;
   const message = "The contract refused the wallet's transaction, and nothing has changed.";
-  refuse("transaction_failed", message, "Look in the wallet why, or take another way.");
+  return refuse("transaction_failed", message, "Look in the wallet why, or take another way.");
 }
 
 async function requireChain(provider, chainId) {

@@ -2,24 +2,30 @@
 
 import { postJson } from "../ask.js";
 import { element, facts, fill, one } from "../dom.js";
-import { euros, factList, grouped, notice, oddsFigure } from "../figures.js";
+import { amount, factList, grouped, inCents, notice, oddsFigure } from "../figures.js";
 import { clearRefusals, onSubmit, showRefusal, values } from "../forms.js";
 import { buy, requireHonest } from "../opening_request.js";
-import { decisionPanel, imagined, purposeOf } from "../purpose.js";
+import { decisionPanel, imagined, isForSomebody, purposeOf } from "../purpose.js";
 import { FILTERS, controlOf, goalOf, questionOf, shape } from "../question.js";
 import { Refused, refuse } from "../refused.js";
+import { deployment } from "../session.js";
 import { unitOf } from "../values.js";
+import { askedIn } from "../writtenout.js";
 
 const PAUSE = 500; // milliseconds in which somebody may still be typing
 const own = facts();
+own.token = (await deployment().catch(() => own)).token; // as the browser knows it; where it cannot tell, buying says so
 const form = /** @type {HTMLFormElement} */ (one("form.ask"));
+/** Of a group of boxes the first is what can be gone to. */
+const BOXES = { agreed: "agreed-1", classes: "classes-1", uses: "uses-1", duties: "duties-1" };
 const OTHER = { cost: "target_error", target_error: "cost" };
+const FOR_WHOM = "Choose a kind of organisation and a country above: then it stands here who permits this purpose to such a researcher.";
 let driver = "cost";
 let offer = null;
 let judged = null;
 let round = 0;
 
-onSubmit(form, ask);
+onSubmit(form, ask, { names: BOXES });
 if (one("#cost").value === "" && one("#target_error").value !== "") driver = "target_error";
 
 // --- live
@@ -58,6 +64,11 @@ async function refresh() {
 /** Which classes permit the purpose as it stands. */
 async function judge(mine) {
   const given = values(form);
+  if (!isForSomebody(own, given)) {
+    judged = null;
+    fill(one("#decisions"), element("p", { class: "note" }, FOR_WHOM));
+    return;
+  }
   const body = { dataset: own.dataset, purpose: purposeOf(given), ...imagined(given) };
   if (JSON.stringify(body) === judged) return;
   const found = await postJson("/ask/decisions", body);
@@ -90,7 +101,15 @@ function current() {
 
 function atControl(error, rows) {
   if (!(error instanceof Refused)) return error;
-  return new Refused({ ...error.reason(), field: controlOf(error.field, rows) });
+  return new Refused({ ...asWritten(error.reason()), field: controlOf(error.field, rows) });
+}
+
+/** Variables by their labels, and units as people write them. */
+function asWritten({ message, remedy, ...rest }) {
+  const [called, units] = [own.variables, [...new Set(own.variables.map(({ unit }) => unit))].filter(Boolean)];
+  const named = called.reduce((text, { name, label }) => text.replace(` of ${name}.`, () => ` of “${label}”.`), message);
+  const measured = units.reduce((text, unit) => text.replace(` ${unit}.`, () => ` ${unitOf({ unit })}.`), remedy);
+  return { ...rest, message: named, remedy: measured };
 }
 
 function forgetOffer(text) {
@@ -101,7 +120,7 @@ function forgetOffer(text) {
 
 function take(question, quote) {
   const asked = own.classes.filter(({ index }) => question.classes.includes(index));
-  offer = { question, quote, classes: asked.map(({ terms }) => terms) };
+  offer = { question, quote, classes: asked.map(({ terms }) => terms), variables: own.variables };
   requireHonest(offer);
   const error = quote.expected_error;
   one("#error-unit").textContent = unitOf(error);
@@ -125,16 +144,21 @@ function quotePanel(quote) {
   return [
     ...warnings(quote),
     factList([
-      ["Price, a patient", euros(quote.price_per_member, own.decimals)],
-      ["Fee of the operator", euros(quote.fee, own.decimals)],
-      ["At most", `${euros(quote.escrow, own.decimals)}, for ${grouped(quote.max_patients)} patients`],
+      ["Price, a patient, rounded up", inCents(quote.price_per_member, own.token)],
+      ["Fee of the operator", inCents(quote.fee, own.token)],
+      ["At most, rounded up", `${inCents(quote.escrow, own.token)}, for ${grouped(quote.max_patients)} patients`],
       ["Privacy cost", `${grouped(quote.cost_nano_rho)} nano-rho (epsilon ${epsilon.epsilon} at delta ${epsilon.delta})`],
-      ["Expected error", error.in_words],
-      ...(tenth === null ? [] : [["With filters", tenth.in_words]]),
-      ["Asked", quote.asked.map(([label, value]) => `${label}: ${value}`).join("; ")],
+      ["Expected error", inUnit(error)],
+      ...(tenth === null ? [] : [["With filters", inUnit(tenth)]]),
+      ["Asked", askedIn(quote.canonical, own.variables).map(([label, value]) => `${label}: ${value}`).join("; ")],
     ]),
     oddsFigure(quote.odds),
   ];
+}
+
+/** An expected error with its unit as people write it. */
+function inUnit({ in_words: words, unit }) {
+  return unit === "" ? words : words.replaceAll(` ${unit}`, () => ` ${unitOf({ unit })}`);
 }
 
 /** The box is never ticked for another ceiling than the one that it was ticked for. */
@@ -142,7 +166,7 @@ function showCeiling(quote) {
   const box = document.querySelector("#ceiling");
   if (box === null) return;
   const agreed = one("input", box);
-  const text = quote === null ? "" : `I pay at most ${euros(quote.escrow, own.decimals)}`;
+  const text = quote === null ? "" : `I pay at most ${amount(quote.escrow, own.token)}`;
   box.hidden = quote === null || quote.refusal !== null;
   if (one(".choice span", box).textContent !== text) agreed.checked = false;
   one(".choice span", box).textContent = text;

@@ -4,7 +4,7 @@ import { postJson } from "../ask.js";
 import { attested, openedDraft } from "../attesting.js";
 import { fromHex, equal, toHex } from "../bytes.js";
 import { canonical } from "../canonical.js";
-import { announce, element, facts, fill, one } from "../dom.js";
+import { announce, element, facts, fill, one, onPress } from "../dom.js";
 import { clearRefusals, formAt, onSubmit, showRefusal } from "../forms.js";
 import { requireDictionary } from "../joining.js";
 import { domainOf } from "../messages.js";
@@ -44,26 +44,30 @@ async function sayWhoseDesk() {
 // --- invitations
 
 if (told.desk !== null) {
-  onSubmit(formAt("#invite"), async ({ number_of_codes: number, days }) => {
+  onSubmit(formAt("#invite"), async ({ number_of_codes: number, days, clinic_name: name }) => {
     const codes = Array.from({ length: wholeIn(number, 1, 100, "number_of_codes") }, newCode);
     const body = { codes: codes.map((code) => toHex(codeHash(code))), days: wholeIn(days, 1, 30, "days") };
+    const issuer = (await signer()).address; // not this server's word: patients hold what they are shown against it
     const { invitations } = await postJson(`${here}/invitations`, body);
-    fill(one("#slips"), ...codes.map((code) => slip(codeText(code), invitations[0].expires_at)));
+    const paper = { issuer, name: name.trim(), expiresAt: invitations[0].expires_at };
+    fill(one("#slips"), ...codes.map((code) => slip(codeText(code), paper)));
     one("#made").hidden = false;
     one("#print").focus();
   });
   one("#print").addEventListener("click", () => window.print());
 }
 
-function slip(code, expiresAt) {
+function slip(code, { issuer, name, expiresAt }) {
   const until = new Date(Number(expiresAt) * 1_000).toISOString().slice(0, 10);
   return element(
     "section",
     { class: "slip" },
     element("p", {}, `Invitation to bring your record to “${told.name}”`),
     element("p", { class: "slip-code" }, code),
-    element("p", {}, "Go to ", element("span", { class: "whole" }, told.address)),
-    element("p", {}, "Our address: ", element("code", { class: "whole" }, told.account)),
+    ...(name === "" ? [] : [element("p", {}, `From ${name}`)]),
+    element("p", {}, "Go to ", element("span", { class: "whole" }, `${location.origin}/datasets`), `, choose “${told.name}”, then Take part.`),
+    element("p", { class: "note" }, "It is there at once at ", element("span", { class: "whole" }, told.address)),
+    element("p", {}, "Our address: ", element("code", { class: "whole" }, issuer), `, which ends in ${issuer.slice(-8)}`),
     element("p", { class: "note" }, `Good until ${until}, for one record, for you alone.`),
   );
 }
@@ -71,7 +75,7 @@ function slip(code, expiresAt) {
 // --- records that wait
 
 for (const button of document.querySelectorAll("[data-open]")) {
-  button.addEventListener("click", () => show(button.dataset.open));
+  onPress(button, () => show(button.dataset.open));
 }
 
 async function show(commitment) {
@@ -138,7 +142,11 @@ onSubmit(formAt("#decline"), async ({ why }) => {
 function finish(commitment, said) {
   forgetDraft();
   for (const form of ["#attest", "#decline"]) formAt(form).reset();
-  document.querySelector(`[data-open="${commitment}"]`)?.closest("tr").remove();
+  const row = document.querySelector(`[data-open="${commitment}"]`)?.closest("tr");
+  const frame = row?.closest(".table-frame");
+  row?.remove();
+  if (frame?.querySelector("tbody tr") === null) frame.remove(); // a head over nothing
+  one("#look-again").hidden = false;
   announce(one("#done"), said);
 }
 

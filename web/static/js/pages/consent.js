@@ -1,11 +1,12 @@
 /** One consent class: the words on this page are held against what is signed, then consented to; or stopped. */
 
-import { act, keepForStopping, offer, offerStop, sayAt, sayNow } from "../acts.js";
+import { act, keepForStopping, offer, sayAt, sayNow } from "../acts.js";
 import { getJson } from "../ask.js";
 import { bytes32, equal, toHex } from "../bytes.js";
 import { PARAGRAPHS, fromJson as readPage, hashOf } from "../classpage.js";
 import { facts, one } from "../dom.js";
 import { refuse } from "../refused.js";
+import { offerStop } from "../revoking.js";
 import { fromJson } from "../solidity.js";
 import { classId, definitionHash } from "../terms.js";
 
@@ -20,7 +21,7 @@ offerStop(own);
 
 offer("#grant", async (values) => {
   const cap = chosenCap(values);
-  if (values.expiry === undefined) refuse("bad_parameter", "No time is chosen.", "Choose for how long.", "expiry");
+  if (values.expiry === undefined) refuse("bad_parameter", "No time is chosen.", "Choose for how long.", "expiry-1");
   const { id, definition } = whatIsShown();
   const expiry = Number(values.expiry);
   const grant = (messages, { sequence }) =>
@@ -34,7 +35,7 @@ function isGranted(now, before, id) {
 }
 
 function chosenCap({ cap, exact }) {
-  if (cap === undefined) refuse("bad_parameter", "No limit is chosen.", "Choose how much studies may give away.", "cap");
+  if (cap === undefined) refuse("bad_parameter", "No limit is chosen.", "Choose how much studies may give away.", "cap-1");
   if (cap !== "exact") return Number(cap);
   const typed = exact.replaceAll(/[\s,]/g, "");
   const fits = WHOLE.test(typed) && Number(typed) >= own.least && Number(typed) <= LARGEST_CAP;

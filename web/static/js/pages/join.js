@@ -6,13 +6,14 @@ import { bundleIn, onFile } from "../bundle.js";
 import { announce, element, facts, fill, one } from "../dom.js";
 import { findings } from "../fhir.js";
 import { clearRefusals, formAt, onSubmit, showRefusal } from "../forms.js";
-import { custodiansOf, isOfAnother, requireDesk, requireDictionary, sealedFor } from "../joining.js";
+import { custodiansOf, isOfAnother, requireDesk, requireDictionary, requireOfPaper, sealedFor, typedEnd } from "../joining.js";
 import { parse } from "../json.js";
 import { codeHash, readCode, sealOpening } from "../opening.js";
+import { confirmedCommittee } from "../pin.js";
 import { chosenValues, countedIn, previewOf } from "../preview.js";
-import { hasLeft, mayLeave, saidProgress, shownProgress } from "../progress.js";
+import { hasLeft, mayLeave, mayTakeBack, saidProgress, shownProgress } from "../progress.js";
 import { dump } from "../recordfile.js";
-import { refuse } from "../refused.js";
+import { Refused, refuse } from "../refused.js";
 import { accountsOf, deployment, placeOf, requireUnlocked, unlocked } from "../session.js";
 import { follow } from "../stream.js";
 
@@ -39,12 +40,24 @@ function showProgress({ progress, version }) {
   if (one("#news").textContent !== said) announce(one("#news"), said);
   one("#onward").hidden = progress.state !== "stored";
   one("#again").hidden = !mayLeave(progress);
+  one("#take-back").hidden = !mayTakeBack(progress);
   if (isOver(progress)) stop();
 }
 
 one("#again").addEventListener("click", () => {
   one("#sealing").hidden = false;
   one("#asked").scrollIntoView();
+});
+
+onSubmit(formAt("#take-back"), async () => {
+  const left = await postJson(`${here}/drafts/taken-back`, {});
+  stop();
+  showProgress(left);
+  one("#sealing").hidden = hasLeft(left.progress);
+  const where = one("#said");
+  announce(where, "Taken back: the record and what was left for the clinic are deleted here. Sealing anew takes another invitation.");
+  where.tabIndex = -1;
+  where.focus();
 });
 
 function isOver({ state }) {
@@ -90,9 +103,12 @@ async function read(file) {
   one("#preview-title").focus();
 }
 
-/** A refusal names a place in the file; it stands at the file's field. */
+/** A refusal names a place in the file; it stands at the file's field, after what it means to a patient. */
 function atFile(error) {
-  return Object.assign(error, { field: "bundle" });
+  if (!(error instanceof Refused)) return error;
+  const message = `That file is no FHIR bundle as this page reads one. For whoever made it: ${error.message}`;
+  const remedy = `${error.remedy} You get one from your clinic or insurer: ask for your results as a FHIR R4 bundle in JSON.`;
+  return new Refused({ code: error.code, message, remedy, field: "bundle" });
 }
 
 one("#found").addEventListener("change", count);
@@ -103,19 +119,22 @@ formAt("#reading").addEventListener("submit", (event) => event.preventDefault())
 onSubmit(formAt("#invitation"), async (given) => {
   one("#last").hidden = true;
   code = readCode(given.code);
+  const end = typedEnd(given.clinic);
   const market = await deployment();
   const answer = await postJson(`${here}/invitations`, { code: toHex(codeHash(code)) });
   desk = requireDesk(answer, market, told);
+  requireOfPaper(desk, end);
   fill(
     one("#desk"),
     element("p", {}, "This invitation is of the clinic with the address ", element("code", { class: "whole" }, desk.issuer), "."),
-    element("p", { class: "note" }, "The paper shows the same address. If it does not, stop here and ask the clinic."),
+    element("p", { class: "note" }, "It ends as you typed it. Compare the rest with the paper, too: if it differs, stop here and ask the clinic."),
   );
   one("#desk").hidden = false;
   const custodians = custodiansOf(market.committee);
+  await confirmedCommittee();
   one("#custodians").textContent =
-    `Sealed for ${custodians.length} custodians, of whom ${market.committee.quorum} have to act together. ` +
-    "Their keys are shown on the page of the dataset.";
+    `Sealed for ${custodians.length} custodians, of whom ${market.committee.quorum} have to act together: ` +
+    "so many at least told this browser that the keys are theirs. They are shown on the page of the dataset.";
   one("#last").hidden = false;
 });
 
@@ -127,7 +146,7 @@ onSubmit(formAt("#seal"), async () => {
   const keyring = await requireUnlocked();
   if (await isElsewhere(keyring)) return signInHere();
   const { root } = keyring;
-  const [place, { committee }] = [await placeOf(told.dataset), await deployment()];
+  const [place, committee] = [await placeOf(told.dataset), await confirmedCommittee()];
   const whose = { place, patient: told.account, version: now.version };
   const { record, secret } = await sealedFor(root, dictionary, values, whose, committee);
   const opening = await sealOpening({ code, secret }, desk.key, record);
@@ -135,6 +154,7 @@ onSubmit(formAt("#seal"), async () => {
   const draft = { record: document, opening: toBase64(opening), code: toHex(codeHash(code)) };
   const progress = await postJson(`${here}/drafts`, draft);
   forgetValues();
+  announce(one("#said"), "");
   showProgress({ ...now, progress });
   followProgress();
   one("#progress-title").tabIndex = -1;

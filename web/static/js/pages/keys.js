@@ -1,19 +1,19 @@
 /** The keys of this browser: saved, added to, put under another passphrase, removed. */
 
-import { fromHex } from "../bytes.js";
-import { announce, one } from "../dom.js";
+import { commandLineKey } from "../commandkey.js";
+import { announce, fill, one, onPress } from "../dom.js";
 import { accountOf } from "../eip712.js";
+import { factList } from "../figures.js";
 import { formAt, forget, onSubmit } from "../forms.js";
 import { lock, requireStrong, unlock } from "../keyfile.js";
-import { forgetKeyFile, keepKeyFile, keyFile } from "../keystore.js";
+import { forgetKeyFile, forgetPin, keepKeyFile, keyFile, pinned } from "../keystore.js";
 import { Refused, refuse } from "../refused.js";
 import { save } from "../save.js";
 import { changeKeys, forgetUnlocked, stayUnlocked, whoIsSignedIn } from "../session.js";
 
-const MOST_KEY_FILE = 200; // bytes: 0x, 64 digits, an end of line
 const MOST_LABEL = 60; // characters
 
-one("#save").addEventListener("click", async () => {
+onPress(one("#save"), async () => {
   save("usufruct-keys.json", await keyFile(), "application/json");
   announce(one("#saved"), "Saved with your downloads.");
 });
@@ -38,17 +38,11 @@ function withKey(keyring, label, key) {
 }
 
 async function keyIn(file) {
-  if (file === undefined || file.size > MOST_KEY_FILE) {
+  if (file === undefined) {
     refuse("key_file", "There is no key file of the command line.", "Choose the file that `usufruct key` made.", "file");
   }
-  const text = (await file.text()).trim();
-  try {
-    const key = fromHex(text, "file", 32);
-    accountOf(key);
-    return key;
-  } catch {
-    return refuse("key_file", "That file holds no signing key.", "Choose the file that `usufruct key` made.", "file");
-  }
+  const key = await commandLineKey(file);
+  return key ?? refuse("key_file", "That file holds no signing key.", "Choose the file that `usufruct key` made.", "file");
 }
 
 onSubmit(formAt("#change"), async ({ old, new: passphrase, again }) => {
@@ -86,7 +80,32 @@ onSubmit(formAt("#remove"), async ({ word }) => {
   location.reload();
 });
 
+onSubmit(formAt("#forget-market"), async ({ sure }) => {
+  if (sure.trim().toLowerCase() !== "forget") {
+    refuse("bad_parameter", "The word is not “forget”.", "Type it to confirm.", "sure");
+  }
+  await forgetPin();
+  forget(formAt("#forget-market"));
+  location.reload();
+});
+
+function marketFacts({ chainId, contracts, token, custodians }) {
+  return factList([
+    ["Chain", String(chainId)],
+    ["Token", `${token.symbol}, at ${token.address}`],
+    ...Object.entries(contracts).sort().map(([name, at]) => [name, at]),
+    ["Custodians", custodians.join(", ")],
+  ]);
+}
+
+async function showMarket() {
+  const pin = await pinned();
+  one("#market").hidden = pin === null;
+  if (pin !== null) fill(one("#market-facts"), marketFacts(pin));
+}
+
 async function begin() {
+  await showMarket();
   const has = (await keyFile()) !== null;
   one("#here").hidden = !has;
   one("#none").hidden = has;

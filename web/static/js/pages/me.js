@@ -1,23 +1,27 @@
 /** One consent: Stop, rest, wake, earnings, guardian. */
 
-import { act, keepForStopping, offer, offerPauses, offerStop, sayAt, sayNow } from "../acts.js";
+import { act, keepForStopping, offer, offerPauses, sayAt, sayNow } from "../acts.js";
+import { address } from "../address.js";
 import { facts } from "../dom.js";
 import { refuse } from "../refused.js";
+import { offerStop } from "../revoking.js";
 
 const own = facts();
 
 offerStop(own);
 offerPauses(own);
 
-offer("#withdraw", async ({ to }) => {
-  const pay = (messages, _, dataset) => messages.withdrawal(dataset, to.trim());
+offer("#withdraw", async (given) => {
+  const to = address(given.to.trim(), "to");
+  const pay = (messages, _, dataset) => messages.withdrawal(dataset, to);
   await act(own, pay, (now) => now.owed === "0");
-  sayAt("Paid out. The chain shows it.");
+  sayAt(`Paid out: the chain shows it, says this site alone. Custodians know nothing of payments; your wallet at ${to} does.`);
 });
 
-offer("#appoint", async ({ guardian, expiry, may }) => {
-  if (expiry === undefined) refuse("bad_parameter", "No end is chosen.", "Choose one.", "expiry");
-  const appoint = (messages, _, dataset) => messages.guardianship(dataset, guardian.trim(), Number(expiry), may === "grant");
+offer("#appoint", async ({ guardian: named, expiry, may }) => {
+  const guardian = address(named.trim(), "guardian");
+  if (expiry === undefined) refuse("bad_parameter", "No end is chosen.", "Choose one.", "expiry-1");
+  const appoint = (messages, _, dataset) => messages.guardianship(dataset, guardian, Number(expiry), may === "grant");
   await act(own, appoint, (now) => now.guardian?.expiry === Number(expiry));
   sayAt("Your guardian is appointed. The chain shows it.");
 });

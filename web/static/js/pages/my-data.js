@@ -3,7 +3,7 @@
 import { sayNow } from "../acts.js";
 import { getJson } from "../ask.js";
 import { element, facts, fill, one } from "../dom.js";
-import { accountsOf, deployment, unlocked } from "../session.js";
+import { NO_DATASET, accountsOf, knownMarket, unlocked } from "../session.js";
 import { localSigner } from "../wallet.js";
 
 const { account } = facts();
@@ -11,8 +11,9 @@ const { account } = facts();
 async function others() {
   const keyring = await unlocked();
   if (keyring === null) return [];
-  const accounts = await accountsOf(keyring, await deployment());
-  return accounts.filter(({ dataset, key }) => dataset !== null && localSigner(key).address !== account);
+  const accounts = await accountsOf(keyring, await knownMarket());
+  const isElsewhere = ({ dataset, key }) => dataset !== NO_DATASET && localSigner(key).address !== account;
+  return accounts.filter((each) => each.dataset !== null && isElsewhere(each));
 }
 
 /** Of all datasets at once: asking for one would tell that it is somebody's here. */

@@ -2,11 +2,11 @@
 
 import { sayAt, sayNow } from "../acts.js";
 import { postJson } from "../ask.js";
-import { announce, one } from "../dom.js";
+import { announce, one, onPress } from "../dom.js";
 import { Refused } from "../refused.js";
 
 for (const button of document.querySelectorAll("[data-nudge]")) {
-  button.addEventListener("click", async () => {
+  onPress(button, async () => {
     try {
       await postJson(`/operator/requests/${button.dataset.nudge}/nudge`, {});
       sayAt("The worker was told to look now. What it found shows here in a moment: load the page again.");

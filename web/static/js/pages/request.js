@@ -2,22 +2,25 @@
 
 import { getJson } from "../ask.js";
 import { fromHex } from "../bytes.js";
-import { callData } from "../call.js";
 import { announce, element, facts, fill, one } from "../dom.js";
 import { badge, grouped, notice } from "../figures.js";
 import { formAt, onSubmit, showRefusal } from "../forms.js";
 import { numbersTable, plotted } from "../plot.js";
 import { axesOf, empty, openAnswer } from "../result.js";
 import { csv, save } from "../save.js";
-import { deployment, signer, unlocked } from "../session.js";
+import { unlocked } from "../session.js";
 import { stages } from "../stages.js";
 import { follow } from "../stream.js";
+import { transact } from "../transact.js";
 import { unitOf } from "../values.js";
 
 const own = facts();
 const here = `/my/requests/${own.request}`;
 const short = own.request.slice(2, 10);
+const DONE = { cancel: "Cancelled.", reclaim: "Taken back.", defaultUncertified: "Ended." };
+const [LEAST_WAIT, MOST_WAIT] = [5_000, 3_600_000]; // milliseconds between two looks at what a deadline changes
 let now = own.now;
+let looking = null;
 let opened = false;
 
 // --- as it happens
@@ -36,14 +39,20 @@ function show(found) {
   fill(one("#steps"), stages(found.steps, "Stages of this request"));
   fill(one("#news"), ...news(found));
   if (found.cohort !== null) one("#cohort").textContent = grouped(found.cohort);
-  one("#cancelling").hidden = !found.may_cancel;
+  showBack(found.back);
+  lookAgain(found.look_again);
   if (moved) announce(one("#said"), `${found.label}. ${found.means}`);
   if (found.stage === "settled") offerAnswer();
   if (found.ended) end();
 }
 
-function news({ reason, waiting }) {
+function news({ reason, waiting, back }) {
   if (reason !== null) return [notice("The operator declined this request", `${reason.message} ${reason.remedy}`, "refusal")];
+  if (back?.news) {
+    const late = notice(back.title, "", "warning");
+    fill(one("p:last-child", late), element("a", { href: "#back-title" }, "What comes back to you, and how"));
+    return [late];
+  }
   if (waiting === null) return [];
   const until = waiting.until === null ? "" : ` Until ${waiting.until}.`;
   return [notice(`It waits: ${waiting.message}`, `${waiting.remedy}${until}`, "warning")];
@@ -51,16 +60,39 @@ function news({ reason, waiting }) {
 
 // --- taking it back
 
-onSubmit(formAt("#cancel"), async () => {
-  const { contracts } = await deployment();
-  const data = callData("ResearchMarket.cancel", [fromHex(own.request, "request")]);
-  await (await signer()).send({ to: contracts.ResearchMarket, data });
-  end();
-  one("#cancelling").hidden = true;
-  announce(one("#said"), "Cancelled. The chain shows it, and what was held is your credit now.");
-  one("#said").tabIndex = -1;
-  one("#said").focus();
+onSubmit(formAt("#take-back"), async () => {
+  const { call } = now.back;
+  if (!Object.hasOwn(DONE, call)) throw new TypeError("this page offers another call");
+  await transact(`ResearchMarket.${call}`, [fromHex(own.request, "request")]);
+  show(await getJson(`${here}/now`));
+  announce(one("#said"), `${DONE[call]} The chain shows it, and what came back is your credit now.`);
+  one("#back-title").focus();
 });
+
+/** What can be done about the money now. */
+function showBack(back) {
+  one("#back").hidden = back === null;
+  if (back === null) return;
+  one("#back-title").textContent = back.title;
+  const command = back.command === null ? [] : [element("pre", { class: "command" }, element("code", {}, back.command))];
+  const [words, after] = [back.words, back.after ? [back.after] : []].map((list) => list.map((each) => element("p", {}, each)));
+  fill(one("#back-words"), ...words, ...command, ...after);
+  const form = one("#take-back");
+  form.hidden = back.call === null;
+  one("button", form).textContent = back.button;
+  one("button", form).dataset.kind = back.danger ? "danger" : "primary";
+  one("#to-credit").hidden = back.call === "cancel";
+}
+
+/** No event tells of a deadline that passes. */
+function lookAgain(at) {
+  clearTimeout(looking);
+  if (at === null) return;
+  const wait = Math.min(MOST_WAIT, Math.max(LEAST_WAIT, Number(at) * 1_000 - Date.now()));
+  looking = setTimeout(() => getJson(`${here}/now`).then(show, () => lookAgain(at)), wait);
+}
+
+lookAgain(now.look_again);
 
 // --- the answer
 

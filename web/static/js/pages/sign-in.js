@@ -1,5 +1,6 @@
 /** Signing in: keys of this browser, made on the spot where there are none, or a wallet. */
 
+import { commandLineKey } from "../commandkey.js";
 import { element, facts, fill, one } from "../dom.js";
 import { formAt, onSubmit } from "../forms.js";
 import { lock, requireStrong, unlock } from "../keyfile.js";
@@ -8,13 +9,14 @@ import { Root } from "../keys.js";
 import { keepKeyFile, keyFile } from "../keystore.js";
 import { Refused, refuse } from "../refused.js";
 import { save } from "../save.js";
-import { accountsOf, deployment, placeOf, signIn, stayUnlocked, unlocked } from "../session.js";
+import { NO_DATASET, accountsOf, knownMarket, placeOf, signIn, stayUnlocked, unlocked, whoIsSignedIn } from "../session.js";
 import { localSigner, walletSigner, wallets } from "../wallet.js";
 
 const MOST_FILE = 256 * 1024; // bytes
 const DATASET = /^\/(?:me|clinic)\/(0x[0-9a-f]{64})(?:[/?]|$)/;
 const { next } = facts();
-const wanted = next.startsWith("/me/") ? (DATASET.exec(next)?.[1] ?? null) : null;
+const isForGuardian = /^\/guardian(?:[/?]|$)/.test(next);
+const wanted = isForGuardian ? NO_DATASET : next.startsWith("/me/") ? (DATASET.exec(next)?.[1] ?? null) : null;
 
 /** Shows one part of the page, and puts the reader at its heading. */
 function show(id) {
@@ -26,11 +28,12 @@ function show(id) {
 
 /** With the keys open: to the account that the next page needs, or to a choice. */
 async function goOn(keyring, passphrase) {
-  const market = await deployment();
+  const market = await knownMarket();
   const known = wanted === null ? keyring : await withDataset(keyring, passphrase);
   const accounts = await accountsOf(known, market);
   const own = accounts.find(({ dataset }) => wanted !== null && dataset === wanted);
-  if (own !== undefined) return enter(known, own.key);
+  const mayBeAnother = isForGuardian && known.imported.length > 0; // a patient may have appointed a key of the command line
+  if (own !== undefined && !mayBeAnother) return passphrase === null ? enterUnlessAnother(known, own) : enter(known, own.key);
   if (accounts.length === 0) return noAccount();
   return choose(known, accounts);
 }
@@ -52,15 +55,17 @@ function askAgain() {
 }
 
 function noAccount() {
-  const message = "These keys have no account here yet.";
-  const remedy = "Patients begin at a dataset's page; others bring the key of their account on the page Keys.";
   show("choose-part");
-  fill(
-    one("#accounts"),
-    element("p", {}, message),
-    element("p", {}, element("a", { href: "/datasets" }, "To the datasets"), " or ", element("a", { href: "/keys" }, "to the keys")),
+  one("#choose-title").textContent = "Your keys are made; they have no account here yet";
+  const way = (href, label, rest) => element("li", {}, element("a", { href }, label), rest);
+  one("#choose").replaceWith(
+    element(
+      "ul",
+      { class: "links" },
+      way("/datasets", "You are a patient:", " choose the dataset that your clinic told you of, and take part there."),
+      way("/keys", "You are a researcher, clinic or steward:", " add your key file of the command line to these keys, and sign in again."),
+    ),
   );
-  onSubmit(formAt("#choose"), async () => refuse("no_account", message, remedy));
 }
 
 function choose(keyring, accounts) {
@@ -75,7 +80,8 @@ function choose(keyring, accounts) {
 
 function choice({ label, dataset, key }, i) {
   const { address } = localSigner(key);
-  const more = dataset === null ? address : `${address}, in dataset ${dataset.slice(0, 10)}…`;
+  const isInNone = dataset === null || dataset === NO_DATASET;
+  const more = isInNone ? address : `${address}, in dataset ${dataset.slice(0, 10)}…`;
   return element(
     "label",
     { class: "choice", for: `account-${i}` },
@@ -83,6 +89,18 @@ function choice({ label, dataset, key }, i) {
     element("span", {}, label),
     element("span", { class: "hint" }, more),
   );
+}
+
+/** Nobody typed anything here: another site's link may have led to this page, so another account takes a press. */
+async function enterUnlessAnother(keyring, own) {
+  const now = await whoIsSignedIn();
+  if (now === null || now.account === localSigner(own.key).address) return enter(keyring, own.key);
+  choose(keyring, [own]);
+  one("#choose-title").textContent = "Sign in as another of your accounts?";
+  one("#account-0").checked = true;
+  const text = `You are signed in as ${now.account}. If you did not ask for another account, leave this page.`;
+  one("#accounts").prepend(element("p", {}, text));
+  return undefined;
 }
 
 async function enter(keyring, key) {
@@ -110,6 +128,10 @@ onSubmit(formAt("#bring"), async ({ brought }) => {
   const [file] = one("#file").files;
   if (file === undefined || file.size > MOST_FILE) {
     refuse("bad_parameter", "There is no key file.", "Choose the file that you saved.", "file");
+  }
+  if ((await commandLineKey(file)) !== null) {
+    const remedy = "Make keys here first; then add this file to them on the page Keys.";
+    refuse("key_file", "That is a key of the command line, not a saved key file of a browser.", remedy, "file");
   }
   const document = new Uint8Array(await file.arrayBuffer());
   const keyring = await renamed(() => unlock(document, brought), "brought");
@@ -156,7 +178,7 @@ async function offerWallets() {
   fill(one("#wallets"), element("fieldset", { class: "choices" }, element("legend", {}, "Wallets of this browser"), ...shown));
   onSubmit(formAt("#wallet"), async ({ wallet }) => {
     if (wallet === undefined) refuse("bad_parameter", "No wallet is chosen.", "Choose one.", "wallet");
-    const { chainId } = await deployment();
+    const { chainId } = await knownMarket();
     const who = await walletSigner(found[Number(wallet)].provider, chainId);
     const keyring = await unlocked();
     const onward = await signIn(who, next);

@@ -1,11 +1,13 @@
 /** The button in the head of every page of somebody signed in. */
 
-import { one } from "../dom.js";
-import { signOut } from "../session.js";
+import { one, onPress } from "../dom.js";
+import { leaveWithOthers, signOut } from "../session.js";
 
 const button = one("[data-sign-out]");
 
-button.addEventListener("click", async () => {
+leaveWithOthers();
+
+onPress(button, async () => {
   button.disabled = true;
   try {
     await signOut();

@@ -7,7 +7,7 @@ import { bytes32, equal, toHex, utf8 } from "../bytes.js";
 import { JSON_LIMIT, parse } from "../canonical.js";
 import { PARAGRAPHS, fromJson as readPage, hashOf as hashOfPage } from "../classpage.js";
 import { fromJson as readDictionary, hashOf as hashOfDictionary } from "../dictionary.js";
-import { announce, facts, one } from "../dom.js";
+import { announce, facts, one, onPress } from "../dom.js";
 import { forget, formAt, remember, showRefusal } from "../forms.js";
 import { Refused, refuse } from "../refused.js";
 import { deployment } from "../session.js";
@@ -64,8 +64,8 @@ function atField(field, work) {
 }
 
 /** What was read from a file stands in the field, where it can be looked at and changed. */
-async function readFile({ target }) {
-  const [file] = target.files;
+async function readFile(input) {
+  const [file] = input.files;
   if (file === undefined) return;
   if (file.size > JSON_LIMIT) {
     announce(one("#read"), "That file is too large to be a dictionary.");
@@ -78,7 +78,11 @@ async function readFile({ target }) {
   field.focus();
 }
 
-document.querySelector("#file")?.addEventListener("change", readFile);
+const chosen = document.querySelector("#file");
+if (chosen !== null) {
+  chosen.addEventListener("change", () => readFile(chosen));
+  readFile(chosen); // it may have been chosen before this module ran
+}
 
 // --- a dataset's issuers, and its end
 
@@ -89,7 +93,7 @@ offer("#add-issuer", async ({ issuer }) => {
 });
 
 for (const button of document.querySelectorAll("[data-withdraw]")) {
-  button.addEventListener("click", async () => {
+  onPress(button, async () => {
     if (button.ariaDisabled === "true") return;
     button.ariaDisabled = "true";
     try {
@@ -101,6 +105,12 @@ for (const button of document.querySelectorAll("[data-withdraw]")) {
     }
   });
 }
+
+offer("#suspend", async ({ patient }) => {
+  const whose = address(patient.trim(), "patient");
+  await transact("DatasetRegistry.suspendRecord", [bytes32(own.dataset, "dataset"), whose]);
+  sayAt(`Suspended: the record of ${whose}. The chain shows it.`);
+});
 
 offer("#retire", async ({ word }) => {
   if (word.trim().toLowerCase() !== "retire") {

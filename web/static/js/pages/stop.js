@@ -7,8 +7,10 @@ import { keepStopFacts, keyFile, stopFacts } from "../keystore.js";
 import { refuse } from "../refused.js";
 import { save } from "../save.js";
 import { beReady, isReady } from "../stopkit.js";
-import { ENOUGH, Stopping, revokeByWallet, signerIn, walletOf } from "../stopping.js";
+import { ENOUGH, Stopping } from "../stopping.js";
+import { signerIn, walletOf } from "../stopsigner.js";
 import { wallets } from "../wallet.js";
+import { revokeByWallet } from "../walletstop.js";
 
 const KEY_FILE = "usufruct-keys.json";
 const MANIFEST = "usufruct-manifest.json";
@@ -41,10 +43,12 @@ function consent(own, place, file, found) {
   );
 }
 
-function known({ address, state, seen_at: seen, stopped_at: stopped }) {
+function known({ address, guardian = null, state, seen_at: seen, stopped_at: stopped }) {
   const last = stopped === undefined ? `Last looked at ${when(seen)}` : `Stopped here ${when(stopped)}`;
   const none = state === "none" && stopped === undefined ? ", when you consented to nothing" : "";
-  return `Under the address ${address}. ${last}${none}.`;
+  const as = guardian === null ? "" : ` You are its guardian, as ${guardian}.`;
+  const moved = state === "moved" ? " By the site's word it has moved on to another address of yours: stop it there, and here, too, if you doubt that." : "";
+  return `Under the address ${address}.${as} ${last}${none}.${moved}`;
 }
 
 function byKey(shown, place, file) {
@@ -108,7 +112,7 @@ async function conclude(shown, stopping) {
   }
   announce(shown.outcome, "");
   if (saying.length === 0) {
-    const remedy = "Nothing has changed. Try again in a minute, or take another way below.";
+    const remedy = "Nobody says that anything has changed. Try again in a minute, or take another way below.";
     return refuse("not_stopped", "No custodian took your revocation.", remedy);
   }
   const message = `${sentence(saying[0])} says that the chain has your revocation. Nobody has confirmed it, so this is one word alone.`;
@@ -119,16 +123,18 @@ async function stopped({ own, outcome }, text, sequence) {
   announce(outcome, text);
   outcome.focus();
   const kept = { ...own, state: "none", sequence, stopped_at: Math.floor(Date.now() / 1_000) };
-  await keepStopFacts(own.dataset, own.address, kept);
+  await keepStopFacts(kept);
 }
 
 // --- the last resort
 
 function commandLine(own, file) {
   const custodian = own.custodians[0] ?? "URL";
+  const isGuardian = (own.guardian ?? null) !== null;
+  const keys = [`--browser-key ${KEY_FILE}`, ...(isGuardian ? [`--patient ${own.address}`] : [])];
   const command = [
     "usufruct revoke",
-    `--browser-key ${KEY_FILE}`,
+    ...keys,
     `--dataset ${own.dataset}`,
     "--node URL",
     `--manifest ${MANIFEST}`,

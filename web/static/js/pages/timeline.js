@@ -1,8 +1,9 @@
 /** The timeline as a file of the patient's own. */
 
-import { facts } from "../dom.js";
+import { facts, onPress } from "../dom.js";
 import { csv, save } from "../save.js";
 
 const { file, rows } = facts();
 
-document.querySelector("#save")?.addEventListener("click", () => save(file, csv(rows), "text/csv"));
+const button = document.querySelector("#save");
+if (button !== null) onPress(button, () => save(file, csv(rows), "text/csv"));

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-import pytest
 from eth_utils.crypto import keccak
 
 from marketplace.wire import keyfiles
@@ -16,7 +17,6 @@ from tests.support.nodes import anvil_node
 from tests.support.reader import Reader
 from tests.support.readme import Command
 
-pytestmark = pytest.mark.timeout(1800)  # a market's life in one set-up, on slow machines too
 SETTING_UP = readme.section("A real node and remote custodians")
 CHANGING = readme.section("When custodians change, or lose their memory")
 ANVIL = ("--mixed-mining", "--block-time", "1", "--slots-in-an-epoch", "1")
@@ -197,59 +197,13 @@ def bundle(reader: Reader, number: int) -> dict[str, Any]:
     return {"entry": entry}
 
 
-@pytest.fixture(scope="module")
-def typed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Typed]:
+@contextmanager
+def readme_market(folder: Path) -> Iterator[Typed]:
+    """The first chapter, typed; its servers run meanwhile, each a process of its own."""
     with anvil_node(*ANVIL) as node:
-        documents = readme.documents(SETTING_UP)
-        made = Typed(Reader(tmp_path_factory.mktemp("readme"), node, documents))
+        made = Typed(Reader(folder, node, readme.documents(SETTING_UP)))
         try:
             made.all()
             yield made
         finally:
             made.reader.stop(*made.reader.servers)
-
-
-def test_a_question_is_answered_in_a_market_that_was_set_up_by_the_readme(typed: Typed) -> None:
-    (estimate,) = typed.answers["request"]["result"]
-    low, high = estimate["interval"]
-    # All three are clamped to the clip: so few patients of 50 and older may well give its lower end.
-    assert 80 <= float(low) <= float(estimate["value"]) <= float(high) <= 200
-    assert typed.answers["request"]["cohort_size"] == PATIENTS
-    assert typed.answers["request"]["cost_nano_rho"] == 30_000_000
-
-
-def test_an_answer_is_fetched_again_whenever_its_researcher_wants_it(typed: Typed) -> None:
-    answered = typed.answers["request"]
-    assert answered == typed.answers["result"]
-
-
-def test_who_deployed_it_holds_no_role_any_more(typed: Typed) -> None:
-    given = typed.answers["hand-over-roles"]
-    assert given["to"] == typed.reader.facts["ADMIN"]
-    assert (given["from"], given["kept"]) == (typed.reader.facts["DEPLOYER"], [])
-
-
-def test_its_receipt_verifies_where_only_node_and_manifest_are_known(typed: Typed) -> None:
-    verified = typed.answers["verify-receipt"]
-    assert verified["verified"] is True
-    assert verified["request"] == typed.reader.facts["REQUEST"]
-    assert verified["cohort_size"] == PATIENTS
-
-
-def test_a_patient_is_paid_and_leaves(typed: Typed) -> None:
-    paid = typed.answers["withdraw"]
-    assert (paid["paid"], paid["balance"]) == (str(PRICE), str(PRICE))
-    assert paid["to"] == typed.reader.facts["ELSEWHERE"]
-    left = typed.answers["revoke"]
-    assert (left["outcome"], left["state"]) == ("revoked", "none")
-
-
-def test_a_committee_changes_as_the_readme_says_and_answers_without_who_left(typed: Typed) -> None:
-    """With the third custodian stopped, too, the answer needs the shares that were handed over."""
-    reader = typed.reader
-    typed.succeed()
-    reader.stop("custodian-0", "custodian-2")
-    typed.move_to("new")
-    asked = readme.only(readme.commands(SETTING_UP), "request")
-    answer = reader.run("researcher", asked.put("receipt.json", "another.json"))
-    assert answer["cohort_size"] == PATIENTS - 1

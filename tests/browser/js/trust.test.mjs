@@ -1,0 +1,356 @@
+/**
+ * Run by `node --test`: what the browser's modules sign, seal and believe where the operator or a custodian lies.
+ * Every lie here is data of an answer; the modules are the ones that are served.
+ */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { answering, browserWorld } from "./lying.mjs";
+
+const JS = new URL("../../../web/static/js/", import.meta.url).href;
+const world = browserWorld();
+const load = (name) => import(`${JS}${name}`);
+const names = ["wallet", "tx", "bytes", "keystore", "pin", "writtenout", "stopping", "hash", "walletstop", "stopsigner"];
+const [wallet, tx, bytes, keystore, pins, written, stopping, hashes, walletstop, stopsigner] = await Promise.all(names.map((name) => load(`${name}.js`)));
+
+const KEY = new Uint8Array(32).fill(7);
+const CHAIN = 31_337;
+const TO = `0x${"11".repeat(20)}`;
+const WAY = { chainId: CHAIN, nonce: 3, gas: 60_000, maxFeePerGas: 2_000_000_000, maxPriorityFeePerGas: 1_000_000_000 };
+
+const code = (wanted) => (error) => assert.equal(error.code, wanted, error.stack) ?? true;
+
+// --- what a local key signs for the chain
+
+async function sent(way) {
+  const posted = answering({ "/transactions/ways": way, "/transactions": {}, "/transactions/": { state: "done", reason: null } });
+  await wallet.localSigner(KEY, CHAIN).send({ to: TO, data: Uint8Array.of(1, 2) });
+  return posted.find(({ path }) => path === "/transactions").body.raw;
+}
+
+test("a transaction is signed without value, whatever the operator proposes", async () => {
+  const honest = { ...WAY, to: TO, data: Uint8Array.of(1, 2), value: 0n };
+  const wanted = bytes.toHex(tx.signTransaction(honest, KEY).raw);
+  assert.equal(await sent({ ...WAY, value: 5_000_000_000_000_000 }), wanted);
+  assert.equal(await sent(WAY), wanted);
+});
+
+for (const [lie, refused] of [
+  [{ chainId: 1 }, "wrong_chain"],
+  [{ gas: 16_777_217 }, "too_much_gas"],
+  [{ maxFeePerGas: 9_007_199_254_740_991 }, "fee_too_high"],
+  [{ maxPriorityFeePerGas: 2_000_000_001 }, "malformed_message"],
+  [{ nonce: -1 }, "malformed_message"],
+  [{ gas: "60000" }, "malformed_message"],
+]) {
+  test(`no transaction is signed with ${JSON.stringify(lie)}`, async () => {
+    await assert.rejects(sent({ ...WAY, ...lie }), code(refused));
+  });
+}
+
+test("a fee that is too high is said, in the chain's own coin", async () => {
+  await assert.rejects(sent({ ...WAY, gas: 10_000_000, maxFeePerGas: 20_000_000_000 }), /0\.2 of the chain's own coin/);
+});
+
+// --- which market this is
+
+const URLS = ["http://127.0.0.1:8101", "http://127.0.0.1:8102", "http://127.0.0.1:8103"];
+const keyOf = (n) => `0x${n.toString(16).padStart(2, "0").repeat(32)}`;
+const addressOf = (n) => wallet.localSigner(new Uint8Array(32).fill(n)).address;
+const committee = (epoch, ...keys) => ({ epoch, quorum: 2, members: keys.map((key, place) => ({ place, key, signer: addressOf(place + 1) })), gates: [] });
+const MARKET = {
+  chain_id: CHAIN,
+  contracts: { ConsentRegistry: addressOf(21), DatasetRegistry: addressOf(22), ResearchMarket: addressOf(23) },
+  operator: addressOf(24),
+  fee: "5000000",
+  token: { address: addressOf(25), decimals: 6, symbol: "EUR" },
+  custodians: URLS,
+  committee: committee(1, keyOf(1), keyOf(2), keyOf(3)),
+};
+/** What custodians say of themselves at `/health`. */
+const seats = (epoch, ...keys) => Object.fromEntries(keys.map((key, place) => [`${URLS[place]}/health`, { ready: true, reasons: [], place, epoch, key }]));
+const HONEST = seats(1, keyOf(1), keyOf(2), keyOf(3));
+
+let pages = 0;
+/** One page, by a module of its own: what it was told of the market is asked anew. */
+async function onPage(market, work, others = HONEST) {
+  answering({ "/deployment": market, ...others });
+  return (await load(`pin.js?page=${++pages}`))[work]();
+}
+
+async function atFirst(market = MARKET, others = HONEST) {
+  world.forget();
+  return onPage(market, "signedFor", others);
+}
+
+test("reading alone keeps nothing, and a signature keeps the market", async () => {
+  world.forget();
+  await onPage(MARKET, "deployment");
+  assert.equal(await keystore.pinned(), null);
+  assert.equal((await atFirst()).chainId, CHAIN);
+  assert.equal((await keystore.pinned()).chainId, CHAIN);
+  assert.equal((await onPage(MARKET, "signedFor")).token.decimals, 6);
+});
+
+for (const [what, lie, words] of [
+  ["chain", { chain_id: 1 }, /the chain \(before: 31337; now: 1\)/],
+  ["contract", { contracts: { ...MARKET.contracts, ResearchMarket: addressOf(66) } }, /the contract ResearchMarket/],
+  ["missing contract", { contracts: { ConsentRegistry: addressOf(21), DatasetRegistry: addressOf(22) } }, /now: none/],
+  ["token", { token: { ...MARKET.token, address: addressOf(66) } }, /the token's address/],
+  ["place of the decimal point", { token: { ...MARKET.token, decimals: 12 } }, /the token's decimals \(before: 6; now: 12\)/],
+  ["currency", { token: { ...MARKET.token, symbol: "JPY" } }, /the token's symbol/],
+  ["custodian's address", { custodians: ["http://evil.example", ...URLS.slice(1)] }, /where custodians answer/],
+]) {
+  test(`nothing is signed for a market of another ${what}`, async () => {
+    await atFirst();
+    const ask = () => onPage({ ...MARKET, ...lie }, "signedFor");
+    await assert.rejects(ask(), code("market_changed"));
+    await assert.rejects(ask(), words);
+    await assert.rejects(onPage({ ...MARKET, ...lie }, "deployment"), code("market_changed"));
+    assert.equal((await onPage({ ...MARKET, ...lie }, "knownMarket")).chainId, CHAIN, "a revocation goes where it always went");
+  });
+}
+
+const down = () => Promise.reject(new TypeError("down"));
+
+test("a revocation is for the market that is known, also while the operator is down", async () => {
+  await atFirst();
+  const { contracts, custodians } = await onPage(undefined, "knownMarket", { "/deployment": down });
+  assert.deepEqual([contracts, custodians], [MARKET.contracts, URLS]);
+});
+
+test("what is removed on the page Keys is believed anew", async () => {
+  await atFirst();
+  await keystore.forgetPin();
+  const other = { ...MARKET, chain_id: 1 };
+  assert.equal((await onPage(other, "signedFor")).chainId, 1);
+});
+
+test("an operator that did not answer is asked again at the next press", async () => {
+  world.forget();
+  answering({ "/deployment": down });
+  await assert.rejects(pins.signedFor(), code("unreachable"));
+  answering({ "/deployment": MARKET });
+  assert.equal((await pins.signedFor()).chainId, CHAIN);
+});
+
+// --- whose keys a record is sealed to
+
+test("a record is sealed to keys that the custodians say are theirs", async () => {
+  await atFirst();
+  assert.deepEqual((await onPage(MARKET, "confirmedCommittee")).members.map(({ key }) => key), [1, 2, 3].map(keyOf));
+  const aQuorum = seats(1, keyOf(1), keyOf(2));
+  assert.equal((await onPage(MARKET, "confirmedCommittee", aQuorum)).epoch, 1);
+});
+
+test("no record is sealed to keys of the operator's", async () => {
+  await atFirst();
+  for (const keys of [[9, 9, 9], [1, 9, 3], [2, 1, 3]]) {
+    const told = { ...MARKET, committee: committee(1, ...keys.map(keyOf)) };
+    await assert.rejects(onPage(told, "confirmedCommittee"), code("wrong_committee"));
+  }
+});
+
+test("no record is sealed to a committee of another epoch or size than the custodians know", async () => {
+  await atFirst();
+  const old = { ...MARKET, committee: committee(2, keyOf(1), keyOf(2), keyOf(3)) };
+  await assert.rejects(onPage(old, "confirmedCommittee"), code("wrong_committee"));
+  const short = { ...MARKET, committee: committee(1, keyOf(1), keyOf(2)) };
+  await assert.rejects(onPage(short, "confirmedCommittee"), code("wrong_committee"));
+});
+
+test("no record is sealed where fewer custodians than a quorum answer", async () => {
+  await atFirst();
+  const alone = { [`${URLS[0]}/health`]: HONEST[`${URLS[0]}/health`] };
+  await assert.rejects(onPage(MARKET, "confirmedCommittee", alone), code("committee_unconfirmed"));
+  const twice = Object.fromEntries(URLS.map((url) => [`${url}/health`, HONEST[`${URLS[0]}/health`]]));
+  await assert.rejects(onPage(MARKET, "confirmedCommittee", twice), code("committee_unconfirmed"), "one place counts once");
+  const shapeless = Object.fromEntries(URLS.map((url) => [`${url}/health`, { ready: true, reasons: [] }]));
+  await assert.rejects(onPage(MARKET, "confirmedCommittee", shapeless), code("committee_unconfirmed"));
+});
+
+test("keys that were confirmed for an epoch stay its keys", async () => {
+  await atFirst();
+  await onPage(MARKET, "confirmedCommittee");
+  const told = { ...MARKET, committee: committee(1, keyOf(9), keyOf(9), keyOf(9)) };
+  const allLie = seats(1, keyOf(9), keyOf(9), keyOf(9));
+  await assert.rejects(onPage(told, "confirmedCommittee", allLie), code("market_changed"));
+});
+
+test("a new epoch holds where the custodians that this browser knows say so", async () => {
+  await atFirst();
+  const next = { ...MARKET, custodians: [...URLS.slice(0, 2), "http://127.0.0.1:8104"], committee: committee(2, keyOf(1), keyOf(2), keyOf(4)) };
+  const said = seats(2, keyOf(1), keyOf(2));
+  assert.equal((await onPage(next, "signedFor", said)).committee.epoch, 2);
+  assert.deepEqual((await keystore.pinned()).custodians, next.custodians);
+});
+
+test("a new epoch of custodians whom nobody known speaks for is refused", async () => {
+  await atFirst();
+  const others = ["http://127.0.0.1:8201", "http://127.0.0.1:8202", "http://127.0.0.1:8203"];
+  const next = { ...MARKET, custodians: others, committee: committee(2, keyOf(7), keyOf(8), keyOf(9)) };
+  const theirs = Object.fromEntries(others.map((url, place) => [`${url}/health`, { place, epoch: 2, key: keyOf(7 + place) }]));
+  await assert.rejects(onPage(next, "signedFor", { ...theirs, ...HONEST }), code("market_changed"));
+  assert.deepEqual((await keystore.pinned()).custodians, URLS);
+});
+
+// --- the question that is paid for
+
+const VARIABLES = [
+  { name: "hba1c", kind: "number", lower: "4", upper: "15" },
+  { name: "sex", kind: "category" },
+];
+const asked = (parameters, canonical) => () => written.requireWrittenOut(parameters, canonical, VARIABLES);
+
+test("defaults and other spellings of the same question are the same question", () => {
+  const whole = { variable: "hba1c", clip: ["4.0", "15.0"], filters: [], level: "0.5" };
+  asked({ variable: "hba1c", level: "0.50" }, whole)();
+  const filters = [{ variable: "sex", op: "in", value: ["b", "a"] }, { variable: "hba1c", op: ">=", value: "7.00" }];
+  const sorted = [{ op: ">=", value: "7.0", variable: "hba1c" }, { op: "in", value: ["a", "b"], variable: "sex" }];
+  asked({ filters: [...filters, filters[0]] }, { filters: sorted })();
+  asked({ axes: [{ variable: "sex" }, { variable: "hba1c", edges: ["4", "7.5"] }] }, { axes: [{ variable: "sex" }, { edges: ["4.0", "7.5"], variable: "hba1c" }], filters: [] })();
+});
+
+for (const [name, parameters, canonical] of [
+  ["variable", { variable: "hba1c" }, { variable: "sex", filters: [] }],
+  ["filter", { filters: [] }, { filters: [{ variable: "sex", op: "==", value: "a" }] }],
+  ["filter that is missing", { filters: [{ variable: "sex", op: "==", value: "a" }] }, { filters: [] }],
+  ["filter's value", { filters: [{ variable: "sex", op: "==", value: "1.0" }] }, { filters: [{ variable: "sex", op: "==", value: "1" }] }],
+  ["clip", { variable: "hba1c" }, { variable: "hba1c", clip: ["7.0", "15.0"], filters: [] }],
+  ["clip that was chosen", { variable: "hba1c", clip: ["5", "9"] }, { variable: "hba1c", clip: ["4.0", "15.0"], filters: [] }],
+  ["edge", { variable: "hba1c", edges: ["4", "7"] }, { variable: "hba1c", edges: ["4.0", "7.1"], filters: [] }],
+  ["order of axes", { axes: [{ variable: "sex" }, { variable: "hba1c", edges: ["4"] }] }, { axes: [{ variable: "hba1c", edges: ["4"] }, { variable: "sex" }], filters: [] }],
+  ["parameter that nobody asked for", { variable: "hba1c" }, { variable: "hba1c", filters: [], weight: "2" }],
+]) {
+  test(`a quote for another ${name} is refused`, () => {
+    assert.throws(asked(parameters, canonical), code("quote_differs"));
+  });
+}
+
+test("what is asked is said from what is signed", () => {
+  const canonical = { filters: [{ op: ">=", value: "7.0", variable: "hba1c" }], variable: "hba1c", clip: ["4.0", "15.0"] };
+  assert.deepEqual(written.askedIn(canonical, []), [["Variable", "hba1c"], ["Values clipped to", "4.0, 15.0"], ["Only patients with", "hba1c >= 7.0"]]);
+  const labelled = written.askedIn(canonical, [{ name: "hba1c", label: "Haemoglobin A1c" }]);
+  assert.deepEqual(labelled.map(([, value]) => value), ["Haemoglobin A1c", "4.0, 15.0", "Haemoglobin A1c >= 7.0"]);
+});
+
+// --- stopping, among liars
+
+const SIGNER = wallet.localSigner(KEY);
+const OWN = { dataset: `0x${"d5".repeat(30)}0000`, name: "d", address: SIGNER.address, sequence: 1, chain_id: CHAIN, contracts: MARKET.contracts, custodians: URLS };
+const CONSENT = `/api/v1/datasets/${OWN.dataset}/consents/${OWN.address}`;
+const superseded = (current) => ({ status: 422, code: "superseded_revocation", detail: `This revocation names sequence 5, but ${current} is in force.`, remedy: "Sign again." });
+
+/** A chain, and a custodian with an honest view of it. */
+function chainAt(sequence) {
+  const chain = { sequence, block: 17 };
+  const honest = ({ revocation }) => {
+    if (Number(revocation.sequence) < chain.sequence) return superseded(chain.sequence);
+    chain.sequence = Number(revocation.sequence) + 1;
+    return { block: chain.block, transaction: "0x00" };
+  };
+  return { chain, honest };
+}
+
+/** Everybody is asked past an operator that is down. */
+async function stopped(custodians, own = OWN) {
+  const told = Object.fromEntries(custodians.map((answer, i) => [`${URLS[i]}/revocations`, answer]));
+  const asked = answering(told);
+  const words = [];
+  const run = new stopping.Stopping({ ...own, custodians: URLS.slice(0, custodians.length) }, SIGNER, (word) => words.push(word.text));
+  await run.askAll();
+  return { run, words, signed: asked.filter(({ path }) => path.endsWith("/revocations")).map(({ body }) => Number(body.revocation.sequence)) };
+}
+
+test("a custodian that lies of a higher sequence undoes nothing of what another carried", async () => {
+  const { chain, honest } = chainAt(1);
+  for (const order of [[honest, () => superseded(2 ** 29)], [() => superseded(2 ** 29), honest]]) {
+    chain.sequence = 1;
+    const { run, signed } = await stopped(order);
+    assert.equal(run.custodians.length, 1);
+    assert.equal(run.sequence, chain.sequence, "what is kept is what the chain has");
+    assert.ok(Math.max(...signed) < 2 ** 22, "nothing was signed for the lie");
+  }
+});
+
+test("two honest custodians stop it beside a liar, whatever that one says", async () => {
+  for (const lie of [() => superseded(2 ** 29), () => superseded(2 ** 32 - 1), () => ({ block: 5 }), down, () => ({ status: 500 })]) {
+    const { chain, honest } = chainAt(1);
+    const { run } = await stopped([lie, honest, honest]);
+    assert.ok(run.custodians.length >= 2);
+    assert.ok(chain.sequence > 256);
+  }
+});
+
+test("what this browser knew was old: it is signed again, as far as two custodians say", async () => {
+  const { chain, honest } = chainAt(5_000_000);
+  const { run } = await stopped([() => superseded(2 ** 29), honest, honest]);
+  assert.deepEqual(run.custodians.length, 2);
+  assert.ok(chain.sequence > 5_000_000 && chain.sequence < 8_000_000);
+});
+
+test("what this browser knew was old, and one custodian alone is there", async () => {
+  const { chain, honest } = chainAt(5_000_000);
+  const { run } = await stopped([down, honest, down]);
+  assert.equal(run.custodians.length, 1);
+  assert.equal(run.sequence, chain.sequence);
+});
+
+test("a custodian that pretends to have carried keeps no honest one from it", async () => {
+  const { chain, honest } = chainAt(3_000_000);
+  const { run } = await stopped([() => ({ block: 5 }), honest]);
+  assert.equal(run.custodians.length, 2);
+  assert.ok(chain.sequence > 3_000_000);
+});
+
+test("one custodian alone, who lies on and on, has no more signed than leaves everything possible", async () => {
+  let claim = 1;
+  const { run, signed } = await stopped([({ revocation }) => superseded((claim = Number(revocation.sequence) + 2 ** 28)), down]);
+  assert.deepEqual(run.saying, []);
+  assert.ok(new Set(signed).size <= 4);
+  assert.ok(Math.max(...signed) <= 2 ** 30);
+});
+
+test("a sequence that is told is believed near what this browser knew", () => {
+  assert.equal(stopping.believable(7, 5), 7);
+  assert.equal(stopping.believable(5 + 2 ** 22, 5), 5 + 2 ** 22);
+  for (const lie of [6 + 2 ** 22, 2 ** 30, -1, 1.5, "7", undefined]) assert.equal(stopping.believable(lie, 5), 5);
+  assert.equal(stopping.believable(2 ** 30), 0, "and nothing known is nothing believed");
+});
+
+// --- stopping by a wallet
+
+const REVOKED = bytes.toHex(hashes.keccakText("Revoked(address,bytes32,uint32)"));
+const word = (hex) => `0x${hex.replace(/^0x/, "").toLowerCase().padStart(64, "0")}`;
+const LOG = { address: MARKET.contracts.ConsentRegistry.toLowerCase(), topics: [REVOKED, word(OWN.address), OWN.dataset], data: word("0x2") };
+
+async function byWallet({ logs = [LOG], codeThere = "0x60", status = "0x1" }) {
+  const said = {
+    eth_requestAccounts: [SIGNER.address],
+    eth_chainId: "0x7a69",
+    eth_getCode: codeThere,
+    eth_sendTransaction: `0x${"aa".repeat(32)}`,
+    eth_getTransactionReceipt: { status, logs },
+  };
+  const provider = { request: async ({ method }) => said[method] };
+  return walletstop.revokeByWallet(OWN, await stopsigner.walletOf(OWN, provider));
+}
+
+test("a wallet has stopped it once the contract itself says so", async () => {
+  await byWallet({});
+});
+
+for (const [name, lie, refused] of [
+  ["an address without code", { codeThere: "0x" }, "no_contract"],
+  ["a contract that says nothing", { logs: [] }, "not_stopped"],
+  ["another contract's word", { logs: [{ ...LOG, address: addressOf(66) }] }, "not_stopped"],
+  ["a word about another patient", { logs: [{ ...LOG, topics: [REVOKED, word(addressOf(66)), OWN.dataset] }] }, "not_stopped"],
+  ["a word about another dataset", { logs: [{ ...LOG, topics: [REVOKED, word(OWN.address), word("0x01")] }] }, "not_stopped"],
+  ["another word", { logs: [{ ...LOG, topics: [word("0x01"), word(OWN.address), OWN.dataset] }] }, "not_stopped"],
+  ["a transaction that failed", { status: "0x0" }, "transaction_failed"],
+]) {
+  test(`a wallet's transaction to ${name} has stopped nothing`, async () => {
+    await assert.rejects(byWallet(lie), code(refused));
+  });
+}

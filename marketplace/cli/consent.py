@@ -294,6 +294,7 @@ def signing(way: Way, key: OwnKey, dataset: bytes, patient: str | None) -> bytes
     """The key that signs: of this person's own address in the dataset, or of it as the patient's guardian."""
     if patient is None:
         return key.of(dataset)
+    address(patient, "patient")  # told before anybody is asked
     manifest = way.market.manifest
     return key.as_guardian(manifest.chain_id, manifest.address("DatasetRegistry"))
 

@@ -54,10 +54,10 @@ HIGHEST_PLAUSIBLE = 1 << 31
 class Messages:
     """Signs for the contracts of one deployment.
 
-    A consent's `sequence` above HIGHEST_PLAUSIBLE is refused (`implausible_sequence`), unless it was read from
-    the chain through a node of one's own (`own_node`). A revocation is signed whatever the sequence is, since a
-    patient whom somebody had sign a high number before must still be able to revoke; beyond HIGHEST_TOLD it
-    reaches no farther than it takes.
+    A consent's `sequence` above HIGHEST_PLAUSIBLE is refused (`implausible_sequence`), unless it was read
+    from the chain through a node of one's own (`own_node`). A revocation is signed whatever the sequence
+    is, since a patient whom somebody had sign a high number before must still be able to revoke; beyond
+    HIGHEST_TOLD it reaches no farther than it takes.
     """
 
     @property
@@ -244,7 +244,7 @@ def _require_plausible(current: int, own_node: bool) -> None:
 
 
 def _named(sequence: int, reach: int, own_node: bool) -> int:
-    """The sequence that a revocation ends: as far as it reaches, but where a told one is beyond what is honest."""
+    """The sequence that a revocation ends: not as far as it reaches where a told one is no honest one."""
     if own_node:
         return min(sequence + reach, HIGHEST_SEQUENCE)
     if sequence < HIGHEST_TOLD:

@@ -19,6 +19,7 @@ from marketplace.wire.opening import code_hash, code_text, read_code
 from tests.support import bundles
 from tests.support.browser_keys import PASSPHRASE
 from tests.support.joining_world import (
+    CLINIC_NAME,
     JoiningWorld,
     enter_as_issuer,
     invitation,
@@ -371,7 +372,7 @@ def test_a_bundle_becomes_an_attested_record_and_leaves_again(
     erase(patient, world)
 
     row = encode_row(world.custody.dictionary, to_row(world.custody.dictionary, sealed))
-    texts_of_it = (*bundles.CANARIES, NUMBER, PASSPHRASE, code, code.replace("-", ""))
+    texts_of_it = (*bundles.CANARIES, NUMBER, CLINIC_NAME, PASSPHRASE, code, code.replace("-", ""))
     keys = (read_code(code), root_of(patient).raw, root_of(clinic).raw)
     needles: list[str | bytes] = [*texts_of_it, *keys, row[1:19], row[10:28]]
     for needle in needles:
@@ -383,7 +384,7 @@ def require_prints_alone(page: Page) -> None:
     """Nothing but invitations comes out of the printer."""
     page.emulate_media(media="print")
     expect(page.locator(".slip")).to_be_visible()
-    expect(page.locator(".slip")).to_contain_text(f"From {CLINIC}")
+    expect(page.locator(".slip")).to_contain_text(f"From {CLINIC_NAME}")
     expect(page.locator(".slip")).to_contain_text("/datasets, choose “")
     for other in ("h1", ".site-header", "#invite", "#desk", "#print"):
         expect(page.locator(other)).to_be_hidden()
@@ -407,7 +408,9 @@ def attest(page: Page, code: str, values: dict[str, str], folder: Path) -> None:
     page.fill("#number", NUMBER)
     page.get_by_role("button", name="Attest it").click()
     expect(page.locator("#done")).to_contain_text("Attested")
-    expect(page.get_by_role("table", name="Waiting records")).to_have_count(0)  # no head over nothing
+    expect(page.get_by_role("table", name="Waiting records")).to_have_count(
+        0
+    )  # no head over nothing
     expect(page.get_by_role("link", name="Look whether more wait")).to_be_visible()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import BrowserContext, FilePayload, Locator, Page, ViewportSize, expect
 
+from marketplace.chain.manifest import Manifest
 from marketplace.client.results import open_answer
 from marketplace.receipts.format import load
 from marketplace.wire.canonical import canonical
@@ -518,6 +520,9 @@ def test_a_receipt_is_verified_where_it_is_dropped_and_a_false_one_is_refused_at
     assert page.locator("#alone .badge").all_text_contents() == ["Holds"] * 8
     assert set(page.locator("#anchored .badge").all_text_contents()) == {"Agrees"}
     expect(page.locator("#states")).to_contain_text(request)
+    expect(page.locator("pre")).to_contain_text("verify-receipt receipt-12ab.json --node")
+    manifest = researcher.saved("Save this operator's manifest")
+    assert Manifest.from_json(json.loads(manifest)) == api.operator.chain.manifest
     assert researcher.violations() == []
     assert researcher.heard.carrying(receipt["sealed_result"][:60]) == []  # it stays here
     lying(page, "**/verify/0x*", "members")
@@ -538,7 +543,7 @@ def test_a_receipt_is_verified_where_it_is_dropped_and_a_false_one_is_refused_at
 
 
 def drop(page: Page, content: bytes) -> None:
-    file = {"name": "receipt.json", "mimeType": "application/json", "buffer": content}
+    file = {"name": "receipt-12ab.json", "mimeType": "application/json", "buffer": content}
     page.set_input_files("#receipt", files=[cast(FilePayload, file)])
 
 

@@ -164,3 +164,15 @@ def test_a_preflight_is_answered_while_every_place_is_taken(
         go_on.set()
         for each in askers:
             each.join()
+
+
+def test_a_page_reads_the_seat_and_the_key_that_records_are_sealed_to(
+    custodian: Custodian, url: str
+) -> None:
+    """What a browser compares with its operator's word before it seals."""
+    _, _, content = ask(url, "GET", "/health")
+    said, seat = json.loads(content), custodian.vault.seat()
+    assert (said["place"], said["epoch"]) == (custodian.rules.place, seat.epoch)
+    assert said["key"] == "0x" + seat.secret.public.hex()
+    committee = custodian.chain.committee(seat.epoch)
+    assert bytes.fromhex(said["key"][2:]) == committee.members[said["place"]].keys[1]

@@ -449,7 +449,7 @@ def test_a_grant_that_an_operator_held_back_for_a_made_up_sequence_dies_with_the
 def test_a_lie_about_the_sequence_neither_stops_a_revocation_nor_ends_all_grants(
     people: People,
 ) -> None:
-    patient, seen = people.patient(), []
+    patient, seen = people.patient(), list[Any]()
     app = flask.Flask("liar")
     prefix = "/api/v1"
 

@@ -18,6 +18,8 @@ from tests.support.chain_world import TERMS
 from tests.support.custody_world import CustodyWorld
 from tests.support.web_world import WebWorld, web_world
 
+CLINIC_NAME = "Clinic by the canary pond"
+"""On the paper alone."""
 KEY_FILE = """() => new Promise((resolve, reject) => {
     const opened = indexedDB.open("usufruct", 1);
     opened.onerror = () => reject(opened.error);
@@ -121,5 +123,6 @@ def enter_as_issuer(context: BrowserContext, world: JoiningWorld, folder: Path) 
 
 def invitation(page: Page) -> str:
     """Makes one on the clinic's page, whose desk is open, and reads it off the paper."""
+    page.fill("#clinic_name", CLINIC_NAME)
     page.get_by_role("button", name="Make invitations").click()
     return page.locator(".slip-code").inner_text()

@@ -209,13 +209,13 @@ def test_a_quiet_stream_says_so_and_ends_by_itself(database: Database) -> None:
 
 def test_a_stream_ends_with_the_session_that_it_was_begun_in(database: Database) -> None:
     good = {"s", "another"}
-    with running(database, comment=OFTEN, is_good=good.__contains__) as market:
+    with running(database, comment=OFTEN, life=3_600.0, is_good=good.__contains__) as market:
         visitor, other = market.visit(session="s"), market.visit("b", session="another")
         visitor.hear(b":\n\n")
         other.hear(b":\n\n")
         good.discard("s")
-        visitor.hear_the_end()
         market.taken(1)
+        visitor.hear_the_end()
 
 
 def test_a_refusal_while_reading_ends_the_stream_and_says_nothing_of_it(

@@ -70,7 +70,8 @@ TYPED = {
     **dict.fromkeys(("institutions", "projects", "users"), HASH),
     **dict.fromkeys(("evidence", "institution", "project", "user"), "only its hash is taken"),
     **dict.fromkeys(("again", "brought", "new", "old", "passphrase", "number", "code"), KEPT),
-    **dict.fromkeys(("confirmation", "word", "clinic"), KEPT),
+    **dict.fromkeys(("confirmation", "word", "clinic", "sure"), KEPT),
+    "clinic_name": "never leaves the browser, and is drawn as text on the paper of whoever typed it",
 }
 """Controls of the templates that one types or drops something into."""
 ASKED_FOR = {

@@ -176,7 +176,7 @@ def shown_class(found: Mapping[str, Any], page: ClassPage | None) -> dict[str, A
         "page": page,
         "page_hash": to_hex(terms.terms_hash),
         "odds": words.odds_of(
-            terms.max_cost, what="one request of this class that spends the most it may"
+            terms.max_cost, what="the result of the largest study that this class allows"
         ),
     }
 

@@ -11,8 +11,8 @@ import { answering, browserWorld } from "./lying.mjs";
 const JS = new URL("../../../web/static/js/", import.meta.url).href;
 const world = browserWorld();
 const load = (name) => import(`${JS}${name}`);
-const names = ["wallet", "tx", "bytes", "keystore", "pin", "writtenout", "stopping", "hash", "walletstop", "stopsigner"];
-const [wallet, tx, bytes, keystore, pins, written, stopping, hashes, walletstop, stopsigner] = await Promise.all(names.map((name) => load(`${name}.js`)));
+const names = ["wallet", "tx", "bytes", "keystore", "pin", "writtenout", "stopping", "hash", "walletstop", "stopsigner", "keys", "session", "analysis", "opening_request"];
+const [wallet, tx, bytes, keystore, pins, written, stopping, hashes, walletstop, stopsigner, keys, session, analysis, opening] = await Promise.all(names.map((name) => load(`${name}.js`)));
 
 const KEY = new Uint8Array(32).fill(7);
 const CHAIN = 31_337;
@@ -312,6 +312,13 @@ test("one custodian alone, who lies on and on, has no more signed than leaves ev
   assert.ok(Math.max(...signed) <= 2 ** 30);
 });
 
+test("custodians that lie together on and on come to an end", async () => {
+  const lie = ({ revocation }) => superseded(Number(revocation.sequence) + 300);
+  const { run, signed } = await stopped([lie, lie]);
+  assert.deepEqual(run.saying, []);
+  assert.equal(new Set(signed).size, 4);
+});
+
 test("a sequence that is told is believed near what this browser knew", () => {
   assert.equal(stopping.believable(7, 5), 7);
   assert.equal(stopping.believable(5 + 2 ** 22, 5), 5 + 2 ** 22);
@@ -354,3 +361,57 @@ for (const [name, lie, refused] of [
     await assert.rejects(byWallet(lie), code(refused));
   });
 }
+
+// --- after a move
+
+test("keys sign for addresses that were moved on from, but list the one in use alone", async () => {
+  const root = keys.Root.generate();
+  const place = { chainId: CHAIN, registry: MARKET.contracts.DatasetRegistry, dataset: bytes.bytes32(OWN.dataset, "dataset") };
+  const keyring = { root, datasets: [{ ...place, index: 2 }], imported: [] };
+  const of = async (which) => (await session.accountsOf(keyring, { chainId: CHAIN, contracts: MARKET.contracts }, which)).map(({ key }) => bytes.toHex(key));
+  const wanted = (await Promise.all([2, 1, 0].map((index) => root.patientKey(place, index)))).map(bytes.toHex);
+  assert.deepEqual(await of({ earlier: true }), wanted);
+  assert.deepEqual(await of({}), wanted.slice(0, 1));
+});
+
+// --- what is paid with, and to whom
+
+const ZERO = `0x${"00".repeat(32)}`;
+const TERMS = {
+  permission: 1, disease: 0, modifiers: 0, researchTypes: 0, countries: [], months: 0, users: [], projects: [], institutions: [],
+  releaseKinds: 1, maxCost: "1000000", floorPerRecord: "50000", floorPerMilliRho: "0", termsHash: ZERO,
+};
+const PURPOSE = { uses: 1, diseases: [], commercial: false, clinicalCare: false, months: 0, project: ZERO, ethicsApproval: ZERO, duties: 0 };
+const QUESTION = { dataset: OWN.dataset, classes: [1], analysis: "mean.v1", parameters: { variable: "hba1c" }, cost: 1_000_000 };
+const WRITTEN = { variable: "hba1c", clip: ["4.0", "15.0"], filters: [] };
+const QUOTE = {
+  canonical: WRITTEN,
+  analysis_hash: bytes.toHex(analysis.analysisHash("mean.v1")),
+  parameters_hash: bytes.toHex(analysis.parametersHash(WRITTEN)),
+  cost_nano_rho: 1_000_000, price_per_member: 50_000, fee: 0, max_patients: 20, escrow: 1_000_000, release_kind: 1,
+};
+
+test("a permit is for the market's own token alone", async () => {
+  await atFirst();
+  const key = new Uint8Array(32).fill(9);
+  const me = wallet.localSigner(key).address;
+  const told = {
+    "/session": { account: me, expires_at: 9e9 },
+    "/session/half": { half: "ab".repeat(32) },
+    "/deployment": MARKET,
+    "/ask/opening": { now: 1_800_000_000, notice_window: 60, freeze_window: 60, turn_window: 600, token: addressOf(66), balance: "1000000000000", permit: null },
+  };
+  const asked = answering(told);
+  await session.stayUnlocked({ root: keys.Root.generate(), datasets: [], imported: [{ label: "researcher", key }] });
+  const bought = { question: QUESTION, quote: QUOTE, purpose: PURPOSE, classes: [TERMS], variables: VARIABLES };
+  await assert.rejects(opening.buy(bought, () => {}), (error) => assert.match(error.message, /another token/) ?? true);
+  assert.ok(!asked.some(({ path }) => path.startsWith("/transactions") || path === "/ask/requests"));
+});
+
+test("nothing is paid on a quote whose canonical question is another", () => {
+  const lie = { ...QUOTE, canonical: { variable: "sex", filters: [] } };
+  const signed = { ...lie, parameters_hash: bytes.toHex(analysis.parametersHash(lie.canonical)) };
+  const offer = { question: QUESTION, quote: signed, purpose: PURPOSE, classes: [TERMS], variables: VARIABLES };
+  assert.throws(() => opening.requireHonest(offer), code("quote_differs"));
+  opening.requireHonest({ ...offer, quote: QUOTE });
+});

@@ -60,7 +60,9 @@ export function showRefusal(form, error, names = {}, { focus = true } = {}) {
   if (!(error instanceof Refused)) console.error(error?.name ?? "fault");
   const control = controlOf(form, refused.field, names);
   const shown = control === null ? whole(form, refused) : atField(control, refused);
-  if (focus) (control ?? shown).focus();
+  // What is said of a group stands at its box, which cannot take the focus.
+  const first = control instanceof HTMLFieldSetElement ? control.querySelector("input") : control;
+  if (focus) (first ?? shown).focus();
 }
 
 /** Takes away what was said before. */
@@ -76,10 +78,9 @@ function controlOf(form, field, names) {
   if (typeof field !== "string") return null;
   const parts = field.split(/[.[\]]+/).filter(Boolean);
   for (const name of [field, ...parts.reverse()]) {
-    const named = form.elements.namedItem(names[name] ?? name);
-    // A group's own box has its id, and cannot take the focus.
-    const found = named instanceof RadioNodeList ? [...named].find((each) => !(each instanceof HTMLFieldSetElement)) : named;
+    const found = form.elements.namedItem(names[name] ?? name);
     if (found instanceof HTMLElement && found.type !== "hidden") return found;
+    if (found instanceof RadioNodeList && found.length > 0) return found[0];
   }
   return null;
 }

@@ -6,22 +6,20 @@
  * profile nor a copied database opens it, and signing out, a closed tab or 15 idle minutes end it.
  */
 
+import { NO_DATASET, accountsOf } from "./accounts.js";
 import { getJson, postJson } from "./ask.js";
 import { bytes32, fromBase64, fromHex, toBase64, toHex, utf8 } from "./bytes.js";
-import { element } from "./dom.js";
-import { onSubmit } from "./forms.js";
 import { keepKeyFile, keyFile } from "./keystore.js";
 import { lock, unlock } from "./keyfile.js";
 import { readKeyring, toBytes } from "./keyring.js";
+import { unlockedInDialog } from "./passphrase.js";
 import { deployment, knownMarket, signedFor } from "./pin.js";
 import { Refused, refuse } from "./refused.js";
 import { checkedText } from "./siwe.js";
 import { localSigner, walletSigner, wallets } from "./wallet.js";
 
-export { deployment, knownMarket };
+export { NO_DATASET, accountsOf, deployment, knownMarket };
 
-/** In the place of a dataset: the address of these keys that is in none, by which somebody acts as a guardian. */
-export const NO_DATASET = `0x${"00".repeat(32)}`;
 const TAB = "unlocked keys";
 const BY_WALLET = "signed in by wallet";
 const IDLE = 15 * 60_000; // milliseconds
@@ -126,49 +124,11 @@ async function askForPassphrase() {
     const message = "This browser has no keys.";
     refuse("no_keys", message, "Make keys, or bring a saved key file here, on the page Keys.");
   }
-  return new Promise((resolve, reject) => {
-    const { dialog, form } = passphraseDialog();
-    onSubmit(form, async ({ passphrase }) => {
-      const keyring = await unlock(file, passphrase);
-      await stayUnlocked(keyring);
-      resolve(keyring);
-      dialog.close();
-    });
-    dialog.addEventListener("close", () => {
-      dialog.remove();
-      reject(locked());
-    });
-    document.body.append(dialog);
-    dialog.showModal();
+  return unlockedInDialog(async (passphrase) => {
+    const keyring = await unlock(file, passphrase);
+    await stayUnlocked(keyring);
+    return keyring;
   });
-}
-
-function locked() {
-  const remedy = "Type their passphrase to go on.";
-  return new Refused({ code: "keys_locked", message: "Your keys are locked.", remedy });
-}
-
-function passphraseDialog() {
-  const form = element(
-    "form",
-    { id: "unlock", "data-private": true },
-    element("h2", { id: "unlock-title" }, "Unlock your keys"),
-    element("p", {}, "They were locked after 15 minutes. Your passphrase stays in this browser."),
-    element(
-      "div",
-      { class: "field" },
-      element("label", { for: "unlock-passphrase" }, "Passphrase"),
-      element("input", { id: "unlock-passphrase", name: "passphrase", type: "password", autocomplete: "current-password", required: true }),
-    ),
-    element(
-      "p",
-      { class: "actions" },
-      element("button", { class: "button", "data-kind": "primary", type: "submit" }, "Unlock"),
-      element("button", { class: "button", "data-kind": "plain", type: "button", on: { click: () => dialog.close() } }, "Not now"),
-    ),
-  );
-  const dialog = element("dialog", { "aria-labelledby": "unlock-title" }, form);
-  return { dialog, form };
 }
 
 /**
@@ -196,26 +156,6 @@ export async function whoIsSignedIn() {
     if (refused.code === "not_signed_in") return null;
     throw refused;
   }
-}
-
-/**
- * Every account that these keys make, with the words for it.
- * @param {Keyring} keyring
- * @param {{chainId: number, contracts: object}} market keys of datasets of other markets are left out
- * @param {{earlier?: boolean}} [which] `earlier`: also addresses that were moved on from, behind the one in use
- * @returns {Promise<Array<{label: string, dataset: string|null, key: Uint8Array}>>} `dataset` is null for brought keys
- */
-export async function accountsOf(keyring, { chainId, contracts }, { earlier = false } = {}) {
-  const registry = contracts.DatasetRegistry;
-  const here = keyring.datasets.filter((each) => each.chainId === chainId && each.registry === registry);
-  const indices = ({ index }) => (earlier ? Array.from({ length: index + 1 }, (_, i) => index - i) : [index]);
-  const all = here.flatMap((each) => indices(each).map((index) => ({ each, index })));
-  const own = all.map(async ({ each, index }) => ({
-    label: toHex(each.dataset) === NO_DATASET ? "Guardian" : "Patient",
-    dataset: toHex(each.dataset),
-    key: await keyring.root.patientKey(each, index),
-  }));
-  return [...(await Promise.all(own)), ...keyring.imported.map(({ label, key }) => ({ label, dataset: null, key }))];
 }
 
 /**

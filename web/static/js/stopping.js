@@ -188,7 +188,7 @@ export class Stopping {
   #denied(who, error) {
     const current = sequenceIn(error);
     if (current === null) return refusedBy(who, error);
-    if (this.#messages.some((message) => after(message) === current)) {
+    if (after(this.#messages.at(-1)) === current) {
       this.#carried = Math.max(this.#carried, current);
       return { who, yes: true, text: `${who}: the chain has it.` };
     }

@@ -1,8 +1,8 @@
 /** Who signs a revocation of a consent that this browser knows: a key of its key file, or a wallet. */
 
+import { accountsOf } from "./accounts.js";
 import { unlock } from "./keyfile.js";
 import { refuse } from "./refused.js";
-import { accountsOf } from "./session.js";
 import { localSigner, walletSigner } from "./wallet.js";
 
 /** @param {import("./stopping.js").Kept} own @returns {{chainId: number, contracts: Object<string, string>}} where it is */

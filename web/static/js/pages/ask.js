@@ -16,8 +16,6 @@ const PAUSE = 500; // milliseconds in which somebody may still be typing
 const own = facts();
 own.token = (await deployment().catch(() => own)).token; // as the browser knows it; where it cannot tell, buying says so
 const form = /** @type {HTMLFormElement} */ (one("form.ask"));
-/** Of a group of boxes the first is what can be gone to. */
-const BOXES = { agreed: "agreed-1", classes: "classes-1", uses: "uses-1", duties: "duties-1" };
 const OTHER = { cost: "target_error", target_error: "cost" };
 const FOR_WHOM = "Choose a kind of organisation and a country above: then it stands here who permits this purpose to such a researcher.";
 let driver = "cost";
@@ -25,7 +23,7 @@ let offer = null;
 let judged = null;
 let round = 0;
 
-onSubmit(form, ask, { names: BOXES });
+onSubmit(form, ask);
 if (one("#cost").value === "" && one("#target_error").value !== "") driver = "target_error";
 
 // --- live

@@ -21,7 +21,7 @@ offerStop(own);
 
 offer("#grant", async (values) => {
   const cap = chosenCap(values);
-  if (values.expiry === undefined) refuse("bad_parameter", "No time is chosen.", "Choose for how long.", "expiry-1");
+  if (values.expiry === undefined) refuse("bad_parameter", "No time is chosen.", "Choose for how long.", "expiry");
   const { id, definition } = whatIsShown();
   const expiry = Number(values.expiry);
   const grant = (messages, { sequence }) =>
@@ -35,7 +35,7 @@ function isGranted(now, before, id) {
 }
 
 function chosenCap({ cap, exact }) {
-  if (cap === undefined) refuse("bad_parameter", "No limit is chosen.", "Choose how much studies may give away.", "cap-1");
+  if (cap === undefined) refuse("bad_parameter", "No limit is chosen.", "Choose how much studies may give away.", "cap");
   if (cap !== "exact") return Number(cap);
   const typed = exact.replaceAll(/[\s,]/g, "");
   const fits = WHOLE.test(typed) && Number(typed) >= own.least && Number(typed) <= LARGEST_CAP;

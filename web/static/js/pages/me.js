@@ -20,7 +20,7 @@ offer("#withdraw", async (given) => {
 
 offer("#appoint", async ({ guardian: named, expiry, may }) => {
   const guardian = address(named.trim(), "guardian");
-  if (expiry === undefined) refuse("bad_parameter", "No end is chosen.", "Choose one.", "expiry-1");
+  if (expiry === undefined) refuse("bad_parameter", "No end is chosen.", "Choose one.", "expiry");
   const appoint = (messages, _, dataset) => messages.guardianship(dataset, guardian, Number(expiry), may === "grant");
   await act(own, appoint, (now) => now.guardian?.expiry === Number(expiry));
   sayAt("Your guardian is appointed. The chain shows it.");

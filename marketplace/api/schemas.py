@@ -17,6 +17,8 @@ ADDRESS: Final[Schema] = {"type": "string", "pattern": "^0x[0-9a-fA-F]{40}$"}
 SIGNATURE: Final[Schema] = {"type": "string", "pattern": "^0x([0-9a-f]{2})+$"}
 OBJECT: Final[Schema] = {"type": "object"}
 TEXT: Final[Schema] = {"type": "string"}
+PLACE: Final[Schema] = {"type": "string", "pattern": r"^[0-9]{1,15}\.[0-9]{1,9}$"}
+"""Of a request among all: its block, and its place in that."""
 FLAG: Final[Schema] = {"type": "boolean"}
 WHOLE: Final[Schema] = {"type": "integer", "minimum": 0}
 AMOUNT: Final[Schema] = {"type": "string", "pattern": "^[0-9]+$"}
@@ -229,7 +231,7 @@ SCHEMAS: Final[Schema] = {
     "Summary": record(_STAGED),
     "Requests": record({"requests": any_number(ref("Summary"))}),
     "PublicRequests": record(
-        {"requests": any_number(ref("PublicRequest")), "before": or_null(TEXT)}
+        {"requests": any_number(ref("PublicRequest")), "before": or_null(PLACE)}
     ),
     "PublicRequest": record(
         {

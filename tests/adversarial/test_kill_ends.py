@@ -21,7 +21,6 @@ from marketplace.chain.adapter import RequestStage, RequestView
 from marketplace.chain.sender import Sender
 from marketplace.local import POLICY, await_health
 from marketplace.stages import TERMINAL, Stage
-from tests.support.daily import daily
 from tests.support.killing import await_stage, kill, log, stage_of, start, stopped
 from tests.support.market_world import (
     PATIENTS,
@@ -259,7 +258,8 @@ def test_every_end_but_the_settlement_is_here() -> None:
     assert ENDS.keys() == TERMINAL - {Stage.SETTLED}
 
 
-@pytest.mark.parametrize("end", daily(ENDS, [Stage.RECLAIMED]))
+@pytest.mark.long
+@pytest.mark.parametrize("end", ENDS)
 def test_a_kill_around_an_end_leaves_one_refund_and_no_second_payment(
     ending: Ending, end: Stage
 ) -> None:

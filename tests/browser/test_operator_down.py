@@ -311,6 +311,7 @@ def test_one_that_lies_is_not_believed_alone_and_one_that_is_honest_suffices(
     assert market.consent(key.address)["state"] == "none"
 
 
+@pytest.mark.long
 def test_what_this_browser_knew_long_ago_still_stops(
     page: Page, market: Market, tmp_path: Path
 ) -> None:

@@ -25,6 +25,7 @@ from marketplace.wire.structs import RequestTerms
 from tests.support.api_world import ApiWorld, api_world
 from tests.support.browser_keys import PASSPHRASE, bring_key, make_keys
 from tests.support.chain_world import DAY, MAX_COST
+from tests.support.daily import daily
 from tests.support.looking import AXE, COLOURS, EVERYTHING, Scheme
 from tests.support.overheard import Overheard, overhearing
 from tests.support.web_world import WebWorld, web_world
@@ -396,7 +397,7 @@ def test_a_question_is_paid_followed_and_opened_and_its_numbers_are_those_that_p
     assert researcher.heard.carrying(request)  # what is public is heard: the ear works
 
 
-@pytest.mark.parametrize("analysis", ["histogram.v1", "cross_table.v1"])
+@pytest.mark.parametrize("analysis", daily(["histogram.v1", "cross_table.v1"], ["cross_table.v1"]))
 def test_tables_are_drawn_cell_by_cell_and_open_again_on_another_day(
     researcher: Researcher, analysis: str
 ) -> None:

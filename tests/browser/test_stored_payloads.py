@@ -326,6 +326,7 @@ def test_a_lying_custodian_and_a_lying_wallet_say_nothing_but_text(hostile: Host
     seat.require_harmless()
 
 
+@pytest.mark.long
 def test_an_answer_about_hostile_categories_is_drawn_saved_and_opened_as_text(
     hostile: Hostile, tmp_path: Path
 ) -> None:

@@ -331,6 +331,7 @@ def stop_through_custodians(member: Member) -> None:
 # --- afterwards
 
 
+@pytest.mark.long
 def test_a_committee_changes_as_the_readme_says_and_answers_without_who_left(typed: Typed) -> None:
     """With the third custodian stopped, too, the answer needs the shares that were handed over."""
     reader = typed.reader

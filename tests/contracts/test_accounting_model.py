@@ -15,7 +15,7 @@ from tests.contracts.accounting_setting import Setting, make_setting
 from tests.contracts.accounting_world import Step
 from tests.contracts.pyrevm_chain import Artifacts
 
-SCHEDULES = 300
+SCHEDULES = 200
 LONG_SCHEDULES = 10_000
 # In so many of the ten thousand random schedules each outcome must have come about. The rarest was measured
 # in a hundred of them, so that fewer than five have a chance under 1e-30 if schedules are independent, and

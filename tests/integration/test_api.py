@@ -177,6 +177,7 @@ def test_every_answer_is_what_the_document_promises(world: ApiWorld) -> None:
         "account": world.researcher.address,
         "dataset": world.dataset,
         "patient": world.patients[0].address,
+        "place": "999999999.0",
         "request_id": taken["request"],
         "terms_hash": to_hex(PAGE.hash()),
     }

@@ -235,6 +235,7 @@ def test_nothing_is_renounced_where_the_chain_does_not_show_the_grants(
     assert roles.held_by(chain, me.address) == roles.roles_of(chain)
 
 
+@pytest.mark.long
 def test_a_foreign_tokens_roles_are_its_own_business(node: RunningNode, heir: LocalAccount) -> None:
     connection = Chain(node.url, deployed(node).manifest).node
     maker = Transactor(connection, connection.chain_id(), node.funded_key)

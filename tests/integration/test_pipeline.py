@@ -267,6 +267,7 @@ def test_two_workers_on_one_database_send_nothing_twice(world: World, operator: 
     stages(operator, request)
 
 
+@SELDOM_ELSEWHERE
 def test_an_answer_that_the_chain_settled_already_is_found_by_a_database_that_is_behind(
     world: World, operator: Operator
 ) -> None:
@@ -406,6 +407,7 @@ def test_a_request_that_its_researcher_cancels_is_cancelled_wherever_it_was_seen
         assert stages(operator, request) == ["submitted", "funded", "cancelled"]
 
 
+@SELDOM_ELSEWHERE
 def test_a_lapsed_freeze_is_reclaimed_and_nobody_paid(world: World, operator: Operator) -> None:
     before = world.books()
     request = world.open()
@@ -667,6 +669,7 @@ def suspend(world: World, patient: Patient) -> None:
     steward.send("DatasetRegistry", "addIssuer", world.dataset, issuer)
 
 
+@SELDOM_ELSEWHERE
 def test_a_request_that_somebody_else_seals_goes_on(world: World, operator: Operator) -> None:
     before = world.books()
     request = world.open()

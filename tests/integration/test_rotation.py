@@ -306,6 +306,7 @@ def test_shares_go_only_to_whom_chain_and_successor_both_name(rotation: Rotation
     rotation.stop(left)
 
 
+@pytest.mark.long
 def test_a_word_that_all_went_over_counts_for_the_time_that_it_was_given_for(
     rotation: Rotation,
 ) -> None:
@@ -378,6 +379,7 @@ def test_a_committee_of_another_shape_is_opened_only_knowingly_and_takes_no_shar
     done(rotation.open_command(seats, "--records-anew"))
 
 
+@pytest.mark.long
 def test_a_custodian_behind_its_anchor_comes_back_only_under_a_new_identity(
     rotation: Rotation, tmp_path: Path
 ) -> None:

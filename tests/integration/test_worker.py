@@ -230,6 +230,7 @@ def test_requests_that_nobody_paid_hold_up_none_that_is_paid(
             released.set()
 
 
+@pytest.mark.long
 def test_every_request_is_looked_at_until_it_is_paid_and_an_old_one_seldom(
     world: World, operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,6 +262,7 @@ def age(operator: Operator, request: str) -> None:
         session.execute(change)
 
 
+@pytest.mark.long
 def test_two_full_workers_on_one_database_and_one_account_do_nothing_twice(
     world: World, operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,7 +77,7 @@ class OperatorConfig(ServerSettings):
     public_url: str | None = None
     """origin of its pages, such as `https://market.example`; unless given, `http`, `host` and `port`"""
     trusted_proxy: str | None = None
-    """address of the TLS proxy whose X-Forwarded-For is believed; unless given, of nobody"""
+    """address of the TLS proxy whose X-Forwarded-For is believed; unless given, all behind one are one"""
     threads: Annotated[int, Field(ge=4, le=256)] = 24
     """threads that answer; each open stream of events holds one"""
     streams: Annotated[int, Field(ge=0)] = 12
@@ -104,14 +104,26 @@ class OperatorConfig(ServerSettings):
 
     @model_validator(mode="after")
     def _leaves_threads_for_people(self) -> Self:
-        """Streams may not take every thread: a revocation needs one."""
+        """Streams and strangers may not take every thread: a revocation needs one."""
         if self.streams > self.threads // 2:
             raise ValueError("streams must leave half of the threads free")
+        if self.crowd + self.uploads >= self.threads - self.streams:
+            raise ValueError("streams must leave three threads free")
         return self
 
     @property
     def crowd(self) -> int:
-        """How many are served at once what costs much and anybody may ask: two thirds of the rest."""
+        """How many are served at once what costs much and anybody may ask."""
+        return max(1, self._strangers - self.uploads)
+
+    @property
+    def uploads(self) -> int:
+        """How many hand in at once what is large, or dear to check: a quarter of the strangers."""
+        return max(1, self._strangers // 4)
+
+    @property
+    def _strangers(self) -> int:
+        """Two thirds of what streams leave."""
         return (self.threads - self.streams) * 2 // 3
 
     @property

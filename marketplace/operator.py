@@ -84,6 +84,7 @@ class Operator:
     public: Public
     pulse: Pulse
     crowd: Crowd
+    uploads: Crowd
 
 
 def build_operator(config: OperatorConfig) -> Operator:
@@ -144,6 +145,7 @@ def build_operator(config: OperatorConfig) -> Operator:
         Public(chain, database, ledger),
         pulse,
         Crowd(config.crowd),
+        Crowd(config.uploads),
     )
 
 

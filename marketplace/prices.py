@@ -138,12 +138,23 @@ def _cost(
             field="cost",
         )
     if "cost" in asked:
-        return unsigned(asked["cost"], COST_BITS, "cost")
+        return _in_nano_rho(asked["cost"], most)
     target = exact_number(asked["target_error"], "target_error")
     try:
         return analysis.cost_for_error(*counted, target)
     except ErrorOutOfReach as refused:
         raise most.too_exact(refused) from None
+
+
+def _in_nano_rho(given: object, most: Most) -> int:
+    try:
+        return unsigned(given, COST_BITS, "cost")
+    except BadParameter:
+        raise BadParameter(
+            message="cost is no whole number of nano-rho.",
+            remedy=f"Write digits alone, such as 30000000; class {most.index} allows at most {most.cost:,}.",
+            field="cost",
+        ) from None
 
 
 def _expected(forecast: Forecast, members: int) -> dict[str, Any]:

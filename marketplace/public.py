@@ -46,6 +46,7 @@ class PublicRequest:
     dataset: bytes
     classes: tuple[int, ...]
     analysis: str | None  # by its catalogue id, where it was handed in to this operator
+    variable: str | None  # that is asked about, where it is one and known here
     analysis_hash: bytes
     cost: int
     epsilon: float
@@ -272,6 +273,7 @@ def _row(
         dataset=terms.dataset,
         classes=terms.classes,
         analysis=None if known is None else known.analysis,
+        variable=None if known is None else known.parameters.get("variable"),
         analysis_hash=terms.analysis,
         cost=terms.cost,
         epsilon=epsilon,

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Final
 
+from marketplace.anchors import anchors_of
 from marketplace.chain.adapter import Chain, MarketPolicy
 from marketplace.errors import Refusal
 from marketplace.recourse import Recourse, recourse
@@ -15,7 +16,6 @@ from marketplace.stages import Settled, Stage
 from marketplace.store import Database, RequestRow
 from marketplace.waits import Waits
 from marketplace.wire.data_use import purpose_words
-from marketplace.wire.http import to_hex
 from marketplace.wire.lately import Lately
 from marketplace.wire.terms import Purpose
 
@@ -39,8 +39,9 @@ class RequestReads:
         return self.chain.policy()
 
     def requests_of(self, researcher: str) -> list[dict[str, Any]]:
-        """The latest requests of one researcher, newest first."""
-        return [self._listed(row) for row in self.database.requests_of(researcher)]
+        """The latest requests of one researcher, newest first; each with its `variable`, where it has one."""
+        rows = self.database.requests_of(researcher)
+        return [self._listed(row) | {"variable": row.parameters.get("variable")} for row in rows]
 
     def requests(self) -> list[dict[str, Any]]:
         """The latest requests, newest first; what they ask and where they stand is public."""
@@ -75,30 +76,9 @@ class RequestReads:
         return recourse(self.chain.request(bytes.fromhex(request[2:])), self._policy, now)
 
     def anchors(self, request: bytes) -> dict[str, Any]:
-        """What the chain keeps of a request, whoever operates it: what a receipt of it is held against.
-
-        Its stage is `none`, and all else empty, for an id that nobody opened.
-        """
+        """What the chain keeps of a request, as `anchors_of` gives it. Read once a block, whoever asks."""
         key = self.chain.head().hash, request
-        return self._anchors.get(key) or self._anchors.keep(key, self._anchors_of(request))
-
-    def _anchors_of(self, request: bytes) -> dict[str, Any]:
-        view = self.chain.request(request)
-        committee = self.chain.committee(view.epoch) if view.was_sealed else None
-        return {
-            "request": to_hex(request),
-            "stage": view.stage.name.lower(),
-            "researcher": view.researcher,
-            "root": to_hex(view.root),
-            "members": view.members,
-            "seal_block": view.seal_block,
-            "epoch": view.epoch,
-            "gate": view.gate,
-            "gate_key": to_hex(view.gate_key),
-            "result_hash": to_hex(view.result_hash),
-            "quorum": None if committee is None else committee.quorum,
-            "signers": None if committee is None else [each.signer for each in committee.members],
-        }
+        return self._anchors.get(key) or self._anchors.keep(key, anchors_of(self.chain, request))
 
     def stages_since(self, request: str, entry: int) -> list[dict[str, Any]]:
         """A request's transitions after the log's row with this id, in order: `id`, `stage`, `at`."""

@@ -3,11 +3,17 @@
 A challenge names the origin, chain and account (EIP-4361), belongs to one browser by a cookie of its own,
 and is gone at its first use, good or bad. What a browser keeps (cookie, token) is stored here only as its
 SHA-256, so that a copy of the database signs nobody in.
+
+Challenges and sessions are bounded by the network that they come from. An address is personal data, so a
+network is stored only as a hash under a key that this process alone has: one that lay in the database would
+hide nothing from a thief of it, who would try all 2^32 addresses. After a restart, or in another worker, the
+same network counts as another one; nothing more hangs on it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import secrets
 import time
 from collections.abc import Callable
@@ -68,6 +74,14 @@ class Current:
     half: str = field(repr=False)
 
 
+@dataclass(frozen=True)
+class Visitor:
+    """Who asks: the secret of its browser's cookie, and the network it comes from. Neither prints."""
+
+    browser: str = field(repr=False)
+    network: str = field(repr=False)
+
+
 def new_secret() -> str:
     """64 hexadecimal digits that nobody guesses."""
     return secrets.token_hex(SECRET_BYTES)
@@ -81,12 +95,12 @@ class SigningIn:
     database: Database
     origin: str
     clock: Callable[[], float] = time.time
+    network_key: bytes = field(
+        default_factory=lambda: secrets.token_bytes(SECRET_BYTES), repr=False
+    )
 
-    def challenge(self, account: str, browser: str) -> Challenge:
+    def challenge(self, account: str, visitor: Visitor) -> Challenge:
         """A text for this account to sign, good for ten minutes, once, in this browser.
-
-        Args:
-            browser: the secret that the browser's cookie holds.
 
         Raises:
             BadParameter: `account` is no address. Refusal: `storage_full`, `storage_unavailable`.
@@ -102,22 +116,23 @@ class SigningIn:
         )
         row = WebChallengeRow(
             nonce=asked.nonce,
-            browser=_hashed(browser),
+            browser=_hashed(visitor.browser),
             address=asked.account,
             message=asked.text(),
             expires_at=asked.expires_at,
+            network=self._network("challenge", visitor, now),
         )
         self.sweep()
         self.database.keep_challenge(row)
         return Challenge(asked.nonce, asked.text(), asked.expires_at)
 
     def sign_in(
-        self, nonce: str, browser: str, signature: bytes, instead_of: str | None = None
+        self, nonce: str, visitor: Visitor, signature: bytes, instead_of: str | None = None
     ) -> SignedIn:
         """A session for the account that signed the challenge's text; the challenge is used, good or bad.
 
         Args:
-            browser: the secret of the cookie for which the challenge was made.
+            visitor: in the browser for which the challenge was made, on whatever network by now.
             instead_of: token of the session that this browser had, which ends.
 
         Raises:
@@ -127,16 +142,16 @@ class SigningIn:
         """
         now = self._now()
         asked = self.database.take_challenge(nonce)
-        if asked is None or asked.browser != _hashed(browser) or asked.expires_at <= now:
+        if asked is None or asked.browser != _hashed(visitor.browser) or asked.expires_at <= now:
             raise _over()
         self._require_signed(asked.message, signature, asked.address)
         started = SignedIn(
             new_secret(), new_secret(), Address(asked.address), expires_at=now + SESSION_LIFE
         )
-        self._start(started, instead_of, now)
+        self._start(started, self._network("session", visitor, now), instead_of, now)
         return started
 
-    def _start(self, started: SignedIn, instead_of: str | None, now: int) -> None:
+    def _start(self, started: SignedIn, network: str, instead_of: str | None, now: int) -> None:
         row = WebSessionRow(
             token=_hashed(started.token),
             account=started.account,
@@ -144,6 +159,7 @@ class SigningIn:
             started_at=now,
             seen_at=now,
             expires_at=started.expires_at,
+            network=network,
         )
         ended = None if instead_of is None else _hashed(instead_of)
         self.database.start_session(row, instead_of=ended)
@@ -202,6 +218,11 @@ class SigningIn:
         """Deletes what expired or was left idle. Every challenge does, so that nothing else has to."""
         now = self._now()
         self.database.sweep_web(now=now, unseen_since=now - SESSION_IDLE)
+
+    def _network(self, table: str, visitor: Visitor, now: int) -> str:
+        """Another in each table and in each session's life, so that no two copies of rows link accounts."""
+        named = f"{table} {now // SESSION_LIFE} {visitor.network}"
+        return hmac.new(self.network_key, named.encode(), hashlib.sha256).hexdigest()
 
     def _now(self) -> int:
         return int(self.clock())

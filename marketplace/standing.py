@@ -8,7 +8,7 @@ contracts judge every act again: what this decides is who sees which page.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -31,8 +31,25 @@ NO_CREDENTIAL: Final = frozenset(
 )
 HEALTH: Final = ("healthy",)
 """The question whether the node may be asked anything."""
-APPOINTMENTS: Final = ("DatasetPublished", "StewardChanged", "IssuerAdded")
-"""Events whose second topic is the account that became steward or issuer."""
+
+
+@dataclass(frozen=True)
+class Log:
+    """Events of one contract that name an account in their topic of number `topic`; 0 is the signature."""
+
+    contract: str
+    names: tuple[str, ...]
+    topic: int
+
+
+APPOINTMENTS: Final = Log(
+    "DatasetRegistry", ("DatasetPublished", "StewardChanged", "IssuerAdded"), 1
+)
+"""Of stewards and issuers."""
+GUARDIANSHIPS: Final = Log("ConsentRegistry", ("GuardianAppointed",), 2)
+
+NOTHING_YET: Final = (0, ())
+"""Seen up to the first block, and nothing found."""
 
 
 @dataclass(frozen=True)
@@ -152,18 +169,9 @@ class Standings:
 
     def _appointments(self, account: Address) -> tuple[Ward, ...]:
         """Everybody with a record who ever appointed it, the latest MOST_WARDS of them."""
-        deployed, head = self.chain.manifest.deployed_block, self.chain.head().number
-        seen, known = self._guarded.get(account) or (deployed, ())
-        first = max(deployed, seen - LOOKED_AGAIN)
-        topic = bytes.fromhex(account[2:]).rjust(32, b"\0")
-        events = self.chain.events(
-            first,
-            head,
-            contracts=["ConsentRegistry"],
-            names=["GuardianAppointed"],
-            topics=[None, None, topic],
-        )
-        named = dict.fromkeys(Ward(each.args["dataset"], each.args["patient"]) for each in events)
+        seen, known = self._guarded.get(account) or NOTHING_YET
+        head, told = self._since(seen, account, GUARDIANSHIPS)
+        named = dict.fromkeys(Ward(each["dataset"], each["patient"]) for each in told)
         new = (each for each in named if each not in known and self._is_there(each))
         return self._guarded.keep(account, (head, (*known, *new)[-MOST_WARDS:]))[1]
 
@@ -190,15 +198,20 @@ class Standings:
 
     def _datasets(self, account: Address) -> tuple[bytes, ...]:
         """Every dataset that it was ever appointed to, the latest MOST_DATASETS of them."""
-        deployed, head = self.chain.manifest.deployed_block, self.chain.head().number
-        seen, known = self._appointed.get(account) or (deployed, ())
-        first = max(deployed, seen - LOOKED_AGAIN)
-        topic = bytes.fromhex(account[2:]).rjust(32, b"\0")
-        events = self.chain.events(
-            first, head, contracts=["DatasetRegistry"], names=APPOINTMENTS, topics=[None, topic]
-        )
-        found = tuple(dict.fromkeys((*known, *(event.args["dataset"] for event in events))))
+        seen, known = self._appointed.get(account) or NOTHING_YET
+        head, told = self._since(seen, account, APPOINTMENTS)
+        found = tuple(dict.fromkeys((*known, *(each["dataset"] for each in told))))
         return self._appointed.keep(account, (head, found[-MOST_DATASETS:]))[1]
+
+    def _since(self, seen: int, account: Address, log: Log) -> tuple[int, list[Mapping[str, Any]]]:
+        """The head, and what the log says of an account from the last look up to it, oldest first."""
+        first = max(self.chain.manifest.deployed_block, seen - LOOKED_AGAIN)
+        head = self.chain.head().number
+        topics = [None] * log.topic + [bytes.fromhex(account[2:]).rjust(32, b"\0")]
+        events = self.chain.events(
+            first, head, contracts=[log.contract], names=log.names, topics=topics
+        )
+        return head, [each.args for each in events]
 
     # --- five seconds
 

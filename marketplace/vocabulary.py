@@ -32,10 +32,20 @@ class Lane(IntEnum):
 
 def address(value: str, field: str = "address") -> Address:
     """`value` as a checksummed address. Raises BadParameter for anything else."""
-    if not isinstance(value, str) or not value.startswith("0x") or not _is_typed_right(value):
+    if value == "":
         raise BadParameter(
-            message=f"{field} is not an Ethereum address.",
-            remedy="Give 0x and 40 hexadecimal digits (with a correct checksum, if in mixed case).",
+            message=f"{field} is empty.", remedy="Copy the address into it.", field=field
+        )
+    if not isinstance(value, str) or not value.startswith("0x") or not is_address(value):
+        raise BadParameter(
+            message=f"{field} is no address of this chain.",
+            remedy="It begins with 0x and has 40 more letters and digits; copy it whole.",
+            field=field,
+        )
+    if not _is_typed_right(value):
+        raise BadParameter(
+            message=f"{field} has a letter or a digit that is wrong.",
+            remedy="Copy it whole, with its capitals as they are.",
             field=field,
         )
     return Address(to_checksum_address(value))
@@ -73,7 +83,7 @@ def _is_typed_right(value: str) -> bool:
     """EIP-55: an address in mixed case carries a checksum, so that a typo is seen before money follows it."""
     digits = value[2:]
     one_case = digits in (digits.lower(), digits.upper())
-    return is_address(value) and (one_case or is_checksum_address(value))
+    return one_case or is_checksum_address(value)
 
 
 def _from_hex(value: str, field: str) -> bytes:

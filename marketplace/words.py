@@ -13,6 +13,7 @@ from marketplace.wire.amounts import Token
 from marketplace.wire.data_use import permission_words
 from marketplace.wire.plain import counted
 from marketplace.wire.terms import ClassTerms
+from marketplace.wire.units import written
 from ml.dp.accounting import MAX_DELTA, display_delta, odds, rho, zcdp_to_eps
 
 BY_CHANCE = "50"
@@ -37,6 +38,11 @@ def right_at_most(cost: int, members: int | None = None) -> str:
     return f"{math.ceil(odds(epsilon) * 100) / 100:.2f}"
 
 
+def one_in(chance: float | str) -> str:
+    """`1 in 1,000,000`; the number is rounded down, since it bounds what may go wrong."""
+    return f"1 in {int(1 / float(chance)):,}"
+
+
 def odds_of(cost: int, members: int | None = None, what: str = "this result") -> dict[str, str]:
     """What `cost` nano-rho let somebody guess from `what`: figures as text, and one sentence.
 
@@ -57,7 +63,7 @@ def odds_of(cost: int, members: int | None = None, what: str = "this result") ->
 
 def half_width_words(error: Mapping[str, Any]) -> str:
     """An expected error as what it is: half of a 95% interval."""
-    unit = f" {error['unit']}" if error["unit"] else ""
+    unit = f" {written(error['unit'])}" if error["unit"] else ""
     return f"95% half-width of {error['half_width']}{unit}"
 
 
@@ -85,7 +91,7 @@ def quote_words(quote: Mapping[str, Any]) -> list[str]:
         f"Price: {price} a patient and {fee} for the operator; {held} are held at most, and what is not "
         "needed becomes your credit (`usufruct withdraw-credit`).",
         f"Privacy cost: {quote['cost_nano_rho']:,} nano-rho of each patient's lifetime budget "
-        f"(epsilon {privacy['epsilon']} at delta {privacy['delta']}). {odds_['in_words']}",
+        f"(epsilon {privacy['epsilon']} at a delta of {one_in(privacy['delta'])}). {odds_['in_words']}",
         f"Expected error: {error['in_words']}",
     ]
     if quote["expected_error_of_a_tenth"] is not None:

@@ -1,14 +1,14 @@
 """Photographs the pages, so that somebody looks at them: `python -m tools.screenshots`.
 
 It starts the demo's market, tells its first chapters, and takes each page on a desktop and on a phone, light
-and dark. With --url it takes the pages of a market that runs already.
+and dark. With --url it takes the pages of a market that runs already; with --only the pages that it names.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,8 @@ from typing import Final, Literal
 from eth_account import Account
 from eth_account.messages import encode_defunct
 from eth_account.signers.local import LocalAccount
-from playwright.sync_api import Browser, BrowserContext
+from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import TimeoutError as NotIdle
 from rich.console import Console
 
 from marketplace.client.http import Api
@@ -39,6 +40,7 @@ OFFICES: Final = (STEWARD, AUTHORITY, OPERATOR, RESEARCHER)
 """Whose keys the demo's market keeps under these very names."""
 Scheme = Literal["light", "dark"]
 SCHEMES: Final[tuple[Scheme, ...]] = ("light", "dark")
+MOST_TO_SETTLE_MILLISECONDS: Final = 10_000
 SIZES: Final = ((1280, 900), (390, 844))
 """CSS pixels: a desktop and a phone."""
 POST: Final = """async ([path, body]) => {
@@ -152,13 +154,16 @@ def demo_market(folder: Path, port: int) -> Iterator[Market]:
         local.stop()
 
 
-def take(browser: Browser, market: Market, out: Path) -> Iterator[Path]:
+def take(
+    browser: Browser, market: Market, out: Path, shots: Sequence[Shot] = SHOTS
+) -> Iterator[Path]:
     """Every shot at every size and in every scheme: one PNG each, of the whole page.
 
     Of pages that somebody has to sign in for, those whose keys the market gives.
     """
     out.mkdir(parents=True, exist_ok=True)
-    visitors = [ANYONE, *market.keys]
+    wanted = {shot.who for shot in shots}
+    visitors = [who for who in (ANYONE, *market.keys) if who in wanted]
     for width, height in SIZES:
         for scheme in SCHEMES:
             for who in visitors:
@@ -171,24 +176,32 @@ def take(browser: Browser, market: Market, out: Path) -> Iterator[Path]:
                 context.set_default_timeout(PATIENCE_MILLISECONDS)
                 if who != ANYONE:
                     sign_in(context, market.keys[who])
-                yield from _taken(context, market, who, out, f"{width}-{scheme}")
+                theirs = [shot for shot in shots if shot.who == who]
+                yield from _taken(context, market, theirs, out, f"{width}-{scheme}")
                 context.close()
 
 
 def _taken(
-    context: BrowserContext, market: Market, who: str, out: Path, dress: str
+    context: BrowserContext, market: Market, shots: Sequence[Shot], out: Path, dress: str
 ) -> Iterator[Path]:
     page = context.new_page()
-    for shot in SHOTS:
-        if shot.who != who:
-            continue
+    for shot in shots:
         path = shot.path.format(**market.ids)
         answer = page.goto(path)
         if answer is None or not answer.ok:
             raise RuntimeError(f"{path} answers {answer and answer.status}")
+        _settle(page)
         file = out / f"{shot.name}-{dress}.png"
         page.screenshot(path=file, full_page=True)
         yield file
+
+
+def _settle(page: Page) -> None:
+    """Until the page's modules have drawn what they fetch. One that follows a stream is never idle."""
+    try:
+        page.wait_for_load_state("networkidle", timeout=MOST_TO_SETTLE_MILLISECONDS)
+    except NotIdle:
+        return
 
 
 def main() -> int:
@@ -198,16 +211,19 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=ROOT / "var" / "screenshots-market")
     parser.add_argument("--port", type=int, default=PORT, help="of the market that it starts")
     parser.add_argument("--url", help="of a market that runs already")
+    names = [shot.name for shot in SHOTS]
+    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME")
     chosen = parser.parse_args()
+    shots = [shot for shot in SHOTS if shot.name in chosen.only]
     if chosen.url:
-        return _photograph(Market.at(chosen.url), chosen.out)
+        return _photograph(Market.at(chosen.url), chosen.out, shots)
     with demo_market(chosen.data.absolute(), chosen.port) as market:
-        return _photograph(market, chosen.out)
+        return _photograph(market, chosen.out, shots)
 
 
-def _photograph(market: Market, out: Path) -> int:
+def _photograph(market: Market, out: Path, shots: Sequence[Shot]) -> int:
     with chromium() as browser:
-        for file in take(browser, market, out):
+        for file in take(browser, market, out, shots):
             sys.stdout.write(f"{file}\n")
     return 0
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import flask
 import jinja2
 
-from marketplace.config import MAX_UPLOAD_BYTES
 from marketplace.wire import crowd
 from marketplace.wire.plain import plain
 from web import access, csrf, headers, limits, refusals, showing, streams, workers
@@ -79,7 +78,7 @@ BLUEPRINTS = tuple(
 def create_app(site: Site) -> flask.Flask:
     """The Flask application of one operator's pages."""
     app = flask.Flask(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_UPLOAD_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = limits.MOST_FORM
     app.extensions[EXTENSION] = site
     _prepare_templates(app, site)
     showing.install(app)
@@ -87,9 +86,9 @@ def create_app(site: Site) -> flask.Flask:
     headers.install(app)  # judged in this order
     workers.install(app)
     csrf.refuse_foreign(app)
-    for part in (limits, csrf, access, refusals):
+    for part in (csrf, limits, access, refusals):  # what no page of ours sent counts for nobody
         part.install(app)
-    crowd.install(app, site.operator.crowd, lambda endpoint: RULES[endpoint].crowded)
+    crowd.install(app, lambda endpoint: site.operator.crowd if RULES[endpoint].crowded else None)
     for routes in BLUEPRINTS:
         app.register_blueprint(routes)
     return app

@@ -14,12 +14,13 @@ from typing import Any, Final, TypeVar
 from werkzeug.datastructures import MultiDict
 
 from marketplace.errors import BadClassPage, BadParameter, Refusal
-from marketplace.wire import class_page
-from marketplace.wire.class_page import PARAGRAPHS, SCHEMA, ClassPage
+from marketplace.wire import class_page, countries
+from marketplace.wire.class_page import SCHEMA, ClassPage
 from marketplace.wire.data_use import DUTIES, FIRST_USE, MODIFIERS, PERMISSIONS, RELEASES, USES
 from marketplace.wire.http import hash_field
 from marketplace.wire.plain import counted
 from marketplace.wire.terms import ClassTerms
+from web.pages.datasets import HEADINGS
 
 T = TypeVar("T")
 
@@ -38,7 +39,8 @@ ASKED_BY: Final[Mapping[str, int]] = {
     "institutions": 11,
 }
 """Fields that belong to a condition, by the bit of that condition."""
-PAGE_FIELDS: Final = ("language", "title", *PARAGRAPHS)
+LABELS: Final[Mapping[str, str]] = {"language": "Language", "title": "Title", **HEADINGS}
+"""Of the fields that the page is written in."""
 SHORT: Final = 20
 """Characters below which a paragraph can hardly tell anybody anything."""
 PROMISES: Final = re.compile(
@@ -48,9 +50,10 @@ PROMISES: Final = re.compile(
 )
 """What no page may promise: every result gives a little away, and membership is public on chain."""
 _DISEASE: Final = re.compile(r"(?:MONDO:)?0*([1-9][0-9]{0,6})", re.IGNORECASE)
-_WHOLE: Final = re.compile(r"[0-9]{1,15}")
+_WHOLE: Final = re.compile(r"[0-9]{1,15}|[0-9]{1,3}(,[0-9]{3}){1,4}")
+"""In digits alone, or with its thousands apart, as every page writes it; any other comma is a decimal one."""
 _AMOUNT: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,18})?")
-_COUNTRY: Final = re.compile(r"[A-Z]{2}")
+"""Without commas: half of the world writes 0,50 for a half."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ FIELDS: Final = frozenset(
         *("permission", "disease", "modifiers", "duties", "release_kinds", "max_cost"),
         *("floor_per_record", "floor_per_milli_rho"),
         *ASKED_BY,
-        *PAGE_FIELDS,
+        *LABELS,
     }
 )
 
@@ -131,14 +134,14 @@ class _Reader:
 
     def page(self) -> ClassPage | None:
         """The page; every field that breaks a rule of its format is noted."""
-        document = {name: one_line(self.form.get(name, "")) for name in PAGE_FIELDS}
+        document = {name: one_line(self.form.get(name, "")) for name in LABELS}
         document["schema"] = SCHEMA
         while True:
             try:
                 page = class_page.from_json(document)
             except BadClassPage as refusal:
                 at = str(refusal.field)
-                self._note(at, refusal)
+                self._note(at, _at_label(refusal, at, document[at]))
                 document[at] = "en" if at == "language" else "x"  # so that the next is looked at
             else:
                 return None if self.errors else page
@@ -189,6 +192,14 @@ def one_line(text: str) -> str:
     return " ".join(line.strip() for line in text.splitlines() if line.strip())
 
 
+def _at_label(refusal: Refusal, name: str, text: str) -> Refusal:
+    """In the words of the form: its programs call the field by a name that no steward knows."""
+    label = f"“{LABELS[name]}”"
+    if not text:
+        return _bad(f"{label} is empty.", "Write it.")
+    return _bad(refusal.message.replace(name, label, 1), refusal.remedy)
+
+
 def _bad(message: str, remedy: str) -> BadParameter:
     return BadParameter(message=message, remedy=remedy)
 
@@ -227,8 +238,11 @@ def _whole(text: str, least: int, most: int) -> int:
     if not text and least == 0:
         return 0
     digits = text.replace(",", "")
-    if _WHOLE.fullmatch(digits) is None or not digits.isascii() or not least <= int(digits) <= most:
-        raise _bad(f"That is no whole number from {least:,} to {most:,}.", "Write digits alone.")
+    if _WHOLE.fullmatch(text) is None or not text.isascii() or not least <= int(digits) <= most:
+        raise _bad(
+            f"That is no whole number from {least:,} to {most:,}.",
+            "Write digits alone, such as 30000000.",
+        )
     return int(digits)
 
 
@@ -236,10 +250,12 @@ def _amount(decimals: int) -> Callable[[str], int]:
     """Reads an amount as token units."""
 
     def reading(text: str) -> int:
-        plain = text.replace(",", "")
-        if _AMOUNT.fullmatch(plain) is None or not plain.isascii():
-            raise _bad("That is no amount of money.", "Write it like 0.50.")
-        units = Decimal(plain).scaleb(decimals)
+        if _AMOUNT.fullmatch(text) is None or not text.isascii():
+            raise _bad(
+                "That is no amount of money that could be read in one way alone.",
+                "Write it with a point and no commas, like 0.50.",
+            )
+        units = Decimal(text).scaleb(decimals)
         if units != units.to_integral_value() or units > MOST_UNITS:
             raise _bad(
                 f"The token has {decimals} decimals, and no such amount.", "Round it, or lower it."
@@ -250,13 +266,11 @@ def _amount(decimals: int) -> Callable[[str], int]:
 
 
 def _countries(text: str) -> tuple[bytes, ...]:
-    found = list(_parts(text.upper()))
-    if len(found) > MOST_LIST or not all(_COUNTRY.fullmatch(each) for each in found):
-        raise _bad(
-            f"That is no list of at most {MOST_LIST} countries.",
-            "Write two letters for each, like NL, DE (ISO 3166-1).",
-        )
-    return tuple(each.encode() for each in dict.fromkeys(found))
+    found = list(_parts(text))
+    if len(found) > MOST_LIST:
+        raise _bad(f"These are more than {MOST_LIST} countries.", "Leave some out.")
+    codes = [countries.code_of(each, "countries") for each in found]
+    return tuple(each.encode() for each in dict.fromkeys(codes))
 
 
 def _hashes(text: str) -> tuple[bytes, ...]:

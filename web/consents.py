@@ -18,7 +18,7 @@ STATES: Final[Mapping[str, Wording]] = {
     ),
     "rested_by_patient": Wording(
         "Resting",
-        "You are counted in no study until you wake it. Nobody can do that for you.",
+        "You are counted in no study until you wake it. Nobody else can, unless your guardian may.",
         "care",
     ),
     "moved": Wording(

@@ -16,14 +16,12 @@ from typing import Final
 import flask
 
 from marketplace.errors import Refusal
+from marketplace.wire.http import FROM_OURS, SAFE_METHODS
 from web import rules, sessions
 from web.site import site
 
 HEADER: Final = "X-CSRF-Token"
 FIELD: Final = "csrf"
-SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-OURS: Final = frozenset({"same-origin", "none"})
-"""Sec-Fetch-Site of what our own pages ask, and of what somebody typed; absent where a browser sends none."""
 JSON: Final = "application/json"
 FORMS: Final = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 _USE: Final = b"usufruct/csrf/1"
@@ -70,9 +68,9 @@ def _token_of(secret: str) -> str:
 def _require_not_foreign() -> None:
     if rules.rule_of(flask.request.endpoint) is None:
         return
-    if flask.request.method not in SAFE:
+    if flask.request.method not in SAFE_METHODS:
         _require_origin()
-    elif flask.request.headers.get("Sec-Fetch-Site", "none") not in OURS and not _is_link():
+    elif flask.request.headers.get("Sec-Fetch-Site", "none") not in FROM_OURS and not _is_link():
         raise _refused("was made by a page of another site")
 
 
@@ -85,7 +83,7 @@ def _is_link() -> bool:
 
 def _require_from_here() -> None:
     rule = rules.rule_of(flask.request.endpoint)
-    if rule is None or flask.request.method in SAFE:
+    if rule is None or flask.request.method in SAFE_METHODS:
         return
     _require_type(rule)
     if rule.changes:

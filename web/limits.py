@@ -7,7 +7,7 @@ import ipaddress
 import math
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -16,17 +16,17 @@ import flask
 
 from marketplace.errors import Refusal
 from web import rules, sessions
-from web.rules import Kind
+from web.rules import Kind, Rule, Who
 
 MOST_BUCKETS: Final = 10_000
 """Whoever asks: full ones go first, which are worth nothing, then the longest unused."""
 SWEPT_EVERY: Final = 1.0
 """Seconds between two looks for full ones."""
 EXTENSION: Final = "usufruct_limits"
-JSON: Final = "application/json"
+UNDER_WAY: Final = "usufruct_under_way"
 MOST_FORM: Final = 512 * 1024
 """Bytes of a form: werkzeug reads one at once, and takes up to eighty times its size while it does. A data
-dictionary with all its variables fits many times over."""
+dictionary with all its variables fits many times over. JSON has each route's own limit."""
 ADDRESS: Final = "network address"
 SITE_BITS: Final = 64
 """Of an IPv6 address: one household has all of a /64 (RFC 6177)."""
@@ -83,23 +83,49 @@ class Buckets:
         return len(self._left)
 
 
+@dataclass
+class UnderWay:
+    """How many requests of each account are being answered. Safe for threads; bounded by their number."""
+
+    _held: Counter[str] = field(default_factory=Counter, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def enter(self, who: str, most: int) -> bool:
+        """Whether there is a place, which is taken then, to be given back with `leave`."""
+        with self._lock:
+            if self._held[who] >= most:
+                return False
+            self._held[who] += 1
+            return True
+
+    def leave(self, who: str) -> None:
+        """Gives the place back."""
+        with self._lock:
+            self._held[who] -= 1
+            if self._held[who] <= 0:
+                del self._held[who]
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+
 def install(app: flask.Flask) -> None:
-    """Counts every request of a route by its rule's kind, before anything else is done for it."""
+    """Counts every request of a route by its rule's kind, before anything is looked up for it."""
     app.extensions[EXTENSION] = Buckets()
+    app.extensions[UNDER_WAY] = UnderWay()
     app.before_request(_require_seldom)
-    app.before_request(_bound_forms)
+    app.before_request(_require_few)
+    app.teardown_request(_leave)
     app.after_request(_say_when)
 
 
 def _require_seldom() -> None:
     rule = rules.rule_of(flask.request.endpoint)
-    if rule is None:
+    if rule is None or _is_refused_anyway(rule):
         return
     buckets: Buckets = flask.current_app.extensions[EXTENSION]
-    of, who = _caller(rule.kind)
-    of_all = None if of == ADDRESS else rule.kind.of_all()
-    others = () if of_all is None else ((of_all, _address()),)
-    wait = buckets.take(rule.kind, who, *others)
+    of, (first, *others) = _counted(rule.kind)
+    wait = buckets.take(*first, *others)
     if wait > 0:
         flask.g.retry_after = math.ceil(wait)
         raise TooOften(
@@ -108,9 +134,48 @@ def _require_seldom() -> None:
         )
 
 
-def _bound_forms() -> None:
-    if flask.request.mimetype != JSON:
-        flask.request.max_content_length = MOST_FORM
+def _is_refused_anyway(rule: Rule) -> bool:
+    """Whoever is not signed in is sent to sign in, which costs nothing, also after strangers behind the same
+    address came by often."""
+    return rule.kind.by_account and Who.ANYONE not in rule.who and _account() is None
+
+
+def _require_few() -> None:
+    rule = rules.rule_of(flask.request.endpoint)
+    if rule is None or rule.kind.at_once is None:
+        return
+    account = _account()
+    if account is not None:
+        _enter(f"{rule.kind.name} {account}", rule.kind.at_once)
+
+
+def _enter(who: str, most: int) -> None:
+    under_way: UnderWay = flask.current_app.extensions[UNDER_WAY]
+    if not under_way.enter(who, most):
+        flask.g.retry_after = 1
+        raise TooOften(
+            message=f"{most} requests of this account are being answered already.",
+            remedy="Try again in a second: nothing was done.",
+        )
+    flask.g.under_way = who
+
+
+def _leave(_fault: BaseException | None) -> None:
+    who: str | None = flask.g.pop("under_way", None)
+    if who is not None:
+        under_way: UnderWay = flask.current_app.extensions[UNDER_WAY]
+        under_way.leave(who)
+
+
+def _counted(kind: Kind) -> tuple[str, list[tuple[Kind, str]]]:
+    """Of what a call is counted, and in which buckets: each a kind's, of somebody."""
+    of, who = _caller(kind)
+    of_all = kind.of_all()
+    if of_all is None or (of == ADDRESS and not kind.by_browser):
+        return of, [(kind, who)]
+    if of == ADDRESS:  # a browser that is greeted only by the answer has no bucket of its own yet
+        return of, [(of_all, who)]
+    return of, [(kind, who), (of_all, _address())]
 
 
 def _caller(kind: Kind) -> tuple[str, str]:

@@ -58,7 +58,6 @@ def _cancel(_: str, found: Recourse) -> Back:
         ),
         "cancel",
         "Cancel this request",
-        is_danger=True,
         is_news=False,
     )
 

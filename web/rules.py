@@ -32,6 +32,7 @@ class Kind:
         by_account: of whoever is signed in, so that nobody pays for others behind the same address.
         by_browser: of a browser that was greeted (see `Rule.greets`), for the same reason.
         together: in the same time, of all accounts or browsers of one address: both cost nothing to make.
+        at_once: of one account, so many being answered: it has no more of the threads.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Kind:
     by_account: bool = False
     by_browser: bool = False
     together: int | None = None
+    at_once: int | None = None
 
     def of_all(self) -> Kind | None:
         """What the calls of all accounts or browsers of one address count as besides, if as anything."""
@@ -50,18 +52,24 @@ class Kind:
 
 MINUTE: Final = 60
 DAY: Final = 86_400
+ABUNDANT: Final = 60_000
+"""A minute: more than a process answers in Python, so that nobody can use it up for a neighbour."""
 
 READ: Final = Kind("read", 600, MINUTE, by_account=True, together=3_000)
-STOP: Final = Kind("stop", 3_000, MINUTE)
+OWN: Final = Kind("own", 600, MINUTE, by_account=True, at_once=6)
+"""What somebody signed in needs to stop, take earnings or erase, of one's own alone: counted for that account
+only, whatever neighbours ask with however many. A browser has six connections."""
+STOP: Final = Kind("stop", ABUNDANT, MINUTE)
 """Of its own: whatever else an address asks for, its page for stopping is there."""
-FILE: Final = Kind("file", 6_000, MINUTE)
-"""A page fetches some twenty of them once, and keeps them."""
-WAY_IN: Final = Kind("way-in", 600, MINUTE, by_account=True, by_browser=True, together=3_000)
+FILE: Final = Kind("file", ABUNDANT, MINUTE)
+"""From memory. A page fetches some twenty of them once, and keeps them."""
+WAY_IN: Final = Kind("way-in", 600, MINUTE, by_account=True, by_browser=True, together=ABUNDANT)
 """What somebody needs to sign in, whatever strangers behind the same address read."""
-CHALLENGE: Final = Kind("challenge", 10, MINUTE, by_browser=True, together=60)
-SIGN_IN: Final = Kind("sign-in", 10, MINUTE, by_browser=True, together=60)
+CHALLENGE: Final = Kind("challenge", 10, MINUTE, by_browser=True, together=600)
+SIGN_IN: Final = Kind("sign-in", 10, MINUTE, by_browser=True, together=300)
+"""Of all: what `store.web` has room for, and a hospital's morning behind one address."""
 QUOTE: Final = Kind("quote", 60, MINUTE)
-MESSAGE: Final = Kind("message", 30, MINUTE, by_account=True)
+MESSAGE: Final = Kind("message", 30, MINUTE, by_account=True, at_once=4)
 DRAFT: Final = Kind("draft", 5, DAY, by_account=True)
 DESK: Final = Kind("desk", 120, MINUTE, by_account=True)
 """A clinic's day with many patients; each of its acts is bounded by its invitations."""
@@ -119,9 +127,9 @@ RULES: Final[dict[str, Rule]] = {
     "signing_in.page": Rule(ANYONE, WAY_IN, greets=True),
     "signing_in.challenge": Rule(ANYONE, CHALLENGE),
     "signing_in.sign_in": Rule(ANYONE, SIGN_IN),
-    "signing_in.sign_out": Rule(ANYONE),
-    "signing_in.session": Rule(SIGNED_IN, by_itself=True),
-    "signing_in.half": Rule(SIGNED_IN),
+    "signing_in.sign_out": Rule(ANYONE, WAY_IN),
+    "signing_in.session": Rule(SIGNED_IN, OWN, by_itself=True),
+    "signing_in.half": Rule(SIGNED_IN, OWN),
     "deployment.show": Rule(ANYONE, WAY_IN),
     "keys.show": Rule(ANYONE, WAY_IN, greets=True),
     "transactions.way": Rule(SIGNED_IN, TRANSACTION_WAY, changes=False),
@@ -142,11 +150,11 @@ RULES: Final[dict[str, Rule]] = {
     "export.show": Rule(OWNER),
     "export.record": Rule(OWNER),
     "export.history": Rule(OWNER),
-    "export.erase": Rule(OWNER),
-    "export.erasure": Rule(OWNER, by_itself=True),
-    "me.home": Rule(SIGNED_IN),
-    "me.show": Rule(OWNER),
-    "me.enter": Rule(SIGNED_IN),
+    "export.erase": Rule(OWNER, OWN),
+    "export.erasure": Rule(OWNER, OWN, by_itself=True),
+    "me.home": Rule(SIGNED_IN, OWN),
+    "me.show": Rule(OWNER, OWN),
+    "me.enter": Rule(SIGNED_IN, OWN),
     "me.carry": Rule(SIGNED_IN, MESSAGE),
     "consenting.show": Rule(SIGNED_IN),
     "uses.studies": Rule(OWNER),
@@ -162,9 +170,9 @@ RULES: Final[dict[str, Rule]] = {
     "my.now": Rule(SIGNED_IN, by_itself=True),
     "my.events": Rule(SIGNED_IN, by_itself=True),
     "my.carry": Rule(SIGNED_IN, MESSAGE),
-    "rotating.show": Rule(SIGNED_IN),
-    "guardian.home": Rule(SIGNED_IN),
-    "guardian.show": Rule(SIGNED_IN),
+    "rotating.show": Rule(SIGNED_IN, OWN),
+    "guardian.home": Rule(SIGNED_IN, OWN),
+    "guardian.show": Rule(SIGNED_IN, OWN),
     "stop.show": Rule(ANYONE, STOP),
     "stop.worker": Rule(ANYONE, STOP, by_itself=True),
     "steward.home": Rule(STEWARD),

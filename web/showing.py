@@ -14,6 +14,7 @@ import flask
 from marketplace.errors import Refusal
 from marketplace.wire.amounts import Token
 from marketplace.wire.plain import counted, plain
+from marketplace.words import one_in
 from web import sessions
 from web.site import site
 
@@ -120,11 +121,6 @@ def duration(seconds: int) -> str:
         if seconds and seconds % size == 0:
             return counted(seconds // size, unit)
     return counted(seconds, "second")
-
-
-def one_in(chance: float | str) -> str:
-    """`1 in 1,000,000`; the number is rounded down, since it bounds what may go wrong."""
-    return f"1 in {int(1 / float(chance)):,}"
 
 
 def _utc(at: int | str) -> datetime:

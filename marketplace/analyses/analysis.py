@@ -19,6 +19,8 @@ from ml.dp.noised import ExpectedError, Noised, decimal_text
 
 MAX_MEMBERS = 2**31
 _ERROR_DIGITS = 4
+_PEOPLE = "members"
+"""What every unit that counts patients begins with."""
 
 ErrorMeasure = Literal["half_width", "standard_error"]
 _MEASURES: dict[ErrorMeasure, str] = {
@@ -77,12 +79,19 @@ class Forecast:
     def texts(self) -> dict[str, Any]:
         """For pages and APIs: decimal strings, rounded up, and whether such a result says anything."""
         return {
-            "half_width": decimal_text(self.error.half_width, _ERROR_DIGITS, "up"),
+            "half_width": _figure(self.error.half_width, self.unit),
             "holds": self.holds,
-            "standard_error": decimal_text(self.error.standard_error, _ERROR_DIGITS, "up"),
+            "standard_error": _figure(self.error.standard_error),
             "tells_nothing": self.tells_nothing,
             "unit": self.unit,
         }
+
+
+def _figure(error: Fraction, unit: str = "") -> str:
+    """Rounded up: patients to whole ones, anything else to `_ERROR_DIGITS` without zeroes at its end."""
+    if unit.startswith(_PEOPLE):
+        return decimal_text(error, 0, "up")
+    return decimal_text(error, _ERROR_DIGITS, "up").rstrip("0").rstrip(".")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any, get_args
 
 from marketplace.errors import BadParameter
+from marketplace.wire.units import written
 from ml.dp.axes import Axis
 from ml.dp.clipping import Clip, Measured
 from ml.dp.domain import Condition, Op, Variable
@@ -167,7 +168,7 @@ def scaled(value: object, variable: Variable, field: str) -> int:
         raise bad(
             field,
             f"is outside the bounds of {variable.name}",
-            f"Give a value from {low} to {high} {variable.unit}".rstrip() + ".",
+            f"Give a value from {low} to {high} {written(variable.unit)}".rstrip() + ".",
         )
     return int(whole)
 

@@ -1,6 +1,8 @@
-"""The application: one blueprint per noun, one size limit for all, refusals as problem+json."""
+"""The application: one blueprint per noun, small bodies unless a route says so, refusals as problem+json."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import flask
 
@@ -8,18 +10,19 @@ from marketplace.api import (
     class_pages,
     consents,
     datasets,
+    foreign,
     front,
     market,
     probes,
     records,
     requests,
 )
-from marketplace.api.context import EXTENSION, Context
+from marketplace.api.context import EXTENSION, ONE_MESSAGE, Context
 from marketplace.api.health import Recently
-from marketplace.config import MAX_UPLOAD_BYTES
 from marketplace.errors import Refusal
 from marketplace.operator import Operator, Worker
 from marketplace.wire import crowd, http
+from marketplace.wire.crowd import Crowd
 
 PREFIX = "/api/v1"
 CROWDED = frozenset(
@@ -31,9 +34,22 @@ CROWDED = frozenset(
         "requests.list_requests",
         "requests.list_public",
         "requests.list_older",
+        "requests.show_receipt",
     }
 )
 """What reads much for anybody who asks, and nobody needs to stop a consent or to take earnings."""
+HANDED_IN = frozenset(
+    {
+        "class_pages.keep_page",
+        "datasets.keep_dictionary",
+        "records.take_records",
+        "requests.submit",
+    }
+)
+"""What anybody may hand in, and much has to be read, parsed or looked up before it can be refused. It has
+places of its own, so that no reader keeps a clinic from handing in records."""
+SOME_MESSAGES = "consents.relay_messages"
+"""One message, a revocation say, is carried whatever strangers do; several are handed in as all else is."""
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -43,8 +59,12 @@ HEADERS = {
 """Answers lie beside the pages, at their origin: a browser takes them for data and for nothing else."""
 
 
-def create_app(operator: Operator, worker: Worker) -> flask.Flask:
-    """The operator's Flask application."""
+def create_app(operator: Operator, worker: Worker, origin: str | None = None) -> flask.Flask:
+    """The operator's Flask application.
+
+    Args:
+        origin: of the pages that may post here; unless given, as the configuration has it.
+    """
 
     def look() -> list[str]:
         try:
@@ -54,14 +74,25 @@ def create_app(operator: Operator, worker: Worker) -> flask.Flask:
         return []
 
     unready = Recently(look)
-    app = http.create_app("usufruct", unready, MAX_UPLOAD_BYTES, others=operator.attendance.told)
+    app = http.create_app("usufruct", unready, others=operator.attendance.told)
     app.extensions[EXTENSION] = Context(operator, worker, unready)
     app.register_blueprint(probes.routes)
     for noun in (front, market, datasets, class_pages, records, consents, requests):
         app.register_blueprint(noun.routes, url_prefix=PREFIX)
-    crowd.install(app, operator.crowd, CROWDED.__contains__)
+    foreign.install(app, origin or operator.config.origin)
+    crowd.install(app, partial(_crowd_of, operator))
     app.after_request(_close)
     return app
+
+
+def _crowd_of(operator: Operator, endpoint: str) -> Crowd | None:
+    if endpoint in CROWDED:
+        return operator.crowd
+    length = flask.request.content_length
+    is_one_message = length is not None and length <= ONE_MESSAGE
+    if endpoint in HANDED_IN or (endpoint == SOME_MESSAGES and not is_one_message):
+        return operator.uploads
+    return None
 
 
 def _close(response: flask.Response) -> flask.Response:

@@ -6,7 +6,7 @@ from typing import Any
 
 import flask
 
-from marketplace.api.context import body, operator
+from marketplace.api.context import LARGEST_MESSAGES, body, operator
 from marketplace.api.problems import outcome
 from marketplace.errors import BadParameter
 from marketplace.relay import MOST_MESSAGES, Outcome
@@ -19,7 +19,7 @@ routes = flask.Blueprint("consents", __name__)
 @routes.post("/messages")
 def relay_messages() -> flask.Response:
     """Carries signed messages to the chain; each proves its own signer, none sinks another."""
-    raw = body("messages")["messages"]
+    raw = body("messages", limit=LARGEST_MESSAGES)["messages"]
     if not isinstance(raw, list) or not 1 <= len(raw) <= MOST_MESSAGES:
         raise BadParameter(
             message=f"messages must be a list of 1 to {MOST_MESSAGES} signed messages.",

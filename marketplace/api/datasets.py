@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import flask
 
-from marketplace.api.context import body, operator
-from marketplace.wire.canonical import canonical
+from marketplace.api.context import LARGEST_DICTIONARY, body, operator
+from marketplace.wire.dictionary import from_json
 from marketplace.wire.http import answer, hash_field
 
 routes = flask.Blueprint("datasets", __name__)
@@ -26,8 +26,8 @@ def show_dataset(dataset: str) -> flask.Response:
 @routes.post("/dictionaries")
 def keep_dictionary() -> flask.Response:
     """Takes a dictionary whose hash some dataset on chain names; needs no other proof."""
-    raw = canonical(body("dictionary")["dictionary"])
-    kept = operator().dictionaries.keep(raw)
+    given = body("dictionary", limit=LARGEST_DICTIONARY)["dictionary"]
+    kept = operator().dictionaries.keep(from_json(given).to_bytes())
     return answer({"dictionary_hash": "0x" + kept.hash().hex()})
 
 

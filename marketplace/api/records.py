@@ -6,7 +6,7 @@ from typing import Any
 
 import flask
 
-from marketplace.api.context import body, operator
+from marketplace.api.context import LARGEST_RECORDS, body, operator
 from marketplace.api.problems import outcome
 from marketplace.errors import BadParameter
 from marketplace.intake import MOST_RECORDS, Entry
@@ -18,7 +18,7 @@ routes = flask.Blueprint("records", __name__)
 @routes.post("/records")
 def take_records() -> flask.Response:
     """Takes sealed, attested records; answers for each how far it came."""
-    entries = body("entries")["entries"]
+    entries = body("entries", limit=LARGEST_RECORDS)["entries"]
     if not isinstance(entries, list) or not 1 <= len(entries) <= MOST_RECORDS:
         raise BadParameter(
             message=f"entries must be a list of 1 to {MOST_RECORDS} uploads.",

@@ -16,7 +16,7 @@ from marketplace.chain.deploy import open_epoch as open_committee_epoch
 from marketplace.chain.sender import Sender
 from marketplace.cli.environment import from_environment
 from marketplace.cli.progress import bar
-from marketplace.cli.say import FILE, HEX32, in_file, read_json, refusals_as_words, say
+from marketplace.cli.say import FILE, HEX32, Whole, in_file, read_json, refusals_as_words, say
 from marketplace.client import Api, steward
 from marketplace.errors import BadClassPage, Refusal
 from marketplace.vocabulary import address
@@ -46,7 +46,7 @@ DATASET = from_environment("--dataset", type=HEX32, required=True)
 @NODE
 @MANIFEST
 @KEY
-@click.option("--quorum", required=True, type=click.IntRange(1, 16), help="More than half.")
+@click.option("--quorum", required=True, type=Whole(1, 16), help="More than half.")
 @click.option(
     "--custodian",
     "custodians",
@@ -212,7 +212,7 @@ def give_credential(
 @NODE
 @MANIFEST
 @KEY
-@click.option("--amount", required=True, type=click.IntRange(1), help="Token units.")
+@click.option("--amount", required=True, type=Whole(1), help="Token units.")
 @refusals_as_words
 def post_bond(node: str, manifest: Path, key_file: Path, amount: int) -> None:
     """Post an operator's bond: it repays researchers whom this operator fails."""
@@ -227,7 +227,7 @@ def post_bond(node: str, manifest: Path, key_file: Path, amount: int) -> None:
 @MANIFEST
 @KEY
 @click.option("--to", required=True, help="Address that gets them.")
-@click.option("--amount", required=True, type=click.IntRange(1), help="Token units.")
+@click.option("--amount", required=True, type=Whole(1), help="Token units.")
 @refusals_as_words
 def mint(node: str, manifest: Path, key_file: Path, to: str, amount: int) -> None:
     """Make test euros (role MINTER; no real token has this)."""

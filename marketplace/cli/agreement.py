@@ -6,12 +6,13 @@ import sys
 
 import click
 
+from marketplace.cli.say import Whole
 from marketplace.client.offers import require_within
 from marketplace.errors import Refusal
 
 AT_MOST = click.option(
     "--at-most",
-    type=click.IntRange(0),
+    type=Whole(0),
     help="Token units: refuse a larger escrow, and pay up to it without a question.",
 )
 YES = click.option("--yes", is_flag=True, help="Pay the escrow that is shown without a question.")

@@ -16,7 +16,7 @@ from marketplace.cli.carrying import acts_for, carried, seen, signed, whose_word
 from marketplace.cli.environment import from_environment
 from marketplace.cli.granting import before_granting, cap_in_words
 from marketplace.cli.own_key import OwnKey, signs
-from marketplace.cli.say import FILE, HEX32, refusals_as_words, say, tell
+from marketplace.cli.say import FILE, HEX32, Whole, refusals_as_words, say, tell
 from marketplace.cli.status import guardian_words, state_words
 from marketplace.cli.way import CUSTODIAN, GAS, Way, travels
 from marketplace.client import account_of
@@ -48,7 +48,7 @@ MOVED = (
 )
 DATASET = from_environment("--dataset", type=HEX32, required=True)
 DAYS = click.option(
-    "--days", default=365, show_default=True, type=click.IntRange(1, LONGEST_DAYS), help="From now."
+    "--days", default=365, show_default=True, type=Whole(1, LONGEST_DAYS), help="From now."
 )
 PATIENT = click.option(
     "--patient", help="Act as this patient's guardian: the key file is then the guardian's."
@@ -60,8 +60,10 @@ PATIENT = click.option(
 @signs
 @DATASET
 @PATIENT
-@click.option("--class", "index", default=1, show_default=True, help="Index of the class.")
-@click.option("--cap", required=True, type=click.IntRange(1), help="Lifetime budget, nano-rho.")
+@click.option(
+    "--class", "index", default=1, show_default=True, type=Whole(), help="Index of the class."
+)
+@click.option("--cap", required=True, type=Whole(1), help="Lifetime budget, nano-rho.")
 @DAYS
 @refusals_as_words
 def grant(

@@ -10,7 +10,7 @@ import click
 from marketplace.chain.adapter import Chain, Manifest
 from marketplace.cli.environment import from_environment
 from marketplace.cli.progress import bar
-from marketplace.cli.say import FILE, HEX32, json_object, read_json, refusals_as_words, say
+from marketplace.cli.say import FILE, HEX32, Whole, json_object, read_json, refusals_as_words, say
 from marketplace.client import Marketplace
 from marketplace.client.defaults import default as end_unanswered
 from marketplace.client.turning import Asked, Hosts, have_turned
@@ -50,7 +50,7 @@ REQUEST = click.option("--request", "opened", type=HEX32, required=True, help="I
     "patience",
     default=int(PATIENCE),
     show_default=True,
-    type=click.IntRange(0),
+    type=Whole(0),
     help="Seconds in which gate and custodians are asked again.",
 )
 @refusals_as_words

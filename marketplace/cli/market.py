@@ -17,7 +17,7 @@ from marketplace.chain.deploy import deploy as deploy_contracts
 from marketplace.cli.environment import from_environment
 from marketplace.cli.progress import bar, tracked
 from marketplace.cli.running import started_again, tell_where, watched, whereabouts
-from marketplace.cli.say import FILE, FOLDER, refusals_as_words, say, tell
+from marketplace.cli.say import FILE, FOLDER, Whole, refusals_as_words, say, tell
 from marketplace.config import load_config
 from marketplace.demo import StoryFailed, run_story
 from marketplace.errors import Refusal
@@ -29,7 +29,7 @@ from marketplace.wire import keyfiles, logs
 VAR = Path("var")
 
 
-class Window(click.IntRange):
+class Window(Whole):
     """Seconds that a deployment fixes for ever, as `deploy` bounds them."""
 
     name = "seconds"
@@ -189,7 +189,7 @@ def resume(config: Path) -> None:
     "--minimum-cohort",
     default=MarketPolicy.minimum_cohort,
     show_default=True,
-    type=click.IntRange(2, 2**32 - 1),
+    type=Whole(2, 2**32 - 1),
     help="Patients.",
 )
 @refusals_as_words

@@ -12,7 +12,16 @@ import click
 from marketplace.chain.adapter import Manifest
 from marketplace.cli.environment import from_environment
 from marketplace.cli.progress import bar
-from marketplace.cli.say import FILE, HEX32, in_file, read_json, refusals_as_words, say, tell
+from marketplace.cli.say import (
+    FILE,
+    HEX32,
+    Whole,
+    in_file,
+    read_json,
+    refusals_as_words,
+    say,
+    tell,
+)
 from marketplace.client import Marketplace, account_of
 from marketplace.errors import Refusal
 from marketplace.fhir.extract import Extracted, Missing, explained
@@ -44,7 +53,8 @@ def key(path: Path, show: bool) -> None:
         say({"address": account_of(keyfiles.read(path))})
         return
     if not keyfiles.create(path, keyfiles.new_signing_key()):
-        raise click.ClickException(f"{path} exists already; nothing was changed (see --show)")
+        shown = f"`usufruct key {path} --show` prints its address"
+        raise click.ClickException(f"{path} exists already; nothing was changed: {shown}")
     say({"address": account_of(keyfiles.read(path))})
 
 
@@ -59,7 +69,7 @@ def key(path: Path, show: bool) -> None:
 @click.option("--fhir", type=FILE, required=True, help="A FHIR R4 bundle (JSON).")
 @click.option("--issuer-key-file", type=FILE, required=True)
 @click.option("--person", type=HEX32, required=True, help="The issuer's pseudonym of the person.")
-@click.option("--version", "record_version", default=1, show_default=True)
+@click.option("--version", "record_version", default=1, show_default=True, type=Whole())
 @click.option("--out", type=FILE, required=True, help="Where the sealed record goes.")
 @click.option("--overwrite", is_flag=True, help="Replace a file that is there already.")
 @refusals_as_words

@@ -23,6 +23,7 @@ from marketplace.cli.result import (
 from marketplace.cli.say import (
     FILE,
     HEX32,
+    Whole,
     in_file,
     json_object,
     read_json,
@@ -58,10 +59,10 @@ MANIFEST = from_environment(
 @KEY
 @click.option("--delivery-key-file", type=FILE, required=True, help="Made if it is missing.")
 @from_environment("--dataset", type=HEX32, required=True)
-@click.option("--class", "classes", type=int, multiple=True, default=(1,), show_default=True)
+@click.option("--class", "classes", type=Whole(), multiple=True, default=(1,), show_default=True)
 @click.option("--analysis", required=True, help="Id in the catalogue, e.g. mean.v1.")
 @click.option("--parameters", required=True, help="JSON.")
-@click.option("--cost", type=click.IntRange(1), help="Privacy cost, nano-rho.")
+@click.option("--cost", type=Whole(1), help="Privacy cost, nano-rho.")
 @click.option(
     "--target-error", help="Half-width of the 95% interval, in the unit that quotes name."
 )

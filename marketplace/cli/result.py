@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from marketplace.cli.say import FILE, HEX32, refusals_as_words, say, tell
+from marketplace.cli.say import FILE, HEX32, Whole, refusals_as_words, say, tell
 from marketplace.cli.way import Way, travels
 from marketplace.client.answers import answer_words
 from marketplace.client.ended import require_settled
@@ -30,7 +30,7 @@ WAIT = click.option(
     "patience",
     default=int(PATIENCE),
     show_default=True,
-    type=click.IntRange(0),
+    type=Whole(0),
     help="Seconds; afterwards `usufruct result` goes on.",
 )
 

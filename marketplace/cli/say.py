@@ -23,6 +23,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 WORDS: Final = "in_words"
 _HASH = re.compile("[0-9a-fA-F]{64}")
+_WHOLE = re.compile("-?[0-9]{1,30}")
 
 
 class Hex32(click.ParamType[bytes]):
@@ -48,6 +49,16 @@ class Hex32(click.ParamType[bytes]):
 HEX32 = Hex32()
 
 
+class Whole(click.IntRange):
+    """A whole number in digits alone: Python would read `1_000` too, and a comma is some people's point."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number; a default passes as it is. Raises click.BadParameter for anything else."""
+        if isinstance(value, str) and _WHOLE.fullmatch(value) is None:
+            self.fail("write a whole number, in digits alone", param, ctx)
+        return int(super().convert(value, param, ctx))
+
+
 def refusals_as_words(command: Callable[P, R]) -> Callable[P, R]:
     """A refusal ends the command with exit code 1, its sentence, its remedy and its code, all of it plain:
     much of it is the word of operators, custodians and nodes.
@@ -61,13 +72,26 @@ def refusals_as_words(command: Callable[P, R]) -> Callable[P, R]:
             return command(*args, **kwargs)
         except Refusal as refusal:
             field = f" (field {refusal.field})" if refusal.field else ""
-            raise click.ClickException(plain(f"{refusal} [{refusal.code}]{field}")) from None
+            words = f"{_by_option(refusal)} [{refusal.code}]{field}"
+            raise click.ClickException(plain(words)) from None
         except OSError as fault:
             where = fault.filename or "a file or connection"
             words = f"{where}: {fault.strerror or type(fault).__name__}"
             raise click.ClickException(plain(words)) from None
 
     return spoken
+
+
+def _by_option(refusal: Refusal) -> str:
+    """In words, with the option of this command in the place of the input that they begin with."""
+    context = click.get_current_context(silent=True)
+    params = [] if context is None else context.command.params
+    options = {each.name: each.opts[0] for each in params if isinstance(each, click.Option)}
+    named = options.get(refusal.field or "")
+    words = str(refusal)
+    if named is None or not words.startswith(f"{refusal.field} "):
+        return words
+    return words.replace(str(refusal.field), named, 1)
 
 
 def read_json(path: Path) -> Any:

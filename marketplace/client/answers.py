@@ -10,7 +10,8 @@ from typing import Any, Final
 from marketplace.analyses.possible import possible_range
 from marketplace.client.http import malformed_answer, reading
 from marketplace.client.results import noised_of
-from marketplace.wire.plain import counted
+from marketplace.wire.plain import counted, plain
+from marketplace.wire.units import written
 from marketplace.words import NO_SAMPLING
 
 MOST_TOLD: Final = 8
@@ -79,13 +80,29 @@ def answer_words(document: Mapping[str, Any]) -> list[str]:
         low, high = possible_range(
             document["analysis"], document["parameters"], int(document["cohort_size"])
         )
-        counted_ = counted(int(document["cohort_size"]), "patient")
-    unit = f" {noised['unit']}" if noised["unit"] else ""
+        group = group_words(document["parameters"], int(document["cohort_size"]))
+    unit = f" {written(noised['unit'])}" if noised["unit"] else ""
     told = [_told(each, unit) for each in cells[:MOST_TOLD]]
     if len(cells) > MOST_TOLD:
         told.append(f"{len(cells) - MOST_TOLD} more cells are in the result.")
     empty = [each for each in cells if each.lower <= low and each.upper >= high]
-    return [*told, *_spans(empty, cells, (low, high)), f"Counted: {counted_}.", NO_SAMPLING]
+    return [*told, *_spans(empty, cells, (low, high)), group, NO_SAMPLING]
+
+
+def group_words(parameters: Mapping[str, Any], members: int) -> str:
+    """Who was counted; beside a filter, that the number is not of those who pass it."""
+    filters = parameters.get("filters") or ()
+    if not filters:
+        return f"Counted: {counted(members, 'patient')}."
+    passed = " and ".join(_condition(each) for each in filters)
+    about = f"The group had {counted(members, 'patient')}; the answer is about those of them with {passed}."
+    return f"{about} How many these are is not told." if "clip" in parameters else about
+
+
+def _condition(given: Mapping[str, Any]) -> str:
+    value = given["value"]
+    values = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+    return plain(f"{given['variable']} {given['op']} {values}")
 
 
 def _told(cell: Cell, unit: str) -> str:

@@ -11,6 +11,7 @@ from marketplace.chain.sender import Sender
 from marketplace.client.http import Api
 from marketplace.client.payment import approve
 from marketplace.errors import Refusal
+from marketplace.wire import countries
 from marketplace.wire.class_page import ClassPage
 from marketplace.wire.dictionary import Dictionary
 from marketplace.wire.eip712 import SigningKey
@@ -38,6 +39,7 @@ def class_terms(document: object, page: ClassPage) -> ClassTerms:
 
     Raises:
         Refusal: `malformed_message`; `another_page`, where `termsHash` is of another page.
+        BadParameter: for what is no country's code.
     """
     if not isinstance(document, dict):
         raise malformed("terms", "must be an object")
@@ -49,7 +51,10 @@ def class_terms(document: object, page: ClassPage) -> ClassTerms:
             remedy="Leave termsHash out of the terms: it follows from the page.",
             field="termsHash",
         )
-    return ClassTerms.from_json({**document, "termsHash": own})
+    terms = ClassTerms.from_json({**document, "termsHash": own})
+    for i, each in enumerate(terms.countries):
+        countries.code_of(each.decode("latin-1"), f"countries[{i}]")
+    return terms
 
 
 def hand_over_page(api: Api, page: ClassPage) -> None:
@@ -90,7 +95,8 @@ def add_issuer(chain: Chain, steward: SigningKey, dataset: bytes, issuer: str) -
 def give_credential(
     chain: Chain, authority: SigningKey, researcher: str, credential: Credential
 ) -> None:
-    """Gives a researcher a credential (role AUTHORITY)."""
+    """Gives a researcher a credential (role AUTHORITY). Raises BadParameter for what is no country's code."""
+    countries.code_of(credential.country.decode("latin-1"), "country")
     Sender(chain, authority).send("ResearcherRegistry", "give", researcher, credential)
 
 

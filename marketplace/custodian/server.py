@@ -9,9 +9,10 @@ from typing import Any, Final
 
 import flask
 
+from marketplace.chain.adapter import CommitteeView
 from marketplace.custodian.certificates import certificate
 from marketplace.custodian.service import Custodian
-from marketplace.custodian.vault import Deposit, Held
+from marketplace.custodian.vault import X25519, Deposit, Held
 from marketplace.errors import BadParameter, Refusal
 from marketplace.vocabulary import address, unsigned
 from marketplace.wire import http
@@ -21,6 +22,7 @@ from marketplace.wire.header import read_header
 from marketplace.wire.http import answer, binary_field, hash_field, hex_field, read_body
 from marketplace.wire.record import ENVELOPE_BYTES
 from marketplace.wire.structs import Erasure, Revocation, Settlement
+from marketplace.wire.voucher import committee_hash
 
 MOST_RESULT = 128 * 1024
 """Bytes of a sealed result: the market's transaction has to carry it."""
@@ -132,15 +134,34 @@ def create_app(custodian: Custodian) -> flask.Flask:
 
 
 def _seat(custodian: Custodian) -> dict[str, Any]:
-    """Place, epoch and own key, by this custodian's view of the chain: a browser compares them with what its
-    operator told before it seals to them. Nothing without a seat, or where the node does not answer.
+    """The committee by this custodian's view of the chain, and its own place and key in it.
+
+    A browser compares them with what its operator told before it seals to them. Nothing where the node does
+    not answer.
     """
     try:
-        seat = custodian.vault.seat()
+        committee = custodian.chain.committee()
+        return _known(committee) | _own(custodian, committee)
     except Refusal:
         return {}
-    key = http.to_hex(seat.secret.public)
-    return {"place": custodian.rules.place, "epoch": seat.epoch, "key": key}
+
+
+def _known(committee: CommitteeView) -> dict[str, Any]:
+    epoch, quorum, members = committee.epoch, committee.quorum, committee.members
+    keys = [each.keys[X25519] for each in members]
+    named = committee_hash(epoch, quorum, [each.signer for each in members], keys)
+    return {"epoch": epoch, "quorum": quorum, "committee": http.to_hex(named)}
+
+
+def _own(custodian: Custodian, committee: CommitteeView) -> dict[str, Any]:
+    """Who left says so, and for the others still what the committee is."""
+    try:
+        secret = custodian.vault.seat_in(committee).secret
+    except Refusal as refusal:
+        if refusal.code != "wrong_epoch":
+            raise
+        return {"seated": False}
+    return {"seated": True, "place": custodian.rules.place, "key": http.to_hex(secret.public)}
 
 
 def _open_to_pages(app: flask.Flask) -> None:

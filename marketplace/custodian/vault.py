@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from marketplace.chain.adapter import Chain, Record
+from marketplace.chain.adapter import Chain, CommitteeView, Record
 from marketplace.chain.patience import Patience, not_looked_at
 from marketplace.custodian.journal import Journal
 from marketplace.custodian.keys import Keys
@@ -166,7 +166,10 @@ class Vault:
 
     def seat(self) -> Seat:
         """This custodian's place in the current epoch, as the chain has it."""
-        committee = self._chain.committee(self._chain.current_epoch())
+        return self.seat_in(self._chain.committee())
+
+    def seat_in(self, committee: CommitteeView) -> Seat:
+        """Its place in a committee. Raises Refusal: wrong_epoch, it has none; key_missing."""
         member = next((m for m in committee.members if m.place == self.place), None)
         if member is None or member.signer != self._keys.signer.address:
             raise _refused("wrong_epoch", f"This custodian has no seat in epoch {committee.epoch}.")

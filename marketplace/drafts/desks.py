@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +17,7 @@ from marketplace.wire import hpke
 from marketplace.wire.http import hex_field, to_hex
 from marketplace.wire.opening import LONGEST_DESK, IssuerDesk
 from marketplace.wire.structs import require_signed
+from marketplace.wire.voucher import Voucher
 
 DAY: Final = 86_400
 LONGEST_INVITATION_DAYS: Final = 30
@@ -82,12 +83,13 @@ class Desks:
         return [each for each in current if self.chain.is_issuer(dataset, each.statement.issuer)]
 
     def invite(
-        self, dataset: bytes, issuer: str, codes: Sequence[bytes], days: int
+        self, dataset: bytes, issuer: str, codes: Mapping[bytes, Voucher], days: int
     ) -> list[Invitation]:
         """Keeps the hashes of codes that an issuer made, each good for one draft until it expires.
 
         Args:
-            codes: 1 to 100 hashes of 32 bytes (`wire.opening.code_hash`).
+            codes: 1 to 100 hashes of 32 bytes (`wire.opening.code_hash`), each with its voucher: without
+                one no patient's browser seals anything. Nobody here can say whether it is right.
             days: 1 to 30.
 
         Raises:
@@ -102,10 +104,11 @@ class Desks:
                 code=to_hex(bytes32(code, "codes")),
                 dataset=to_hex(dataset),
                 issuer=address(issuer, "issuer"),
+                voucher=voucher.to_json(),
                 made_at=now,
                 expires_at=now + days * DAY,
             )
-            for code in codes
+            for code, voucher in codes.items()
         ]
         self.database.keep_invitations(rows, now=now, most=MOST_INVITATIONS)
         return [Invitation.of(row) for row in rows]
@@ -165,8 +168,8 @@ class Desks:
         return [Desk.of(row) for row in rows]
 
 
-def _require_codes(codes: Sequence[bytes], days: int) -> None:
-    if not 1 <= len(codes) <= MOST_CODES or len(set(codes)) != len(codes):
+def _require_codes(codes: Mapping[bytes, Voucher], days: int) -> None:
+    if not 1 <= len(codes) <= MOST_CODES:
         raise BadParameter(
             message=f"codes must be 1 to {MOST_CODES} different hashes.",
             remedy="Make more in several steps.",

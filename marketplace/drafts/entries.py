@@ -10,6 +10,7 @@ from typing import Any, Self
 from marketplace.store import DraftRow, DraftState, InvitationRow, IssuerDeskRow
 from marketplace.wire.http import to_base64, to_hex
 from marketplace.wire.opening import IssuerDesk
+from marketplace.wire.voucher import Voucher
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Invitation:
 
     code: bytes
     issuer: str
+    voucher: Voucher
     made_at: int
     expires_at: int
     used_by: bytes | None
@@ -44,13 +46,15 @@ class Invitation:
     def of(cls, row: InvitationRow) -> Self:
         """As it is kept."""
         used_by = None if row.used_by is None else _raw(row.used_by)
-        return cls(_raw(row.code), row.issuer, row.made_at, row.expires_at, used_by)
+        voucher = Voucher.from_json(row.voucher)
+        return cls(_raw(row.code), row.issuer, voucher, row.made_at, row.expires_at, used_by)
 
     def to_json(self) -> dict[str, Any]:
         """Hashes as 0x hexadecimal text."""
         return {
             "code": to_hex(self.code),
             "issuer": self.issuer,
+            "voucher": self.voucher.to_json(),
             "made_at": self.made_at,
             "expires_at": self.expires_at,
             "used_by": None if self.used_by is None else to_hex(self.used_by),

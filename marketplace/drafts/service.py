@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,15 +15,20 @@ from marketplace.drafts.entries import Desk, Draft, Invitation, OpenedDraft, Pro
 from marketplace.drafts.onward import Onward, upload_of
 from marketplace.errors import BadParameter, Refusal
 from marketplace.intake import Intake
-from marketplace.store import Database, DraftRow, DraftState
+from marketplace.store import Database, DraftRow, DraftState, Shares
 from marketplace.vocabulary import address, bytes32, patient_address
 from marketplace.wire.http import to_hex
 from marketplace.wire.record import dump
+from marketplace.wire.voucher import Voucher
 
-MOST_DRAFTS: Final = 20_000
-MOST_OF_AN_ISSUER: Final = 5_000
-"""A busy clinic's fortnight; one issuer alone keeps nobody from leaving a record for another."""
-"""Of everybody: about 200 MB. Stewards choose issuers, and each of those invites at most 1,000."""
+SHARES: Final = Shares(
+    most=20_000, shared=15_000, of_issuer=2_500, few=50, codes_a_day=500, uses_a_day=5
+)
+"""20,000 drafts are about 200 MB. For one clinic 2,500 wait: 178 a day, with nobody at its desk for the
+fortnight that a draft is kept. Six such clinics fill what is shared; the last 5,000 are for those that have
+few, so that it takes a hundred more, each named on chain by a steward, to leave a newcomer none of its fifty.
+A desk that attests one a minute for eight hours is done with 480 a day. A patient's five a day are as many as
+the pages let an account try (`web.rules.DRAFT`), which forget it at a restart."""
 LISTED: Final = (DraftState.WAITING, DraftState.OPENED, DraftState.ATTESTED)
 REASONS: Final = {
     "values_differ": "The values are not those in the clinic's files.",
@@ -56,7 +61,7 @@ class Drafts:
         return self.desks.desk_of(dataset, issuer)
 
     def invite(
-        self, dataset: bytes, issuer: str, codes: Sequence[bytes], days: int
+        self, dataset: bytes, issuer: str, codes: Mapping[bytes, Voucher], days: int
     ) -> list[Invitation]:
         """See `Desks.invite`."""
         return self.desks.invite(dataset, issuer, codes, days)
@@ -86,7 +91,6 @@ class Drafts:
         # The code first: without one, nothing is parsed and no node is asked.
         invitation = self.desks.invitation_of(dataset, code)
         record = checks.left_record(document, opening)
-        self._require_room(to_hex(dataset), whose, invitation.issuer)
         checks.require_fit(self.chain, record, dataset, whose)
         self.desks.require_desk(dataset, invitation.issuer)
         now = int(time.time())
@@ -101,7 +105,8 @@ class Drafts:
             state=DraftState.WAITING,
             made_at=now,
         )
-        kept = self.database.keep_draft(row, now=now, because="the patient left it")
+        because = "the patient left it"
+        kept = self.database.keep_draft(row, now=now, because=because, shares=SHARES)
         return self._progress_of(kept)
 
     def take_back(self, dataset: bytes, patient: str) -> bool:
@@ -143,17 +148,6 @@ class Drafts:
         quorum, seats = self.chain.call("CustodianCommittee", "quorumOf", epoch)
         places = self.database.confirmed_places(to_hex(commitment), epoch)
         return Progress(commitment, state, reason, tuple(places), quorum, seats)
-
-    def _require_room(self, dataset: str, patient: str, issuer: str) -> None:
-        """An earlier draft makes room for the next."""
-        count = self.database.number_of_drafts
-        is_full = count() >= MOST_DRAFTS or count(issuer) >= MOST_OF_AN_ISSUER
-        if is_full and self.database.draft_of(dataset, patient) is None:
-            raise Refusal(
-                code="too_many_drafts",
-                message="The operator keeps as many records that wait for clinics as it can.",
-                remedy="Try again tomorrow, with the same invitation.",
-            )
 
     # --- issuers
 

@@ -18,6 +18,7 @@ from marketplace.store.models import (
     WebSessionRow,
 )
 from marketplace.store.sealed_records import ERASED
+from marketplace.store.shares import Shares
 
 __all__ = [
     "ERASED",
@@ -29,6 +30,7 @@ __all__ = [
     "IssuerDeskRow",
     "RecordRow",
     "RequestRow",
+    "Shares",
     "StageLogRow",
     "WebChallengeRow",
     "WebSessionRow",

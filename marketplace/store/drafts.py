@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, CursorResult, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, CursorResult, delete, exists, select, true, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -23,7 +23,8 @@ from marketplace.store.models import (
     InvitationRow,
     IssuerDeskRow,
 )
-from marketplace.store.transactions import Transactions, changed_one
+from marketplace.store.shares import Shares, waiting
+from marketplace.store.transactions import Transactions, changed_one, one_at_a_time
 
 
 class DraftState(StrEnum):
@@ -61,6 +62,8 @@ NEXT: Final[Mapping[DraftState, frozenset[DraftState]]] = {
 straight from opened was attested past the draft, on the command line."""
 REPLACEABLE: Final = tuple(state for state, to in NEXT.items() if DraftState.REPLACED in to)
 MOST_LISTED: Final = 200
+DRAFTS: Final = 0x64726674
+"""Names the lock under which places are counted."""
 WRONG_PERSON: Final = "wrong_person"
 """The issuer's reason that burns the code: whoever left a draft under it was never invited."""
 
@@ -68,23 +71,28 @@ WRONG_PERSON: Final = "wrong_person"
 class IssuerDrafts(Transactions):
     """What patients leave for issuers."""
 
-    def keep_draft(self, row: DraftRow, *, now: int, because: str) -> DraftRow:
+    def keep_draft(self, row: DraftRow, *, now: int, because: str, shares: Shares) -> DraftRow:
         """Keeps a draft under its code, in place of the patient's earlier one that nobody looked at.
 
-        Returns what is kept: where the very same draft is there already, that one, as far as it came.
+        Returns what is kept: where the very same draft is there already, that one, as far as it came. One
+        in place of another for the same issuer takes no place, whatever the issuer's share is by now.
 
         Raises:
-            Refusal: `code_unusable`, `draft_exists`, `draft_opened`.
+            Refusal: `code_unusable`, `draft_exists`, `draft_opened`, `too_many_drafts`.
         """
         try:
             with self.session() as session:
+                one_at_a_time(session, DRAFTS)
                 _use_code(session, row, now)
                 known = session.get(DraftRow, row.commitment)
                 if known is not None:
                     _require_same(known, row)
                     return known
                 _require_new(session, row.commitment)
-                _replace_earlier(session, row)
+                earlier = _replace_earlier(session, row)
+                if earlier is None or earlier.issuer != row.issuer:
+                    shares.require_place(session, row.issuer)
+                shares.count_use(session, row.code, row.issuer, now)
                 session.add(row)
                 session.flush()
                 session.add(_log(row.commitment, None, DraftState(row.state), because))
@@ -157,11 +165,8 @@ class IssuerDrafts(Transactions):
 
     def number_of_drafts(self, issuer: str | None = None) -> int:
         """Of everybody, or for one issuer."""
-        query = select(func.count()).select_from(DraftRow)
-        if issuer is not None:
-            query = query.where(DraftRow.issuer == issuer)
         with self.session() as session:
-            return session.scalar(query) or 0
+            return waiting(session, true() if issuer is None else DraftRow.issuer == issuer)
 
     def draft_history(self, commitment: str) -> list[DraftLogRow]:
         """What became of a draft, in order; also of one that is gone."""
@@ -219,15 +224,17 @@ def _require_new(session: Session, commitment: str) -> None:
         raise _draft_exists()
 
 
-def _replace_earlier(session: Session, row: DraftRow) -> None:
+def _replace_earlier(session: Session, row: DraftRow) -> DraftRow | None:
+    """Ends the patient's earlier draft and returns it; None where there is none."""
     of = (DraftRow.dataset == row.dataset) & (DraftRow.patient == row.patient)
     earlier = session.scalars(select(DraftRow).where(of).with_for_update()).one_or_none()
     if earlier is None:
-        return
+        return None
     if DraftState(earlier.state) not in REPLACEABLE or not _end(
         session, earlier, DraftState.REPLACED, "the patient left another"
     ):
         raise _opened()
+    return earlier
 
 
 def _end(session: Session, row: DraftRow, after: DraftState, because: str) -> bool:

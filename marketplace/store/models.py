@@ -144,10 +144,11 @@ class WebChallengeRow(Base):
     address: Mapped[str] = mapped_column(String(42))
     message: Mapped[str] = mapped_column(Text)
     expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
+    network: Mapped[str] = mapped_column(String(64), index=True, server_default="")  # keyed hash
 
 
 class WebSessionRow(Base):
-    """One browser signed in as one account. Times in unix seconds."""
+    """One browser signed in as one account. Times in unix seconds; rows of before 0006 name no network."""
 
     __tablename__ = "web_sessions"
 
@@ -157,6 +158,7 @@ class WebSessionRow(Base):
     started_at: Mapped[int] = mapped_column(BigInteger)
     seen_at: Mapped[int] = mapped_column(BigInteger, index=True)
     expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
+    network: Mapped[str] = mapped_column(String(64), index=True, server_default="")  # keyed hash
 
 
 class IssuerDeskRow(Base):
@@ -172,17 +174,26 @@ class IssuerDeskRow(Base):
 
 
 class InvitationRow(Base):
-    """The hash of a code that an issuer handed to somebody; good for one record, until it expires."""
+    """The hash of a code that an issuer handed to somebody; good for one record, until it expires.
+
+    Its voucher is the issuer's (`wire.voucher`): nobody who has not the code can read or write one.
+    """
 
     __tablename__ = "invitations"
-    __table_args__ = (Index("ix_invitations_of", "dataset", "issuer", "expires_at"),)
+    __table_args__ = (
+        Index("ix_invitations_of", "dataset", "issuer", "expires_at"),
+        Index("ix_invitations_used", "issuer", "used_on"),
+    )
 
     code: Mapped[str] = mapped_column(String(66), primary_key=True)
     dataset: Mapped[str] = mapped_column(String(66))
     issuer: Mapped[str] = mapped_column(String(42))
+    voucher: Mapped[dict[str, Any]] = mapped_column(JSON)
     made_at: Mapped[int] = mapped_column(BigInteger)
     expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
     used_by: Mapped[str | None] = mapped_column(String(66), default=None)  # a commitment
+    used_on: Mapped[int | None] = mapped_column(Integer, default=None)  # last, days since 1970, UTC
+    uses: Mapped[int] = mapped_column(Integer, default=0, server_default="0")  # on that day
 
 
 class DraftRow(Base):
@@ -197,7 +208,7 @@ class DraftRow(Base):
     commitment: Mapped[str] = mapped_column(String(66), primary_key=True)
     dataset: Mapped[str] = mapped_column(String(66))
     patient: Mapped[str] = mapped_column(String(42))
-    issuer: Mapped[str] = mapped_column(String(42))
+    issuer: Mapped[str] = mapped_column(String(42), index=True)
     code: Mapped[str] = mapped_column(String(66))  # hash of its invitation
     record: Mapped[str] = mapped_column(Text)  # canonical JSON; empty once declined
     opening: Mapped[bytes] = mapped_column(LargeBinary)  # to the desk key; empty once declined

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sqlalchemy import CursorResult, Engine, Update
+from sqlalchemy import CursorResult, Engine, Update, func, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
@@ -51,3 +51,12 @@ def changed_one(session: Session, statement: Update) -> bool:
     """Whether exactly one row still was what the statement asks for, and was changed."""
     done = session.execute(statement.execution_options(synchronize_session=False))
     return isinstance(done, CursorResult) and done.rowcount == 1
+
+
+def one_at_a_time(session: Session, what: int) -> None:
+    """Until it ends, no other transaction that asked for the same number: what it counts stays true.
+
+    On SQLite there is one writer anyway: its first write is the lock. PostgreSQL, 9.28.10 (advisory locks).
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(what)))

@@ -14,7 +14,8 @@ and ids as their bytes, the tag as ASCII without an end mark:
 48 bytes become a scalar of secp256k1 as (their number, big-endian) mod (n - 1) + 1, which is uniform up to
 2^-128; 32 bytes are an X25519 secret as they are (the person key: an HMAC key). `registry` is the
 DatasetRegistry. `index` counts a patient's addresses in one dataset: 0, and one more at each rotation.
-The patient key of the dataset `NO_DATASET` is of an address in none, by which somebody acts as a guardian.
+The patient key of the dataset `NO_DATASET` is of an address in none, by which somebody asks as a
+researcher or acts as a guardian.
 
 The record secret names the address, not its index, since all that it needs then stands in the record
 itself, and since a wallet's address has no index. Its nonce is the box's own: another sealing has another

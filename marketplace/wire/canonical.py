@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
+from itertools import accumulate
 from typing import Any, NoReturn
 
 from eth_abi.abi import encode
@@ -22,8 +23,16 @@ JSON_LIMIT = 1 << 20  # bytes; every format of this package is far smaller
 DEEPEST = 64  # levels; FHIR bundles have about 12
 FARTHEST_EXPONENT = 9_999  # of the first digit; far below where Decimal itself gives up
 
-# Possessive, and a text without its closing quote runs to the end: linear on hostile bytes.
-_OTHER_THAN_BRACKETS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[^\[\]{}"]++', re.DOTALL)
+LONGEST_STEP = 40  # characters of a key, where a refusal says the place
+
+_TEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+"""Possessive, and a text without its closing quote runs to the end: linear on hostile bytes."""
+_OTHER_THAN_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_DEEPER = [1 if byte in b"[{" else -1 for byte in range(256)]
+
+_Place = tuple["_Place", str | int] | None
+"""Where a value stands: in what, and under which key or at which position. Written out only for a refusal:
+a path as text for each item would cost a hostile key's length as many times as there are items under it."""
 
 
 def canonical(value: object) -> bytes:
@@ -31,28 +40,40 @@ def canonical(value: object) -> bytes:
 
     Raises MalformedJson for floats, large integers, other keys and types, and lone surrogates.
     """
-    _require_plain(value, "$")
+    _require_plain(value, None)
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError:
-        _refuse("A text holds half of a surrogate pair.", "Give valid Unicode text.", "$")
+        _refuse("A text holds half of a surrogate pair.", "Give valid Unicode text.", None)
 
 
 def parse_canonical(data: bytes, *, limit: int = JSON_LIMIT) -> Any:
     """The value whose canonical form is exactly `data`. Raises MalformedJson otherwise."""
     value = parse(data, limit=limit)
     if canonical(value) != data:
-        _refuse("The JSON is not in canonical form.", "Sort keys and drop white space.", "$")
+        _refuse("The JSON is not in canonical form.", "Sort keys and drop white space.", None)
     return value
 
 
 def parse(
-    data: bytes, *, limit: int, refusal: type[Refusal] = MalformedJson, decimals: bool = False
+    data: bytes,
+    *,
+    limit: int,
+    refusal: type[Refusal] = MalformedJson,
+    decimals: bool = False,
+    values: int | None = None,
 ) -> Any:
     """JSON from hostile bytes: bounded size, no duplicate keys, no NaN, no floating point.
 
-    `decimals` reads fractions as Decimal; otherwise they are refused. Raises `refusal`.
+    Args:
+        limit: bytes.
+        decimals: whether to read fractions, as Decimal; otherwise they are refused.
+        values: most that it may hold (see `has_few_values`), where more are refused before any is made: read,
+            each may take a hundred times the bytes that it was sent in.
+
+    Raises:
+        `refusal`.
     """
     if len(data) > limit:
         raise refusal(
@@ -60,6 +81,13 @@ def parse(
             remedy="Send a smaller document.",
             field="$",
             facts={"bytes": len(data), "limit": limit},
+        )
+    if values is not None and not has_few_values(data, values):
+        raise refusal(
+            message=f"The JSON holds more than {values} values.",
+            remedy="Send less at a time.",
+            field="$",
+            facts={"limit": values},
         )
     if not is_shallow(data):
         raise refusal(
@@ -102,12 +130,19 @@ def is_shallow(data: bytes, deepest: int = DEEPEST) -> bool:
     The libraries below web3 raise Python's recursion limit so far that the interpreter's own JSON
     reader, given enough brackets, would run off the stack and take the process with it.
     """
-    depth = 0
-    for bracket in _OTHER_THAN_BRACKETS.sub(b"", data):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > deepest:
-            return False
-    return True
+    brackets = _TEXT.sub(b"", data).translate(None, _OTHER_THAN_BRACKETS)
+    depths = accumulate(map(_DEEPER.__getitem__, brackets))
+    return max(depths, default=0) <= deepest
+
+
+def has_few_values(data: bytes, most: int) -> bool:
+    """Whether this JSON holds at most `most` values, each list and object within another counted twice."""
+    # Quotes are counted first, which is quick: each text has two that no backslash precedes, and is a value
+    # or the key of one.
+    if data.count(b'"') - data.count(b'\\"') > 4 * most:
+        return False
+    bare = _TEXT.sub(b"", data)
+    return bare.count(b",") + bare.count(b"[") + bare.count(b"{") <= most
 
 
 def tagged_hash(tag: str, types: Sequence[str], values: Sequence[object]) -> bytes:
@@ -144,25 +179,35 @@ def _no_fraction(_text: str) -> NoReturn:
     raise ValueError("a number that is not whole")
 
 
-def _require_plain(value: object, path: str) -> None:
+def _require_plain(value: object, at: _Place) -> None:
     if isinstance(value, dict):
-        _require_plain_object(value, path)
+        _require_plain_object(value, at)
     elif isinstance(value, list | tuple):
         for position, item in enumerate(value):
-            _require_plain(item, f"{path}[{position}]")
+            _require_plain(item, (at, position))
     elif isinstance(value, int):
         if abs(value) > LARGEST_INTEGER:
-            _refuse("A whole number exceeds 2^53.", "Write it as text.", path)
+            _refuse("A whole number exceeds 2^53.", "Write it as text.", at)
     elif value is not None and not isinstance(value, str):
-        _refuse(f"A {type(value).__name__} has no canonical form.", "Use integers or text.", path)
+        _refuse(f"A {type(value).__name__} has no canonical form.", "Use integers or text.", at)
 
 
-def _require_plain_object(value: dict[Any, Any], path: str) -> None:
+def _require_plain_object(value: dict[Any, Any], at: _Place) -> None:
     for key, item in value.items():
         if not isinstance(key, str):
-            _refuse("A key is not text.", "Use text keys.", path)
-        _require_plain(item, f"{path}.{key}")
+            _refuse("A key is not text.", "Use text keys.", at)
+        _require_plain(item, (at, key))
 
 
-def _refuse(message: str, remedy: str, path: str) -> NoReturn:
+def _refuse(message: str, remedy: str, at: _Place) -> NoReturn:
+    path = _written(at)
     raise MalformedJson(message=f"{message} (at {path})", remedy=remedy, field=path)
+
+
+def _written(place: _Place) -> str:
+    """`$.a[0]`, say; of a long key its beginning."""
+    steps: list[str] = []
+    while place is not None:
+        place, step = place
+        steps.append(f".{step[:LONGEST_STEP]}" if isinstance(step, str) else f"[{step}]")
+    return "".join(["$", *reversed(steps)])

@@ -1,7 +1,8 @@
 """What costs much and anybody may ask: only so many at once, so that threads stay free for everybody else.
 
-A server has few threads. Were they all at work for strangers who read public pages, nobody could stop a
-consent meanwhile: whoever comes beyond the places is refused at once, and holds nothing while waiting.
+A server has few threads. Were they all at work for strangers who read public pages or hand in large
+documents, nobody could stop a consent meanwhile: whoever comes beyond the places is refused at once, and
+holds nothing while waiting.
 """
 
 from __future__ import annotations
@@ -34,20 +35,25 @@ class Crowd:
         self._free.release()
 
 
-def install(app: flask.Flask, crowd: Crowd, is_of_it: Callable[[str], bool]) -> None:
-    """Requests of these endpoints hold a place while they are served; else 503 `busy` with Retry-After."""
+def install(app: flask.Flask, crowd_of: Callable[[str], Crowd | None]) -> None:
+    """A request holds a place while it is served, in the crowd of its endpoint if that has one.
+
+    Beyond the places: 503 `busy` with Retry-After.
+    """
 
     def enter() -> None:
         endpoint = flask.request.endpoint
-        if endpoint is None or not is_of_it(endpoint):
+        crowd = None if endpoint is None else crowd_of(endpoint)
+        if crowd is None:
             return
-        flask.g.crowd_place = False
+        flask.g.crowd_place = None
         crowd.enter()
-        flask.g.crowd_place = True
+        flask.g.crowd_place = crowd
 
     def leave(_fault: BaseException | None) -> None:
-        if flask.g.pop("crowd_place", False):
-            crowd.leave()
+        held: Crowd | None = flask.g.pop("crowd_place", None)
+        if held is not None:
+            held.leave()
 
     app.before_request(enter)
     app.teardown_request(leave)
@@ -55,6 +61,6 @@ def install(app: flask.Flask, crowd: Crowd, is_of_it: Callable[[str], bool]) -> 
 
 
 def _say_when(response: flask.Response) -> flask.Response:
-    if not flask.g.get("crowd_place", True):  # asked for one, and got none
+    if flask.g.get("crowd_place", True) is None:  # asked for one, and got none
         response.headers["Retry-After"] = str(RETRY_SECONDS)
     return response

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from marketplace.wire.countries import named
 from marketplace.wire.terms import ClassTerms, Purpose
 
 PERMISSIONS: Final[Mapping[int, tuple[int, str]]] = {
@@ -137,9 +138,9 @@ def _duo(number: int) -> str:
 
 
 def _country(code: bytes) -> str:
-    """Two letters; anything else that a steward wrote, as bytes."""
+    """Two letters and whose they are; anything else that a steward wrote, as bytes."""
     letters = code.decode("latin-1")
-    return letters if letters.isascii() and letters.isalpha() else "0x" + code.hex()
+    return named(letters) if letters.isascii() and letters.isalpha() else "0x" + code.hex()
 
 
 def _and(names: list[str]) -> str:

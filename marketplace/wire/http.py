@@ -27,9 +27,16 @@ from marketplace.wire.listening import Channel, Server, listen
 
 SMALL_BODY: Final = 256 * 1024
 """Bytes, for routes that take one signed message or one record header."""
+BYTES_A_VALUE: Final = 16
+"""Of a body, at least: mostly hashes, signatures and ciphertexts are sent, of 40 bytes and more."""
+FEW_VALUES: Final = 4_096
+"""Which any body may hold, such as lists of numbers among the parameters of an analysis."""
 THREADS: Final = 8
 PROBLEM: Final = "application/problem+json"
 AUTH_HEADER: Final = "Usufruct-Auth"
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+FROM_OURS: Final = frozenset({"same-origin", "none"})
+"""Sec-Fetch-Site of what our own pages ask, and of what somebody typed (W3C, Fetch Metadata)."""
 """Who asks, and the signature that proves it: see `auth`."""
 
 STATUS: Final[Mapping[str, int]] = {
@@ -228,16 +235,22 @@ def read_body(
 ) -> Any:
     """The JSON object of the request at hand, with exactly these keys.
 
+    Args:
+        limit: bytes; more are not read, whatever other routes of the application take.
+
     Raises:
-        MalformedJson, BadParameter.
+        MalformedJson, BadParameter; Refusal: `body_too_large`.
     """
     length = flask.request.content_length
     if length is not None and length > limit:
         raise _too_large(f"not of a stated length of at most {limit} bytes")
+    flask.request.max_content_length = limit + 1  # beyond its maximum werkzeug cuts off in silence
     raw = flask.request.get_data(cache=False)
     if not raw:
         raise _empty()
-    document = parse(raw, limit=limit)
+    if len(raw) > limit:
+        raise _too_large(f"of more than {limit} bytes")
+    document = parse(raw, limit=limit, values=max(FEW_VALUES, limit // BYTES_A_VALUE))
     require_keys(document, keys, optional)
     return document
 

@@ -19,6 +19,7 @@ from marketplace.wire.private import OWNER_ONLY, make_folder
 
 KEY_BYTES = 32
 MAKE = "Make it with `usufruct key`; a custodian or gate makes its own with `init`."
+MADE = "Is it the file that `usufruct key` made? If it was, restore it from your backup."
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,11 @@ def read(path: Path) -> bytes:
     except FileNotFoundError:
         raise _bad(path, "is missing", MAKE) from None
     except (OSError, ValueError):
-        raise _bad(path, "cannot be read as a key", "Restore it from your backup.") from None
+        raise _bad(path, "cannot be read as a key", MADE) from None
     if stat.S_IMODE(mode) & 0o077:
         raise _bad(path, "can be read by others", "Run `chmod 600` on it, or make new keys.")
     if len(raw) != KEY_BYTES:
-        raise _bad(path, "does not hold 32 bytes", "Restore it from your backup.")
+        raise _bad(path, "does not hold 32 bytes", MADE)
     return raw
 
 

@@ -12,7 +12,8 @@ open that one record and hold its values against its own before it attests them.
 never the code: whoever wrote an envelope with the code in it was given it. A person reads it as 28
 characters of Crockford's base32 in four groups of seven: the code's 128 bits and the first 12 bits of
 keccak256("usufruct/invitation-check/1" || code), which catch what was mistyped. Its hash is
-keccak256("usufruct/invitation/1" || code).
+keccak256("usufruct/invitation/1" || code). With it the issuer leaves a voucher (`wire.voucher`), by which
+the person's browser knows what the issuer's saw.
 
 Vectors: tests/vectors/opening.json.
 """
@@ -93,7 +94,7 @@ class Opening:
 
 def seal_opening(opening: Opening, desk_key: bytes, context: OpeningContext) -> bytes:
     """The envelope, 171 bytes. Raises BadParameter: a key of low order, no code, no scalar."""
-    _require_code(opening.code)
+    require_code(opening.code)
     feldman.times_generator(opening.secret)
     secret = opening.secret.to_bytes(feldman.SCALAR_BYTES, "big")
     text = canonical({"code": to_hex(opening.code), "secret": to_hex(secret)})
@@ -123,7 +124,7 @@ def _read(text: bytes) -> Opening:
     secret = hex_field(document["secret"], "secret", feldman.SCALAR_BYTES)
     if (to_hex(code), to_hex(secret)) != (document["code"], document["secret"]):
         raise _unreadable("The opening is not in small hexadecimal letters.")
-    _require_code(code)
+    require_code(code)
     if len(secret) != feldman.SCALAR_BYTES or not 0 < int.from_bytes(secret, "big") < feldman.ORDER:
         raise _unreadable("The secret is no scalar.")
     return Opening(code, int.from_bytes(secret, "big"))
@@ -139,13 +140,13 @@ def new_code() -> bytes:
 
 def code_hash(code: bytes) -> bytes:
     """What the operator keeps of a code, 32 bytes. Raises BadParameter."""
-    _require_code(code)
+    require_code(code)
     return keccak(b"usufruct/invitation/1" + code)
 
 
 def code_text(code: bytes) -> str:
     """As it is printed and read aloud: `XXXXXXX-XXXXXXX-XXXXXXX-XXXXXXX`. Raises BadParameter."""
-    _require_code(code)
+    require_code(code)
     bits = int.from_bytes(code, "big") << CHECK_BITS | _check(code)
     digits = [ALPHABET[bits >> 5 * place & 31] for place in reversed(range(_CHARACTERS))]
     return "-".join("".join(digits[i : i + GROUP]) for i in range(0, _CHARACTERS, GROUP))
@@ -174,7 +175,8 @@ def _check(code: bytes) -> int:
     return int.from_bytes(digest[:2], "big") >> 16 - CHECK_BITS
 
 
-def _require_code(code: bytes) -> None:
+def require_code(code: bytes) -> None:
+    """Raises BadParameter unless it has 16 bytes."""
     if len(code) != CODE_BYTES:
         raise _mistyped(f"An invitation is {CODE_BYTES} bytes.")
 

@@ -307,6 +307,7 @@ def routes_of_every_kind(world: ApiWorld) -> dict[str, tuple[str, str]]:
     own, clinic = f"/me/{world.dataset}", f"/clinic/{world.dataset}"
     return {
         "read": ("/", "researcher"),
+        "own": ("/session", "researcher"),
         "file": ("/stop/sw.js", "researcher"),
         "stop": ("/stop/", "researcher"),
         "way-in": ("/deployment", "researcher"),

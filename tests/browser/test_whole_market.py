@@ -226,8 +226,7 @@ def member(
     page.get_by_role("link", name="Take part").click()
     make_keys(page)
     page.wait_for_url(f"**/me/{visit.dataset}/join")
-    issuer = typed.reader.facts["ISSUER"]
-    bring_record(page, clinic, issuer, tmp_path_factory.mktemp("member"))
+    bring_record(page, clinic, tmp_path_factory.mktemp("member"))
     page.get_by_role("link", name="See what you may permit").click()
     page.get_by_role("link", name="Blood pressure in ordinary people").click()
     page.locator('input[name="cap"]').nth(1).check()
@@ -245,14 +244,13 @@ def member(
     return Member(typed, visit.context, faults, page, address)
 
 
-def bring_record(page: Page, clinic: Page, issuer: str, folder: Path) -> None:
+def bring_record(page: Page, clinic: Page, folder: Path) -> None:
     """Sealed in the patient's browser, attested in the clinic's, stored by every custodian."""
     bundle = folder / "bundle.json"
     bundle.write_bytes(demo_bundles(1, 7)[0])
     page.set_input_files("#bundle", bundle)
     expect(page.locator("#counted")).to_contain_text("3 of 3 values will be sealed")
     page.fill("#code", invitation(clinic))
-    page.fill("#clinic", issuer[-8:])
     page.get_by_role("button", name="Look up the clinic").click()
     page.get_by_role("button", name="Seal and leave it for the clinic").click()
     expect(page.locator("#news")).to_contain_text("waits for the clinic")
@@ -301,9 +299,6 @@ def test_a_patient_leaves_past_an_operator_that_was_killed_and_the_next_cohort_i
     typed, page, before = member.typed, member.page, live(member.typed)
     page.wait_for_function(READY_TO_STOP, polling=500)
     with operator_killed(typed):
-        page.get_by_role("button", name="Stop now").click()
-        expect(page.locator("#stop [data-refusal]")).to_contain_text("does not answer")
-        expect(page.locator("main")).not_to_contain_text("Revoked")
         assert state_of(typed, member.address) == "LIVE"
         page.get_by_role("link", name="If this site is down").click()
         stop_through_custodians(member)
@@ -315,9 +310,9 @@ def test_a_patient_leaves_past_an_operator_that_was_killed_and_the_next_cohort_i
 
 
 def stop_through_custodians(member: Member) -> None:
-    """On the page that opens whoever is down; it says so once the chain has it."""
+    """On the page that opens whatever is down; it says so once the chain has it."""
     page = member.page
-    expect(page.locator("#kept")).to_contain_text("opens here whoever is down")
+    expect(page.locator("#kept")).to_contain_text("opens here whatever is down")
     expect(page.locator("section.stop")).to_contain_text(member.address)
     page.fill("#passphrase-0", PASSPHRASE)
     page.get_by_role("button", name="Stop now").click()

@@ -14,21 +14,40 @@ from structlog.testing import capture_logs
 
 from marketplace.api.app import PREFIX, create_app
 from marketplace.api.auth import LONGEST_LIFE
+from marketplace.api.context import LARGEST_DICTIONARY, LARGEST_MESSAGES, LARGEST_RECORDS
 from marketplace.api.openapi import DOCUMENT
-from marketplace.config import MAX_UPLOAD_BYTES
+from marketplace.config import OperatorConfig
 from marketplace.errors import Refusal
 from marketplace.operator import Worker
 from marketplace.wire.amounts import Token
 from marketplace.wire.canonical import canonical
-from marketplace.wire.eip712 import HALF_ORDER, api_domain
-from marketplace.wire.http import to_hex
+from marketplace.wire.eip712 import HALF_ORDER, MOST_SIGNATURE, api_domain
+from marketplace.wire.http import SMALL_BODY, to_hex
+from marketplace.wire.units import written
 from marketplace.words import quote_words, right_at_most
 from tests.support.api_world import ApiWorld, api_world, problem
 from tests.support.chain_world import MAX_COST, PAGE, PURPOSE, account
 from tests.support.mutations import leaves, with_value
 
 ORDER = 2 * HALF_ORDER + 1  # of secp256k1
-POSTS = ["/dictionaries", "/class-pages", "/quotes", "/records", "/messages", "/requests"]
+LIMITS = {
+    "/dictionaries": LARGEST_DICTIONARY,
+    "/class-pages": SMALL_BODY,
+    "/quotes": SMALL_BODY,
+    "/records": LARGEST_RECORDS,
+    "/messages": LARGEST_MESSAGES,
+    "/requests": SMALL_BODY,
+}
+"""Bytes of a body, by route."""
+POSTS = sorted(LIMITS)
+FIRST_KEYS = {
+    "/dictionaries": "dictionary",
+    "/class-pages": "page",
+    "/quotes": "classes",
+    "/records": "entries",
+    "/messages": "messages",
+    "/requests": "terms",
+}
 NOWHERE = "0x" + "11" * 32
 STRANGE: list[Any] = [None, True, -1, 1.5, 2**63, "x", "0x", [], {}, [None], {"a": 1}]
 
@@ -135,7 +154,7 @@ def test_a_quote_above_the_classes_highest_cost_says_so_and_what_can_be_had(
     assert (refusal["code"], refusal["field"]) == ("cost_above_class", "cost")
     assert f"{MAX_COST + 1:,} nano-rho is above the most that class 1 allows" in refusal["message"]
     best = world.post("/quotes", world.quote(cost=MAX_COST)).get_json()["expected_error"]
-    assert f"{best['half_width']} {best['unit']}" in refusal["remedy"]
+    assert f"{best['half_width']} {written(best['unit'])}" in refusal["remedy"]
     first, *_ = quote_words(quoted)
     assert refusal["message"] in first
 
@@ -369,8 +388,144 @@ def test_an_unknown_or_missing_key_is_named(world: ApiWorld, path: str) -> None:
     assert found["field"] == "body.surprise"
 
 
+def test_every_route_that_takes_a_body_has_a_limit_of_its_own() -> None:
+    taking = {
+        path.removeprefix(PREFIX) for path, each in DOCUMENT["paths"].items() if "post" in each
+    }
+    assert taking == set(LIMITS)
+    assert {path for path, limit in LIMITS.items() if limit > 2 * 2**20} == {"/records"}
+
+
 @pytest.mark.parametrize("path", POSTS)
-@pytest.mark.parametrize("length", [MAX_UPLOAD_BYTES + 1, 10 * 2**30])
+def test_a_body_is_taken_to_the_limit_of_its_route_and_not_beyond(
+    world: ApiWorld, path: str
+) -> None:
+    whole = b'{"surprise":' + b" " * (LIMITS[path] - 14) + b"1}"
+    without_length = {"CONTENT_LENGTH": "", "wsgi.input_terminated": True}
+    for raw, code in ((whole, "bad_parameter"), (whole + b" ", "body_too_large")):
+        for said in ({}, without_length):
+            headers = {"Usufruct-Auth": world.auth_header(raw, path=PREFIX + path)}
+            found = problem(
+                world.client.post(PREFIX + path, data=raw, headers=headers, environ_overrides=said)
+            )
+            # A signed body is cut off at the limit, so that its signature is no good.
+            assert found["code"] in (code, "bad_signature" if said else code)
+
+
+HOSTILE = {
+    "empty objects": b"{},",
+    "objects": b'{"a":0},',
+    "lists": b"[],",
+    "numbers": b"0,",
+    "texts": b'"",',
+}
+
+
+@pytest.mark.parametrize("path", POSTS)
+@pytest.mark.parametrize("form", sorted(HOSTILE))
+def test_a_body_that_would_take_a_hundred_times_its_bytes_is_refused_before_any_value_is_made(
+    world: ApiWorld, path: str, form: str
+) -> None:
+    unit, room = HOSTILE[form], LIMITS[path] - 40
+    raw = b'{"%s":[' % FIRST_KEYS[path].encode() + unit * (room // len(unit)) + b"0]}"
+    headers = {"Usufruct-Auth": world.auth_header(raw, path=PREFIX + path)}
+    found = problem(world.client.post(PREFIX + path, data=raw, headers=headers), 400)
+    assert found["code"] == "malformed_json"
+    assert "values" in found["detail"]
+
+
+def test_a_long_key_is_judged_by_its_own_length_alone(world: ApiWorld) -> None:
+    """Before, each item under it cost as much again: three megabytes, 42 seconds."""
+    half = LARGEST_DICTIONARY // 2
+    raw = b'{"dictionary":{"' + b"k" * half + b'":[' + b"0," * 60_000 + b"0]}}"
+    found = problem(world.client.post(f"{PREFIX}/dictionaries", data=raw))
+    assert (found["code"], found["field"]) == ("bad_dictionary", "dictionary")
+
+
+@pytest.mark.parametrize("path", POSTS)
+def test_what_another_sites_page_posts_is_refused_unread(world: ApiWorld, path: str) -> None:
+    ours = world.operator.config.origin
+    for how in (
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site", "Origin": ours},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+    ):
+        for kind in ("text/plain", "application/json", "application/x-www-form-urlencoded"):
+            sent = world.client.post(PREFIX + path, data=b"{", headers=how, content_type=kind)
+            assert problem(sent, 403)["code"] == "not_from_here"
+    for how in ({}, {"Sec-Fetch-Site": "same-origin", "Origin": ours}, {"Origin": ours}):
+        headers = {**how, "Usufruct-Auth": world.auth_header(b"{", path=PREFIX + path)}
+        found = problem(world.client.post(PREFIX + path, data=b"{", headers=headers), 400)
+        assert found["code"] == "malformed_json"
+
+
+def test_pages_of_other_sites_may_read_what_is_public(world: ApiWorld) -> None:
+    elsewhere = {"Sec-Fetch-Site": "cross-site", "Origin": "https://elsewhere.example"}
+    assert world.client.get(f"{PREFIX}/market", headers=elsewhere).status_code == 200
+
+
+# --- who hands in much takes no thread that a patient needs
+
+
+@contextmanager
+def all_handing_in(world: ApiWorld) -> Iterator[None]:
+    """Every place for what is handed in is taken."""
+    uploads = world.operator.uploads
+    for _ in range(uploads.places):
+        uploads.enter()
+    try:
+        yield
+    finally:
+        for _ in range(uploads.places):
+            uploads.leave()
+
+
+def test_whatever_is_handed_in_one_message_is_carried_and_everything_is_read(
+    world: ApiWorld,
+) -> None:
+    many = {"messages": [world.grant_message(world.patients[0])] * 40}
+    with all_handing_in(world):
+        refused = [world.post(path, {}) for path in POSTS if path not in ("/quotes", "/messages")]
+        for response in (*refused, world.post("/messages", many)):
+            assert problem(response, 503)["code"] == "busy"
+            assert response.headers["Retry-After"] == "2"
+        one = {"messages": [world.grant_message(world.patients[0])]}
+        assert world.post("/messages", one).status_code == 200
+        assert world.post("/quotes", world.quote()).status_code == 200
+        assert world.get("/datasets").status_code == 200
+    assert world.post("/messages", many).status_code == 200
+    assert problem(world.post("/records", {}), 400)
+
+
+def test_a_message_of_two_wallets_with_the_longest_signatures_counts_as_one(
+    world: ApiWorld,
+) -> None:
+    longest = "0x" + "ab" * MOST_SIGNATURE
+    message = world.grant_message(world.patients[0])
+    long = {**message, "signature": longest, "signature_to": longest}
+    with all_handing_in(world):
+        assert world.post("/messages", {"messages": [long]}).status_code == 200
+
+
+def test_readers_and_uploads_together_leave_threads_to_patients(world: ApiWorld) -> None:
+    config = world.operator.config
+    for threads in range(4, 257):
+        for streams in range(threads // 2 + 1):
+            made = {**config.model_dump(), "threads": threads, "streams": streams}
+            if threads - streams < 3:
+                with pytest.raises(ValueError, match="three threads"):
+                    OperatorConfig.model_validate(made)
+                continue
+            if streams in (0, threads // 2):
+                valid = OperatorConfig.model_validate(made)
+                assert valid.crowd >= 1
+                assert valid.uploads >= 1
+                assert valid.crowd + valid.uploads < threads - streams
+
+
+@pytest.mark.parametrize("path", POSTS)
+@pytest.mark.parametrize("length", [LARGEST_RECORDS + 1, 10 * 2**30])
 def test_a_body_that_claims_more_than_allowed_is_refused_unread(
     world: ApiWorld, path: str, length: int
 ) -> None:
@@ -432,7 +587,7 @@ def test_an_error_that_nothing_reaches_is_refused_with_the_one_that_the_class_al
     assert refused["field"] == "target_error"
     allowed = f"at most {MAX_COST:,} nano-rho for one request"
     assert (
-        f"{allowed} (a 95% half-width of {bought['half_width']} {bought['unit']})"
+        f"{allowed} (a 95% half-width of {bought['half_width']} {written(bought['unit'])})"
         in refused["remedy"]
     )
 

@@ -9,9 +9,15 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from marketplace.chain.adapter import CommitteeView
+from marketplace.chain.deploy import CommitteeSeat, open_epoch
+from marketplace.chain.faults import NodeUnreachable
 from marketplace.custodian.server import AT_ONCE, FOR_PAGES, create_app
 from marketplace.custodian.service import Custodian
-from tests.support.custody_world import custody_world, served_custodian
+from marketplace.wire.http import to_hex
+from marketplace.wire.voucher import committee_hash
+from tests.support.chain_world import account
+from tests.support.custody_world import CustodyWorld, custody_world, served_custodian
 from tests.support.nodes import any_node
 
 ORIGIN = "https://market.example"
@@ -19,10 +25,15 @@ CORS = "access-control-"
 
 
 @pytest.fixture(scope="module")
-def custodian(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Custodian]:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CustodyWorld]:
     folder: Path = tmp_path_factory.mktemp("pages")
     with any_node(folder) as node:
-        yield custody_world(node, folder).custodian(0)
+        yield custody_world(node, folder)
+
+
+@pytest.fixture(scope="module")
+def custodian(world: CustodyWorld) -> Custodian:
+    return world.custodian(0)
 
 
 @pytest.fixture(scope="module")
@@ -176,3 +187,38 @@ def test_a_page_reads_the_seat_and_the_key_that_records_are_sealed_to(
     assert said["key"] == "0x" + seat.secret.public.hex()
     committee = custodian.chain.committee(seat.epoch)
     assert bytes.fromhex(said["key"][2:]) == committee.members[said["place"]].keys[1]
+    assert said["seated"] is True
+    assert said["quorum"] == committee.quorum
+    assert said["committee"] == named(committee)
+
+
+def named(committee: CommitteeView) -> str:
+    keys = [each.keys[1] for each in committee.members]
+    signers = [each.signer for each in committee.members]
+    return to_hex(committee_hash(committee.epoch, committee.quorum, signers, keys))
+
+
+def test_who_left_says_so_and_speaks_for_the_committee_that_came_after(
+    world: CustodyWorld, custodian: Custodian, url: str
+) -> None:
+    """By its word, and that of others, a browser follows where the committee goes."""
+    before = world.chain.committee()
+    heir = CommitteeSeat(account("heir").address, b"\x07" * 32)
+    stay = [CommitteeSeat(each.signer, each.keys[1]) for each in before.members[1:]]
+    open_epoch(world.sender, [heir, *stay], before.quorum, before.gates)
+    said = json.loads(ask(url, "GET", "/health")[2])
+    after = world.chain.committee()
+    assert (said["seated"], said["epoch"], said["quorum"]) == (False, after.epoch, after.quorum)
+    assert said["committee"] == named(after) != named(before)
+    assert not {"place", "key"} & set(said)
+
+
+def test_what_cannot_ask_its_node_names_no_committee(
+    custodian: Custodian, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent() -> CommitteeView:
+        raise NodeUnreachable(message="The node does not answer.", remedy="Start it.")
+
+    monkeypatch.setattr(custodian.chain, "committee", silent)
+    said = json.loads(ask(url, "GET", "/health")[2])
+    assert not {"seated", "epoch", "quorum", "committee", "place", "key"} & set(said)

@@ -417,7 +417,7 @@ def test_the_notebook_asks_the_demo_and_shows_an_answer_with_its_interval(
 
 def _interval(told: str) -> tuple[float, float, float]:
     """Low, high and estimate, as the answer's first sentence tells them."""
-    found = re.search(r"([\d.]+) mm\[Hg\], 95% interval ([\d.]+) to ([\d.]+) mm\[Hg\]\.", told)
+    found = re.search(r"([\d.]+) mmHg, 95% interval ([\d.]+) to ([\d.]+) mmHg\.", told)
     assert found, told
     value, low, high = map(float, found.groups())
     return low, high, value

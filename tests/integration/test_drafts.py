@@ -12,6 +12,7 @@ import pytest
 
 from marketplace.drafts import DraftState, Progress, onward
 from marketplace.drafts import service as drafts_service
+from marketplace.drafts.desks import MOST_INVITATIONS
 from marketplace.errors import EnvelopeUnreadable, RecordUnreadable, Refusal
 from marketplace.peers import Peer
 from marketplace.sealing.opened import open_draft, open_own
@@ -22,6 +23,7 @@ from tests.support.api_world import ApiWorld, api_world
 from tests.support.chain_world import account
 from tests.support.custody_world import PLACES, QUORUM
 from tests.support.left_drafts import DAY, Browser, Clinic, Left
+from web.rules import DRAFT
 
 VALUES = {"systolic": Decimal(131), "smoker": "yes"}
 ROW = (131, 1)
@@ -363,6 +365,8 @@ def test_another_issuer_or_a_stranger_sees_and_decides_nothing(
     drafts, commitment = world.operator.drafts, left.record.commitment
     stranger = account("nobody").address
     document, signature = clinic.attestation(left.record, "P-4")
+    code = new_code()
+    (voucher,) = clinic.vouches(code)
     uses: list[Callable[[str], object]] = [
         lambda who: drafts.opened(dataset, who, commitment),
         lambda who: drafts.attest(dataset, who, commitment, document, signature),
@@ -371,7 +375,7 @@ def test_another_issuer_or_a_stranger_sees_and_decides_nothing(
     lists: list[Callable[[str], object]] = [
         lambda who: drafts.waiting(dataset, who),
         lambda who: drafts.desks.invitations(dataset, who),
-        lambda who: drafts.invite(dataset, who, [code_hash(new_code())], 1),
+        lambda who: drafts.invite(dataset, who, {code_hash(code): voucher}, 1),
     ]
     before = rows(world)
     for use in [*uses, *lists]:
@@ -511,17 +515,17 @@ def test_one_issuer_s_invitations_are_bounded(
 
 @pytest.mark.parametrize(
     ("codes", "days", "field"),
-    [([], 1, "codes"), ([bytes(32)] * 2, 1, "codes"), ([bytes(31)], 1, "codes")]
+    [([], 1, "codes"), ([bytes(31)], 1, "codes")]
     + [([bytes(32)], days, "days") for days in (0, 31, True)]
     + [([bytes([n]) * 32 for n in range(101)], 1, "codes")],
 )
 def test_invitations_in_another_form_are_refused(
     world: ApiWorld, clinic: Clinic, codes: list[bytes], days: int, field: str
 ) -> None:
-    before = rows(world)
+    before, (voucher,) = rows(world), clinic.vouches(new_code())
     refused = refusal_of(
         lambda: world.operator.drafts.invite(
-            world.custody.dataset, clinic.issuer.address, codes, days
+            world.custody.dataset, clinic.issuer.address, dict.fromkeys(codes, voucher), days
         )
     )
     assert (refused.code, refused.field) == ("bad_parameter", field)
@@ -533,7 +537,9 @@ def test_all_drafts_together_are_bounded_and_a_patient_s_own_makes_room(
 ) -> None:
     who, other = browser(world), browser(world)
     left = left_by(world, clinic, who)
-    monkeypatch.setattr(drafts_service, "MOST_DRAFTS", world.operator.database.number_of_drafts())
+    number = world.operator.database.number_of_drafts()
+    full = replace(drafts_service.SHARES, most=number, shared=number)
+    monkeypatch.setattr(drafts_service, "SHARES", full)
     before = rows(world)
     with pytest.raises(Refusal) as refused:
         left_by(world, clinic, other)
@@ -546,9 +552,19 @@ def test_one_issuer_alone_fills_no_more_than_its_share(
     world: ApiWorld, clinic: Clinic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     number = world.operator.database.number_of_drafts(clinic.issuer.address)
-    monkeypatch.setattr(drafts_service, "MOST_OF_AN_ISSUER", number)
+    share = replace(drafts_service.SHARES, of_issuer=number)
+    monkeypatch.setattr(drafts_service, "SHARES", share)
     assert refusal_of(lambda: left_by(world, clinic, browser(world))).code == "too_many_drafts"
     assert world.operator.database.number_of_drafts(account("another issuer").address) == 0
+
+
+def test_a_few_clinics_leave_the_others_room() -> None:
+    """No one clinic, nor five, takes all that is shared; and a hundred have room for a few besides."""
+    shares = drafts_service.SHARES
+    assert shares.of_issuer * 5 < shares.shared < shares.most
+    assert shares.shared + 100 * shares.few <= shares.most
+    assert shares.uses_a_day == DRAFT.number
+    assert shares.codes_a_day <= MOST_INVITATIONS
 
 
 # --- desks

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path as Folder
 from typing import Any
 
@@ -14,6 +15,7 @@ from eth_utils.crypto import keccak
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from marketplace.anchors import anchors_of
 from marketplace.chain.adapter import Chain, Finality, NotYetFinal, PartialLogs
 from marketplace.cli.main import main
 from marketplace.client.results import require_answer
@@ -400,6 +402,27 @@ def test_a_node_without_the_logs_is_told_apart(settled: Settled, receipt: dict[s
 
     with lying(settled, forget) as chain, pytest.raises(PartialLogs):
         verify(receipt, chain)
+
+
+def test_what_a_receipt_is_held_against_is_all_of_it_or_what_the_node_still_has(
+    settled: Settled, receipt: dict[str, Any]
+) -> None:
+    whole = anchors_of(settled.chain, settled.request)
+    told = whole["receipt"]
+    assert (whole["stage"], whole["final"]) == ("settled", True)
+    named = {"blocks", "block_hashes", "transactions", "settlement", "signatures"}
+    assert all(told[name] == receipt[name] for name in told if name != "cohort")
+    assert told.keys() >= named
+    for gone, empty in (("eth_getLogs", []), ("eth_getTransactionByHash", None)):
+        answer = partial(without, gone, empty)
+        with lying(settled, answer) as chain:
+            less = anchors_of(chain, settled.request)
+        kept = {name: part for name, part in told.items() if name not in named}
+        assert (less["receipt"], less["final"]) == (kept, False)
+
+
+def without(gone: str, empty: object, method: str, result: object) -> object:
+    return empty if method == gone else result
 
 
 @contextmanager

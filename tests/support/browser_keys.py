@@ -23,11 +23,17 @@ def make_keys(page: Page, folder: Path) -> Keyring:
     return unlock((folder / "keys.json").read_bytes(), PASSPHRASE)
 
 
-def bring_key(page: Page, key: LocalAccount, folder: Path, label: str = "research account") -> None:
+def bring_key(
+    page: Page,
+    key: LocalAccount,
+    folder: Path,
+    label: str = "research account",
+    at: str = "/keys",
+) -> None:
     """A key file of the command line, added on the page of keys."""
     path = folder / f"{label.replace(' ', '-')}.key"
     create(path, bytes(key.key))
-    page.goto("/keys")
+    page.goto(at)
     page.set_input_files("#file", path)
     page.fill("#label", label)
     page.fill("#passphrase", PASSPHRASE)

@@ -3,7 +3,7 @@
 import json
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,7 @@ from marketplace.wire.opening import (
 )
 from marketplace.wire.record import NONCE_BYTES, SealedRecord, dump
 from marketplace.wire.structs import RecordAttestation
+from marketplace.wire.voucher import Seen, Voucher, committee_hash
 from tests.support.custody_world import CustodyWorld, seats_of
 
 DAY = 86_400
@@ -101,6 +102,8 @@ class Clinic:
     drafts: Drafts
     issuer: LocalAccount
     root: Root = field(default_factory=new_root)
+    custodians: Sequence[str] = ("https://custodian-0.example",)
+    """Where they answer, as it knows them."""
 
     @property
     def place(self) -> Place:
@@ -131,9 +134,29 @@ class Clinic:
 
     def invites(self, number: int = 1, days: int = 7) -> list[bytes]:
         codes = [new_code() for _ in range(number)]
-        hashes = [code_hash(code) for code in codes]
-        self.drafts.invite(self.custody.dataset, self.issuer.address, hashes, days)
+        vouched = dict(zip(map(code_hash, codes), self.vouches(*codes), strict=True))
+        self.drafts.invite(self.custody.dataset, self.issuer.address, vouched, days)
         return codes
+
+    def vouches(self, *codes: bytes) -> list[Voucher]:
+        """For the market and the committee as the chain has them, one for each code."""
+        chain = self.custody.chain
+        committee, token = chain.committee(), chain.token
+        seen = Seen(
+            chain_id=chain.chain_id,
+            contracts={name: each.address for name, each in chain.manifest.contracts.items()},
+            token=(chain.manifest.token, token.decimals, token.symbol),
+            dataset=self.custody.dataset,
+            issuer=self.issuer.address,
+            desk=self.desk_key,
+            committee=committee_hash(
+                committee.epoch,
+                committee.quorum,
+                [each.signer for each in committee.members],
+                [each.keys[1] for each in committee.members],
+            ),
+        )
+        return [Voucher.of(code, seen, committee.epoch, self.custodians) for code in codes]
 
     def attestation(self, record: SealedRecord, number: str, **changes: Any) -> tuple[Any, str]:
         """For the patient with this number: the struct as JSON and its signature."""

@@ -71,7 +71,7 @@ def web_world(api: ApiWorld) -> Iterator[WebWorld]:
     worker = Worker(operator)
     site = Site(operator, worker, f"http://127.0.0.1:{server.effective_port}")
     pages = web.create_app(site)
-    later.application.append(Switch(create_app(operator, worker), pages))
+    later.application.append(Switch(create_app(operator, worker, site.origin), pages))
     operator.pulse.start()
     try:
         with in_a_thread(server):

@@ -347,11 +347,31 @@ def test_a_key_file_that_others_can_read_is_refused(key_file: Path) -> None:
 
 def test_the_address_of_a_key_that_exists_is_shown_and_the_key_kept(key_file: Path) -> None:
     secret = key_file.read_bytes()
-    assert "--show" in refused(run("key", key_file))
+    output = refused(run("key", key_file))
+    assert f"`usufruct key {key_file} --show` prints its address" in output
     shown = run("key", key_file, "--show")
     assert json.loads(shown.output) == {"address": account_of(keyfiles.read(key_file))}
     assert key_file.read_bytes() == secret
     assert "is missing" in refused(run("key", key_file.with_name("none.key"), "--show"))
+
+
+@pytest.mark.parametrize("content", ['{"resourceType": "Bundle"}', "ab" * 31])
+def test_what_is_no_key_is_asked_whether_it_is_the_right_file(key_file: Path, content: str) -> None:
+    key_file.write_text(content)
+    output = refused(run("key", key_file, "--show"))
+    assert "Is it the file that `usufruct key` made?" in " ".join(output.split())
+
+
+@pytest.mark.parametrize("cap", ["abc", "1_000", "60,000,000", "0,5", "1.5", "1e6"])
+def test_a_number_is_written_in_digits_alone(key_file: Path, cap: str) -> None:
+    done = run("grant", "--url", NOBODY, "--key-file", key_file, "--dataset", HEX, "--cap", cap)
+    assert done.exit_code == 2
+    assert "'--cap': write a whole number, in digits alone" in " ".join(done.output.split())
+
+
+def test_an_input_at_fault_is_called_by_its_option(key_file: Path) -> None:
+    done = run("withdraw", "--url", NOBODY, "--key-file", key_file, "--dataset", HEX, "--to", "abc")
+    assert "--to is no address of this chain." in refused(done)
 
 
 def test_a_missing_key_file_is_named(tmp_path: Path) -> None:

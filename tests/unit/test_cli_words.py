@@ -125,7 +125,7 @@ QUOTE: dict[str, Any] = {
         "unit": "mm[Hg]",
         "holds": "at most",
         "tells_nothing": False,
-        "in_words": "95% half-width of 2.5 mm[Hg] either way, with 20 patients: at most.",
+        "in_words": "95% half-width of 2.5 mmHg either way, with 20 patients: at most.",
     },
     "expected_error_of_a_tenth": None,
     "members_assumed": 20,
@@ -142,14 +142,20 @@ ERROR = QUOTE["expected_error"]
 @pytest.mark.parametrize(
     ("members", "said"),
     [
-        (1, "95% half-width of 2.5 mm[Hg] either way, with 1 patient: at most."),
-        (2, "95% half-width of 2.5 mm[Hg] either way, with 2 patients: at most."),
+        (1, "95% half-width of 2.5 mmHg either way, with 1 patient: at most."),
+        (2, "95% half-width of 2.5 mmHg either way, with 2 patients: at most."),
     ],
 )
 def test_an_expected_error_is_called_a_95_percent_half_width_and_counts_its_patients(
     members: int, said: str
 ) -> None:
     assert error_words(ERROR, members) == said
+
+
+def test_the_delta_of_an_epsilon_is_told_as_a_chance_and_not_with_an_exponent() -> None:
+    said = " ".join(quote_words(QUOTE))
+    assert "(epsilon 1.1 at a delta of 1 in 1,000,000)" in said
+    assert "1e-" not in said
 
 
 def test_an_error_without_a_unit_is_told_without_one() -> None:
@@ -162,7 +168,7 @@ def test_a_quote_with_filters_says_what_to_expect_if_only_a_tenth_pass_them() ->
     *_, error, last = quote_words({**QUOTE, "expected_error_of_a_tenth": tenth})
     assert error == f"Expected error: {ERROR['in_words']}"
     assert last == (
-        "If only a tenth of them (2 patients) pass the filters: 95% half-width of 25 mm[Hg]."
+        "If only a tenth of them (2 patients) pass the filters: 95% half-width of 25 mmHg."
     )
     assert tenth_words({**tenth, "tells_nothing": True}, 2).endswith("tells nothing.")
     assert error_words({**ERROR, "tells_nothing": True}, 2).endswith("such a result tells nothing.")

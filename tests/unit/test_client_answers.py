@@ -68,10 +68,21 @@ HISTOGRAM = answer(
 
 def test_a_number_is_told_with_its_interval_its_cohort_and_what_it_leaves_out() -> None:
     assert MEAN.in_words == (
-        "121.5 mm[Hg], 95% interval 118.25 to 124.75 mm[Hg].",
+        "121.5 mmHg, 95% interval 118.25 to 124.75 mmHg.",
         "Counted: 40 patients.",
         NO_SAMPLING,
     )
+
+
+def test_beside_a_filter_the_size_of_the_group_is_not_said_to_be_that_of_the_answer() -> None:
+    old = {"variable": "age", "op": ">=", "value": "50"}
+    some = {"variable": "smoker", "op": "in", "value": ["no", "perhaps"]}
+    filtered = answer("mean.v1", {**CLIP, "filters": [old, some]}, estimate("121.5", "118", "124"))
+    passed = "age >= 50 and smoker in no, perhaps"
+    about = f"The group had 40 patients; the answer is about those of them with {passed}."
+    assert filtered.in_words[1] == f"{about} How many these are is not told."
+    count = answer("count.v1", {"filters": [old, some]}, estimate("12", "8", "16"), unit="members")
+    assert about in count.in_words  # which tells how many these are
 
 
 SPANNING = {

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 
 from marketplace.api.schemas import SCHEMAS
 from marketplace.cli.main import main
-from marketplace.client import Api, Dataset, Marketplace, ThroughOperator
-from marketplace.demo.setting import class_terms, purpose
+from marketplace.client import Api, Dataset, Marketplace, ThroughOperator, steward
+from marketplace.demo.setting import class_page, class_terms, purpose
 from marketplace.errors import Refusal
 from marketplace.fhir.demo import demo_dictionary
 from marketplace.wire.data_use import permission_words, purpose_words
@@ -265,3 +265,12 @@ def test_requests_are_listed_with_dataset_purpose_and_the_end_of_the_notice() ->
     assert said.endswith("Patients may rest their consent for it until 2027-01-15 08:00:00 UTC.")
     (said,) = printed("requests", requests=[{**REQUEST, "notice_until": None}])["in_words"]
     assert said.endswith("; funded.")
+
+
+def test_a_class_that_names_no_country_is_refused_before_it_is_published_for_ever() -> None:
+    for_ever = replace(class_terms(), modifiers=1 << 7, countries=(b"NL", b"ZZ")).to_json()
+    del for_ever["termsHash"]
+    with pytest.raises(Refusal) as refused:
+        steward.class_terms(for_ever, class_page())
+    assert (refused.value.code, refused.value.field) == ("bad_parameter", "countries[1]")
+    assert "“ZZ” is not the code of a country." in str(refused.value)

@@ -2,12 +2,15 @@
 
 import re
 from dataclasses import replace
+from importlib import resources
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from marketplace.demo.setting import class_terms, purpose
+from marketplace.errors import BadParameter
+from marketplace.wire import countries
 from marketplace.wire.data_use import (
     DUTIES,
     FIRST_USE,
@@ -18,6 +21,7 @@ from marketplace.wire.data_use import (
     permission_words,
     purpose_words,
 )
+from marketplace.wire.plain import plain
 from tools.readme import CONSTANT, DATA_USE
 
 MASKS = st.integers(0, 2**32 - 1)
@@ -89,7 +93,7 @@ def test_what_limits_a_class_is_named() -> None:
     )
     words = " ".join(permission_words(terms))
     assert "Only biomedical research and genetic research (DUO:0000012)." in words
-    assert "Only by researchers in DE and 0x001b (DUO:0000022)." in words
+    assert "Only by researchers in DE (Germany) and 0x001b (DUO:0000022)." in words
     assert "Use ends within 12 months (DUO:0000025)." in words
 
 
@@ -118,3 +122,28 @@ def test_a_purpose_says_its_ends_its_care_its_time_and_its_approval() -> None:
     plain = replace(asked, commercial=False, ethics_approval=bytes(32))
     assert "not for commercial ends" in purpose_words(plain)
     assert "without an ethics approval" in purpose_words(plain)
+
+
+def test_every_country_of_today_has_its_code_and_no_other_has_one() -> None:
+    table = resources.files("tzdata") / "zoneinfo" / "iso3166.tab"
+    rows = (line for line in table.read_text("utf-8").splitlines() if not line.startswith("#"))
+    assert list(countries.NAMES) == [row.split("\t")[0] for row in rows]
+    assert all(name == plain(name) for name in countries.NAMES.values())
+
+
+@pytest.mark.parametrize(("typed", "code"), [("NL", "NL"), (" nl ", "NL"), ("ax", "AX")])
+def test_a_country_is_read_by_its_code(typed: str, code: str) -> None:
+    assert countries.code_of(typed, "country") == code
+
+
+@pytest.mark.parametrize(
+    ("typed", "remedy"),
+    [("Netherlands", "NL"), ("niger", "NE"), ("ZZ", "one such as NL"), ("", "one such as NL")],
+)
+def test_what_is_no_countrys_code_is_refused_and_a_name_gets_its_code(
+    typed: str, remedy: str
+) -> None:
+    with pytest.raises(BadParameter) as refused:
+        countries.code_of(typed, "country")
+    assert refused.value.remedy == f"Write {remedy} (ISO 3166-1)."
+    assert refused.value.field == "country"

@@ -11,6 +11,7 @@ from marketplace.analyses import CATALOGUE
 from marketplace.analyses.possible import possible_range
 from marketplace.errors import BadParameter
 from marketplace.prices import TENTH, _of_a_tenth
+from marketplace.wire.units import written
 from ml.dp.accounting import MAX_COST
 from tests.unit.test_analyses_catalogue import N, cohort, parsed
 
@@ -59,6 +60,19 @@ def test_an_answer_tells_nothing_exactly_where_its_interval_is_as_long_as_the_ra
     assert forecast.tells_nothing is (2 * forecast.error.half_width >= forecast.span)
 
 
+@names
+@given(cost=st.integers(1_000, MAX_COST))
+def test_an_error_is_told_as_no_less_than_it_is_and_patients_as_whole_ones(
+    name: str, cost: int
+) -> None:
+    forecast = CATALOGUE[name].expected_error(parsed(name), N, cost)
+    told, is_of_people = forecast.texts()["half_width"], forecast.unit.startswith("members")
+    step = Fraction(1) if is_of_people else Fraction(1, 10_000)
+    assert 0 <= Fraction(told) - forecast.error.half_width < step
+    assert told.isdigit() or not is_of_people
+    assert "." not in told or told[-1] != "0"
+
+
 # --- a tenth
 
 
@@ -79,7 +93,7 @@ def test_with_filters_the_error_of_a_tenth_is_that_of_so_many_patients(name: str
     assert told is not None
     texts = CATALOGUE[name].expected_error(parsed(name, **ADULTS), N // TENTH, 10_000_000).texts()
     assert {**texts, "members": 50, "in_words": told["in_words"]} == told
-    assert f"95% half-width of {texts['half_width']} {texts['unit']}" in told["in_words"]
+    assert f"95% half-width of {texts['half_width']} {written(texts['unit'])}" in told["in_words"]
     assert "a tenth of them (50 patients)" in told["in_words"]
 
 

@@ -4,19 +4,34 @@ from __future__ import annotations
 
 import ast
 import inspect
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
 from sqlalchemy import event, text
 
 from marketplace.errors import Refusal
-from marketplace.store import Database, DraftRow, DraftState, InvitationRow, IssuerDeskRow
-from marketplace.store.database import open_database
+from marketplace.store import (
+    Database,
+    DraftRow,
+    DraftState,
+    InvitationRow,
+    IssuerDeskRow,
+    Shares,
+    WebSessionRow,
+)
+from marketplace.store.database import MIGRATIONS, open_database
 from marketplace.store.drafts import NEXT, IssuerDrafts
+from marketplace.store.models import Base
 from tests.support.postgresql import running_postgresql
 
 DATASET, OTHER_DATASET = "0x" + "d1" * 32, "0x" + "d2" * 32
@@ -24,6 +39,7 @@ ISSUER, OTHER_ISSUER = "0x" + "11" * 20, "0x" + "12" * 20
 PATIENT, OTHER_PATIENT = "0x" + "21" * 20, "0x" + "22" * 20
 NOW = 1_800_000_000
 LATER = NOW + 86_400
+ROOM = Shares(most=100, shared=100, of_issuer=100, few=10, codes_a_day=100, uses_a_day=20)
 
 
 def name(number: int) -> str:
@@ -49,13 +65,14 @@ def database(url: str) -> Iterator[Database]:
     opened.engine.dispose()
 
 
-def invite(database: Database, *numbers: int, **changes: Any) -> None:
+def invite(database: Database, *numbers: int, most: int = 5, **changes: Any) -> None:
     rows = [
         InvitationRow(
             **{
                 "code": name(number),
                 "dataset": DATASET,
                 "issuer": ISSUER,
+                "voucher": {},
                 "made_at": NOW,
                 "expires_at": LATER,
                 **changes,
@@ -63,7 +80,7 @@ def invite(database: Database, *numbers: int, **changes: Any) -> None:
         )
         for number in numbers
     ]
-    database.keep_invitations(rows, now=NOW, most=5)
+    database.keep_invitations(rows, now=NOW, most=most)
 
 
 def draft(commitment: int = 1, code: int = 1, **changes: Any) -> DraftRow:
@@ -83,8 +100,8 @@ def draft(commitment: int = 1, code: int = 1, **changes: Any) -> DraftRow:
     )
 
 
-def leave(database: Database, row: DraftRow, now: int = NOW) -> bool:
-    return database.keep_draft(row, now=now, because="left") is row
+def leave(database: Database, row: DraftRow, now: int = NOW, shares: Shares = ROOM) -> bool:
+    return database.keep_draft(row, now=now, because="left", shares=shares) is row
 
 
 def steps(database: Database, commitment: int = 1) -> list[tuple[str | None, str]]:
@@ -197,11 +214,139 @@ def test_only_so_many_invitations_are_kept_whether_used_or_not(database: Databas
     assert len(database.invitations(DATASET, ISSUER)) == 5
     with_room = [
         InvitationRow(
-            code=name(7), dataset=DATASET, issuer=ISSUER, made_at=LATER, expires_at=LATER + 9
+            code=name(7),
+            dataset=DATASET,
+            issuer=ISSUER,
+            voucher={},
+            made_at=LATER,
+            expires_at=LATER + 9,
         )
     ]
     database.keep_invitations(with_room, now=LATER, most=5)  # the others have expired
     assert [each.code for each in database.invitations(DATASET, ISSUER)] == [name(7)]
+
+
+# --- shares
+
+
+def people(
+    database: Database, numbers: range, issuer: str = ISSUER, now: int = NOW, **shares: int
+) -> list[str]:
+    """Somebody new under each of these codes: what became of each. Codes are made where there are none."""
+    for each in numbers:
+        if database.invitation(name(each)) is None:
+            invite(database, each, issuer=issuer, expires_at=NOW + 10**7, most=1_000)
+    room = replace(ROOM, **shares)
+    return [
+        said(database, draft(each, each, patient=person(each), issuer=issuer), now, room)
+        for each in numbers
+    ]
+
+
+def person(number: int) -> str:
+    return "0x" + f"{number:040x}"
+
+
+def said(database: Database, row: DraftRow, now: int, shares: Shares) -> str:
+    try:
+        leave(database, row, now, shares)
+    except Refusal as refusal:
+        return refusal.code
+    return "in"
+
+
+def test_one_issuer_s_codes_fill_its_share_and_no_more(database: Database) -> None:
+    assert people(database, range(1, 6), of_issuer=3) == ["in"] * 3 + ["too_many_drafts"] * 2
+    assert people(database, range(11, 13), OTHER_ISSUER, of_issuer=3) == ["in"] * 2
+    assert database.number_of_drafts(ISSUER) == 3
+    assert database.number_of_drafts() == 5
+
+
+def test_an_issuer_finds_room_for_a_few_when_others_have_taken_all_that_is_shared(
+    database: Database,
+) -> None:
+    shares = {"most": 8, "shared": 5, "few": 2}
+    assert people(database, range(1, 8), **shares) == ["in"] * 5 + ["too_many_drafts"] * 2
+    assert people(database, range(11, 14), OTHER_ISSUER, **shares) == ["in"] * 2 + [
+        "too_many_drafts"
+    ]
+    third = "0x" + "13" * 20
+    assert people(database, range(21, 23), third, **shares) == ["in", "too_many_drafts"]
+    assert database.number_of_drafts() == 8
+
+
+def test_what_is_refused_for_want_of_room_leaves_its_code_good(database: Database) -> None:
+    people(database, range(1, 3), of_issuer=1)
+    before = everything(database)
+    assert people(database, range(2, 3), of_issuer=1) == ["too_many_drafts"]
+    assert everything(database) == before
+    database.end_draft(name(1), DraftState.TAKEN_BACK, because="makes room")
+    assert people(database, range(2, 3), of_issuer=1) == ["in"]
+
+
+def test_a_patient_s_own_draft_makes_room_whatever_the_share_is_by_now(database: Database) -> None:
+    people(database, range(1, 4))
+    full = replace(ROOM, most=1, shared=1, of_issuer=1)
+    assert said(database, draft(50, 2, patient=person(2)), NOW, full) == "in"
+    assert steps(database, 2) == [(None, "waiting"), ("waiting", "replaced")]
+    assert database.number_of_drafts() == 3
+    people(database, range(4, 5), OTHER_ISSUER)
+    # For another issuer it is one more of that one's.
+    invite(database, 5, issuer=OTHER_ISSUER)
+    moved = draft(51, 5, patient=person(2), issuer=OTHER_ISSUER)
+    assert said(database, moved, NOW, replace(ROOM, of_issuer=1)) == "too_many_drafts"
+    assert database.draft(name(50)) is not None
+
+
+def test_only_so_many_codes_of_an_issuer_are_used_on_a_day_in_whatever_dataset(
+    database: Database, url: str
+) -> None:
+    assert people(database, range(1, 4), codes_a_day=2) == ["in"] * 2 + ["too_many_drafts"]
+    database.end_draft(name(1), DraftState.TAKEN_BACK, because="gone, and counted")
+    invite(database, 8, dataset=OTHER_DATASET, expires_at=NOW + 10**7)
+    room = replace(ROOM, codes_a_day=2)
+    again = open_database(url)  # as after a restart
+    elsewhere = draft(8, 8, dataset=OTHER_DATASET)
+    assert said(again, elsewhere, NOW, room) == "too_many_drafts"
+    again.engine.dispose()
+    assert people(database, range(11, 13), OTHER_ISSUER, codes_a_day=2) == ["in"] * 2
+    assert people(database, range(3, 4), now=LATER, codes_a_day=2) == ["in"]
+
+
+def test_a_code_lets_in_so_many_a_day_and_the_same_draft_again_counts_once(
+    database: Database,
+) -> None:
+    invite(database, 1, expires_at=NOW + 10**7)
+    room = replace(ROOM, uses_a_day=3)
+    for number in range(1, 4):
+        for _ in range(3):
+            assert said(database, draft(number), NOW, room) == "in"
+    assert said(database, draft(4), NOW, room) == "too_many_drafts"
+    assert said(database, draft(3), NOW, room) == "in"
+    assert database.draft(name(3)) is not None
+    became = [said(database, draft(number), LATER, room) for number in range(4, 8)]
+    assert became == ["in"] * 3 + ["too_many_drafts"]
+
+
+def test_of_many_that_leave_drafts_at_once_no_more_are_kept_than_there_are_places(
+    database: Database,
+) -> None:
+    invite(database, 1, 2, 3, 4, 5)
+    invite(database, 6, 7, 8, issuer=OTHER_ISSUER)
+    room = replace(ROOM, most=3, shared=3, few=1)
+    start = threading.Barrier(8)
+
+    def attempt(number: int) -> str:
+        issuer = ISSUER if number <= 5 else OTHER_ISSUER
+        start.wait()
+        return said(
+            database, draft(number, number, patient=person(number), issuer=issuer), NOW, room
+        )
+
+    with ThreadPoolExecutor(8) as pool:
+        became = list(pool.map(attempt, range(1, 9)))
+    assert sorted(became) == ["in"] * 3 + ["too_many_drafts"] * 5
+    assert database.number_of_drafts() == 3
 
 
 # --- replacing
@@ -372,7 +517,14 @@ def test_a_flood_of_drafts_fills_no_more_than_the_database_may_have(tmp_path: Pa
     """One that no longer fits is refused whole: its code stays good, and whoever waits loses nothing."""
     small = open_database(f"sqlite:///{tmp_path}/small.sqlite", max_pages=120)
     rows = [
-        InvitationRow(code=name(n), dataset=DATASET, issuer=ISSUER, made_at=NOW, expires_at=LATER)
+        InvitationRow(
+            code=name(n),
+            dataset=DATASET,
+            issuer=ISSUER,
+            voucher={},
+            made_at=NOW,
+            expires_at=LATER,
+        )
         for n in range(1, 101)
     ]
     small.keep_invitations(rows, now=NOW, most=1_000)
@@ -395,6 +547,55 @@ def test_a_flood_of_drafts_fills_no_more_than_the_database_may_have(tmp_path: Pa
     assert small.end_draft(name(1), DraftState.EXPIRED, because="makes room")
     assert leave(small, draft(kept + 1, kept + 1, record="x" * 20_000))
     small.engine.dispose()
+
+
+# --- the schema
+
+
+def to_version(database: Database, version: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with database.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, version)
+
+
+def test_a_database_of_before_comes_along_with_all_that_is_in_it(
+    database: Database, url: str
+) -> None:
+    """Nobody is signed out, and no draft is lost. Codes that nobody vouched for end: a new one is made."""
+    invite(database, 1, 2, expires_at=NOW + 10**7)
+    leave(database, draft())
+    to_version(database, "0005")
+    columns = "token, account, half, started_at, seen_at, expires_at"
+    with database.engine.begin() as connection:
+        for table in ("web_sessions", "web_challenges"):
+            connection.execute(text(f"DELETE FROM {table}"))
+        signed_in = f"INSERT INTO web_sessions ({columns}) VALUES ('t', 'a', 'h', 1, 2, {LATER})"
+        connection.execute(text(signed_in))
+        asked = "INSERT INTO web_challenges (nonce, browser, address, message, expires_at) "
+        connection.execute(text(asked + f"VALUES ('n', 'b', 'a', 'text', {LATER})"))
+    after = open_database(url)
+    session, challenge = after.web_session("t"), after.take_challenge("n")
+    assert session is not None
+    assert challenge is not None
+    assert (session.account, session.network, challenge.network) == ("a", "", "")
+    newcomer = WebSessionRow(
+        token="u", account="c", half="h", started_at=9, seen_at=9, expires_at=LATER, network="x"
+    )
+    after.start_session(newcomer, instead_of=None)
+    assert {token for token in ("t", "u") if after.web_session(token)} == {"t", "u"}
+    assert (kept := after.draft(name(1))) is not None
+    assert (kept.issuer, kept.opening) == (ISSUER, b"o")
+    assert said(after, draft(3, 1), NOW, ROOM) == "code_unusable"
+    assert said(after, draft(2, 2, patient=OTHER_PATIENT), NOW, ROOM) == "code_unusable"
+    assert after.invitations(DATASET, ISSUER) == []
+    invite(after, 4)
+    assert said(after, draft(3, 4), NOW, replace(ROOM, uses_a_day=1)) == "in"
+    with after.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+    after.engine.dispose()
 
 
 # --- desks and confirmations

@@ -14,6 +14,22 @@ def test_an_address_in_one_case_or_with_its_checksum_is_read(written: str) -> No
 
 
 @pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        ("", "is empty"),
+        ("abc", "is no address of this chain"),
+        ("NL91ABNA0417164300", "is no address of this chain"),
+        ("0x" + RIGHT[2:].swapcase(), "has a letter or a digit that is wrong"),
+    ],
+)
+def test_a_refused_address_says_whether_it_is_none_or_one_mistyped(
+    written: str, problem: str
+) -> None:
+    with pytest.raises(BadParameter, match=f"^--to {problem}"):
+        address(written, "--to")
+
+
+@pytest.mark.parametrize(
     "written",
     ["0x" + RIGHT[2:].swapcase(), RIGHT[:-3] + "aed", RIGHT[2:], RIGHT[:-1], "0X" + RIGHT[2:]],
 )

@@ -17,7 +17,9 @@ from marketplace.wire.canonical import (
     DEEPEST,
     JSON_LIMIT,
     LARGEST_INTEGER,
+    LONGEST_STEP,
     canonical,
+    has_few_values,
     is_shallow,
     parse,
     parse_canonical,
@@ -130,6 +132,39 @@ def test_half_open_texts_are_read_in_linear_time(unit: bytes) -> None:
     """Quadratic scanning of this much would outlive the test's own limit by hours."""
     with pytest.raises(MalformedJson):
         parse(b'"' + unit * (JSON_LIMIT // len(unit) - 1), limit=JSON_LIMIT)
+
+
+def test_a_long_key_costs_its_length_once_and_not_for_every_item_under_it() -> None:
+    """A path as text for each item would be 4 MB long, a million times."""
+    value = {"k" * 2**22: [0] * 2**20}
+    assert parse_canonical(canonical(value), limit=2**23) == value
+    with pytest.raises(MalformedJson) as refusal:
+        canonical({"k" * 1_000: [{"b": 0.5}]})
+    assert refusal.value.field == f"$.{'k' * LONGEST_STEP}[0].b"
+
+
+@given(PLAIN)
+def test_values_are_counted_once_and_at_most_twice(value: Any) -> None:
+    held = values_in(value)
+    for written in (canonical(value), json.dumps(value, indent=1).encode()):
+        assert parse(written, limit=len(written), values=2 * held) == value
+        assert not has_few_values(written, held - 2)
+
+
+def values_in(value: Any) -> int:
+    """Counted one by one."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + sum(values_in(each) for each in inside)
+
+
+@pytest.mark.parametrize("unit", [b"{}", b"[]", b"0", b'""', b'{"a":0}', b'"\\"\\\\"', b'["],["]'])
+def test_what_would_take_a_hundred_times_its_bytes_is_refused_before_it_is_made(
+    unit: bytes,
+) -> None:
+    data = b"[" + b",".join([unit] * 9_000) + b"]"
+    with pytest.raises(MalformedJson, match="more than 4096 values"):
+        parse(data, limit=len(data), values=4_096)
+    assert parse(data, limit=len(data))
 
 
 def test_a_raised_recursion_limit_does_not_let_brackets_end_the_process() -> None:

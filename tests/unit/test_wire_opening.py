@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import hmac
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +18,7 @@ from marketplace.errors import BadParameter, EnvelopeUnreadable
 from marketplace.vocabulary import Commitment, DatasetId, address, patient_address
 from marketplace.wire import feldman, hpke, record
 from marketplace.wire.eip712 import Domain, recover
+from marketplace.wire.http import to_hex
 from marketplace.wire.opening import (
     ALPHABET,
     OPENING_BYTES,
@@ -28,6 +32,7 @@ from marketplace.wire.opening import (
     read_code,
     seal_opening,
 )
+from marketplace.wire.voucher import MOST_ORIGINS, Seen, Voucher, committee_hash
 from tests.vectors import generate_opening
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "opening.json").read_text())
@@ -194,3 +199,147 @@ def test_a_desk_is_signed_in_the_dataset_registry_s_domain() -> None:
     assert desk.digest(domain) == unhex(vector["digest"])
     assert recover(desk, domain, unhex(vector["signature"])) == VECTORS["signer"]
     assert domain.name == "Usufruct DatasetRegistry"
+
+
+# --- what a clinic vouches for
+
+
+def committee_of(told: dict[str, Any]) -> bytes:
+    committee = told["committee"]
+    members = committee["members"]
+    signers, keys = [each["signer"] for each in members], [unhex(each["key"]) for each in members]
+    return committee_hash(committee["epoch"], committee["quorum"], signers, keys)
+
+
+def seen_in(told: dict[str, Any]) -> Seen:
+    token = told["token"]
+    return Seen(
+        chain_id=told["chain_id"],
+        contracts=told["contracts"],
+        token=(token["address"], token["decimals"], token["symbol"]),
+        dataset=unhex(told["dataset"]),
+        issuer=told["issuer"],
+        desk=unhex(told["desk"]),
+        committee=committee_of(told),
+    )
+
+
+@pytest.mark.parametrize("vector", VECTORS["vouchers"], ids=lambda each: each["committee"][:8])
+def test_every_voucher_is_the_published_one(vector: dict[str, Any]) -> None:
+    told, code = vector["told"], unhex(vector["code"])
+    seen, epoch = seen_in(told), told["committee"]["epoch"]
+    assert to_hex(seen.committee) == vector["committee"]
+    assert to_hex(seen.hash(told["custodians"])) == vector["seen"]
+    voucher = Voucher.of(code, seen, epoch, told["custodians"])
+    assert voucher.to_json() == vector["voucher"]
+    assert Voucher.from_json(vector["voucher"]) == voucher
+    assert voucher.is_of(code, seen)
+
+
+def leaves(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The place of every number and text in a document."""
+    if not isinstance(document, (dict, list)):
+        yield path
+        return
+    pairs = document.items() if isinstance(document, dict) else enumerate(document)
+    for name, value in pairs:
+        yield from leaves(value, (*path, name))
+
+
+def changed(document: Any, path: tuple[Any, ...]) -> Any:
+    """With another number, or one other character, at this place."""
+    if not path:
+        digits = str(document)[:-1]
+        return document + 1 if isinstance(document, int) else digits + other_than(document[-1])
+    made = copy.copy(document)
+    made[path[0]] = changed(document[path[0]], path[1:])
+    return made
+
+
+def other_than(character: str) -> str:
+    return "0" if character.lower() != "0" else "1"
+
+
+TOLD = VECTORS["vouchers"][0]["told"]
+COVERED = [path for path in leaves(TOLD) if path[-1] != "place"]
+
+
+@pytest.mark.parametrize("path", COVERED, ids=lambda path: ".".join(map(str, path)))
+def test_nothing_that_a_voucher_covers_can_be_changed(path: tuple[Any, ...]) -> None:
+    vector = VECTORS["vouchers"][0]
+    lie = changed(TOLD, path)
+    assert lie != TOLD
+    mac = unhex(vector["voucher"]["mac"])
+    voucher = Voucher(vector["voucher"]["epoch"], tuple(lie["custodians"]), mac)
+    assert not voucher.is_of(unhex(vector["code"]), seen_in(lie))
+
+
+def test_a_voucher_covers_names_and_order_and_needs_its_own_code() -> None:
+    vector = VECTORS["vouchers"][0]
+    voucher, code = Voucher.from_json(vector["voucher"]), unhex(vector["code"])
+    seen, contracts = seen_in(TOLD), TOLD["contracts"]
+    swapped = {**contracts, "ResearchMarket": contracts["ConsentRegistry"]}
+    fewer = {name: at for name, at in contracts.items() if name != "ResearchMarket"}
+    more = {**contracts, "Another": contracts["ConsentRegistry"]}
+    assert voucher.is_of(code, replace(seen, contracts=dict(reversed(contracts.items()))))
+    for lie in (swapped, fewer, more):
+        assert not voucher.is_of(code, replace(seen, contracts=lie))
+    members = TOLD["committee"]["members"]
+    turned = {**TOLD, "committee": {**TOLD["committee"], "members": members[::-1]}}
+    assert not voucher.is_of(code, seen_in(turned))
+    other = replace(voucher, custodians=voucher.custodians[::-1])
+    assert not other.is_of(code, seen)
+    for wrong in (code_hash(code)[:16], bytes(16), code[::-1]):
+        assert not voucher.is_of(wrong, seen)
+    with pytest.raises(BadParameter):
+        voucher.is_of(code[:15], seen)
+
+
+@given(codes)
+@settings(max_examples=40, deadline=None)
+def test_the_key_is_neither_the_code_nor_anything_that_the_operator_keeps(code: bytes) -> None:
+    seen = seen_in(TOLD)
+    mac = Voucher.of(code, seen, 7, TOLD["custodians"]).mac
+    for key in (code, code_hash(code), code_text(code).encode()):
+        assert hmac.digest(key, seen.hash(TOLD["custodians"]), "sha256") != mac
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"mac": "0x12"}, "voucher.mac"),
+        ({"mac": None}, "voucher.mac"),
+        ({"epoch": -1}, "voucher.epoch"),
+        ({"epoch": True}, "voucher.epoch"),
+        ({"epoch": 2**48}, "voucher.epoch"),
+        ({"custodians": []}, "voucher.custodians"),
+        ({"custodians": "https://a.example"}, "voucher.custodians"),
+        ({"custodians": ["https://a.example"] * 2}, "voucher.custodians"),
+        ({"custodians": ["https://a.example/"]}, "voucher.custodians"),
+        ({"custodians": ["javascript:alert(1)"]}, "voucher.custodians"),
+        ({"custodians": ["https://a@b.example"]}, "voucher.custodians"),
+        ({"custodians": ["https://" + "a" * 250]}, "voucher.custodians"),
+        (
+            {"custodians": [f"https://c{n}.example" for n in range(MOST_ORIGINS + 1)]},
+            "voucher.custodians",
+        ),
+        ({"more": 1}, "voucher.more"),
+    ],
+)
+def test_a_voucher_in_another_form_is_refused_at_its_field(change: Any, field: str) -> None:
+    with pytest.raises(BadParameter) as refusal:
+        Voucher.from_json({**VECTORS["vouchers"][0]["voucher"], **change})
+    assert refusal.value.field == field
+
+
+def test_an_invitation_without_a_voucher_is_none() -> None:
+    for nothing in (None, {}, "0x"):
+        with pytest.raises(BadParameter):
+            Voucher.from_json(nothing)
+
+
+@given(st.lists(st.sampled_from(["custodian-0", "10.0.0.1", "[::1]", "a_b.example"]), min_size=1))
+def test_origins_as_browsers_write_them_are_taken(hosts: list[str]) -> None:
+    origins = [f"https://{host}:{8000 + n}" for n, host in enumerate(hosts[:MOST_ORIGINS])]
+    document = {**VECTORS["vouchers"][0]["voucher"], "custodians": origins}
+    assert Voucher.from_json(document).to_json() == document

@@ -1,6 +1,7 @@
 """Odds as people read them: upper bounds, rounded up, rising with what is spent."""
 
 import math
+import re
 from decimal import Decimal
 from fractions import Fraction
 
@@ -9,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketplace.demo.setting import class_terms
+from marketplace.wire import units
 from marketplace.wire.amounts import MOST_SYMBOL, UNNAMED, Token, symbol
 from marketplace.words import class_words, epsilon_of, grant_words, odds_of, right_at_most
 from ml.dp.accounting import odds, rho, zcdp_to_eps
+from tools.readme import ROOT
 
 UNITS = st.integers(0, 2**96 - 1)
 COSTS = st.integers(0, 2**56 - 1)
@@ -119,3 +122,18 @@ def test_odds_at_a_cap_below_what_is_spent_are_those_of_what_is_spent() -> None:
     (*_, lower) = grant_words(class_terms(), 1, 1, Token(), live=200, spent=300_000_000)
     (*_, same) = grant_words(class_terms(), 1, 300_000_000, Token(), live=200)
     assert lower == same
+
+
+@pytest.mark.parametrize(
+    ("code", "shown"),
+    [("mm[Hg]", "mmHg"), ("a", "years"), ("(kg/m2)^2", "(kg/m²)²"), ("mmol/L", "mmol/L"), ("", "")],
+)
+def test_a_unit_is_written_as_people_write_it(code: str, shown: str) -> None:
+    assert units.written(code) == shown
+
+
+def test_pages_write_the_same_units_as_servers() -> None:
+    module = (ROOT / "web/static/js/values.js").read_text(encoding="utf-8")
+    table = re.search(r"^const UNITS = \{ (.*) \};$", module, re.MULTILINE)
+    assert table is not None
+    assert dict(re.findall(r'"?([^",: ]+)"?: "([^"]+)"', table[1])) == units.WRITTEN

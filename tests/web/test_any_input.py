@@ -48,7 +48,7 @@ KEYS = {
     "join.invitation": ("code",),
     "join.leave": ("record", "opening", "code"),
     "clinic.post_desk": ("desk", "signature"),
-    "clinic.invite": ("codes", "days"),
+    "clinic.invite": ("codes", "macs", "custodians", "epoch", "days"),
     "clinic.attest": ("attestation", "signature"),
     "clinic.decline": ("why",),
     "me.carry": ("message",),

@@ -98,6 +98,7 @@ def test_a_quote_tells_cost_error_and_the_question_with_every_default(
     assert by_cost["canonical"] == {"variable": "systolic", "clip": ["60", "260"], "filters": []}
     assert ["Values clipped to", "60, 260"] in by_cost["asked"]
     assert ["Variable", "Systolic blood pressure"] in by_cost["asked"]
+    assert visitor.post("/ask/quote", {**asked, "purpose": PURPOSE.to_json()}).get_json() == by_cost
     del asked["cost"]
     by_error = visitor.post("/ask/quote", {**asked, "target_error": "190"}).get_json()
     assert by_error["cost_nano_rho"] > by_cost["cost_nano_rho"]
@@ -123,6 +124,8 @@ def test_a_quote_tells_cost_error_and_the_question_with_every_default(
         ),
         ({"cost": "much"}, "cost"),
         ({"cost": -1}, "cost"),
+        ({"cost": "5,5"}, "cost"),
+        ({"purpose": {**PURPOSE.to_json(), "months": "x"}}, "months"),
         ({"target_error": "1"}, "cost"),
     ],
 )
@@ -131,6 +134,25 @@ def test_a_bad_question_is_refused_at_its_field(
 ) -> None:
     answer = visitor.post("/ask/quote", world.api.quote(**changes))
     assert (answer.status_code, answer.get_json()["field"]) == (400, field)
+
+
+@pytest.mark.parametrize("typed", ["abc", "30.000.000", "5,5", ""])
+def test_a_cost_that_is_none_is_refused_with_what_to_write_and_the_most_that_a_class_allows(
+    world: WebWorld, visitor: Browser, typed: str
+) -> None:
+    refused = visitor.post("/ask/quote", world.api.quote(cost=typed)).get_json()
+    assert refused["field"] == "cost"
+    most = f"class 1 allows at most {MAX_COST:,}."
+    assert refused["remedy"] == f"Write digits alone, such as 30000000; {most}"
+
+
+def test_an_error_with_a_comma_is_refused_and_not_multiplied(
+    world: WebWorld, visitor: Browser
+) -> None:
+    asked = world.api.quote()
+    del asked["cost"]
+    refused = visitor.post("/ask/quote", {**asked, "target_error": "5,5"}).get_json()
+    assert (refused["code"], refused["field"]) == ("bad_parameter", "target_error")
 
 
 # --- who permits it
@@ -154,7 +176,12 @@ def test_whoever_has_no_credential_sees_what_one_would_open(
     world: WebWorld, visitor: Browser
 ) -> None:
     assert decided(visitor, world.api, kind=1, country="de")["live"] == 4
-    for wrong, field in (({"kind": 9, "country": "DE"}, "kind"), ({"kind": 1}, "country")):
+    for wrong, field in (
+        ({"kind": 9, "country": "DE"}, "kind"),
+        ({"kind": 1}, "country"),
+        ({"kind": 1, "country": "ZZ"}, "country"),
+        ({"kind": 1, "country": "Netherlands"}, "country"),
+    ):
         body = {"dataset": world.api.dataset, "purpose": PURPOSE.to_json(), **wrong}
         answer = visitor.post("/ask/decisions", body)
         assert (answer.status_code, answer.get_json()["field"]) == (400, field)

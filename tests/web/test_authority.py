@@ -54,6 +54,7 @@ def test_an_account_without_a_credential_can_be_given_one(desk: Desk) -> None:
     assert 'id="withdraw"' not in page
     assert " checked>" not in page
     assert " selected>" not in page
+    assert '<option value="NE">Niger (NE)</option>' in page
     assert desk.browser.facts(f"/authority/{NOBODY.address}") == {"account": NOBODY.address}
 
 
@@ -91,4 +92,5 @@ def test_what_is_no_address_is_refused_at_its_field_and_given_back(desk: Desk, g
     assert answer.status_code == 400
     assert 'id="account-error"' in page
     assert f'name="account" value="{html.escape(given)}"' in page
+    assert "“Address of the researcher” is" in page
     assert desk.browser.get(f"/authority/{given or 'x'}").status_code == 400

@@ -69,12 +69,22 @@ def refusal(answer: TestResponse) -> tuple[str, str | None]:
     return document["code"], document.get("field")
 
 
+def invitations(clinic: Clinic, codes: list[bytes], **changes: Any) -> dict[str, Any]:
+    """As the clinic's page leaves them."""
+    return {
+        "codes": [to_hex(code_hash(code)) for code in codes],
+        "macs": [to_hex(each.mac) for each in clinic.vouches(*codes)],
+        "custodians": list(clinic.custodians),
+        "epoch": 1,
+        "days": 7,
+        **changes,
+    }
+
+
 def draft(world: WebWorld, clinic: Clinic, browser: Browser) -> tuple[Sealer, Left]:
     """Of somebody new, left through the page, under an invitation that the clinic's page made."""
     code = new_code()
-    made = browser.post(
-        path(world.api, "invitations"), {"codes": [to_hex(code_hash(code))], "days": 7}
-    )
+    made = browser.post(path(world.api, "invitations"), invitations(clinic, [code]))
     assert made.status_code == 200, made.get_json()
     sealer = Sealer(world.api.custody)
     left = sealer.seals(VALUES, code, clinic.desk_key)
@@ -99,7 +109,7 @@ def state_of(world: WebWorld, sealer: Sealer) -> Any:
 
 def test_without_a_desk_nobody_can_be_invited(world: WebWorld, api: ApiWorld) -> None:
     other = visitor(world).sign_in(OTHER)
-    made = {"codes": [to_hex(code_hash(new_code()))], "days": 7}
+    made = invitations(Clinic(api.custody, api.operator.drafts, OTHER), [new_code()])
     assert refusal(other.post(path(api, "invitations"), made)) == ("no_desk", "issuer")
     assert "Open your desk first" in other.look(path(api)).get_data(as_text=True)
 
@@ -127,24 +137,63 @@ def test_a_desk_that_is_not_this_clinics_own_is_refused_at_its_field(
     ("codes", "days", "field"),
     [
         ([], 7, "codes"),
-        ([code_hash(new_code()) for _ in range(MOST_CODES + 1)], 7, "codes"),
-        ([code_hash(new_code())] * 2, 7, "codes"),
-        ([b"short"], 7, "codes[0]"),
-        ([code_hash(new_code())], LONGEST_INVITATION_DAYS + 1, "days"),
-        ([code_hash(new_code())], 0, "days"),
-        ([code_hash(new_code())], "7", "days"),
+        ([new_code() for _ in range(MOST_CODES + 1)], 7, "codes"),
+        ([new_code()] * 2, 7, "codes"),
+        ([new_code()], LONGEST_INVITATION_DAYS + 1, "days"),
+        ([new_code()], 0, "days"),
+        ([new_code()], "7", "days"),
     ],
 )
 def test_invitations_out_of_bounds_are_refused_at_their_field(
-    api: ApiWorld, browser: Browser, codes: list[bytes], days: Any, field: str
+    api: ApiWorld, browser: Browser, clinic: Clinic, codes: list[bytes], days: Any, field: str
 ) -> None:
-    before = len(
-        api.operator.drafts.desks.invitations(api.custody.dataset, api.custody.issuer.address)
-    )
-    asked = {"codes": [to_hex(each) for each in codes], "days": days}
+    before = made_so_far(api)
+    asked = invitations(clinic, codes, days=days)
     assert refusal(browser.post(path(api, "invitations"), asked)) == ("bad_parameter", field)
-    after = api.operator.drafts.desks.invitations(api.custody.dataset, api.custody.issuer.address)
-    assert len(after) == before
+    assert made_so_far(api) == before
+
+
+def made_so_far(api: ApiWorld) -> int:
+    desks, issuer = api.operator.drafts.desks, api.custody.issuer
+    return len(desks.invitations(api.custody.dataset, issuer.address))
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"codes": ["0x1234"]}, "codes[0]"),
+        ({"macs": []}, "macs"),
+        ({"macs": None}, "macs"),
+        ({"macs": ["0x12"]}, "macs[0]"),
+        ({"macs": ["0x" + "ab" * 32] * 2}, "macs"),
+        ({"custodians": []}, "body.custodians"),
+        ({"custodians": ["//evil.example"]}, "body.custodians"),
+        ({"epoch": "1"}, "body.epoch"),
+    ],
+)
+def test_an_invitation_for_which_the_clinic_does_not_vouch_is_not_kept(
+    api: ApiWorld, browser: Browser, clinic: Clinic, changes: dict[str, Any], field: str
+) -> None:
+    before = made_so_far(api)
+    asked = invitations(clinic, [new_code()]) | changes
+    assert refusal(browser.post(path(api, "invitations"), asked)) == ("bad_parameter", field)
+    for missing in ("macs", "custodians", "epoch"):
+        without = {name: value for name, value in asked.items() if name != missing}
+        told = refusal(browser.post(path(api, "invitations"), without))
+        assert told == ("bad_parameter", f"body.{missing}")
+    assert made_so_far(api) == before
+
+
+def test_as_many_invitations_as_may_be_made_at_once_fit_with_what_vouches_for_them(
+    world: WebWorld, api: ApiWorld, clinic: Clinic
+) -> None:
+    urls = [f"https://custodian-{place}.hospital.example:8443" for place in range(16)]
+    issuer = visitor(world).sign_in(clinic.issuer)
+    asked = invitations(clinic, [new_code() for _ in range(MOST_CODES)], custodians=urls)
+    made = issuer.post(path(api, "invitations"), asked)
+    assert made.status_code == 200, made.get_json()
+    kept = made.get_json()["invitations"][-1]["voucher"]
+    assert kept == {"custodians": urls, "epoch": 1, "mac": asked["macs"][-1]}
 
 
 def test_a_page_never_shows_a_code_again(

@@ -63,14 +63,16 @@ TYPED = {
     **dict.fromkeys(("file", "language"), SWEPT),
     **dict.fromkeys(("clip_lower", "clip_upper", "cost", "edges", "exact", "level"), NUMBER),
     **dict.fromkeys(("axis", "filter"), NUMBER),
-    **dict.fromkeys(("days", "for_days", "months", "number_of_codes", "target_error"), NUMBER),
+    **dict.fromkeys(
+        ("days", "for_days", "months", "number_of_codes", "right", "target_error"), NUMBER
+    ),
     **dict.fromkeys(("floor_per_milli_rho", "floor_per_record", "max_cost"), NUMBER),
-    **dict.fromkeys(("diseases", "disease", "country", "countries"), LISTED),
+    **dict.fromkeys(("diseases", "disease", "countries"), LISTED),
     **dict.fromkeys(("ethics", "guardian", "issuer", "patient", "to"), HASH),
     **dict.fromkeys(("institutions", "projects", "users"), HASH),
     **dict.fromkeys(("evidence", "institution", "project", "user"), "only its hash is taken"),
     **dict.fromkeys(("again", "brought", "new", "old", "passphrase", "number", "code"), KEPT),
-    **dict.fromkeys(("confirmation", "word", "clinic", "sure"), KEPT),
+    **dict.fromkeys(("confirmation", "own_passphrase", "word", "sure"), KEPT),
     "clinic_name": "never leaves the browser, and is drawn as text on the paper of whoever typed it",
 }
 """Controls of the templates that one types or drops something into."""

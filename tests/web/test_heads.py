@@ -31,6 +31,14 @@ def test_the_head_says_where_one_is(world: WebWorld) -> None:
     assert "aria-current" not in head(browser, "/datasetsx")
 
 
+def test_the_head_of_the_page_that_is_kept_for_stopping_claims_nobody_is_signed_in_or_out(
+    world: WebWorld,
+) -> None:
+    browser = Browser(world).sign_in(world.api.patients[0])
+    for visitor in (Browser(world), browser):
+        assert "Sign" not in head(visitor, "/stop/")
+
+
 def test_the_head_says_who_is_signed_in_and_offers_to_sign_out(world: WebWorld) -> None:
     browser, account = Browser(world), world.api.patients[0]
     assert "/sign-in" in head(browser, "/")

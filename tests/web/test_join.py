@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from eth_account.signers.local import LocalAccount
 from werkzeug.test import TestResponse
 
 from marketplace.store import DraftState
@@ -16,7 +17,8 @@ from marketplace.wire import record
 from marketplace.wire.http import to_base64, to_hex
 from marketplace.wire.opening import IssuerDesk, code_hash, new_code
 from marketplace.wire.record import open_box
-from marketplace.wire.structs import Erasure, require_signed, sign
+from marketplace.wire.structs import Erasure, Rotation, require_signed, sign
+from marketplace.wire.voucher import Voucher
 from tests.support.api_world import ApiWorld, api_world
 from tests.support.chain_world import account
 from tests.support.left_drafts import Browser as Sealer
@@ -131,6 +133,8 @@ def test_an_invitation_leads_to_the_signed_desk_of_whoever_made_it(
     domain = api.operator.chain.domain("DatasetRegistry")
     require_signed(statement, domain, bytes.fromhex(found["signature"][2:]), clinic.issuer.address)
     assert (found["issuer"], statement.key) == (clinic.issuer.address, clinic.desk_key)
+    voucher = Voucher.from_json(found["voucher"])
+    assert [voucher] == clinic.vouches(code)
     assert statement.until > time.time()
 
 
@@ -331,6 +335,16 @@ def test_what_is_taken_along_is_ciphertext_that_its_owner_opens(
     assert history["consent"]["record"]["commitment"] == held["header"]["commitment"]
 
 
+def erase(api: ApiWorld, browser: Browser, who: LocalAccount) -> None:
+    """Signed, carried, final, and carried out by the operator."""
+    erasure = Erasure(who.address, api.custody.dataset, 1)
+    signature = sign(erasure, api.operator.chain.domain("ConsentRegistry"), who)
+    message = {"kind": "erasure", "message": erasure.to_json(), "signature": to_hex(signature)}
+    carried = browser.post(path(api, "messages"), {"message": message})
+    assert carried.status_code == 200, carried.get_json()
+    api.operator.erasures.catch_up()
+
+
 def test_after_an_erasure_nothing_opens_and_one_can_begin_again(
     api: ApiWorld, browser: Browser, sealer: Sealer, clinic: Clinic
 ) -> None:
@@ -339,15 +353,66 @@ def test_after_an_erasure_nothing_opens_and_one_can_begin_again(
     attest(api, clinic, made, "P-3")
     asked = path(api, f"erasure?commitment={to_hex(made.record.commitment)}")
     assert browser.get(asked).get_json() == {"erased": False, "final": False, "deleted": False}
-    assert browser.facts(path(api, "erase"))["version"] == 1
-    erasure = Erasure(sealer.account.address, api.custody.dataset, 1)
-    signature = sign(erasure, api.operator.chain.domain("ConsentRegistry"), sealer.account)
-    message = {"kind": "erasure", "message": erasure.to_json(), "signature": to_hex(signature)}
-    carried = browser.post(path(api, "messages"), {"message": message})
-    assert carried.status_code == 200, carried.get_json()
-    api.operator.erasures.catch_up()
+    told = browser.facts(path(api, "erase"))
+    assert (told["version"], told["commitment"]) == (1, to_hex(made.record.commitment))
+    erase(api, browser, sealer.account)
     assert browser.get(asked).get_json() == {"erased": True, "final": True, "deleted": True}
     assert refusal(browser.get(path(api, "record")))[0] == "no_record"
     assert "What is gone" in browser.look(path(api, "erase")).get_data(as_text=True)
     now = browser.get(path(api, "progress/now")).get_json()
     assert now == {"progress": None, "version": 2, "has_record": False}
+
+
+def test_nobody_is_told_whether_another_s_ciphertext_is_held(
+    api: ApiWorld, world: WebWorld, browser: Browser, sealer: Sealer, clinic: Clinic
+) -> None:
+    """Held, deleted or never here: word for word the same to another owner of a record."""
+    made = left(sealer, clinic)
+    browser.post(path(api, "drafts"), body(made))
+    attest(api, clinic, made, "P-4")
+    other = visitor(world).sign_in(api.patients[0])
+    unknown, theirs = (
+        path(api, f"erasure?commitment={each}")
+        for each in ("0x" + "5e" * 32, to_hex(made.record.commitment))
+    )
+    said = other.get(unknown)
+    assert refusal(said) == ("unknown_record", "commitment")
+    assert other.get(theirs).get_json() == said.get_json()
+    erase(api, browser, sealer.account)
+    assert other.get(theirs).get_json() == said.get_json()
+    assert browser.get(theirs).get_json()["deleted"] is True
+    without = other.get(path(api, "erasure")).get_json()
+    assert without == {"erased": False, "final": False, "deleted": None}
+
+
+def test_a_record_stays_its_owner_s_own_under_another_address(
+    api: ApiWorld, world: WebWorld, browser: Browser, sealer: Sealer, clinic: Clinic
+) -> None:
+    made = left(sealer, clinic)
+    browser.post(path(api, "drafts"), body(made))
+    attest(api, clinic, made, "P-5")
+    after = Sealer(api.custody).account
+    move = Rotation(api.custody.dataset, sealer.account.address, after.address, api.custody.later())
+    domain = api.operator.chain.domain("ConsentRegistry")
+    signed = [sign(move, domain, each) for each in (sealer.account, after)]
+    api.custody.sender.send("ConsentRegistry", "rotate", move, *signed)
+    moved = visitor(world).sign_in(after)
+    asked = path(api, f"erasure?commitment={to_hex(made.record.commitment)}")
+    assert moved.get(asked).get_json() == {"erased": False, "final": False, "deleted": False}
+    assert moved.facts(path(api, "erase"))["commitment"] == to_hex(made.record.commitment)
+    erase(api, moved, after)
+    assert moved.get(asked).get_json() == {"erased": True, "final": True, "deleted": True}
+
+
+def test_a_record_that_came_in_elsewhere_is_not_asked_after(
+    api: ApiWorld, browser: Browser, sealer: Sealer, clinic: Clinic
+) -> None:
+    made = left(sealer, clinic)
+    browser.post(path(api, "drafts"), body(made))
+    attest(api, clinic, made, "P-6")
+    commitment = to_hex(made.record.commitment)
+    with api.operator.database.engine.begin() as connection:
+        connection.exec_driver_sql(f"DELETE FROM records WHERE commitment = '{commitment}'")
+    assert browser.facts(path(api, "erase"))["commitment"] is None
+    asked = browser.get(path(api, f"erasure?commitment={commitment}"))
+    assert refusal(asked) == ("unknown_record", "commitment")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from web.limits import Buckets, network
+from web.limits import Buckets, UnderWay, network
 from web.rules import RULES, Kind
 
 KIND = Kind("kind", 5, 60)
@@ -119,6 +119,29 @@ def test_of_many_that_ask_at_once_no_more_than_the_rule_allows_pass() -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert sum(each.result() for each in [pool.submit(ask) for _ in range(8)]) == 5
+
+
+def test_of_many_at_once_only_so_many_have_a_place_and_none_is_lost() -> None:
+    under_way, start = UnderWay(), threading.Barrier(8)
+    most, now, worst = 3, [0], [0]
+
+    def ask() -> None:
+        start.wait()
+        for _ in range(500):
+            if under_way.enter("a", most):
+                now[0] += 1
+                worst[0] = max(worst[0], len(under_way))
+                now[0] -= 1
+                under_way.leave("a")
+
+    with ThreadPoolExecutor(8) as pool:
+        for each in [pool.submit(ask) for _ in range(8)]:
+            each.result()
+    assert len(under_way) == 0
+    assert [under_way.enter("a", most) for _ in range(5)] == [True] * 3 + [False] * 2
+    assert under_way.enter("b", most)
+    under_way.leave("a")
+    assert under_way.enter("a", most)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -232,6 +233,22 @@ def test_the_class_is_read_in_its_order_and_pay_comes_last_and_nothing_is_chosen
     assert "selected" not in page
 
 
+def test_no_two_limits_read_alike_and_the_example_is_of_this_dataset(
+    browser: Browser, world: WebWorld
+) -> None:
+    grant = read(browser, class_path(world)).split('id="grant"')[1].split("</form>")[0]
+    enough = re.findall(r"Enough for ([0-9,]+) small studies, or for [0-9,]+ stud", grant)
+    assert enough[0] == "10"
+    assert len(enough) == len(set(enough)) >= 2
+    label = world.api.custody.dictionary.variables[0].label
+    assert f"which of two values of “{label}” you have" in grant
+
+
+def test_resting_tells_of_the_guardian_who_may_wake(browser: Browser, world: WebWorld) -> None:
+    page = read(browser, f"/me/{world.api.dataset}")
+    assert "nobody else can, unless you appoint a guardian for that." in page
+
+
 def test_stop_is_on_the_page_of_the_consent_that_it_ends(browser: Browser, world: WebWorld) -> None:
     page = read(browser, class_path(world))
     assert page.count('id="stop"') == 1
@@ -326,8 +343,16 @@ def test_odds_on_a_page_are_those_of_the_one_formula(spent: int, members: int) -
 
 def test_anybody_may_ask_for_odds(world: WebWorld) -> None:
     found = Browser(world).get("/odds?spent=1000000&members=4").get_json()
-    assert found == budgets.odds(1_000_000, 4)
-    assert Browser(world).get("/odds?spent=1000000").get_json() == budgets.odds(1_000_000, 1)
+    assert found == {"spent": 1_000_000, **budgets.odds(1_000_000, 4)}
+    alone = Browser(world).get("/odds?spent=1000000").get_json()
+    assert alone == {"spent": 1_000_000, **budgets.odds(1_000_000, 1)}
+
+
+def test_odds_are_given_the_other_way_round_too(world: WebWorld) -> None:
+    found = Browser(world).get("/odds?right=62.5&members=4").get_json()
+    assert found == {"spent": found["spent"], **budgets.odds(found["spent"], 4)}
+    assert float(found["right_at_most"]) <= 62.5
+    assert float(words.right_at_most(found["spent"] + found["spent"] // 100, 4)) > 62.5
 
 
 @pytest.mark.parametrize(
@@ -342,6 +367,10 @@ def test_anybody_may_ask_for_odds(world: WebWorld) -> None:
         ("?spent=%D9%A1", "spent"),
         ("?spent=1&members=0", "members"),
         ("?spent=1&members=x", "members"),
+        *(
+            (f"?right={each}", "right")
+            for each in ("", "50", "49.9", "62,5", "100", "62.505", "6e1")
+        ),
     ],
 )
 def test_odds_of_nonsense_are_refused_at_the_field(world: WebWorld, asked: str, field: str) -> None:
@@ -491,7 +520,7 @@ def test_an_announced_study_is_shown_with_purpose_price_odds_and_the_end_of_its_
     page = read(browser, f"/me/{world.api.dataset}/studies")
     assert request in page
     assert "biomedical research" in page
-    assert "a non-profit organisation in DE" in page
+    assert "a non-profit organisation in DE (Germany)" in page
     assert words.right_at_most(terms.cost) in page
     assert "Notice ends" in page
     assert "Rest for this one" in page

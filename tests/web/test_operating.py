@@ -104,11 +104,14 @@ def test_what_was_declined_says_why_and_with_what_remedy(desk: Desk) -> None:
 def test_custodians_gates_chain_and_account_are_shown_as_they_are(desk: Desk) -> None:
     operator = desk.world.api.operator
     page = html.unescape(desk.page())
-    for place in range(len(operator.config.custodians)):
-        assert f"Custodian {place}</dt>" in page
+    dataset = desk.browser.get(f"/datasets/{desk.world.api.dataset}", HTML).get_data(as_text=True)
+    for number in range(1, len(operator.config.custodians) + 1):
+        assert f"Custodian {number}</dt>" in page
+        assert f"Custodian {number}: " in dataset
+    assert "Custodian 0" not in page + dataset
     assert "not_asked_yet" in page
     for gate in operator.config.gates:
-        assert f"Gate {gate.address.lower()[:8]}" in page
+        assert f"<code>{gate.address.lower()[:8]}" in page
     assert operator.sender.address in page
     assert f"{operator.chain.head().number:,}</span>, made" in page
     assert "set <code>metrics_port</code>" in page
@@ -180,12 +183,19 @@ def test_every_role_leads_to_its_page_and_to_no_other() -> None:
         "researcher": ({"is_researcher": True}, ["/my", "/ask"]),
     }
     for name, (roles, urls) in ways.items():
-        assert [each.url for each in desks.of(standing(**roles))] == urls, name
+        found = desks.of(standing(**roles), lambda _: "heart")
+        assert [each.url for each in found] == urls, name
+
+
+def test_a_desk_is_called_by_the_name_of_its_dataset() -> None:
+    both = standing(steward_of=(bytes(32),), issuer_of=(bytes(32),))
+    found = [each.label for each in desks.of(both, lambda _: "cardiometabolic")]
+    assert found == ["Steward's desk: cardiometabolic", "Clinic's desk: cardiometabolic"]
 
 
 def test_whoever_has_a_role_finds_its_page_from_the_first_one(desk: Desk) -> None:
     own = desk.browser.get("/me", HTML).get_data(as_text=True)
-    assert 'href="/operator"' in own
+    assert own.index('href="/operator"') < own.index("Under this address")
     stranger = Browser(desk.world, address="192.0.2.77").sign_in(account("nobody in particular"))
     page = stranger.get("/me", HTML).get_data(as_text=True)
-    assert "What else this address is for" not in page
+    assert "Your desks" not in page

@@ -4,8 +4,10 @@ import json
 import logging
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from urllib.parse import urlencode
 
 import flask
 import pytest
@@ -19,8 +21,20 @@ from tests.support.chain_world import account
 from tests.support.web_browser import HTML, JSON, Browser, signed
 from tests.support.web_world import WebWorld, web_world
 from web import csrf, limits, sessions
-from web.limits import Buckets
-from web.rules import ANYONE, CHALLENGE, READ, RULES, SIGNED_IN, Kind, Rule
+from web.limits import Buckets, UnderWay
+from web.rules import (
+    ABUNDANT,
+    ANYONE,
+    CHALLENGE,
+    MESSAGE,
+    OWN,
+    READ,
+    RULES,
+    SIGN_IN,
+    SIGNED_IN,
+    Kind,
+    Rule,
+)
 from web.sessions import safe_next
 from web.site import Site
 
@@ -57,7 +71,8 @@ def add_form(app: flask.Flask, patch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _fresh_limits(world: WebWorld) -> None:
-    world.pages.extensions[limits.EXTENSION] = Buckets()
+    """Into which nothing runs: a test may take as long as it likes."""
+    world.pages.extensions[limits.EXTENSION] = Buckets(clock=lambda: 0.0)
 
 
 @pytest.fixture
@@ -71,6 +86,30 @@ def sessions_of(world: WebWorld, account: str) -> int:
             f"SELECT count(*) FROM web_sessions WHERE account = '{account}'"
         )
         return int(found.scalar_one())
+
+
+def networks_of(world: WebWorld, *addresses: str) -> list[str]:
+    """Under what name the pages keep where each of these signed in from."""
+    with world.api.operator.database.engine.connect() as connection:
+        connection.exec_driver_sql("DELETE FROM web_sessions")
+        connection.commit()
+    names: list[str] = []
+    for number, address in enumerate(addresses):
+        who = account(f"from {number}")
+        Browser(world, address=address).sign_in(who)
+        with world.api.operator.database.engine.connect() as connection:
+            asked = f"SELECT network FROM web_sessions WHERE account = '{who.address}'"
+            names += connection.exec_driver_sql(asked).scalars()
+    return names
+
+
+def test_sessions_are_shared_out_by_the_network_that_limits_count(world: WebWorld) -> None:
+    addresses = ("192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2", "2001:db8:0:1::1")
+    names = networks_of(world, *addresses)
+    one, two, household, same_household, next_door = names
+    assert household == same_household
+    assert len({one, two, household, next_door}) == 4
+    assert not set(names) & {limits.network(each) for each in addresses}
 
 
 # --- the way in
@@ -433,6 +472,32 @@ def test_the_page_holds_only_a_safe_way_on(browser: Browser) -> None:
         assert browser.facts(f"{page}?next=%2Fsession%3Fa%3Db")["next"] == "/session?a=b"
 
 
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ("/me/{}/enter", "To take part in “pressure” you need keys, your results as a file"),
+        ("/me/{}/join?a=b", "To take part in"),
+        ("/me/{}", "To your record and consent in"),
+        ("/clinic/{}", "To the clinic&#39;s desk of"),
+    ],
+)
+def test_whoever_is_asked_to_sign_in_reads_what_for(
+    browser: Browser, wanted: str, said: str
+) -> None:
+    wanted = wanted.format(browser.world.api.dataset)
+    assert said in lead(browser, wanted)
+
+
+def test_a_page_of_no_dataset_says_nothing_of_one(browser: Browser) -> None:
+    for wanted in ("/contracts", "/me/0x" + "12" * 32):
+        assert lead(browser, wanted) == ""
+
+
+def lead(browser: Browser, wanted: str) -> str:
+    page = browser.look(f"/sign-in?{urlencode({'next': wanted})}").get_data(as_text=True)
+    return page.partition('<p class="lead">')[2].partition("</p>")[0]
+
+
 def test_a_get_route_of_ours_is_a_way_on(world: WebWorld) -> None:
     with world.pages.test_request_context("/", base_url=world.site.origin):
         for wanted in ("/session", "/sign-in?next=/session", "/session?a=%20b"):
@@ -472,6 +537,18 @@ def test_what_another_sites_page_posts_counts_for_nobody(browser: Browser, path:
     for change in ({"Origin": "https://evil.example"}, {"Sec_Fetch_Site": "cross-site"}):
         answer = browser.post(path, {}, **change)
         assert (answer.status_code, answer.get_json()["code"]) == (403, "not_from_here")
+    assert len(buckets_of(browser.world)) == 0
+
+
+@pytest.mark.parametrize("path", POSTS)
+def test_what_carries_no_token_of_a_page_counts_for_nobody(browser: Browser, path: str) -> None:
+    """Else a neighbour keeps everybody there from signing in without so much as a page of ours."""
+    for number in range(20):
+        browser.set_cookie("hello", f"{number:064x}")
+        browser.token = "0" * 64
+        answer = browser.post(path, {"address": PATIENT.address})
+        assert (answer.status_code, answer.get_json()["code"]) == (403, "not_from_here")
+        assert browser.post(path, Content_Type="text/plain").status_code == 415
     assert len(buckets_of(browser.world)) == 0
 
 
@@ -530,13 +607,14 @@ def test_one_browsers_tries_are_not_those_of_others_behind_its_address(browser: 
 def test_browsers_that_cost_nothing_to_make_get_no_more_together_than_an_address_gets(
     browser: Browser,
 ) -> None:
-    most = CHALLENGE.together
+    most, codes = CHALLENGE.together, Counter[int]()
     assert most is not None
-    codes = []
-    for number in range(most + 1):
-        browser.set_cookie("hello", f"{number:064x}")
-        codes.append(browser.post("/challenge", {"address": PATIENT.address}).status_code)
-    assert codes == [403] * most + [429]
+    for number in range(most + 20):
+        secret = f"{number:064x}"
+        browser.set_cookie("hello", secret)
+        browser.token = token_of(browser.world, secret)
+        codes[browser.post("/challenge", {"address": "nobody"}).status_code] += 1
+    assert codes == {400: most, 429: 20}
 
 
 def test_an_address_gets_no_more_reads_by_taking_many_accounts(browser: Browser) -> None:
@@ -546,6 +624,95 @@ def test_an_address_gets_no_more_reads_by_taking_many_accounts(browser: Browser)
     use_up(browser.world, of_all)
     assert browser.get("/contracts").status_code == 429
     assert browser.get("/stop/", HTML).status_code == 200
+
+
+def token_of(world: WebWorld, secret: str) -> str:
+    """As a script computes it that makes up its cookie."""
+    cookie = f"{Browser(world).cookie_name('hello')}={secret}"
+    context = world.pages.test_request_context(
+        "/", base_url=world.site.origin, headers={"Cookie": cookie}
+    )
+    with context:
+        return csrf.token()
+
+
+def test_whatever_neighbours_use_up_everybody_signs_in_looks_and_stops(
+    browser: Browser, world: WebWorld
+) -> None:
+    """All that strangers can: behind the same address, with as many accounts and cookies as they like."""
+    patient, own = world.api.patients[0], f"/me/{world.api.dataset}"
+    kinds = {rule.kind for rule in RULES.values()} - {CHALLENGE, SIGN_IN}
+    for each in sorted(kinds, key=lambda kind: kind == READ):
+        for kind in (each, each.of_all()):
+            if kind is not None and kind.number < ABUNDANT:
+                use_up(world, kind)
+    assert browser.get("/contracts").status_code == 429
+    assert browser.get(own, HTML).status_code == 303, "to sign in"
+    assert browser.get("/session").status_code == 401
+    browser.sign_in(patient)
+    for path in ("/session", "/session/half", "/deployment", "/me", own, f"{own}/erase"):
+        assert browser.get(path).status_code == 200, path
+    for path in (f"{own}/messages", "/my/messages"):
+        assert browser.post(path, {}).status_code == 400, path
+    assert browser.post("/sign-out").status_code == 200
+
+
+STOPPING = {
+    "signing_in.page",
+    "signing_in.sign_out",
+    "signing_in.session",
+    "signing_in.half",
+    "deployment.show",
+    "keys.show",
+    "static.show",
+    "stop.show",
+    "stop.worker",
+    "me.home",
+    "me.show",
+    "me.enter",
+    "me.carry",
+    "my.carry",
+    "export.erase",
+    "export.erasure",
+    "guardian.home",
+    "guardian.show",
+    "rotating.show",
+}
+
+
+def test_nothing_on_the_way_to_stop_is_counted_for_all_neighbours_together() -> None:
+    """Or so much of it that the server itself gives no more."""
+    for endpoint in STOPPING:
+        kind = RULES[endpoint].kind
+        of_all = kind.of_all()
+        shared = kind.number if of_all is None and not kind.by_account else ABUNDANT
+        assert shared >= ABUNDANT, endpoint
+        assert of_all is None or of_all.number >= ABUNDANT, endpoint
+    for kind in (OWN, MESSAGE):
+        assert kind.by_account
+        assert kind.at_once is not None
+        assert kind.number <= 600
+
+
+def test_an_account_has_few_requests_under_way_and_gets_on_when_they_end(
+    browser: Browser, world: WebWorld
+) -> None:
+    browser.sign_in(PATIENT)
+    under_way: UnderWay = world.pages.extensions[limits.UNDER_WAY]
+    assert len(under_way) == 0, "whatever was answered before gave its place back"
+    assert OWN.at_once is not None
+    for _ in range(OWN.at_once):
+        assert under_way.enter(f"own {PATIENT.address}", OWN.at_once)
+    refused = browser.get("/session")
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1")
+    assert "being answered already" in refused.get_json()["detail"]
+    assert Browser(world).sign_in(OTHER).get("/session").status_code == 200
+    under_way.leave(f"own {PATIENT.address}")
+    for _ in range(3):
+        assert browser.get("/session").status_code == 200
+    for _ in range(OWN.at_once - 1):
+        under_way.leave(f"own {PATIENT.address}")
+    assert len(under_way) == 0
 
 
 def test_a_proxy_header_makes_nobody_another_caller(browser: Browser) -> None:

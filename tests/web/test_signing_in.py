@@ -1,9 +1,13 @@
 """Signing in: one text, signed once, by the account it names, in the browser that asked; sessions end."""
 
+import contextlib
+import hashlib
+import hmac
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +28,7 @@ from marketplace.signing_in import (
     SignedIn,
     SigningIn,
     SignInOver,
+    Visitor,
     new_secret,
 )
 from marketplace.store import Database
@@ -36,10 +41,12 @@ from tests.support.chain_world import World, account, world_on
 from tests.support.nodes import LyingProxy, any_node
 from tests.support.postgresql import running_postgresql
 from tests.vectors import generate_siwe
+from web.rules import CHALLENGE, SIGN_IN
 
 ORIGIN = "http://127.0.0.1:8000"
 PATIENT, OTHER = account("patient"), account("somebody else")
-BROWSER, ANOTHER = "ab" * 32, "cd" * 32
+HERE, ELSEWHERE = "192.0.2.1", "2001:db8::/64"
+BROWSER, ANOTHER = Visitor("ab" * 32, HERE), Visitor("cd" * 32, HERE)
 SECOND = "0x" + "22" * 20
 
 
@@ -77,12 +84,19 @@ class Desk:
     def __post_init__(self) -> None:
         self.here = SigningIn(self.chain, self.database, ORIGIN, clock=lambda: self.now)
 
-    def challenge(self, key: LocalAccount = PATIENT, browser: str = BROWSER) -> Challenge:
+    def challenge(self, key: LocalAccount = PATIENT, browser: Visitor = BROWSER) -> Challenge:
         return self.here.challenge(key.address, browser)
 
-    def sign_in(self, key: LocalAccount = PATIENT, **options: Any) -> SignedIn:
-        made = self.challenge(key)
-        return self.here.sign_in(made.nonce, BROWSER, signature(made.text, key), **options)
+    def sign_in(
+        self, key: LocalAccount = PATIENT, *, network: str = HERE, **options: Any
+    ) -> SignedIn:
+        browser = replace(BROWSER, network=network)
+        made = self.challenge(key, browser)
+        return self.here.sign_in(made.nonce, browser, signature(made.text, key), **options)
+
+    def is_in(self, done: SignedIn) -> bool:
+        """Without a look: nothing is used by it."""
+        return self.here.current(done.token, in_use=False) is not None
 
     def rows(self, table: str) -> int:
         with self.database.engine.connect() as connection:
@@ -135,7 +149,7 @@ def test_an_address_that_is_none_gets_no_text(desk: Desk) -> None:
 # --- a bad one
 
 
-def refused(desk: Desk, made: Challenge, signed: bytes, browser: str = BROWSER) -> str:
+def refused(desk: Desk, made: Challenge, signed: bytes, browser: Visitor = BROWSER) -> str:
     with pytest.raises(Refusal) as found:
         desk.here.sign_in(made.nonce, browser, signed)
     assert desk.rows("web_sessions") == 0
@@ -404,11 +418,11 @@ def test_what_a_thief_of_the_database_has_signs_nobody_in(desk: Desk) -> None:
         for table in ("web_sessions", "web_challenges"):
             for row in connection.exec_driver_sql(f"SELECT * FROM {table}"):
                 stolen |= {str(value) for value in row}
-    assert not stolen & {done.token, BROWSER}
+    assert not stolen & {done.token, BROWSER.browser}
     for value in stolen:
         assert desk.here.current(value) is None
         with pytest.raises(SignInOver):
-            desk.here.sign_in(pending.nonce, value, signature(pending.text))
+            desk.here.sign_in(pending.nonce, Visitor(value, HERE), signature(pending.text))
 
 
 # --- bounds
@@ -433,7 +447,7 @@ def test_however_many_browsers_ask_the_oldest_challenges_go(
     monkeypatch.setattr(store, "MOST_CHALLENGES", 20)
     for _ in range(30):
         desk.now += 1
-        made = desk.challenge(browser=new_secret())
+        made = desk.challenge(browser=Visitor(new_secret(), HERE))
     assert desk.rows("web_challenges") == 20
     assert desk.database.take_challenge(made.nonce) is not None
 
@@ -464,11 +478,190 @@ def test_sessions_that_nobody_uses_go_before_one_that_somebody_uses(
     used = desk.sign_in()
     desk.now += SEEN_EVERY
     assert desk.here.current(used.token) is not None
-    for number in range(20):
-        desk.now += 1
+    for number in range(10):
+        desk.now += store.YOUNG_SECONDS / 2
         desk.sign_in(account(f"sybil {number}"))
     assert desk.rows("web_sessions") == 5
-    assert desk.here.current(used.token) is not None
+    assert desk.is_in(used)
+
+
+# --- networks
+
+
+def sybils(desk: Desk, number: int, network: str = HERE, *, used: bool = False) -> list[SignedIn]:
+    """Sign-ins with accounts that cost nothing, one a second; used ones are looked at a minute later."""
+    made = []
+    for each in range(number):
+        desk.now += 1
+        made.append(desk.sign_in(account(f"sybil {each} {network}"), network=network))
+    desk.now += SEEN_EVERY
+    for done in made if used else []:
+        desk.now += 1
+        desk.here.current(done.token)
+    return made
+
+
+def test_a_network_that_has_its_share_signs_its_own_out_and_nobody_elses(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "SESSIONS_OF_NETWORK", 5)
+    elsewhere = desk.sign_in(OTHER, network=ELSEWHERE)
+    desk.now += store.YOUNG_SECONDS
+    made = sybils(desk, 12)
+    assert [desk.is_in(each) for each in made] == [False] * 7 + [True] * 5
+    assert desk.is_in(elsewhere)
+
+
+def test_of_a_network_what_nobody_used_goes_first_the_oldest_before_the_others(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "SESSIONS_OF_NETWORK", 6)
+    used, unused = sybils(desk, 3, used=True), sybils(desk, 3)
+    desk.now += store.YOUNG_SECONDS
+    for left in (2, 1, 0):
+        desk.sign_in(account(f"comes when {left} are left"))
+        assert [desk.is_in(each) for each in unused] == [False] * (3 - left) + [True] * left
+        assert all(desk.is_in(each) for each in used)
+    desk.sign_in(account("comes last"))
+    assert [desk.is_in(each) for each in used] == [False, True, True]
+
+
+@pytest.mark.parametrize("bound", ["SESSIONS_OF_NETWORK", "MOST_SESSIONS"])
+def test_whoever_comes_where_all_places_are_in_use_is_let_in_and_stays(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    """The next sign-in ends the one that nobody used for the longest, not the one of just now."""
+    monkeypatch.setattr(store, bound, 5)
+    others = sybils(desk, 5, used=True)
+    desk.now += store.YOUNG_SECONDS
+    came = desk.sign_in()
+    for number in range(4):
+        desk.now += 1
+        desk.sign_in(account(f"came after {number}"))
+        assert desk.is_in(came)
+    assert not any(desk.is_in(each) for each in others)
+
+
+def test_where_there_are_too_many_in_all_the_largest_network_makes_room(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However its own are used: else many accounts, kept in use, leave no place to anybody."""
+    monkeypatch.setattr(store, "MOST_SESSIONS", 10)
+    household = sybils(desk, 2, ELSEWHERE)
+    hostile = sybils(desk, 8, used=True)
+    desk.now += store.YOUNG_SECONDS
+    for number in range(6):
+        desk.sign_in(account(f"comes alone {number}"), network=f"192.0.2.{100 + number}")
+    assert all(desk.is_in(each) for each in household)
+    assert [desk.is_in(each) for each in hostile] == [False] * 6 + [True] * 2
+    hostile += sybils(desk, 5)
+    assert [desk.is_in(each) for each in hostile] == [False] * 11 + [True] * 2
+    assert all(desk.is_in(each) for each in household)
+    assert desk.rows("web_sessions") == 10
+
+
+def test_a_household_s_next_sign_in_ends_none_of_its_own_where_others_hold_more(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "MOST_SESSIONS", 8)
+    household = sybils(desk, 2, ELSEWHERE)
+    hostile = sybils(desk, 6, used=True)
+    desk.now += store.YOUNG_SECONDS
+    household.append(desk.sign_in(network=ELSEWHERE))
+    assert all(desk.is_in(each) for each in household)
+    assert [desk.is_in(each) for each in hostile] == [False] + [True] * 5
+
+
+def test_a_network_s_challenges_push_nobody_elses_out(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "CHALLENGES_OF_NETWORK", 4)
+    monkeypatch.setattr(store, "MOST_CHALLENGES", 6)
+    browser = Visitor(new_secret(), ELSEWHERE)
+    mine = desk.challenge(browser=browser)
+    for number in range(20):
+        desk.now += 1
+        network = HERE if number % 2 else f"192.0.2.{100 + number % 4}"
+        desk.challenge(browser=Visitor(new_secret(), network))
+    assert desk.rows("web_challenges") == 6
+    desk.here.sign_in(mine.nonce, browser, signature(mine.text))
+
+
+def test_of_many_that_sign_in_at_once_where_all_places_are_taken_nobody_is_refused(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "SESSIONS_OF_NETWORK", 6)
+    monkeypatch.setattr(store, "MOST_SESSIONS", 6)
+    sybils(desk, 6)
+    start, counting = threading.Barrier(8), threading.Barrier(8, timeout=1)
+
+    def linger(*arguments: Any) -> None:
+        """So that all would count before any of them is there; in turn, the first waits in vain."""
+        if arguments[2].startswith("INSERT INTO web_sessions"):
+            with contextlib.suppress(threading.BrokenBarrierError):
+                counting.wait()
+
+    def enter(number: int) -> None:
+        start.wait()
+        desk.sign_in(account(f"at once {number}"))
+
+    event.listen(desk.database.engine, "after_cursor_execute", linger)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            for each in [pool.submit(enter, number) for number in range(8)]:
+                each.result()
+    finally:
+        event.remove(desk.database.engine, "after_cursor_execute", linger)
+    assert desk.rows("web_sessions") == 6
+
+
+def test_the_shares_hold_whoever_an_address_lets_in() -> None:
+    """A shared address never loses a challenge that can still be signed, nor its places to newcomers."""
+    assert CHALLENGE.together is not None
+    assert SIGN_IN.together is not None
+    assert CHALLENGE.together * LONGEST_LIFE // CHALLENGE.seconds <= store.CHALLENGES_OF_NETWORK
+    young = SIGN_IN.together * store.YOUNG_SECONDS // SIGN_IN.seconds
+    assert young * 2 < store.SESSIONS_OF_NETWORK
+    assert store.SESSIONS_OF_NETWORK * 20 <= store.MOST_SESSIONS
+
+
+def networks(desk: Desk) -> dict[str, list[str]]:
+    with desk.database.engine.connect() as connection:
+        return {
+            table: list(connection.exec_driver_sql(f"SELECT network FROM {table}").scalars())
+            for table in ("web_sessions", "web_challenges")
+        }
+
+
+def test_where_somebody_is_is_stored_only_under_a_key_that_the_database_does_not_have(
+    desk: Desk,
+) -> None:
+    desk.sign_in()
+    desk.sign_in(OTHER)
+    desk.sign_in(OTHER, network=ELSEWHERE)
+    desk.challenge()
+    found = networks(desk)
+    named = Counter(found["web_sessions"])
+    assert sorted(named.values()) == [1, 2]
+    assert found["web_challenges"][0] not in found["web_sessions"]
+    guesses = {HERE, hashlib.sha256(HERE.encode()).hexdigest()}
+    for text in (HERE, f"session {int(desk.now) // SESSION_LIFE} {HERE}"):
+        guesses |= {hashlib.sha256(text.encode()).hexdigest()}
+        guesses |= {hmac.new(b"", text.encode(), hashlib.sha256).hexdigest()}
+    assert not guesses & set(named)
+    assert repr(desk.here.network_key) not in repr(desk.here)
+    assert HERE not in repr(BROWSER)
+
+
+def test_neither_another_process_nor_another_day_gives_a_network_the_same_name(desk: Desk) -> None:
+    """So copies of the database that were made at different times link nobody."""
+    desk.challenge()
+    Desk(desk.chain, desk.database).challenge()
+    before = networks(desk)["web_challenges"]
+    desk.now += SESSION_LIFE
+    desk.challenge()
+    names = before + networks(desk)["web_challenges"]
+    assert len(names) == len(set(names)) == 3
 
 
 def test_of_what_began_in_one_second_the_newest_is_never_the_one_that_goes(desk: Desk) -> None:
@@ -526,4 +719,4 @@ def test_a_full_disk_signs_nobody_in_and_says_so(chain: World, tmp_path: Path) -
 
 def fill(desk: Desk) -> None:
     for _ in range(10_000):
-        desk.here.challenge(SECOND, new_secret())
+        desk.here.challenge(SECOND, Visitor(new_secret(), HERE))

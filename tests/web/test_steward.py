@@ -253,6 +253,33 @@ def test_a_fault_in_a_class_is_said_at_its_field_and_nothing_is_lost(
     assert 'id="publish-class"' not in page
 
 
+AMOUNT = "Write it with a point and no commas, like 0.50."
+DIGITS = "Write digits alone, such as 30000000."
+
+
+@pytest.mark.parametrize(
+    ("name", "typed", "said"),
+    [
+        *(
+            ("floor_per_record", each, AMOUNT)
+            for each in ("0,50", "1,50", "1.000,50", "1,000", "1 000")
+        ),
+        ("floor_per_milli_rho", "0,5", AMOUNT),
+        *(("max_cost", each, DIGITS) for each in ("5,5", "30,000,00", "30.000.000", ",500")),
+        ("countries", "Netherlands", "“Netherlands” is not a code of two letters. Write NL"),
+        ("countries", "NL, ZZ", "“ZZ” is not the code of a country. Write one such as NL"),
+        ("how_long", "", "“For how long” is empty. Write it."),
+        ("title", "x" * 201, "“Title” is not text of 1 to 200 characters. Shorten or write it."),
+    ],
+)
+def test_a_fault_is_said_in_the_words_of_the_form_and_no_comma_multiplies_an_amount(
+    name: str, typed: str, said: str
+) -> None:
+    draft = class_form.read(MultiDict(FORM | {name: [typed]}), 6)
+    assert set(draft.errors) == {name}
+    assert said in draft.errors[name]
+
+
 def test_every_fault_is_said_at_once(desk: Desk) -> None:
     page = text_of(desk.send(f"{desk.path}/classes/new", {}), 422)
     needed = FIELDS - set(ASKED_BY) - {"disease", "modifiers", "duties"}

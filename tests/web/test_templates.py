@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketplace.cli.main import COMMANDS
+from marketplace.words import one_in
 from web import said
-from web.showing import duration, grouped, iso, moment, one_in, short
+from web.showing import duration, grouped, iso, moment, short
 
 WEB = Path(__file__).parents[2] / "web"
 TEMPLATES = sorted((WEB / "templates").rglob("*.html"))

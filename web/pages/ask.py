@@ -10,14 +10,15 @@ import flask
 from marketplace import matches, words
 from marketplace.errors import BadParameter, Refusal
 from marketplace.vocabulary import Address
+from marketplace.wire import countries
 from marketplace.wire.data_use import DUTIES, FIRST_USE, KINDS, USES, purpose_words
 from marketplace.wire.http import answer, hash_field, read_body, to_hex
 from marketplace.wire.plain import plain
 from marketplace.wire.terms import Credential, Purpose, RequestTerms, index_of
 from web import sessions
 from web.pages.datasets import classes_of, name_of
+from web.pages.join import dictionary_of
 from web.pages.requests import parameters
-from web.showing import token
 from web.site import site
 
 MOST_BODY: Final = 64 * 1024
@@ -50,6 +51,7 @@ def show() -> str:
         uses=[{"value": str(code - FIRST_USE), "label": _title(USES[code])} for code in USES],
         duties=[{"value": str(bit), "label": _title(DUTIES[bit])} for bit in DUTIES],
         kinds=[(str(kind), _title(KINDS[kind])) for kind in KINDS],
+        countries=countries.by_name(),
         no_sampling=words.NO_SAMPLING,
         most_filters=MOST_FILTERS,
         most_axes=MOST_AXES,
@@ -63,10 +65,13 @@ def show() -> str:
 def quote() -> flask.Response:
     """`{"dataset", "classes", "analysis", "parameters"}` and `"cost"` or `"target_error"` -> the quote.
 
-    With `canonical`, the parameters with every default written out, and `asked`, the same in words.
+    With `canonical`, the parameters with every default written out, and `asked`, the same in words. Of a
+    question with a `purpose`, which changes no price, there is none before that can be read.
     """
     keys = {"dataset", "classes", "analysis", "parameters"}
-    asked = read_body(keys, frozenset({"cost", "target_error"}), MOST_BODY)
+    asked = read_body(keys, frozenset({"cost", "target_error", "purpose"}), MOST_BODY)
+    if "purpose" in asked:
+        Purpose.from_json(asked.pop("purpose"), "purpose.").require_short()
     asked["dataset"] = to_hex(hash_field(asked["dataset"], "dataset"))
     reads = site().operator.reads
     found, canonical = reads.quote(asked), reads.canonical(asked)
@@ -128,13 +133,13 @@ def _who() -> tuple[Address | None, bool]:
         return None, False
 
 
-def _facts(dataset: Mapping[str, Any], account: Address | None, researcher: bool) -> dict[str, Any]:
+def _facts(dataset: dict[str, Any], account: Address | None, researcher: bool) -> dict[str, Any]:
     return {
         "dataset": dataset["dataset"],
         "account": account,
         "researcher": researcher,
-        "token": {"decimals": token().decimals, "symbol": token().symbol},
-        "variables": _variables(dataset),
+        "dictionary": dictionary_of(dataset),
+        "dictionary_hash": dataset["dictionary_hash"],
         "classes": [
             {"index": index_of(bytes.fromhex(each["class"][2:])), "terms": each["terms"]}
             for each in dataset["classes"]
@@ -186,13 +191,7 @@ def _kind(given: object) -> int:
 
 
 def _country(given: object) -> bytes:
-    if isinstance(given, str) and len(given) == 2 and given.isascii() and given.isalpha():
-        return given.upper().encode("ascii")
-    raise BadParameter(
-        message="country is not a code of two letters.",
-        remedy="Give it as ISO 3166-1 does, such as DE.",
-        field="country",
-    )
+    return countries.code_of(given if isinstance(given, str) else "", "country").encode("ascii")
 
 
 def _decision(of: matches.Decision) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import flask
 
 from marketplace.errors import BadParameter
 from marketplace.vocabulary import Address, address
+from marketplace.wire import countries
 from marketplace.wire.data_use import KINDS
 from marketplace.wire.http import to_hex
 from marketplace.wire.terms import Credential
@@ -22,6 +23,8 @@ MOST_SHOWN: Final = 100
 DAY: Final = 86_400
 LASTS: Final = (("6 months", 182), ("1 year", 365), ("2 years", 730))
 """What a credential may last, in days."""
+LABEL: Final = "Address of the researcher"
+"""Of the field that finds an account."""
 
 routes = flask.Blueprint("authority", __name__)
 
@@ -35,7 +38,7 @@ def home() -> flask.typing.ResponseReturnValue:
     try:
         return flask.redirect(f"/authority/{address(given.strip(), 'account')}", 303)
     except BadParameter as refusal:
-        return _home(given, f"{refusal.message} {refusal.remedy}"), 400
+        return _home(given, _at_label(refusal)), 400
 
 
 @routes.get("/authority/<account>")
@@ -48,13 +51,20 @@ def show(account: str) -> str:
         account=who,
         credential=_shown(credential, now),
         kinds=list(KINDS.items()),
+        countries=countries.by_name(),
         lasts=[{"value": str(now + days * DAY), "label": label} for label, days in LASTS],
         facts={"account": who},
     )
 
 
 def _home(typed: str, error: str = "") -> str:
-    return flask.render_template("authority/home.html", given=_given(), typed=typed, error=error)
+    return flask.render_template(
+        "authority/home.html", given=_given(), label=LABEL, typed=typed, error=error
+    )
+
+
+def _at_label(refusal: BadParameter) -> str:
+    return f"{refusal.message.replace('account', f'“{LABEL}”', 1)} {refusal.remedy}"
 
 
 def _given() -> list[dict[str, Any]]:
@@ -77,7 +87,7 @@ def _shown(credential: Credential, now: int) -> dict[str, Any] | None:
         return None
     return {
         "kind": KINDS.get(credential.kind, "a kind that this version has no word for"),
-        "country": credential.country.decode("latin-1"),
+        "country": countries.named(credential.country.decode("latin-1")),
         "expiry": credential.expiry,
         "user": to_hex(credential.user),
         "institution": to_hex(credential.institution),

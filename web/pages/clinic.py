@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import flask
 
 from marketplace.drafts import LONGEST_INVITATION_DAYS, MOST_CODES, REASONS
 from marketplace.errors import BadParameter
-from marketplace.wire.http import answer, hash_field, read_body
+from marketplace.wire.http import answer, hash_field, read_body, to_hex
+from marketplace.wire.voucher import Voucher
 from web import sessions
 from web.pages import datasets
 from web.pages.join import dictionary_of
 from web.site import site
 
-MOST_BODY: Final = 16 * 1024
-"""Bytes: a hundred hashes, or an attestation and its signature."""
+MOST_BODY: Final = 32 * 1024
+"""Bytes: a hundred invitations with what vouches for them, or an attestation and its signature."""
 
 routes = flask.Blueprint("clinic", __name__)
 
@@ -61,18 +63,24 @@ def post_desk(dataset: str) -> flask.Response:
 
 @routes.post("/clinic/<dataset>/invitations")
 def invite(dataset: str) -> flask.Response:
-    """`{"codes", "days"}` -> `{"invitations"}`: of each code, its hash alone comes here."""
-    given = read_body({"codes", "days"}, limit=MOST_BODY)
-    codes = given["codes"]
-    if not isinstance(codes, list) or len(codes) > MOST_CODES:
+    """`{"codes", "macs", "custodians", "epoch", "days"}` -> `{"invitations"}`.
+
+    Of each code its hash alone comes here, and the MAC that vouches for what the clinic's browser saw: one
+    for each code, in the same order (`wire.voucher`). Custodians and epoch are those of all of them.
+    """
+    given = read_body({"codes", "macs", "custodians", "epoch", "days"}, limit=MOST_BODY)
+    hashes, macs = _hashes(given, "codes"), _hashes(given, "macs")
+    if len(macs) != len(hashes) or len(set(hashes)) != len(hashes):
         raise BadParameter(
-            message=f"codes is not a list of at most {MOST_CODES}.",
-            remedy="Make more in several steps.",
-            field="codes",
+            message="macs does not hold one MAC for each of different codes.",
+            remedy="Make the invitations on the clinic's page: it vouches for each.",
+            field="macs" if len(set(hashes)) == len(hashes) else "codes",
         )
-    hashes = [hash_field(each, f"codes[{i}]") for i, each in enumerate(codes)]
     made = site().operator.drafts.invite(
-        hash_field(dataset, "dataset"), sessions.account(), hashes, given["days"]
+        hash_field(dataset, "dataset"),
+        sessions.account(),
+        dict(zip(hashes, _vouchers(given, macs), strict=True)),
+        given["days"],
     )
     return answer({"invitations": [each.to_json() for each in made]})
 
@@ -100,6 +108,22 @@ def decline(dataset: str, commitment: str) -> flask.Response:
     why = read_body({"why"})["why"]
     site().operator.drafts.decline(*_of(dataset, commitment), why if isinstance(why, str) else "")
     return answer({})
+
+
+def _hashes(given: Mapping[str, Any], field: str) -> list[bytes]:
+    listed = given[field]
+    if not isinstance(listed, list) or len(listed) > MOST_CODES:
+        raise BadParameter(
+            message=f"{field} is not a list of at most {MOST_CODES}.",
+            remedy="Make more in several steps.",
+            field=field,
+        )
+    return [hash_field(each, f"{field}[{i}]") for i, each in enumerate(listed)]
+
+
+def _vouchers(given: Mapping[str, Any], macs: list[bytes]) -> list[Voucher]:
+    shared = {"custodians": given["custodians"], "epoch": given["epoch"]}
+    return [Voucher.from_json({**shared, "mac": to_hex(mac)}, "body") for mac in macs]
 
 
 def _of(dataset: str, commitment: str) -> tuple[bytes, str, bytes]:

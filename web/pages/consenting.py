@@ -8,9 +8,10 @@ from typing import Any, Final
 import flask
 
 from marketplace.wire.http import hash_field
+from marketplace.wire.plain import plain
 from marketplace.wire.terms import ClassTerms
 from web import budgets, consents, sessions
-from web.pages.datasets import HEADINGS, class_of, name_of
+from web.pages.datasets import HEADINGS, class_of, name_of, variables_of
 from web.pages.me import DAY, consent_of, stop_facts
 from web.showing import moment
 from web.site import site
@@ -50,6 +51,7 @@ def show(dataset: str, index: int) -> str:
         record=consents.record_state(consent),
         limits=_limits(class_, consent),
         first_odds=_first_odds(class_, consent),
+        example=_example(found),
         lasts=_lasts(now),
         facts=stop_facts(found, consent, account) | _signed(class_, consent),
     )
@@ -86,13 +88,19 @@ def _pays_for(step: budgets.Step, spent: int, most: int) -> str:
     smaller = (step.cap - spent) * SMALLER // most
     largest = "1 study" if step.requests == 1 else f"{step.requests:,} studies"
     return (
-        f"Enough for {largest} of the kind that gives away the most, or for {smaller:,} that each give "
-        f"away a tenth of that. On the contract: {step.cap:,} nano-rho."
+        f"Enough for {smaller:,} small studies, or for {largest} of the kind that gives away the most: as "
+        f"much as {SMALLER} small ones. On the contract: {step.cap:,} nano-rho."
     )
 
 
 def _members(class_: Mapping[str, Any]) -> int:
     return max(1, int(class_["live"]))
+
+
+def _example(found: Mapping[str, Any]) -> str:
+    """What two values are meant of, by one of the dataset's own; empty where nobody can tell."""
+    variables = variables_of(found)
+    return f" of “{plain(variables[0]['label'])}”" if variables else ""
 
 
 def _first_odds(class_: Mapping[str, Any], consent: Mapping[str, Any]) -> dict[str, str]:

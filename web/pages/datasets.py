@@ -13,6 +13,7 @@ from marketplace.wire.class_page import ClassPage
 from marketplace.wire.data_use import permission_words
 from marketplace.wire.http import hash_field, to_hex
 from marketplace.wire.terms import ClassTerms, index_of
+from marketplace.wire.units import written
 from web.site import site
 
 SYSTEMS: Final[Mapping[str, str]] = {
@@ -22,12 +23,6 @@ SYSTEMS: Final[Mapping[str, str]] = {
     "http://unitsofmeasure.org": "UCUM",
 }
 """Coding systems by the names that people know them under; another is shown as its address."""
-UNITS: Final[Mapping[str, str]] = {
-    "a": "years",
-    "mm[Hg]": "mmHg",
-    "kg/m2": "kg/m\N{SUPERSCRIPT TWO}",
-}
-"""Units of UCUM whose code is not how people write them."""
 HEADINGS: Final[Mapping[str, str]] = {
     "what": "What is used",
     "who": "Who may ask",
@@ -143,7 +138,7 @@ def _variable(of: Mapping[str, Any]) -> dict[str, Any]:
         "name": of["name"],
         "label": of["label"],
         "code": f"{SYSTEMS.get(code['system'], code['system'])} {code['code']}",
-        "unit": UNITS.get(of.get("unit", ""), of.get("unit", "")),
+        "unit": written(of.get("unit", "")),
         "ucum": of.get("unit", ""),
         "values": _values(of),
     }

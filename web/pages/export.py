@@ -7,7 +7,7 @@ from typing import Any
 import flask
 
 from marketplace.errors import Refusal
-from marketplace.wire.http import answer, hash_field, to_base64
+from marketplace.wire.http import answer, hash_field, to_base64, to_hex
 from web import sessions
 from web.pages import datasets
 from web.pages.join import NOTHING, dictionary_of
@@ -71,7 +71,7 @@ def erase(dataset: str) -> str:
         "account": account,
         "name": datasets.name_of(found),
         "version": max(consent["record"]["version"], consent["record"]["pending_version"]),
-        "commitment": _in_use(consent["record"]),
+        "commitment": _come_here(key, account, _in_use(consent["record"])),
     }
     return flask.render_template(
         "export/erase.html",
@@ -87,15 +87,44 @@ def erase(dataset: str) -> str:
 def erasure(dataset: str) -> flask.Response:
     """`{"erased", "final", "deleted"}`: by the chain, for good, and of the operator's own ciphertext.
 
-    `?commitment=` names the record that was in use before; without it `deleted` is null.
+    `?commitment=` names a record of this account's that came in here; without it `deleted` is null.
+
+    Raises:
+        Refusal: unknown_record, somebody else's, or one that never came in through this operator.
     """
     operator, account = site().operator, sessions.account()
     key, given = hash_field(dataset, "dataset"), flask.request.args.get("commitment")
+    named = None if given is None else hash_field(given, "commitment")
+    if named is not None and not _is_own(key, account, named):
+        raise Refusal(
+            code="unknown_record",
+            message="No record of yours with this commitment ever came in through this operator.",
+            remedy="Ask without it: what the chain has is told all the same.",
+            field="commitment",
+        )
     is_gone, is_final = operator.erasures.is_gone(key, account)
-    deleted = None
-    if given is not None:
-        deleted = not operator.erasures.records.holds(hash_field(given, "commitment"))
+    deleted = None if named is None else not operator.erasures.records.holds(named)
     return answer({"erased": is_gone, "final": is_final, "deleted": deleted})
+
+
+def _come_here(dataset: bytes, account: str, commitment: str | None) -> str | None:
+    """What the page may ask after; a record of another operator's is not among it."""
+    is_here = commitment is not None and _is_own(
+        dataset, account, hash_field(commitment, "commitment")
+    )
+    return commitment if is_here else None
+
+
+def _is_own(dataset: bytes, account: str, commitment: bytes) -> bool:
+    """Whether a record that came in here, erased or not, is sealed for this account.
+
+    Or for the address before it, to which what a rotation took along stays bound.
+    """
+    operator, name = site().operator, to_hex(commitment)
+    held = operator.chain.record_of(dataset, account)
+    row = operator.database.records([name]).get(name)
+    of = {account, held.bound_to, held.pending_bound_to}
+    return row is not None and row.dataset == to_hex(dataset) and row.patient in of
 
 
 def _consent(dataset: bytes, account: str) -> dict[str, Any]:

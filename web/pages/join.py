@@ -53,7 +53,10 @@ def show(dataset: str) -> str:
 
 @routes.post("/me/<dataset>/invitations")
 def invitation(dataset: str) -> flask.Response:
-    """`{"code"}`, its hash -> `{"issuer", "expires_at", "desk", "signature"}`: whose desk to seal to."""
+    """`{"code"}`, its hash -> `{"issuer", "expires_at", "voucher", "desk", "signature"}`.
+
+    Whose desk to seal to, and what that issuer vouches for. The browser holds it against the code itself.
+    """
     key, account = hash_field(dataset, "dataset"), sessions.account()
     given = read_body({"code"})
     desks = site().operator.drafts.desks
@@ -66,7 +69,8 @@ def invitation(dataset: str) -> flask.Response:
             remedy="Ask it to open its desk again, then use the same invitation.",
             field="code",
         )
-    return answer({"issuer": found.issuer, "expires_at": found.expires_at, **desk.to_json()})
+    told = {"issuer": found.issuer, "expires_at": found.expires_at}
+    return answer({**told, "voucher": found.voucher.to_json(), **desk.to_json()})
 
 
 @routes.post("/me/<dataset>/drafts")

@@ -9,7 +9,7 @@ import flask
 
 from marketplace import words
 from marketplace.errors import BadParameter, Refusal
-from marketplace.stages import TERMINAL
+from marketplace.stages import TERMINAL, Stage
 from marketplace.wire.data_use import purpose_words
 from marketplace.wire.http import answer, hash_field, to_hex
 from marketplace.wire.terms import RequestTerms
@@ -35,10 +35,9 @@ def home() -> str:
     return flask.render_template(
         "my/home.html",
         account=account,
-        requests=[_listed(each, titles) for each in reads.requests_of(account)],
+        requests=_listed(reads.requests_of(account), titles),
         money_of=reads.account(account),
         researcher=sessions.standings().is_researcher(account),
-        facts={"account": account},
     )
 
 
@@ -61,6 +60,7 @@ def show(request_id: str) -> str:
         purpose=purpose_words(terms.purpose),
         odds=words.odds_of(terms.cost, found["cohort_size"], "the result of this request"),
         now=now,
+        paid=_paid(terms, found),
         log=found["stages"],
         no_sampling=words.NO_SAMPLING,
         facts={
@@ -148,6 +148,14 @@ def _now(found: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _paid(terms: RequestTerms, found: Mapping[str, Any]) -> dict[str, int] | None:
+    """Of what was held, what a settled request cost and what became credit, in token units."""
+    if found["stage"] != Stage.SETTLED or found["cohort_size"] is None:
+        return None
+    cost = found["cohort_size"] * terms.price + terms.fee
+    return {"cost": cost, "credit": terms.escrow - cost}
+
+
 def _step(of: Mapping[str, Any]) -> dict[str, Any]:
     at = of["at"]
     return {**of, "when": None if at is None else {"iso": iso(at), "text": moment(at)}}
@@ -164,10 +172,21 @@ def _waiting(given: Mapping[str, Any] | None) -> dict[str, Any] | None:
     }
 
 
-def _listed(of: Mapping[str, Any], titles: Mapping[str, str]) -> dict[str, Any]:
+def _listed(found: list[dict[str, Any]], titles: Mapping[str, str]) -> list[dict[str, Any]]:
+    of_datasets = {each["dataset"] for each in found}
+    labels = {
+        each: site().operator.reads.labels(hash_field(each, "dataset")) for each in of_datasets
+    }
+    return [_row(each, titles, labels[each["dataset"]]) for each in found]
+
+
+def _row(
+    of: Mapping[str, Any], titles: Mapping[str, str], labels: Mapping[str, str]
+) -> dict[str, Any]:
+    title = titles.get(of["analysis"], of["analysis"])
     return {
         "id": of["request"],
-        "title": titles.get(of["analysis"], of["analysis"]),
+        "title": titled(title, {"variable": of["variable"]}, labels),
         "purpose": of["purpose"],
         "submitted_at": of["submitted_at"],
         "wording": wording(of["stage"]),

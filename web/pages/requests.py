@@ -11,6 +11,7 @@ from marketplace import words
 from marketplace.errors import Refusal
 from marketplace.public import PublicRequest, place_of
 from marketplace.stages import Stage
+from marketplace.wire import countries
 from marketplace.wire.data_use import KINDS, purpose_words
 from marketplace.wire.http import hash_field, to_hex
 from marketplace.wire.terms import Credential, RequestTerms
@@ -37,10 +38,15 @@ def index() -> str:
     found = site().operator.public.page(_before(), PER_PAGE + 1)
     shown, titles = found[:PER_PAGE], _titles()
     older = shown[-1].written_place if len(found) > PER_PAGE else None
-    names = {each: dataset_name(each) for each in {row.dataset for row in shown}}
+    datasets = {row.dataset for row in shown}
+    names = {each: dataset_name(each) for each in datasets}
+    labels = {each: site().operator.reads.labels(each) for each in datasets}
     return flask.render_template(
         "requests/index.html",
-        requests=[_row(each, titles) | {"name": names[each.dataset]} for each in shown],
+        requests=[
+            _row(each, titles, labels[each.dataset]) | {"name": names[each.dataset]}
+            for each in shown
+        ],
         older=older,
     )
 
@@ -77,10 +83,12 @@ def _title(titles: Mapping[bytes, str], analysis: bytes) -> str:
     return titles.get(analysis, "An analysis that is not in this operator's catalogue")
 
 
-def _row(of: PublicRequest, titles: Mapping[bytes, str]) -> dict[str, Any]:
+def _row(
+    of: PublicRequest, titles: Mapping[bytes, str], labels: Mapping[str, str]
+) -> dict[str, Any]:
     return {
         "id": to_hex(of.request),
-        "title": _title(titles, of.analysis_hash),
+        "title": titled(_title(titles, of.analysis_hash), {"variable": of.variable}, labels),
         "purpose": purpose_words(of.purpose),
         "dataset": to_hex(of.dataset),
         "asks": organisation(of.credential),
@@ -101,11 +109,12 @@ def dataset_name(dataset: bytes) -> str:
 
 
 def organisation(credential: Credential) -> str:
-    """Who asks, as the credential authority vouches for it: `a public body in NL`."""
+    """Who asks, as the credential authority vouches for it: `a public body in NL (Netherlands)`."""
     if credential.kind not in KINDS:
         return "somebody without a credential now"
     withdrawn = ", whose credential was withdrawn since" if credential.withdrawn else ""
-    return f"{KINDS[credential.kind]} in {credential.country.decode('latin-1')}{withdrawn}"
+    country = countries.named(credential.country.decode("latin-1"))
+    return f"{KINDS[credential.kind]} in {country}{withdrawn}"
 
 
 def _own(request: str) -> dict[str, Any] | None:

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
+from urllib.parse import quote
 
 import flask
 
+from marketplace.errors import Refusal
+from marketplace.signing_in import Visitor
 from marketplace.wire.eip712 import MOST_SIGNATURE
 from marketplace.wire.http import answer, hex_field, read_body
-from web import csrf, sessions
+from web import csrf, limits, sessions
+from web.site import site
 
 MOST_BODY: Final = 2 * MOST_SIGNATURE + 2_048
 """Bytes: a wallet's signature in hexadecimal, and what stands beside it."""
+
+OF_DATASET: Final = re.compile(r"/(me|clinic)/0x([0-9a-f]{64})(?:/([a-z]+))?(?:[/?].*)?")
+FOR_DATASET: Final = {
+    "enter": "To take part in “{}” you need keys, your results as a file, and your clinic's invitation.",
+    "me": "To your record and consent in “{}”.",
+    "clinic": "To the clinic's desk of “{}”, with the account that its steward appointed.",
+}
+"""Why whoever came from a page of a dataset signs in; `{}` is what that is called."""
 
 routes = flask.Blueprint("signing_in", __name__)
 
@@ -20,14 +33,17 @@ routes = flask.Blueprint("signing_in", __name__)
 def page() -> str:
     """The page that signs in."""
     wanted = sessions.safe_next(flask.request.args.get("next", ""))
-    return flask.render_template("signing_in/sign_in.html", next=wanted)
+    onward = "" if wanted == sessions.HOME else f"?next={quote(wanted, safe='')}"
+    return flask.render_template(
+        "signing_in/sign_in.html", next=wanted, onward=onward, what_for=_what_for(wanted)
+    )
 
 
 @routes.post("/challenge")
 def challenge() -> flask.Response:
     """`{"address"}` -> `{"nonce", "text", "expires_at"}`: what this account is to sign in this browser."""
     given = read_body({"address"}, limit=MOST_BODY)
-    made = sessions.signing_in().challenge(given["address"], sessions.greet())
+    made = sessions.signing_in().challenge(given["address"], _visitor(sessions.greet()))
     return answer({"nonce": made.nonce, "text": made.text, "expires_at": made.expires_at})
 
 
@@ -37,7 +53,10 @@ def sign_in() -> flask.Response:
     given = read_body({"nonce", "signature"}, frozenset({"next"}), MOST_BODY)
     signature = hex_field(given["signature"], "signature", MOST_SIGNATURE)
     signed_in = sessions.signing_in().sign_in(
-        _text(given["nonce"]), sessions.hello() or "", signature, instead_of=sessions.token()
+        _text(given["nonce"]),
+        _visitor(sessions.hello() or ""),
+        signature,
+        instead_of=sessions.token(),
     )
     onward = sessions.safe_next(_text(given.get("next", "")))
     shown = {"account": signed_in.account, "expires_at": signed_in.expires_at, "next": onward}
@@ -65,6 +84,24 @@ def session() -> flask.Response:
 def half() -> flask.Response:
     """`{"half"}`: with what the tab keeps it opens the tab's keys. Only this session is told."""
     return answer({"half": sessions.required().half})
+
+
+def _what_for(wanted: str) -> str:
+    """In a sentence; nothing where the page says that itself, or the chain cannot be asked."""
+    of = OF_DATASET.fullmatch(wanted)
+    if of is None:
+        return ""
+    place, dataset, below = of.groups()
+    try:
+        name = site().operator.reads.dataset_name(bytes.fromhex(dataset))
+    except Refusal:
+        return ""
+    said = FOR_DATASET["enter" if below in ("enter", "join") else place]
+    return said.format(name or f"dataset 0x{dataset[:8]}")
+
+
+def _visitor(browser: str) -> Visitor:
+    return Visitor(browser, limits.network(flask.request.remote_addr))
 
 
 def _text(given: Any) -> str:

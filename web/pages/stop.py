@@ -51,6 +51,8 @@ def worker() -> flask.Response:
     text = f"const KIT = {json.dumps(kit)};\n{script}"
     response = flask.Response(text, content_type="text/javascript; charset=utf-8")
     response.headers["Cache-Control"] = FRESH
+    # Whatever scope a false worker took at this path: there the script only ends itself (see `sw.js`).
+    response.headers["Service-Worker-Allowed"] = "/"
     return response
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import flask
 
 from marketplace import words
-from marketplace.timelines import Study
+from marketplace.timelines import Entry, Study
 from marketplace.vocabulary import Address
 from marketplace.wire.data_use import purpose_words
 from marketplace.wire.http import hash_field, to_hex
@@ -17,6 +17,8 @@ from web.pages.datasets import name_of
 from web.pages.me import consent_of, stop_facts
 from web.pages.requests import organisation
 from web.site import site
+
+UNKNOWN: Final = "An analysis that is not in this catalogue"
 
 routes = flask.Blueprint("uses", __name__)
 
@@ -91,10 +93,22 @@ def out_of_reach(of: Study, consent: Mapping[str, Any]) -> str:
 
 
 def _title(of: Study) -> str:
+    return _titles().get(to_hex(of.analysis_hash), UNKNOWN)
+
+
+def _titles() -> dict[str, str]:
     """By the hash that the chain has: what an operator calls it is not asked."""
-    known = {each["hash"]: each["title"] for each in site().operator.reads.catalogue()}
-    return str(known.get(to_hex(of.analysis_hash), "An analysis that is not in this catalogue"))
+    return {each["hash"]: each["title"] for each in site().operator.reads.catalogue()}
 
 
 def _lines(dataset: bytes, account: Address) -> list[dict[str, Any]]:
-    return [entries.shown(each) for each in site().operator.timelines.timeline(dataset, account)]
+    """Each with what its request asked, so that a link to it can be told from its neighbours."""
+    timelines, titles = site().operator.timelines, _titles()
+    found = timelines.timeline(dataset, account)
+    openings = timelines.ledger.requests().by_id
+
+    def asked(entry: Entry) -> str:
+        opening = None if entry.request is None else openings.get(entry.request)
+        return UNKNOWN if opening is None else titles.get(to_hex(opening.terms.analysis), UNKNOWN)
+
+    return [entries.shown(each) | {"asked": asked(each)} for each in found]

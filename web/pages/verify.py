@@ -20,6 +20,6 @@ def show() -> str:
 def anchors(request_id: str) -> flask.Response:
     """What the chain keeps of a request, by this operator's node: JSON, to hold a receipt against.
 
-    Its stage is `none` for an id that nobody opened. Raises BadParameter.
+    `{"request", "stage", "final", "receipt"}` as `marketplace.anchors` says. Raises BadParameter.
     """
     return answer(site().operator.reads.anchors(hash_field(request_id, "request")))

@@ -9,6 +9,19 @@ export async function forms(vectors, checks) {
   await fields(cases, checks);
   await encodings(cases, checks);
   await amounts(checks);
+  await typed(checks);
+}
+
+/** What somebody typed: a comma that means a fraction is never left out, which would multiply it. */
+async function typed(checks) {
+  const { question, typed: read } = checks.modules;
+  const wholes = [["30000000", "30000000"], [" 30,000,000 ", "30000000"], ["30 000 000", "30000000"], ["0", "0"]];
+  const none = ["5,5", "0,500", "30.000.000", "30,000,00", "1e6", "-1", "1,0000", "", ","].map((each) => [each, null]);
+  for (const [text, whole] of [...wholes, ...none]) await checks.same(`“${text}” is ${whole}`, () => read.wholeIn(text), whole);
+  const lists = [["18,50,110", ["18", "50", "110"]], ["18, 50,  110", ["18", "50", "110"]], ["0,5, 7", ["0,5", "7"]], ["80, ", ["80"]], ["", []]];
+  for (const [text, several] of lists) await checks.same(`“${text}” are ${several}`, () => read.numbersIn(text), several);
+  const goals = [["cost", "30,000", '{"cost":30000}'], ["cost", "5,5", '{"cost":"5,5"}'], ["target_error", " 5,5", '{"target_error":"5,5"}']];
+  for (const [goal, text, sent] of goals) await checks.same(`${goal} “${text}”`, () => JSON.stringify(question.goalOf(goal, { [goal]: text })), sent);
 }
 
 /** To the cent and rounded up, where nobody signs it; below a cent exactly. */

@@ -121,8 +121,65 @@ async function opening(cases, checks) {
   }
   await checks.agrees("an opening of no scalar", () => openings.sealOpening({ code, secret: 0n }, bytes(kept.desk_key), record), { refused: { code: "bad_parameter" } }, ["code"]);
   await checks.agrees("an opening of no code", () => openings.sealOpening({ code: secret, secret: 1n }, bytes(kept.desk_key), record), { refused: { code: "bad_parameter" } }, ["code"]);
+  await vouchers(cases, checks);
   await checks.same("fresh codes differ", () => new Set(Array.from({ length: 20 }, () => hex(openings.newCode()))).size, { n: "20" });
 }
+
+async function vouchers(cases, checks) {
+  const { voucher: vouching, committee: committees } = checks.modules;
+  for (const { code, told, committee, seen, voucher } of cases.vouchers) {
+    const name = `a voucher of ${told.committee.members.length} seats`;
+    await checks.same(`${name}: the committee`, () => committees.committeeHash(told.committee), { b: committee });
+    await checks.same(`${name}: what is seen`, () => vouching.seenHash(seenIn(told), told.custodians), { b: seen });
+    await checks.same(name, async () => (await vouching.vouched(bytes(code), seenIn(told), told.custodians)).mac, voucher.mac);
+    await checks.same(`${name} is believed`, () => vouching.requireVouched(voucher, bytes(code), seenIn(told)), told.custodians);
+    const other = bytes(code);
+    other[15] ^= 1;
+    await checks.agrees(`${name} under another code`, () => vouching.requireVouched(voucher, other, seenIn(told)), WRONG_PAPER, CODE_AND_FIELD);
+    await spoiled(name, { code, told, voucher }, checks);
+  }
+}
+
+/** One byte of anything that it covers. */
+async function spoiled(name, { code, told, voucher }, checks) {
+  const { requireVouched } = checks.modules.voucher;
+  for (const path of leaves(told).filter((each) => !["place", "custodians"].some((part) => each.includes(part)))) {
+    const lie = changed(told, path);
+    const isNone = lie.committee.quorum > lie.committee.members.length;
+    const refused = path.includes("epoch") ? COMMITTEE_CHANGED : isNone ? NO_COMMITTEE : WRONG_PAPER;
+    await checks.agrees(`${name}: another ${path.join(".")}`, () => requireVouched(voucher, bytes(code), seenIn(lie)), refused, ["code"]);
+  }
+  const lies = [null, undefined, {}, [], "0x", { ...voucher, mac: undefined }, { ...voucher, mac: voucher.mac.slice(0, -2) }, { ...voucher, more: 1 }];
+  const elsewhere = [[], ["https://evil.example"], ["https://evil.example/"], [...told.custodians, "https://evil.example"], "https://evil.example", null];
+  for (const lie of [...lies, ...elsewhere.map((custodians) => ({ ...voucher, custodians })), { ...voucher, epoch: String(voucher.epoch) }]) {
+    await checks.agrees(`${name}: ${JSON.stringify(lie)?.slice(0, 40)}`, () => requireVouched(lie, bytes(code), seenIn(told)), WRONG_PAPER, CODE_AND_FIELD);
+  }
+}
+
+const WRONG_PAPER = { refused: { code: "wrong_paper", field: "code" } };
+const COMMITTEE_CHANGED = { refused: { code: "committee_changed" } };
+const NO_COMMITTEE = { refused: { code: "wrong_committee" } };
+
+function seenIn({ chain_id: chainId, contracts, token, dataset, issuer, desk, committee }) {
+  return { market: { chainId, contracts, token }, dataset: bytes(dataset), issuer, desk: bytes(desk), committee };
+}
+
+function leaves(value, path = []) {
+  if (typeof value !== "object") return [path];
+  return Object.entries(value).flatMap(([name, each]) => leaves(each, [...path, name]));
+}
+
+/** With another number, or another address or hash or text, at this place. */
+function changed(value, [name, ...rest]) {
+  const made = Array.isArray(value) ? [...value] : { ...value };
+  const { [name]: old } = value;
+  if (rest.length > 0) made[name] = changed(old, rest);
+  else if (typeof old === "number") made[name] = old + 1;
+  else made[name] = /^0x.{40}$/.test(old) ? OTHER_ADDRESS : old.startsWith("0x") ? `${old.slice(0, -1)}${old.endsWith("0") ? "1" : "0"}` : `${old}.`;
+  return made;
+}
+
+const OTHER_ADDRESS = "0x" + "11".repeat(20);
 
 async function signIn({ asked, good, spoiled }, checks) {
   const { checkedText } = checks.modules.siwe;

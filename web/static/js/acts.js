@@ -9,11 +9,16 @@ import { announce, element, one } from "./dom.js";
 import { formAt, onSubmit } from "./forms.js";
 import { keepStopFacts, stopFactsOf } from "./keystore.js";
 import { Messages } from "./messages.js";
+import { isSameManifest, knownManifest, otherManifest } from "./manifest.js";
 import { requireManifest } from "./pin.js";
 import { Refused } from "./refused.js";
+import { forgetStudy, studyEnd } from "./rested.js";
 import { deployment, signer } from "./session.js";
 import { beReady } from "./stopkit.js";
 import { believable } from "./stopping.js";
+import { requireKnown, requireOwn, requirePage } from "./whose.js";
+
+export { keepStudy } from "./rested.js";
 
 const AGAIN = 1_000; // milliseconds between two looks at the chain
 const PATIENCE = 180_000; // milliseconds
@@ -34,11 +39,14 @@ export function consentNow({ dataset, account }) {
  * @param {Own} own
  * @param {(messages: Messages, now: any, dataset: Uint8Array) => Promise<object>} sign gives the envelope
  * @param {(now: any, before: any) => boolean} seen whether the consent shows it
- * @throws {Refused} why not; not_seen_yet
+ * @throws {Refused} why not; other_consent; not_seen_yet
  */
 export async function act(own, sign, seen) {
+  requirePage(own);
   const before = await consentNow(own);
-  const messages = new Messages(await deployment(), await signer());
+  const [market, who] = [await deployment(), await signer()];
+  requireOwn(own, who);
+  const messages = new Messages(market, who);
   const message = await sign(messages, before, bytes32(own.dataset, "dataset"));
   await postJson(`/me/${own.dataset}/messages`, { message });
   await until(async () => seen(await consentNow(own), before));
@@ -77,6 +85,11 @@ export function sayNow() {
   const { path, text, onward } = JSON.parse(kept);
   if (path !== location.pathname) return;
   sessionStorage.removeItem(SAID);
+  sayHere(text, onward);
+}
+
+/** Says it without loading anything, as where a site that may be away has no part in it. As `sayAt`. */
+export function sayHere(text, onward = null) {
   const where = one("#said");
   announce(where, text);
   if (onward !== null) where.append(" ", element("a", { href: onward.href }, onward.label));
@@ -110,25 +123,9 @@ export function offer(selector, work) {
   if (document.querySelector(selector) !== null) onSubmit(formAt(selector), work);
 }
 
-// --- which study somebody rests for: told by nobody but this browser
-
-function restedFor({ dataset, account }) {
-  return `rested for ${dataset} ${account}`;
-}
-
-/** @param {Own} own @param {number} end unix seconds after which the study counts nobody any more */
-export function keepStudy(own, end) {
-  localStorage.setItem(restedFor(own), String(end));
-}
-
-function forgetStudy(own) {
-  localStorage.removeItem(restedFor(own));
-}
-
 function remind(own) {
-  const where = document.querySelector("#rested-for");
-  const end = Number(localStorage.getItem(restedFor(own)));
-  if (where === null || own.state !== "rested_by_patient" || !(end > 0)) return;
+  const [where, end] = [document.querySelector("#rested-for"), studyEnd(own)];
+  if (where === null || own.state !== "rested_by_patient" || end === null) return;
   const when = new Date(end * 1_000).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
   where.textContent =
     Date.now() / 1_000 > end
@@ -139,24 +136,41 @@ function remind(own) {
 
 // --- the operator may be down some day
 
+/** What is still good of Stop, where something else is not as this browser knew it. */
+const STOP_GOES = {
+  market_changed: "Stop still goes to the market that this browser knows.",
+  other_consent: "Stop on this page ends the consent that its address and your keys name.",
+};
+
 /** Keeps what the page for stopping needs then, all of it public, and that page itself; of another market, nothing. */
 export async function keepForStopping(own) {
   try {
     await keepFacts(own);
   } catch (error) {
-    if (error.code !== "market_changed") throw error;
+    if (!(error instanceof Refused)) throw error;
+    if (STOP_GOES[error.code] === undefined) return; // away or busy: what was kept before stays, and the next visit keeps more
     const where = one("#said");
-    announce(where, `${where.textContent} ${error.message} ${error.remedy} Stop still goes to the market that this browser knows.`.trim());
+    announce(where, `${where.textContent} ${error.message} ${error.remedy} ${STOP_GOES[error.code]}`.trim());
   }
 }
 
-async function keepFacts({ dataset, name, account: address, state, sequence, expiry, guardian = null }) {
-  const [market, { manifest }] = await Promise.all([deployment(), getJson("/api/v1/market"), beReady()]);
-  requireManifest(manifest, market);
+/** @param {Own} own @throws {Refused} other_consent, market_changed: what was kept before stays */
+export async function keepFacts(own) {
+  await requireKnown(own);
+  const [market, { manifest: told }] = await Promise.all([deployment(), getJson("/api/v1/market"), beReady()]);
+  requireManifest(told, market);
+  const known = (await knownManifest(market)) ?? told;
+  const isKnown = isSameManifest(known, told);
+  await keepWith(own, market, isKnown ? told : known);
+  if (!isKnown) otherManifest();
+}
+
+/** Under the name that it had first: another one would have somebody stop what is not meant. */
+async function keepWith({ dataset, name, account: address, state, sequence, expiry, guardian = null }, market, manifest) {
   const before = await stopFactsOf({ dataset, address, guardian });
   await keepStopFacts({
     dataset,
-    name,
+    name: before?.name ?? name,
     address,
     guardian,
     state,

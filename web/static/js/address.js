@@ -1,6 +1,6 @@
 /** Ethereum addresses: 0x and 40 digits with the checksum of EIP-55 in their case. */
 
-import { badParameter, malformed } from "./refused.js";
+import { Refused, badParameter, malformed } from "./refused.js";
 import { fromHex, toHex, utf8 } from "./bytes.js";
 import { keccak } from "./hash.js";
 
@@ -25,8 +25,25 @@ export function address(value, field = "address") {
   const digits = written === null ? "" : value.slice(2);
   const oneCase = digits === digits.toLowerCase() || digits === digits.toUpperCase();
   if (written !== null && (oneCase || written === value)) return written;
-  const remedy = "Give 0x and 40 hexadecimal digits (with a correct checksum, if in mixed case).";
-  return badParameter(field, "is not an Ethereum address", remedy);
+  if (value === "") return badParameter(field, "is empty", "Copy the address into it.");
+  if (written !== null) return badParameter(field, "has a letter or a digit that is wrong", "Copy it whole, with its capitals as they are.");
+  return badParameter(field, "is no address of this chain", "It begins with 0x and has 40 more letters and digits; copy it whole.");
+}
+
+/**
+ * Where money is to go.
+ * @param {string} typed
+ * @param {string} field
+ * @returns {string} checksummed
+ * @throws {Refused} bad_parameter
+ */
+export function payee(typed, field) {
+  try {
+    return address(typed.trim(), field);
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    throw new Refused({ ...error.reason(), remedy: `${error.remedy} A bank account cannot be used here.` });
+  }
 }
 
 /**

@@ -1,5 +1,6 @@
 /** Asks this operator, or a custodian. Every "no" comes back as a `Refused`, and so does silence. */
 
+import { concat } from "./bytes.js";
 import { canonical } from "./canonical.js";
 import { parse } from "./json.js";
 import { Refused } from "./refused.js";
@@ -50,6 +51,25 @@ export function getElsewhere(url) {
   return asked(url, { headers: { Accept: "application/json" }, credentials: "omit", referrerPolicy: "no-referrer", signal });
 }
 
+/**
+ * What others say, where nothing may wait for them for long.
+ * @template T
+ * @param {Promise<T>} work
+ * @returns {Promise<T|null>} null where it was refused, or did not come in time
+ */
+export async function inTime(work) {
+  let timer = null;
+  const late = new Promise((done) => (timer = setTimeout(done, PATIENCE_ELSEWHERE, null)));
+  try {
+    return await Promise.race([work, late]);
+  } catch (error) {
+    if (error instanceof Refused) return null;
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 function posted(url, body, headers, options = {}) {
   const types = { Accept: "application/json", "Content-Type": "application/json" };
   return asked(url, { method: "POST", body: canonical(body), headers: { ...types, ...headers }, ...options });
@@ -60,15 +80,16 @@ function csrfToken() {
 }
 
 async function asked(url, options) {
-  const response = await reached(url, options);
-  const data = new Uint8Array(await response.arrayBuffer());
+  const { response, data } = await reached(url, options);
   if (response.ok) return data.length === 0 ? null : parse(data, { limit: LARGEST });
   throw new Refused(reasonOf(response, data));
 }
 
+/** With all of its answer: what breaks off, stalls or goes on and on is none, whatever its first bytes were. */
 async function reached(url, options) {
   try {
-    return await fetch(url, { cache: "no-store", redirect: "error", signal: AbortSignal.timeout(PATIENCE), ...options });
+    const response = await fetch(url, { cache: "no-store", redirect: "error", signal: AbortSignal.timeout(PATIENCE), ...options });
+    return { response, data: await bodyOf(response) };
   } catch {
     throw new Refused({
       code: "unreachable",
@@ -76,6 +97,21 @@ async function reached(url, options) {
       remedy: "Check your connection and try again. What you had entered is still here.",
     });
   }
+}
+
+/** By a reader: not every browser iterates a body. @throws {RangeError} beyond LARGEST, of which no more is read */
+async function bodyOf({ body }) {
+  const [parts, reader] = [[], body?.getReader()];
+  let size = 0;
+  for (;;) {
+    const { done, value } = (await reader?.read()) ?? { done: true };
+    if (done) return concat(...parts);
+    size += value.length;
+    if (size > LARGEST) break;
+    parts.push(value);
+  }
+  reader.cancel().catch(() => {});
+  throw new RangeError("the answer is too large");
 }
 
 /** Of an RFC 9457 problem; what is none, such as a proxy's page, is told by its status alone. */

@@ -1,54 +1,128 @@
 /**
- * Whose keys a record is sealed to: each custodian is asked for its own, past this operator, before anything is
- * sealed. An operator that names keys of its own as the committee's could open what was sealed to them.
+ * Whose keys a record is sealed to: each custodian is asked for its own, and for the committee that it knows from the
+ * chain, past this operator, before anything is sealed. An operator that names keys of its own as the committee's, or a
+ * lower quorum, could open what was sealed to them.
  */
 
 import { getElsewhere } from "./ask.js";
-import { bytes32, equal } from "./bytes.js";
+import { bytes32, toHex } from "./bytes.js";
 import { Refused, refuse } from "./refused.js";
+import { taggedHash } from "./tagged.js";
 
-/** @typedef {{epoch: number, quorum: number, members: Array<{place: number, key: string}>}} Committee */
-/** @typedef {{place: number, epoch: number, key: string}} Seat what a custodian says of itself */
+/** @typedef {{epoch: number, quorum: number, members: Array<{place: number, signer: string, key: string}>}} Committee */
+/** @typedef {{epoch: number, quorum: number, committee: string, place: number|null, key: string|null}} Word
+ *   what a custodian says of the committee and of itself: `place` is null once it has left */
+
+const MOST_ORIGINS = 32;
+
+/**
+ * @param {Committee} committee
+ * @returns {Uint8Array} names it with all its keys, 32 bytes (`wire.voucher`)
+ * @throws {Refused} wrong_committee, bad_parameter, malformed_message
+ */
+export function committeeHash({ epoch, quorum, members }) {
+  const isWhole = Array.isArray(members) && members.length > 0 && members.every(({ place }, i) => place === i);
+  if (!isWhole || !(2 * quorum > members.length && quorum <= members.length)) noCommittee();
+  const types = ["uint64", "uint8", "address[]", "bytes32[]"];
+  const [signers, keys] = [members.map(({ signer }) => signer), members.map(({ key }) => bytes32(key, "committee"))];
+  return taggedHash("usufruct/committee/1", types, [epoch, quorum, signers, keys]);
+}
+
+function noCommittee() {
+  const message = "The committee that this server shows is none: its places or its quorum are wrong.";
+  refuse("wrong_committee", message, "Do not go on here: the contracts allow no such committee.");
+}
+
+/** @param {unknown} list @returns {string[]} what of it is an origin, and so could be asked; each once */
+export function originsIn(list) {
+  return Array.isArray(list) ? [...new Set(list.filter(isOrigin))].slice(0, MOST_ORIGINS) : [];
+}
+
+function isOrigin(text) {
+  if (typeof text !== "string" || !/^https?:/.test(text)) return false;
+  try {
+    return new URL(text).origin === text;
+  } catch {
+    return false;
+  }
+}
 
 /**
  * @param {Committee} committee as the operator tells it
- * @param {string[]} urls of custodians
- * @throws {Refused} wrong_committee where one that answers says something else; committee_unconfirmed where fewer
- *   than a quorum answer
+ * @param {string[]} urls of custodians that this browser knows
+ * @param {number} least how many of them have to say the same
+ * @returns {Promise<Array<Word|null>>} what each said; null for one that did not answer
+ * @throws {Refused} wrong_committee where one that answers says something else; committee_unconfirmed
  */
-export async function requireSaid(committee, urls) {
-  const said = await Promise.all(urls.map(seatOf));
-  const places = new Set();
-  said.forEach((seat, i) => {
-    if (seat === null) return;
-    if (!isNamed(seat, committee)) contradicted(urls[i]);
-    places.add(seat.place);
+export async function requireSaid(committee, urls, least) {
+  const named = toHex(committeeHash(committee));
+  const said = await Promise.all(urls.map(wordOf));
+  const agreed = said.map((word) => (word !== null && agrees(word, committee, named) ? word : null));
+  const places = new Set(agreed.filter(isSeated).map(({ place }) => place));
+  const voices = places.size + agreed.filter(hasLeft).length;
+  if (voices >= least) return agreed;
+  said.forEach((word, i) => {
+    if (word !== null && agreed[i] === null) contradicted(urls[i], word, committee);
   });
-  if (places.size >= committee.quorum) return;
-  const message = `Only ${places.size} of the custodians said that the keys which this site names are theirs; ${committee.quorum} have to.`;
-  refuse("committee_unconfirmed", message, "Nothing was sealed. Try again in a few minutes, when more of them answer.");
+  const message = `Only ${voices} of the custodians that this browser knows said that the committee is the one which this site names; ${least} have to.`;
+  return refuse("committee_unconfirmed", message, "Nothing was sealed. Try again in a few minutes, when more of them answer.");
 }
 
-function isNamed({ place, epoch, key }, committee) {
-  const member = committee.members.find((each) => each.place === place);
-  if (member === undefined || epoch !== committee.epoch) return false;
-  return equal(bytes32(key, "key"), bytes32(member.key, "committee"));
+/**
+ * Where the custodians of a later epoch answer: those that are known, but for who says that it left. Others, as the
+ * operator tells them, for such seats alone as none of those says that it holds, and whose key is another than before:
+ * where the key stayed, the custodian did, and so nobody else is asked for it.
+ * @param {Committee} committee
+ * @param {string[]} known
+ * @param {Array<Word|null>} said by them, as `requireSaid` gives it
+ * @param {string[]} told origins, by the operator
+ * @param {string[]} before the keys of the seats, as this browser knew them
+ * @returns {Promise<string[]>}
+ */
+export async function custodiansAfter(committee, known, said, told, before) {
+  const staying = known.filter((_, i) => !hasLeft(said[i]));
+  const held = new Set(said.filter(isSeated).map(({ place }) => place));
+  const open = committee.members.filter(({ place, key }) => !held.has(place) && before[place] !== toHex(bytes32(key, "committee")));
+  const others = open.length === 0 ? [] : originsIn(told).filter((url) => !known.includes(url));
+  const [named, words] = [toHex(committeeHash(committee)), await Promise.all(others.map(wordOf))];
+  const holds = (place) => others.find((_, i) => isSeated(words[i]) && words[i].place === place && agrees(words[i], committee, named));
+  const added = open.map(({ place }) => holds(place)).filter((url) => url !== undefined);
+  return [...staying, ...added].slice(0, MOST_ORIGINS);
 }
 
-function contradicted(url) {
-  const message = `The custodian at ${new URL(url).host} says another key or epoch than this site names for it.`;
+function isSeated(word) {
+  return word !== null && word.place !== null;
+}
+
+function hasLeft(word) {
+  return word !== null && word.place === null;
+}
+
+function agrees({ epoch, quorum, committee: whole, place, key }, committee, named) {
+  const isSame = epoch === committee.epoch && quorum === committee.quorum && whole === named;
+  return isSame && (place === null || key === toHex(bytes32(committee.members[place]?.key ?? "0x", "committee")));
+}
+
+function contradicted(url, { quorum }, committee) {
+  const what = quorum === committee.quorum ? "another key, committee or epoch than this site names" : `a quorum of ${quorum}, and this site one of ${committee.quorum}`;
+  const message = `The custodian at ${new URL(url).host} says ${what}.`;
   const remedy = "Nothing was sealed. Where the custodians changed a moment ago, try again in a minute; otherwise tell the steward.";
   refuse("wrong_committee", message, remedy);
 }
 
-/** What it says of itself; null where it does not answer, or sits in no committee now. */
-async function seatOf(url) {
+/** What it says; null where it does not answer, or does not know. */
+async function wordOf(url) {
   try {
-    const { place, epoch, key } = await getElsewhere(`${url}/health`);
-    bytes32(key, "key");
-    return Number.isSafeInteger(place) && Number.isSafeInteger(epoch) ? { place, epoch, key } : null;
+    return wordIn(await getElsewhere(`${url}/health`));
   } catch (error) {
     if (error instanceof Refused || error instanceof TypeError) return null;
     throw error;
   }
+}
+
+function wordIn({ seated, epoch, quorum, committee, place, key }) {
+  const word = { epoch, quorum, committee: toHex(bytes32(committee, "committee")), place: null, key: null };
+  if (![epoch, quorum].every(Number.isSafeInteger)) return null;
+  if (seated === false) return word;
+  return Number.isSafeInteger(place) ? { ...word, place, key: toHex(bytes32(key, "key")) } : null;
 }

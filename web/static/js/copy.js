@@ -17,7 +17,8 @@ async function copied(text) {
   }
 }
 
-for (const code of document.querySelectorAll('.hash .full')) {
+/** @param {HTMLElement} code within its parent; its whole text is what is copied */
+export function offerCopy(code) {
   const made = button();
   const said = document.createElement('span');
   said.className = 'note';
@@ -25,3 +26,5 @@ for (const code of document.querySelectorAll('.hash .full')) {
   made.addEventListener('click', async () => (said.textContent = await copied(code.textContent)));
   code.after(made, ' ', said);
 }
+
+document.querySelectorAll('.hash .full').forEach(offerCopy);

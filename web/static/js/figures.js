@@ -53,10 +53,14 @@ export function badge(label, tone) {
   return element("span", { class: "badge", "data-tone": tone }, label);
 }
 
+/** @param {string} chance @returns {string} `1 in 1,000,000`, rounded down: it bounds what may go wrong */
+export function oneIn(chance) {
+  return `1 in ${Math.floor(1 / Number(chance)).toLocaleString("en-GB")}`;
+}
+
 /** How often a guess is right: the picture says nothing that the text does not. @returns {HTMLElement} */
 export function oddsFigure({ by_chance: chance, right_at_most: most, in_words: words, delta }) {
   const bar = { y: 1, height: 8 };
-  const except = Math.floor(1 / Number(delta)).toLocaleString("en-GB");
   return element(
     "figure",
     { class: "odds" },
@@ -68,7 +72,7 @@ export function oddsFigure({ by_chance: chance, right_at_most: most, in_words: w
       drawn("rect", { class: "added", x: chance, width: Number(most) - Number(chance), ...bar }),
       drawn("line", { class: "chance", x1: chance, x2: chance, y1: 0, y2: 10 }),
     ),
-    element("figcaption", {}, `${words} This holds except with a chance of 1 in ${except}.`),
+    element("figcaption", {}, `${words} This holds except with a chance of ${oneIn(delta)}.`),
   );
 }
 

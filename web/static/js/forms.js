@@ -4,7 +4,7 @@
  */
 
 import { element, one } from "./dom.js";
-import { Refused } from "./refused.js";
+import { Refused, eachOf } from "./refused.js";
 import { atLabel } from "./saying.js";
 
 const UNKNOWN = {
@@ -18,9 +18,8 @@ const UNKNOWN = {
  * vain; and of the method `dialog`, by which a browser alone sends nothing: else what was typed would be in a URL.
  * @param {HTMLFormElement} form
  * @param {(values: Object<string, string>) => Promise<unknown>} work throws Refused, whose `field` names a control
- * @param {{names?: Object<string, string>}} [options] `names`: the control of a field that is called otherwise
  */
-export function onSubmit(form, work, { names = {} } = {}) {
+export function onSubmit(form, work) {
   remember(form);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -31,7 +30,7 @@ export function onSubmit(form, work, { names = {} } = {}) {
       await work(values(form));
       forget(form);
     } catch (error) {
-      showRefusal(form, error, names);
+      showRefusal(form, error);
     } finally {
       setBusy(form, false);
     }
@@ -54,11 +53,15 @@ export function values(form) {
   return found;
 }
 
-/** Shows why not: at the field where there is one, else above the form's buttons; goes there, unless told not to. */
-export function showRefusal(form, error, names = {}, { focus = true } = {}) {
+/** Shows why not: at the field where there is one, else above the form's buttons; goes to the first, unless told not to. */
+export function showRefusal(form, error, { focus = true } = {}) {
+  eachOf(error).forEach((each, place) => showOne(form, each, { focus: focus && place === 0 }));
+}
+
+function showOne(form, error, { focus }) {
   const refused = error instanceof Refused ? error : new Refused(UNKNOWN);
   if (!(error instanceof Refused)) console.error(error?.name ?? "fault");
-  const control = controlOf(form, refused.field, names);
+  const control = controlOf(form, refused.field);
   const shown = control === null ? whole(form, refused) : atField(control, refused);
   // What is said of a group stands at its box, which cannot take the focus.
   const first = control instanceof HTMLFieldSetElement ? control.querySelector("input") : control;
@@ -74,11 +77,11 @@ export function clearRefusals(form) {
   }
 }
 
-function controlOf(form, field, names) {
+function controlOf(form, field) {
   if (typeof field !== "string") return null;
   const parts = field.split(/[.[\]]+/).filter(Boolean);
   for (const name of [field, ...parts.reverse()]) {
-    const found = form.elements.namedItem(names[name] ?? name);
+    const found = form.elements.namedItem(name);
     if (found instanceof HTMLElement && found.type !== "hidden") return found;
     if (found instanceof RadioNodeList && found.length > 0) return found[0];
   }

@@ -1,16 +1,17 @@
 /** Sealing one's own record for a clinic's desk. What leaves the browser is ciphertext, and what is public. */
 
 import { bytes32, equal, fromHex, randomBytes } from "./bytes.js";
+import { committeeHash } from "./committee.js";
 import { fromJson as dictionaryFrom, hashOf } from "./dictionary.js";
 import { accountOf, requireSigned } from "./eip712.js";
 import { domainOf } from "./messages.js";
 import { isSecretOf } from "./opening.js";
+import { takeVouched } from "./pin.js";
 import { NONCE_BYTES, VAULT, openBox, seal } from "./record.js";
 import { dump, load } from "./recordfile.js";
 import { refuse } from "./refused.js";
 import { fromJson } from "./solidity.js";
-
-const END = /^(?:[0-9a-f]{8,40}|0x[0-9a-f]{40})$/;
+import { committeeChanged, requireVouched } from "./voucher.js";
 
 /**
  * @param {unknown} document a dictionary as the server gives it
@@ -40,13 +41,9 @@ export function isOfAnother(accounts, account, dataset) {
  * @returns {import("./record.js").CustodianKey[]}
  * @throws {Refused} wrong_committee
  */
-export function custodiansOf({ quorum, members }) {
-  const inOrder = members.length > 0 && members.every(({ place }, i) => place === i);
-  if (inOrder && 2 * quorum > members.length && quorum <= members.length) {
-    return members.map(({ place, key }) => ({ index: place + 1, publicKey: bytes32(key, "committee") }));
-  }
-  const message = "The committee that this server shows is none: its places or its quorum are wrong.";
-  return refuse("wrong_committee", message, "Do not go on here: the contracts allow no such committee.");
+export function custodiansOf(committee) {
+  committeeHash(committee); // of a committee alone
+  return committee.members.map(({ place, key }) => ({ index: place + 1, publicKey: bytes32(key, "committee") }));
 }
 
 /**
@@ -71,28 +68,30 @@ function wrongDesk(problem) {
   refuse("wrong_desk", `The clinic's desk ${problem}.`, "Ask the clinic to open its desk again.", "code");
 }
 
-/**
- * @param {string} typed the end of the clinic's address, as its paper shows it
- * @returns {string} its digits, in small letters
- * @throws {Refused} bad_parameter
- */
-export function typedEnd(typed) {
-  const digits = typed.replaceAll(/[\s-]/g, "").toLowerCase();
-  if (END.test(digits)) return digits.replace(/^0x/, "");
-  const message = "That is not the end of the clinic's address.";
-  return refuse("bad_parameter", message, "Write its last 8 digits, as the paper shows them: 0 to 9, and a to f.", "clinic");
-}
+/** @typedef {{code: Uint8Array, desk: {issuer: string, key: Uint8Array, until: number}, committee: Uint8Array, epoch: number}} Paper */
 
 /**
- * Whose desk it is, is the server's word; the paper came from the clinic itself.
- * @param {{issuer: string}} desk
- * @param {string} end as `typedEnd` gives it
- * @throws {Refused} other_clinic
+ * What this operator tells of market, desk and committee is what the clinic saw that gave out the code: until here its
+ * word is all that the browser of somebody new has. From now on custodians are asked where the clinic knows them.
+ * @param {{desk: unknown, signature: string, voucher: unknown}} answer
+ * @param {Uint8Array} code as it stands on the paper
+ * @param {import("./pin.js").Market} market
+ * @param {{dataset: string, issuers: string[]}} wanted
+ * @returns {Promise<Paper>}
+ * @throws {Refused} wrong_desk, bad_signature, wrong_committee, wrong_paper, committee_changed
  */
-export function requireOfPaper({ issuer }, end) {
-  if (issuer.toLowerCase().endsWith(end)) return;
-  const message = "This server leads to a clinic with another address than the one on your paper.";
-  refuse("other_clinic", message, "Look whether you typed it right. If you did, seal nothing here, and tell your clinic.", "clinic");
+export async function requirePaper(answer, code, market, wanted) {
+  const desk = requireDesk(answer, market, wanted);
+  const hash = committeeHash(market.committee);
+  const seen = { market, dataset: bytes32(wanted.dataset, "dataset"), issuer: desk.issuer, desk: desk.key, committee: market.committee };
+  await takeVouched(await requireVouched(answer.voucher, code, seen), market.committee);
+  return { code, desk, committee: hash, epoch: market.committee.epoch };
+}
+
+/** The paper, for the committee that it vouches for. @throws {Refused} committee_changed */
+export function requireStill(/** @type {Paper} */ paper, committee) {
+  if (!equal(committeeHash(committee), paper.committee)) committeeChanged(paper.epoch, committee.epoch);
+  return paper;
 }
 
 /**

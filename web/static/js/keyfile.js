@@ -64,9 +64,26 @@ export async function lock(keyring, passphrase, hint = "", drawn = {}) {
  * @throws {Refused} keys_unreadable (nothing was computed), wrong_passphrase, weak_passphrase
  */
 export async function unlock(document, passphrase, stretch = stretched) {
+  if (passphrase === "") wrong("There is no passphrase.", "Type your passphrase.");
   const { header, box } = readFile(document);
   const key = await cipherKey(passphrase, header, stretch);
   return readKeyring(await decrypted(header, key, box));
+}
+
+/**
+ * The same of a file that somebody chose: that one may be another than it was.
+ * @param {Uint8Array} document
+ * @param {string} passphrase
+ * @returns {Promise<import("./keyring.js").Keyring>}
+ * @throws {Refused} as `unlock`
+ */
+export async function unlockFile(document, passphrase) {
+  try {
+    return await unlock(document, passphrase);
+  } catch (error) {
+    if (error.code !== "wrong_passphrase" || passphrase === "") throw error;
+    return wrong("Wrong passphrase, or the file was changed.", "Type it as it was set, or take an earlier copy of the file.");
+  }
 }
 
 /** @param {Uint8Array} document @returns {string} its hint @throws {Refused} keys_unreadable */
@@ -102,10 +119,12 @@ async function decrypted(header, key, box) {
   try {
     return new Uint8Array(await crypto.subtle.decrypt(cipherOf(header), key, box));
   } catch {
-    const message = "Wrong passphrase, or the key file was changed.";
-    const remedy = "Type it as it was set, or take an earlier copy of the file.";
-    return refuse("wrong_passphrase", message, remedy, "passphrase");
+    return wrong("Wrong passphrase.", "Type the one that you chose for your keys in this browser.");
   }
+}
+
+function wrong(message, remedy) {
+  return refuse("wrong_passphrase", message, remedy, "passphrase");
 }
 
 function cipherOf(header) {

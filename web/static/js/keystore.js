@@ -3,11 +3,15 @@
  * that the page for stopping needs when the operator is down. Nothing here can be used without the passphrase.
  */
 
+import { refuse } from "./refused.js";
+
 const NAME = "usufruct";
 const STORE = "kept";
 const KEY_FILE = "key file";
 const FACTS = "stop ";
 const MARKET = "market";
+const OPENINGS = "openings ";
+const SIGNED_IN = "signed in";
 
 /** @returns {Promise<Uint8Array|null>} the key file; null where none was made or brought here */
 export function keyFile() {
@@ -17,6 +21,21 @@ export function keyFile() {
 /** @param {Uint8Array} file as `keyfile.js` makes it; takes the place of the one before */
 export function keepKeyFile(file) {
   return put(KEY_FILE, file);
+}
+
+/**
+ * The same where there is none yet.
+ * @param {Uint8Array} file
+ * @throws {Refused} keys_here
+ */
+export async function addKeyFile(file) {
+  try {
+    await inStore("readwrite", (store) => store.add(file, KEY_FILE));
+  } catch (error) {
+    if (error?.name !== "ConstraintError") throw error;
+    const remedy = "Load this page again and unlock them; or save and remove them first, on the page Keys.";
+    refuse("keys_here", "This browser has keys already.", remedy);
+  }
 }
 
 /** Forgets the key file. What it opened can be opened again only with a saved copy. */
@@ -44,6 +63,21 @@ export async function stopFacts() {
   return (await inStore("readonly", (store) => store.getAll(range))) ?? [];
 }
 
+/** @param {{account: string, kind: "local"|"wallet"}} who signed in in this browser: what it signed with, no server's word */
+export function keepSignedIn(who) {
+  return put(SIGNED_IN, who);
+}
+
+/** @returns {Promise<{account: string, kind: "local"|"wallet"}|null>} who signed in last, and has not signed out here */
+export function signedInAs() {
+  return got(SIGNED_IN);
+}
+
+/** Forgets who signed in. */
+export function forgetSignedIn() {
+  return inStore("readwrite", (store) => store.delete(SIGNED_IN));
+}
+
 /** @returns {Promise<import("./pin.js").Pin|null>} the market that this browser knows */
 export function pinned() {
   return got(MARKET);
@@ -57,6 +91,21 @@ export function keepPin(pin) {
 /** Forgets it: what is told next is believed. */
 export function forgetPin() {
   return inStore("readwrite", (store) => store.delete(MARKET));
+}
+
+/** @param {string} account @returns {Promise<import("./openings.js").Waiting|null>} openings of its that may still be mined */
+export function openingsOf(account) {
+  return got(`${OPENINGS}${account}`);
+}
+
+/** @param {string} account @param {import("./openings.js").Waiting} waiting public; takes the place of what was kept */
+export function keepOpenings(account, waiting) {
+  return put(`${OPENINGS}${account}`, waiting);
+}
+
+/** Forgets them: one is in a block, or none can be any more. */
+export function forgetOpenings(account) {
+  return inStore("readwrite", (store) => store.delete(`${OPENINGS}${account}`));
 }
 
 async function got(key) {

@@ -21,7 +21,7 @@ export const REVOCATION_REACH = 256;
 export const REVOCATION_SPREAD = 1 << 20;
 /** A guardian's reaches past one grant under way: anybody could repeat one that reaches farther. */
 export const GUARDIANS_REACH = 1;
-const HIGHEST_SEQUENCE = 2 ** 32 - 1;
+export const HIGHEST_SEQUENCE = 2 ** 32 - 1;
 /** No honest sequence gets there. A revocation that is told a lower one never names a higher one. */
 export const HIGHEST_TOLD = 2 ** 30;
 /** Of what is signed for a sequence that somebody told, besides revocations: one lie about it ends nothing for ever. */

@@ -122,7 +122,8 @@ function checkOf(code) {
   return toBigInt(digest.slice(0, 2)) >> (16n - CHECK_BITS);
 }
 
-function requireCode(code) {
+/** @throws {Refused} bad_parameter unless it has 16 bytes */
+export function requireCode(code) {
   if (code.length !== CODE_BYTES) mistyped(`An invitation is ${CODE_BYTES} bytes.`);
 }
 

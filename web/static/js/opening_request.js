@@ -8,6 +8,8 @@ import { analysisHash, parametersHash } from "./analysis.js";
 import { getJson, postJson } from "./ask.js";
 import { bytes32, equal, randomBytes, toHex } from "./bytes.js";
 import { openingData } from "./call.js";
+import { forgetOpenings } from "./keystore.js";
+import { keepWaiting, mayStillBePaid, placed, waitingOf } from "./openings.js";
 import { signedFor } from "./pin.js";
 import { PERMIT_LIFE, permitDomain, permitOf } from "./permit.js";
 import { refuse } from "./refused.js";
@@ -19,10 +21,13 @@ import { escrowOf, requestId } from "./terms.js";
 const VAULT = 1;
 const SEAL_WITHIN = 1_200; // seconds after the notice window; twice a freeze, if that is longer
 const MILLI_RHO = 1_000_000n; // nano-rho
+const OPENING = "Taken in. Opening and paying on chain…";
+const INSTEAD = "It takes the place of what you signed before: at most one of them is paid.";
 
 /**
- * @typedef {{question: object, quote: any, purpose: object, classes: object[], variables: object[]}} Offer
- *   `classes`: ClassTerms as JSON; `variables`: of the dictionary
+ * @typedef {{question: object, quote: any, purpose: object, classes: object[], variables: object[], token: Token}} Offer
+ *   `classes`: ClassTerms as JSON; `variables`: of the dictionary; `token`: by which its amounts were shown
+ * @typedef {{address: string, decimals: number, symbol: string}} Token
  */
 
 /**
@@ -93,6 +98,8 @@ export function termsOf({ question, quote, purpose }, way, { salt, deliveryKey }
 export async function buy(offer, say) {
   requireHonest(offer);
   const [market, who] = [await signedFor(), await signer()];
+  requireShown(offer.token, market.token);
+  const before = await waitingOf(who.address);
   const { root } = await requireUnlocked();
   const [way, salt] = [await getJson("/ask/opening"), randomBytes(32)];
   const at = market.contracts.ResearchMarket;
@@ -100,13 +107,36 @@ export async function buy(offer, say) {
   const terms = termsOf(offer, way, { salt, deliveryKey: await delivery.publicKey() });
   requireToken(way, market);
   requireFunds(way, escrowOf(terms));
-  const permit = await permitFor(terms, way, who, market);
+  const place = placed(before, who.kind, way.permit?.nonce);
+  const permit = await permitFor(terms, way, who, market, place);
   say("Handing the question in. Nothing is paid yet.");
   const id = await handIn(terms, offer.quote.canonical, requestId(market.chainId, at, who.address, terms));
-  say("Taken in. Opening and paying on chain…");
+  say(before === null ? OPENING : `${OPENING} ${INSTEAD}`);
   const classes = offer.classes.map((each) => fromJson("ClassTerms", each));
-  await who.send({ to: at, data: openingData(terms, classes, permit) });
+  await openOnce(who, { to: at, data: openingData(terms, classes, permit) }, { before, place, until: Number(terms.sealDeadline) });
   return id;
+}
+
+/** What was handed over is kept until it is seen in a block: until then the next takes its place. */
+async function openOnce(who, call, { before, place, until }) {
+  let isOut = before !== null;
+  const signed = async ({ nonce, hash }) => {
+    await keepWaiting(who.address, before, { nonce, permit: place.permit, until, hash });
+    isOut = true;
+  };
+  try {
+    await who.send(call, { nonce: place.nonce, signed });
+  } catch (error) {
+    throw isOut ? mayStillBePaid(error, Math.max(before?.until ?? 0, until)) : error;
+  }
+  await forgetOpenings(who.address);
+}
+
+/** What was agreed to was shown in this token, and with its point in this place. */
+function requireShown(shown, token) {
+  if (["address", "decimals", "symbol"].every((part) => shown?.[part] === token[part])) return;
+  const message = "This page showed amounts in another token than the market's, or with the decimal point elsewhere.";
+  refuse("market_changed", message, "Nothing was signed. Load the page again, and look at what it can cost.", "agreed");
 }
 
 /** What is signed away is this market's token, not another that the account may hold. */
@@ -123,14 +153,14 @@ function requireFunds({ balance }, escrow) {
 }
 
 /** Signed before anything is handed in: a token or wallet that has no permit is found out first. */
-function permitFor(terms, { permit, token }, who, { chainId, contracts }) {
+function permitFor(terms, { permit, token }, who, { chainId, contracts }, place) {
   if (permit === null) {
     const message = "The market's token takes no permit (ERC-2612), so one signature does not pay.";
     refuse("no_permit", message, "Nothing was paid. Ask with `usufruct request`, which approves the market first.");
   }
   const domain = permitDomain([{ name: permit.name, version: permit.version }], chainId, token, permit.separator);
   const deadline = Math.floor(Date.now() / 1_000) + PERMIT_LIFE;
-  const given = { spender: contracts.ResearchMarket, value: escrowOf(terms), nonce: BigInt(permit.nonce), deadline };
+  const given = { spender: contracts.ResearchMarket, value: escrowOf(terms), nonce: BigInt(place.permit), deadline };
   return permitOf(who, domain, given);
 }
 

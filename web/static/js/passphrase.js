@@ -34,9 +34,9 @@ function locked() {
 function passphraseDialog() {
   const form = element(
     "form",
-    { id: "unlock", "data-private": true },
+    { id: "unlock", class: "form", "data-private": true },
     element("h2", { id: "unlock-title" }, "Unlock your keys"),
-    element("p", {}, "They were locked after 15 minutes. Your passphrase stays in this browser."),
+    element("p", {}, "They lock after 15 minutes, and in each new tab. Your passphrase stays in this browser."),
     element(
       "div",
       { class: "field" },

@@ -2,10 +2,14 @@
  * Which market this is. The operator tells it with every page; what this browser heard at its first signature is kept,
  * and whatever is told later is held against it: who could change the contracts' addresses, the token or the
  * custodians afterwards could have signed, paid and sealed for others what was meant for them.
+ *
+ * Where custodians answer is asked of the operator once, and never again: what it tells otherwise is not used, and holds
+ * up nothing. A clinic's voucher takes the place of what was told; and custodians that are known can bring in others.
  */
 
 import { getJson } from "./ask.js";
-import { requireSaid } from "./committee.js";
+import { bytes32, toHex } from "./bytes.js";
+import { committeeHash, custodiansAfter, originsIn, requireSaid } from "./committee.js";
 import { keepPin, pinned } from "./keystore.js";
 import { Refused, refuse } from "./refused.js";
 
@@ -17,20 +21,22 @@ const LONGEST = 60; // characters of a value that it quotes
  * @property {number} chainId
  * @property {Object<string, string>} contracts addresses by name
  * @property {{address: string, decimals: number, symbol: string}} token
- * @property {string[]} custodians origins, by place
- * @property {import("./committee.js").Committee} committee
+ * @property {string[]} custodians origins at which this browser asks them
+ * @property {import("./committee.js").Committee} committee as the operator tells it
  */
 /**
  * @typedef {object} Pin
  * @property {number} chainId
  * @property {Object<string, string>} contracts
  * @property {{address: string, decimals: number, symbol: string}} token
- * @property {string[]} custodians
- * @property {number} epoch the latest that was told and confirmed, or told first
- * @property {Object<string, string[]>} keys the committee's, by epoch: those that custodians confirmed
+ * @property {string[]} custodians origins: told first, or vouched for by a clinic; then as custodians confirm each other
+ * @property {boolean} vouched whether a clinic did
+ * @property {{epoch: number, quorum: number, keys: string[]}} seats the latest that were confirmed, or told first
+ * @property {Object<string, string>} committees by epoch, the hash of those that custodians or a clinic confirmed
  */
 
 let told = null;
+let following = null;
 
 /** As the operator tells it, asked once a page. */
 function toldNow() {
@@ -83,30 +89,64 @@ export async function knownMarket() {
  * @throws {Refused} market_changed, wrong_committee, committee_unconfirmed
  */
 export async function confirmedCommittee() {
-  const { committee } = await signedFor();
+  await signedFor();
+  const { committee, custodians } = await toldNow();
   const pin = await pinned();
-  await requireSaid(committee, pin.custodians);
-  const keys = { ...pin.keys, [committee.epoch]: keysOf(committee) };
-  await keepPin({ ...pin, keys, epoch: Math.max(pin.epoch, committee.epoch) });
+  const now = committee.epoch > pin.seats.epoch ? await brought(committee, custodians, pin) : pin;
+  await requireSaid(committee, now.custodians, committee.quorum);
+  await keepPin(confirmedIn(now, committee));
   return committee;
+}
+
+/**
+ * By the word of a clinic, in place of the operator's: once, so that no later one undoes it.
+ * @param {string[]} custodians origins
+ * @param {import("./committee.js").Committee} committee
+ */
+export async function takeVouched(custodians, committee) {
+  const pin = await knownMarket();
+  if (!pin.vouched) await keepPin({ ...confirmedIn(pin, committee), custodians, vouched: true, seats: seatsOf(committee) });
 }
 
 /** @param {Market} market @returns {Pin} */
 function pinOf({ chainId, contracts, token, custodians, committee }) {
-  return { chainId, contracts, token, custodians, epoch: committee.epoch, keys: {} };
+  const asked = { custodians: originsIn(custodians), vouched: false };
+  return { chainId, contracts, token, ...asked, seats: seatsOf(committee), committees: {} };
 }
 
-function keysOf({ members }) {
-  return members.map(({ key }) => key);
+function seatsOf({ epoch, quorum, members }) {
+  return { epoch, quorum, keys: members.map(({ key }) => toHex(bytes32(key, "committee"))) };
+}
+
+function confirmedIn(pin, committee) {
+  return { ...pin, committees: { ...pin.committees, [committee.epoch]: toHex(committeeHash(committee)) } };
 }
 
 async function requireSame(market, pin) {
-  if (pin === null) return market;
+  if (pin === null) return { ...market, custodians: originsIn(market.custodians) };
   const found = differences(pin, market);
-  if (found.length === 0) return market;
-  if (!(await isConfirmedChange(pin, market, found))) changed(found);
-  await keepPin({ ...pin, custodians: market.custodians, epoch: market.committee.epoch });
-  return market;
+  if (found.length > 0) changed(found);
+  return { ...market, custodians: (await followed(market, pin)).custodians };
+}
+
+/** Custodians come and go by epochs: those that are known have to say so, and until they do, they alone are asked. */
+async function followed({ committee, custodians }, pin) {
+  const isNews = committee.epoch > pin.seats.epoch && originsIn(custodians).some((url) => !pin.custodians.includes(url));
+  if (!isNews) return pin;
+  following ??= brought(committee, custodians, pin).catch((error) => {
+    if (!(error instanceof Refused)) throw error;
+    return null;
+  });
+  return (await following) ?? pin;
+}
+
+/** What a later epoch brings, where as many say so as had to act together in the one that this browser knew. */
+async function brought(committee, told, pin) {
+  const said = await requireSaid(committee, pin.custodians, pin.seats.quorum);
+  const custodians = await custodiansAfter(committee, pin.custodians, said, told, pin.seats.keys);
+  const next = { ...confirmedIn(pin, committee), custodians, seats: seatsOf(committee) };
+  await keepPin(next);
+  return next;
 }
 
 /**
@@ -131,28 +171,14 @@ export function differences(pin, market) {
   const names = [...new Set([...Object.keys(pin.contracts), ...Object.keys(market.contracts)])].sort();
   const parts = ["address", "decimals", "symbol"];
   const epoch = market.committee.epoch;
-  const keys = pin.keys[epoch];
+  const committee = pin.committees[epoch];
   const all = [
     { what: "the chain", before: pin.chainId, now: market.chainId },
     ...names.map((name) => ({ what: `the contract ${name}`, before: pin.contracts[name], now: market.contracts[name] })),
     ...parts.map((part) => ({ what: `the token's ${part}`, before: pin.token[part], now: market.token[part] })),
-    { what: "where custodians answer", before: pin.custodians.join(" "), now: market.custodians.join(" ") },
-    ...(keys === undefined ? [] : [{ what: `the custodians' keys of epoch ${epoch}`, before: keys.join(" "), now: keysOf(market.committee).join(" ") }]),
+    ...(committee === undefined ? [] : [{ what: `the custodians of epoch ${epoch}`, before: committee, now: toHex(committeeHash(market.committee)) }]),
   ];
   return all.filter(({ before, now }) => before !== now);
-}
-
-/** Custodians come and go by epochs: those that stay, where this browser knows them to answer, have to say so. */
-async function isConfirmedChange(pin, market, found) {
-  const isOfCustodians = found.every(({ what }) => what === "where custodians answer");
-  if (!isOfCustodians || market.committee.epoch <= pin.epoch) return false;
-  try {
-    await requireSaid(market.committee, pin.custodians);
-    return true;
-  } catch (error) {
-    if (error instanceof Refused) return false;
-    throw error;
-  }
 }
 
 function changed(found) {

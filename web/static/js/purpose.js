@@ -10,7 +10,6 @@ import { toJson } from "./solidity.js";
 const HASH = /^0x[0-9a-fA-F]{64}$/;
 const DISEASE = /^(?:MONDO:)?([0-9]{1,7})$/i;
 const MONTHS = /^[0-9]{1,4}$/;
-const COUNTRY = /^[A-Za-z]{2}$/;
 
 /**
  * @param {Object<string, string>} given the form's values
@@ -37,12 +36,10 @@ export function purposeOf(given) {
  * @throws {Refused} bad_parameter, where only one is there: by half a credential nothing can be judged
  */
 export function imagined({ kind = "", country = "" }) {
-  if (kind === "" && country.trim() === "") return {};
+  if (kind === "" && country === "") return {};
   if (kind === "") return badParameter("kind", "is missing", "Choose a kind of organisation, too.");
-  if (!COUNTRY.test(country.trim())) {
-    return badParameter("country", "is no code of two letters", "Write the country, too, such as DE.");
-  }
-  return { kind: Number(kind), country: country.trim().toUpperCase() };
+  if (country === "") return badParameter("country", "is missing", "Choose the country, too.");
+  return { kind: Number(kind), country };
 }
 
 /** @returns {boolean} whether it can be judged who permits it: for the account's credential, or for one thought of */

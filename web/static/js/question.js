@@ -1,10 +1,11 @@
 /** The question that a form asks: its analysis and parameters, and which control a refused field is. */
 
 import { one } from "./dom.js";
+import { Refused } from "./refused.js";
+import { numbersIn, wholeIn } from "./typed.js";
 
 export const FILTERS = 8;
 export const AXES = 3;
-const WHOLE = /^(?:0|[1-9][0-9]{0,15})$/;
 
 /** @typedef {{filters: number[], axes: number[]}} Rows which rows of the form the lists were read from */
 /** @typedef {{dataset: string, classes: number[], analysis: string, parameters: object}} Question */
@@ -21,9 +22,9 @@ export function questionOf(given, own) {
     variable: () => given.variable,
     level: () => text(given.level),
     clip: () => [text(given.clip_lower), text(given.clip_upper)],
-    edges: () => list(given.edges),
+    edges: () => numbersIn(given.edges),
     axes: () => rows.axes.map((row) => axisOf(given, row, own)),
-    filters: () => rows.filters.map((row) => filterOf(given, row)),
+    filters: () => rows.filters.map((row) => filterOf(given, row, own)),
   };
   const asked = wanted.filter((name) => isAsked(name, given, rows, own));
   const parameters = Object.fromEntries(asked.map((name) => [name, read[name]()]));
@@ -39,9 +40,10 @@ export function parametersOf(analysis, { analyses }) {
 
 /** Cost or error, as it is sent: a cost in digits is a number, so that the server may refuse all else. */
 export function goalOf(driver, given) {
-  const typed = given[driver].replaceAll(/[\s,]/g, "");
+  const typed = text(given[driver]);
   if (driver === "target_error") return { target_error: typed };
-  return { cost: WHOLE.test(typed) ? Number(typed) : typed };
+  const whole = wholeIn(typed);
+  return { cost: whole === null ? typed : Number(whole) };
 }
 
 function isAsked(name, given, rows, own) {
@@ -57,12 +59,13 @@ export function isNumber(name, { variables }) {
 
 function axisOf(given, row, own) {
   const variable = given[`axis${row}`];
-  return isNumber(variable, own) ? { variable, edges: list(given[`axis${row}_edges`]) } : { variable };
+  return isNumber(variable, own) ? { variable, edges: numbersIn(given[`axis${row}_edges`]) } : { variable };
 }
 
-function filterOf(given, row) {
+function filterOf(given, row, own) {
   const [variable, op, value] = ["variable", "op", "value"].map((part) => given[`filter${row}_${part}`]);
-  return { variable, op, value: op === "in" ? value.split(",").map(text).filter(Boolean) : text(value) };
+  const several = isNumber(variable, own) ? numbersIn : list;
+  return { variable, op, value: op === "in" ? several(value) : text(value) };
 }
 
 function filled(most, name, end, given) {
@@ -106,6 +109,19 @@ export function controlOf(field, rows) {
   if (path.startsWith("clip")) return path === "clip[1]" ? "clip_upper" : "clip_lower";
   if (path === "filters") return "filter1_variable";
   return path === "axes" ? "axis1" : path.replace(/\[.*$/, "");
+}
+
+/**
+ * @param {unknown} error
+ * @param {Rows} rows
+ * @param {{variables: object[]}} own
+ * @returns {unknown} a refusal at the control that it is about, variables by their labels; any other error as it is
+ */
+export function atControl(error, rows, { variables }) {
+  if (!(error instanceof Refused)) return error;
+  const { message, ...rest } = error.reason();
+  const named = variables.reduce((text, { name, label }) => text.replace(` of ${name}.`, () => ` of “${label}”.`), message);
+  return new Refused({ ...rest, message: named, field: controlOf(error.field, rows) });
 }
 
 /** Shows the parts of the form that this analysis and these variables need, and no others. */

@@ -1,6 +1,8 @@
 /** A receipt's checks as a person reads them: those of the file alone, and those against what a chain is said to have. */
 
-import { equal, fromHex } from "./bytes.js";
+import { equal } from "./bytes.js";
+import { canonical } from "./canonical.js";
+import { isSameManifest } from "./manifest.js";
 import { ALONE } from "./receipt.js";
 import { Refused } from "./refused.js";
 
@@ -17,7 +19,7 @@ const MEANS = {
 
 /** @typedef {import("./receiptfile.js").Receipt} Receipt */
 /** @typedef {{means: string, why: string|null}} Check `why` it could not be made here; null where it held */
-/** @typedef {{means: string, holds: boolean}} Comparison */
+/** @typedef {{means: string, holds: boolean|null}} Comparison null where it is not told, or not decided yet */
 
 /**
  * @param {Receipt} receipt
@@ -39,27 +41,75 @@ function made(means, check) {
   }
 }
 
+/** Parts that hashes in the receipt prove to belong to the rest: for these no node is asked. */
+const HASHED = ["schema", "terms", "analysis", "parameters", "sealed_result"];
+const ANCHORED = [
+  [["chain_id", "genesis_hash", "deployed_block", "contracts"], "Chain, contracts and their code are those of this market."],
+  [["request", "researcher", "cost", "price", "fee"], "It was asked by the researcher whom the receipt names, at this cost and price."],
+  [["cohort"], "The sealed cohort has this root, these members and this block."],
+  [["epoch", "committee"], "Custodians and quorum are those of the epoch that it was frozen in."],
+  [["gate", "gate_key"], "The gate and its key are those that were recorded."],
+  [["settlement"], "What the custodians signed is what was settled."],
+  [["signatures"], "The signatures are those that it was settled with, all of them."],
+  [["blocks", "block_hashes", "transactions"], "It was opened, frozen, sealed and settled in these blocks, by these transactions."],
+];
+const NAMED = [...HASHED, ...ANCHORED.flatMap(([names]) => names)];
+
 /**
+ * By what this browser keeps of the market: chain and contracts' addresses; where it has a manifest, code and first block.
  * @param {Receipt} receipt
- * @param {any} anchors what an operator says that the chain keeps of the request
- * @returns {Comparison[]}
+ * @param {{chainId: number, contracts: Object<string, string>}} market
+ * @param {object|null} manifest
  */
-export function compared(receipt, anchors) {
-  const { cohort, settlement, committee } = receipt;
-  const places = committee.signers.length === anchors.signers?.length;
-  const signers = places && committee.signers.every((each, place) => each === anchors.signers[place]);
-  const hashes = (mine, theirs) => equal(mine, fromHex(theirs, "hash", 32));
-  const told = [
-    ["The request is settled.", anchors.stage === "settled"],
-    ["It was asked by the researcher whom the receipt names.", receipt.researcher === anchors.researcher],
-    ["The sealed cohort has this root, these members and this block.", hashes(cohort.root, anchors.root) && same(cohort.members, anchors.members) && same(cohort.sealBlock, anchors.seal_block)],
-    ["Custodians and quorum are those of the epoch that it was frozen in.", same(receipt.epoch, anchors.epoch) && signers && same(committee.quorum, anchors.quorum)],
-    ["The gate and its key are those that were recorded.", receipt.gate === anchors.gate && hashes(receipt.gateKey, anchors.gate_key)],
-    ["The result that they signed has the hash that the market keeps.", hashes(settlement.resultHash, anchors.result_hash)],
-  ];
-  return told.map(([means, holds]) => ({ means, holds }));
+export function isOf({ document }, { chainId, contracts }, manifest) {
+  const named = document.contracts;
+  const names = [...new Set([...Object.keys(named), ...Object.keys(contracts)])];
+  const isThere = names.every((name) => named[name]?.address === contracts[name]);
+  return document.chain_id === chainId && isThere && (manifest === null || isSameManifest(document, manifest));
 }
 
-function same(mine, theirs) {
-  return theirs !== null && BigInt(mine) === BigInt(theirs);
+/**
+ * Every part of the receipt that it cannot prove by itself: what nobody tells is left open.
+ * @param {Receipt} receipt
+ * @param {any} anchors what an operator says that the chain keeps of the request, as GET /verify/{request} gives it
+ * @returns {Comparison[]}
+ */
+export function compared({ document }, anchors) {
+  const { stage, final, receipt: told } = anchors ?? {};
+  const { shards, ...cohort } = document.cohort; // the root proves the shards
+  const mine = { ...document, cohort };
+  const others = Object.keys(mine).filter((name) => !NAMED.includes(name));
+  const groups = others.length === 0 ? ANCHORED : [...ANCHORED, [others, "All else that it states is what the chain has."]];
+  return [
+    { means: "The request is settled.", holds: stage === "settled" },
+    { means: "The settlement is final: no change of the chain takes it back.", holds: final === true || null },
+    ...groups.map(([names, means]) => ({ means, holds: agree(names, mine, told) })),
+  ];
+}
+
+/** @returns {boolean|null} null where nobody says, or not of all of them */
+function agree(names, mine, told) {
+  const found = names.map((name) => told?.[name] === undefined ? null : isSame(mine[name], told[name]));
+  if (found.includes(false)) return false;
+  return found.includes(null) ? null : true;
+}
+
+function isSame(mine, told) {
+  try {
+    return equal(canonical(mine), canonical(told));
+  } catch (fault) {
+    if (fault instanceof Refused) return false; // nothing that a receipt can hold
+    throw fault;
+  }
+}
+
+/**
+ * @param {Check[]} alone
+ * @param {Comparison[]} anchored
+ * @returns {"holds"|"differs"|"open"} `holds` only where each part of it was looked at and is as it has to be
+ */
+export function verdictOf(alone, anchored) {
+  if (anchored.some(({ holds }) => holds === false)) return "differs";
+  const isWhole = alone.every(({ why }) => why === null) && anchored.every(({ holds }) => holds === true);
+  return isWhole ? "holds" : "open";
 }

@@ -48,6 +48,7 @@ const KEYS = [
  * @property {bigint} cost
  * @property {bigint} price
  * @property {bigint} fee
+ * @property {any} document all of it, as it was written
  */
 
 /**
@@ -92,6 +93,7 @@ function read(given) {
     cost: amount(given.cost, 56, "cost"),
     price: amount(given.price, 56, "price"),
     fee: amount(given.fee, 64, "fee"),
+    document: given,
   };
 }
 

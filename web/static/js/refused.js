@@ -22,6 +22,40 @@ export class Refused extends Error {
   }
 }
 
+/** Several inputs of one form, each declined; as itself it is the first of them. */
+class RefusedTogether extends Refused {
+  constructor(all) {
+    super(all[0].reason());
+    this.all = all;
+  }
+}
+
+/** @param {unknown} error @returns {unknown[]} each refusal that it holds; what is no refusal is alone */
+export function eachOf(error) {
+  return error instanceof RefusedTogether ? error.all : [error];
+}
+
+/**
+ * Reads several inputs, so that somebody is told of all that are wrong, and not of one at a time.
+ * @param {...(() => unknown)} reads each gives a value or refuses
+ * @returns {any[]} the values
+ * @throws {Refused}
+ */
+export function together(...reads) {
+  const refusals = [];
+  const found = reads.map((read) => {
+    try {
+      return read();
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      refusals.push(error);
+      return null;
+    }
+  });
+  if (refusals.length > 0) throw refusals.length === 1 ? refusals[0] : new RefusedTogether(refusals);
+  return found;
+}
+
 /**
  * Throws; for use in expressions and at the end of functions.
  * @param {string} code
@@ -58,4 +92,21 @@ export function malformed(field, problem) {
  */
 export function badParameter(field, problem, remedy = "Correct it and send the request again.") {
   return refuse("bad_parameter", `${field} ${problem}.`, remedy, field);
+}
+
+/**
+ * Runs `work`, and has whatever it refuses said at one input of this page.
+ * @template T
+ * @param {string} field
+ * @param {() => T | Promise<T>} work
+ * @param {{of?: string}} [only] `of`: the input that a refusal has to be about to be moved
+ * @returns {Promise<T>}
+ */
+export async function atField(field, work, { of } = {}) {
+  try {
+    return await work();
+  } catch (error) {
+    const isMoved = error instanceof Refused && (of === undefined || error.field === of);
+    throw isMoved ? new Refused({ ...error.reason(), field }) : error;
+  }
 }

@@ -8,9 +8,13 @@ const PARAMETER = /^(?:The field )?[a-z][a-z0-9_]*(?:\[\d+\]|\.[a-z][a-z0-9_]*)*
 /** What servers say to programs, and how somebody reads it. */
 const SAID = {
   "Give [lower, upper] with lower below upper.": "Write the smaller number first.",
+  'Give a number such as "120.5".': "Write it with a point and no commas, such as 120.5.",
   "Choose a number, or use histogram.v1.": "Choose one that is a number, or ask for a histogram.",
   "Correct it and send the request again.": "Correct it.",
 };
+
+/** What is wrong with a pair, of which the first control is the one that it is said at. */
+const OF_PAIRS = { "“Clip below” does not rise.": "“Clip below” is not below “Clip above”." };
 
 /**
  * @param {import("./refused.js").Reason} refused
@@ -20,7 +24,7 @@ const SAID = {
 export function atLabel({ message, remedy }, control) {
   const label = labelOf(control);
   const said = label === "" ? message : message.replace(PARAMETER, () => `“${label}” `);
-  return `${said} ${SAID[remedy] ?? remedy}`;
+  return `${OF_PAIRS[said] ?? said} ${SAID[remedy] ?? remedy}`;
 }
 
 /** Of a group of choices its legend; without “(not needed)”. */

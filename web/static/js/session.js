@@ -1,32 +1,20 @@
-/**
- * Keys that stay unlocked from page to page, and the account that is signed in.
- *
- * A page that is left takes everything in its memory along. So the unlocked keyring lies in this tab's
- * sessionStorage, encrypted under 32 random bytes that only the session on the server has: neither a copied
- * profile nor a copied database opens it, and signing out, a closed tab or 15 idle minutes end it.
- */
+/** The account that is signed in, and what signs for it. */
 
 import { NO_DATASET, accountsOf } from "./accounts.js";
 import { getJson, postJson } from "./ask.js";
-import { bytes32, fromBase64, fromHex, toBase64, toHex, utf8 } from "./bytes.js";
-import { keepKeyFile, keyFile } from "./keystore.js";
-import { lock, unlock } from "./keyfile.js";
-import { readKeyring, toBytes } from "./keyring.js";
-import { unlockedInDialog } from "./passphrase.js";
+import { bytes32, toHex } from "./bytes.js";
+import { forgetSignedIn, keepSignedIn } from "./keystore.js";
 import { deployment, knownMarket, signedFor } from "./pin.js";
-import { Refused, refuse } from "./refused.js";
+import { forgetStudies } from "./rested.js";
+import { refuse } from "./refused.js";
 import { checkedText } from "./siwe.js";
+import { changeKeys, forgetUnlocked, requireUnlocked, stayUnlocked, unlocked } from "./unlocked.js";
 import { localSigner, walletSigner, wallets } from "./wallet.js";
 
-export { NO_DATASET, accountsOf, deployment, knownMarket };
+export { NO_DATASET, accountsOf, changeKeys, deployment, forgetUnlocked, knownMarket, requireUnlocked, stayUnlocked, unlocked };
 
-const TAB = "unlocked keys";
 const BY_WALLET = "signed in by wallet";
-const IDLE = 15 * 60_000; // milliseconds
-const NONCE_BYTES = 12;
-const CONTEXT = utf8("usufruct/unlocked/1");
 
-/** @typedef {import("./keyring.js").Keyring} Keyring */
 /** @typedef {import("./keys.js").Place} Place */
 
 let channel = null;
@@ -36,117 +24,6 @@ export async function placeOf(dataset) {
   const { chainId, contracts } = await knownMarket();
   return { chainId, registry: contracts.DatasetRegistry, dataset: bytes32(dataset, "dataset") };
 }
-
-// --- the keyring
-
-/** @returns {Promise<Keyring|null>} the unlocked keys of this tab; null where they are locked, or where nobody can tell now */
-export async function unlocked() {
-  try {
-    return await opened();
-  } catch (error) {
-    if (error instanceof Refused) return null;
-    throw error;
-  }
-}
-
-/** The same, but raises where nobody can tell: a server that is busy or away has locked nothing. */
-async function opened() {
-  const kept = keptBox();
-  if (kept === null || Date.now() - kept.at > IDLE) return forgetUnlocked();
-  const key = await halfOrNone();
-  if (key === null) return forgetUnlocked();
-  try {
-    const plaintext = await crypto.subtle.decrypt(parameters(kept.nonce), key, kept.box);
-    const keyring = readKeyring(new Uint8Array(plaintext));
-    keepBox(kept.nonce, kept.box);
-    return keyring;
-  } catch {
-    return forgetUnlocked(); // another session's half
-  }
-}
-
-function keptBox() {
-  try {
-    const { at, nonce, box } = JSON.parse(sessionStorage.getItem(TAB));
-    return { at, nonce: fromBase64(nonce, "nonce"), box: fromBase64(box, "box") };
-  } catch {
-    return null; // there is none, or none that could be read
-  }
-}
-
-function keepBox(nonce, box) {
-  sessionStorage.setItem(TAB, JSON.stringify({ at: Date.now(), nonce: toBase64(nonce), box: toBase64(box) }));
-}
-
-async function halfOrNone() {
-  try {
-    return await half();
-  } catch (error) {
-    if (error.code === "not_signed_in") return null;
-    throw error;
-  }
-}
-
-/** @param {Keyring} keyring stays unlocked in this tab, for the session that is signed in now */
-export async function stayUnlocked(keyring) {
-  const nonce = crypto.getRandomValues(new Uint8Array(NONCE_BYTES));
-  const box = await crypto.subtle.encrypt(parameters(nonce), await half(), toBytes(keyring));
-  keepBox(nonce, new Uint8Array(box));
-}
-
-/** Locks this tab's keys. */
-export function forgetUnlocked() {
-  sessionStorage.removeItem(TAB);
-  return null;
-}
-
-async function half() {
-  const { half: raw } = await getJson("/session/half");
-  return crypto.subtle.importKey("raw", fromHex(`0x${raw.replace(/^0x/, "")}`, "half"), "AES-GCM", false, ["encrypt", "decrypt"]);
-}
-
-function parameters(nonce) {
-  return { name: "AES-GCM", iv: nonce, additionalData: CONTEXT };
-}
-
-/**
- * The unlocked keys; where they are locked, asks for the passphrase in a dialog of this page.
- * @returns {Promise<Keyring>}
- * @throws {Refused} no_keys, keys_locked; too_often, busy, unreachable: whether they are locked cannot be told now
- */
-export async function requireUnlocked() {
-  return (await opened()) ?? askForPassphrase();
-}
-
-async function askForPassphrase() {
-  const file = await keyFile();
-  if (file === null) {
-    const message = "This browser has no keys.";
-    refuse("no_keys", message, "Make keys, or bring a saved key file here, on the page Keys.");
-  }
-  return unlockedInDialog(async (passphrase) => {
-    const keyring = await unlock(file, passphrase);
-    await stayUnlocked(keyring);
-    return keyring;
-  });
-}
-
-/**
- * Changes the key file, which takes the passphrase, and keeps the changed keys unlocked.
- * @param {(keyring: Keyring) => Keyring} change
- * @param {string} passphrase
- * @returns {Promise<Keyring>}
- * @throws {Refused} wrong_passphrase, no_keys
- */
-export async function changeKeys(change, passphrase) {
-  const file = await keyFile();
-  if (file === null) refuse("no_keys", "This browser has no keys.", "Make keys on the page Keys.");
-  const changed = change(await unlock(file, passphrase));
-  await keepKeyFile(await lock(changed, passphrase));
-  return changed;
-}
-
-// --- who is signed in
 
 /** @returns {Promise<{account: string, expires_at: number}|null>} */
 export async function whoIsSignedIn() {
@@ -160,23 +37,38 @@ export async function whoIsSignedIn() {
 
 /**
  * What signs for the account that is signed in.
- * @param {{chainId: number, contracts: object}|null} [held] of a revocation: this, whatever is told now
  * @returns {Promise<import("./wallet.js").Signer>}
  * @throws {Refused} not_signed_in, keys_locked, no_keys, other_account, market_changed
  */
-export async function signer(held = null) {
+export async function signer() {
   const { account } = await getJson("/session");
-  const market = held ?? (await signedFor());
+  const market = await signedFor();
   if (sessionStorage.getItem(BY_WALLET) === account) return walletOf(account, market.chainId);
-  const accounts = await accountsOf(await requireUnlocked(), market, { earlier: true });
-  const found = accounts.map(({ key }) => localSigner(key, market.chainId)).find(({ address }) => address === account);
+  const found = (await ownSigners(await requireUnlocked(), market)).find(({ address }) => address === account);
   return found ?? otherAccount(account);
 }
 
-async function walletOf(account, chainId) {
+/**
+ * @param {import("./keyring.js").Keyring} keyring
+ * @param {{chainId: number, contracts: object}} market
+ * @returns {Promise<Array<import("./wallet.js").Signer & {dataset: string|null}>>} one an account, each with the
+ *   dataset that its key is for; null for a key that was brought
+ */
+export async function ownSigners(keyring, market) {
+  const accounts = await accountsOf(keyring, market);
+  return accounts.map(({ key, dataset }) => ({ ...localSigner(key, market.chainId), dataset }));
+}
+
+/**
+ * @param {string|null} account null: whichever the wallet gives
+ * @param {number} chainId
+ * @returns {Promise<import("./wallet.js").Signer>}
+ * @throws {Refused} other_account; whatever the wallet refuses
+ */
+export async function walletOf(account, chainId) {
   for (const { provider } of await wallets()) {
     const found = await walletSigner(provider, chainId);
-    if (found.address === account) return found;
+    if (found.address === (account ?? found.address)) return found;
   }
   return otherAccount(account);
 }
@@ -199,6 +91,7 @@ export async function signIn(who, next) {
   const asked = { origin: location.origin, account: who.address, chainId, nonce, now: Date.now() / 1_000 };
   const signature = toHex(await who.signText(checkedText(text, asked)));
   const done = await postJson("/sign-in", { nonce, signature, next });
+  await keepSignedIn({ account: who.address, kind: who.kind });
   if (who.kind === "wallet") sessionStorage.setItem(BY_WALLET, done.account);
   else sessionStorage.removeItem(BY_WALLET);
   return done.next;
@@ -207,6 +100,8 @@ export async function signIn(who, next) {
 /** Signs out on the server and in every tab; what was typed or unlocked here is forgotten. */
 export async function signOut() {
   sessionStorage.clear();
+  forgetStudies();
+  await forgetSignedIn().catch(() => {});
   const next = await endSession();
   otherTabs().postMessage(null);
   location.replace(next);

@@ -7,18 +7,18 @@
 
 import { getJson, postElsewhere } from "./ask.js";
 import { bytes32 } from "./bytes.js";
-import { HIGHEST_TOLD, Messages } from "./messages.js";
+import { HIGHEST_SEQUENCE, HIGHEST_TOLD, Messages } from "./messages.js";
 import { Refused } from "./refused.js";
 import { market } from "./stopsigner.js";
+import { ENOUGH, OPERATOR, hostOf, named, shortened } from "./stopwords.js";
+
+export { ENOUGH, listed, named, sentence } from "./stopwords.js";
 
 /** Words of the contract's SupersededRevocation, which says what the chain has (`marketplace.chain.sentences`). */
 const IN_FORCE = /\bbut (\d+) is in force\b/;
 /** How far a consent's sequence comes in a few revocations, each of which reaches 2^20 at most. */
 const NEAR = 2 ** 22;
 const MOST_SIGNED = 4; // revocations at one press
-/** How many have to say so. */
-export const ENOUGH = 2;
-const OPERATOR = "this site";
 const AGAIN = 1_000; // milliseconds between two looks of this site at the chain
 const PATIENCE = 180_000; // milliseconds in which it shows what it took
 const IN_PASSING = 10_000; // milliseconds, where custodians have said so already
@@ -35,7 +35,11 @@ const IN_PASSING = 10_000; // milliseconds, where custodians have said so alread
  * @returns {number} the told one, where it is near; else the kept one: custodians say what it is before more is signed
  */
 export function believable(told, kept = 0) {
-  return Number.isInteger(told) && told >= 0 && told <= kept + NEAR ? told : kept;
+  return isSequence(told) && told <= Math.min(kept + NEAR, HIGHEST_TOLD) ? told : kept;
+}
+
+function isSequence(value) {
+  return Number.isInteger(value) && value >= 0 && value <= HIGHEST_SEQUENCE;
 }
 
 /**
@@ -57,7 +61,7 @@ export class Stopping {
    * @param {(word: Word) => void} say
    */
   constructor(own, signer, say) {
-    this.#own = own;
+    this.#own = { ...own, sequence: isSequence(own.sequence) ? own.sequence : 0 }; // else custodians say what it is
     this.#signer = signer;
     this.#say = say;
   }
@@ -70,6 +74,11 @@ export class Stopping {
   /** @returns {string[]} those of them who are custodians */
   get custodians() {
     return this.saying.filter((who) => who !== OPERATOR);
+  }
+
+  /** @returns {boolean} whether enough of them do */
+  get isConfirmed() {
+    return this.custodians.length >= ENOUGH;
   }
 
   /** @returns {boolean} whether this site says so */
@@ -101,7 +110,7 @@ export class Stopping {
    */
   async askHereFirst(carry) {
     const isTaken = await this.#rounds(carry, ENOUGH);
-    const patience = this.custodians.length >= ENOUGH ? IN_PASSING : isTaken ? PATIENCE : 0;
+    const patience = this.isConfirmed ? IN_PASSING : isTaken ? PATIENCE : 0;
     this.#hear(await this.#operatorWithin(patience));
   }
 
@@ -109,7 +118,7 @@ export class Stopping {
   async #rounds(carry, enough) {
     let isTaken = false;
     for (let from = this.#own.sequence; from !== null; from = this.#farther()) {
-      await this.#sign(from);
+      if (!(await this.#isSigned(from))) break;
       if (carry !== null) isTaken = (await this.#handed(carry)) || isTaken;
       await this.#askCustodians(enough);
     }
@@ -117,7 +126,7 @@ export class Stopping {
   }
 
   async #askCustodians(enough) {
-    for (const url of this.#own.custodians) {
+    for (const url of this.#own.custodians.filter((each) => hostOf(each) !== null)) {
       if (this.custodians.length >= enough) return;
       if (!this.#saying.has(named(url))) this.#hear(await this.#custodian(named(url), url));
     }
@@ -125,17 +134,17 @@ export class Stopping {
 
   /**
    * The sequence to sign for next, or null. That a higher one is in force may be a lie, which signed would reach
-   * farther than anybody needs: two have to say so; one word goes on near what this browser knew, or where nobody took
-   * what was signed, and then only so far that everything can still be signed afterwards.
+   * farther than anybody needs: two custodians have to say so; one word goes on near what this browser knew, or where
+   * none took what was signed, this site's then too, and only so far that everything can still be signed afterwards.
    */
   #farther() {
-    if (this.#messages.length === MOST_SIGNED) return null;
-    const named = Number(this.#messages.at(-1).message.sequence);
-    const higher = [...this.#claims.values()].filter((claim) => claim > named).sort((one, other) => other - one);
-    if (higher.length >= ENOUGH) return higher[ENOUGH - 1];
-    if (higher.length === 0 || this.#saying.size >= ENOUGH) return null;
-    const most = this.#saying.size === 0 ? HIGHEST_TOLD : this.#own.sequence + NEAR;
-    return higher[0] <= most ? higher[0] : null;
+    if (this.#messages.length === MOST_SIGNED || this.isConfirmed) return null;
+    const last = Number(this.#messages.at(-1).message.sequence);
+    const higher = [...this.#claims].filter(([, claim]) => claim > last).sort(([, one], [, other]) => other - one);
+    const theirs = higher.filter(([who]) => who !== OPERATOR);
+    if (theirs.length >= ENOUGH) return theirs[ENOUGH - 1][1];
+    const [said, most] = this.custodians.length === 0 ? [higher, HIGHEST_TOLD] : [theirs, this.#own.sequence + NEAR];
+    return said.find(([, claim]) => claim <= most)?.[1] ?? null;
   }
 
   async #handed(carry) {
@@ -157,10 +166,17 @@ export class Stopping {
     }
   }
 
-  async #sign(sequence) {
+  /** Where it cannot be signed once more, as by a wallet that was told not to, what was signed before stays. */
+  async #isSigned(sequence) {
     const messages = new Messages(market(this.#own), this.#signer);
     const { dataset, address } = this.#own;
-    this.#messages.push(await messages.revocation(bytes32(dataset, "dataset"), sequence, address));
+    try {
+      this.#messages.push(await messages.revocation(bytes32(dataset, "dataset"), sequence, address));
+      return true;
+    } catch (error) {
+      if (this.#messages.length === 0) throw error;
+      return false;
+    }
   }
 
   #hear(word) {
@@ -213,24 +229,14 @@ function after({ message }) {
   return Number(message.sequence) + 1;
 }
 
-/** @param {string} url of a custodian @returns {string} what a page calls it */
-export function named(url) {
-  return `the custodian at ${new URL(url).host}`;
-}
-
-/** @param {string[]} names @returns {string} */
-export function listed(names) {
-  const last = names.at(-1) ?? "";
-  return names.length < 2 ? last : `${names.slice(0, -1).join(", ")} and ${last}`;
-}
-
 function sequenceIn(error) {
   if (!(error instanceof Refused) || error.code !== "superseded_revocation") return null;
-  const found = IN_FORCE.exec(error.message);
-  return found === null ? null : Number(found[1]);
+  const found = Number(IN_FORCE.exec(error.message)?.[1]);
+  return isSequence(found) ? found : null;
 }
 
+/** Whatever went wrong with one of them holds nothing back from the next. */
 function refusedBy(who, error) {
-  if (!(error instanceof Refused)) throw error;
-  return { who, yes: false, text: `${who}: no. ${error.message}` };
+  const why = error instanceof Refused ? shortened(error.message) : "Its answer was not understood.";
+  return { who, yes: false, text: `${who}: no. ${why}` };
 }

@@ -19,12 +19,14 @@ function signing({ address, guardian = null }) {
  * @param {import("./stopping.js").Kept} own
  * @param {Uint8Array} file the key file of this browser
  * @param {string} passphrase
- * @returns {Promise<import("./wallet.js").Signer>} the key of that very address, also one that was moved on from
+ * @returns {Promise<import("./wallet.js").Signer>} the key of that very address, also one that was moved on from; of
+ *   this dataset or of none, since that of another one could stop nothing that somebody means here
  * @throws {Refused} wrong_passphrase, other_account
  */
 export async function signerIn(own, file, passphrase) {
-  const accounts = await accountsOf(await unlock(file, passphrase), market(own), { earlier: true });
-  const found = accounts.map(({ key }) => localSigner(key)).find(({ address }) => address === signing(own));
+  const accounts = await accountsOf(await unlock(file, passphrase), market(own));
+  const may = accounts.filter(({ dataset }) => (own.guardian ?? null) !== null || dataset === null || dataset === own.dataset);
+  const found = may.map(({ key }) => localSigner(key)).find(({ address }) => address === signing(own));
   return found ?? otherAccount(own, "The keys of this browser");
 }
 

@@ -2,6 +2,9 @@
  * Keeps the page for stopping and the files that it needs, so that it opens while the operator is down. It
  * answers for these alone, and keeps nothing else: no answer to anybody who has signed in, no message, no key.
  *
+ * Where a dishonest moment's worker of the same path has a wider scope, this takes its place there and ends
+ * itself: only the page itself is ever answered for.
+ *
  * The server writes `KIT` before this text: the page's path, the files' paths, and a version over all of them.
  */
 
@@ -12,21 +15,29 @@ const NAME = OURS + KIT.version;
 const PATIENCE = 4_000; // milliseconds that a page may take before the one kept here is shown
 const FILES = new Set(KIT.files);
 
-self.addEventListener("install", (event) => {
-  event.waitUntil(keepAll().then(() => self.skipWaiting()));
-});
+if (new URL(self.registration.scope).pathname === KIT.page) work();
+else end();
 
-self.addEventListener("activate", (event) => {
-  event.waitUntil(forgetOlder().then(() => self.clients.claim()));
-});
+function work() {
+  self.addEventListener("install", (event) => {
+    event.waitUntil(keepAll().then(() => self.skipWaiting()));
+  });
+  self.addEventListener("activate", (event) => {
+    event.waitUntil(forgetOlder().then(() => self.clients.claim()));
+  });
+  self.addEventListener("fetch", (event) => {
+    const { method, url } = event.request;
+    const { origin, pathname } = new URL(url);
+    if (method !== "GET" || origin !== self.location.origin) return;
+    if (pathname === KIT.page) event.respondWith(page());
+    else if (FILES.has(pathname)) event.respondWith(file(pathname, event.request));
+  });
+}
 
-self.addEventListener("fetch", (event) => {
-  const { method, url } = event.request;
-  const { origin, pathname } = new URL(url);
-  if (method !== "GET" || origin !== self.location.origin) return;
-  if (pathname === KIT.page) event.respondWith(page());
-  else if (FILES.has(pathname)) event.respondWith(file(pathname, event.request));
-});
+function end() {
+  self.addEventListener("install", () => self.skipWaiting());
+  self.addEventListener("activate", (event) => event.waitUntil(self.registration.unregister()));
+}
 
 /** All of them or none: half a page stops nobody. */
 async function keepAll() {

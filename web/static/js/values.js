@@ -5,6 +5,8 @@ import { Decimal } from "./decimal.js";
 /** Units of UCUM whose code is not how people write them. */
 const UNITS = { a: "years", "mm[Hg]": "mmHg", "kg/m2": "kg/m²" };
 
+const SQUARE = /^\((.+)\)\^2$/; // that of a variance
+
 /** @typedef {{name: string, label: string, value: string|null, unit: string}} Shown */
 
 /**
@@ -30,5 +32,7 @@ export function textOf(/** @type {import("./dictionary.js").Variable} */ variabl
 
 /** @returns {string} of a number its unit as people write it, else nothing */
 export function unitOf(/** @type {import("./dictionary.js").Variable} */ { unit = "" }) {
+  const squared = SQUARE.exec(unit);
+  if (squared !== null) return `(${unitOf({ unit: squared[1] })})²`;
   return Object.hasOwn(UNITS, unit) ? UNITS[unit] : unit;
 }

@@ -27,9 +27,15 @@ const ANNOUNCED = 200; // milliseconds for wallets to announce themselves (EIP-6
  * @property {"local"|"wallet"} kind
  * @property {(name: string, values: object, domain: object) => Promise<Uint8Array>} sign EIP-712
  * @property {(text: string) => Promise<Uint8Array>} signText EIP-191
- * @property {(call: {to: string, data: Uint8Array}) => Promise<object|void>} send returns once it is in a block; a
- *   wallet that looks by its own node gives the receipt
+ * @property {(call: {to: string, data: Uint8Array}, how?: How) => Promise<object|void>} send returns once it is in a
+ *   block; a wallet that looks by its own node gives the receipt
  * @property {(at: string) => Promise<string>} [codeAt] of a wallet: the code at an address, by its node
+ */
+
+/**
+ * @typedef {object} How
+ * @property {bigint|null} [nonce] of a key: in the place of what the operator proposes; a wallet counts by itself
+ * @property {(signed: {nonce: bigint|null, hash: string}) => Promise<void>} [signed] hears of it: of a key's before anybody else has it
  */
 
 /** @param {string} text @returns {Uint8Array} what EIP-191 (version 0x45, personal messages) has one sign */
@@ -50,17 +56,21 @@ export function localSigner(key, chainId = null) {
     ...messageSigner(own),
     kind: "local",
     signText: async (text) => signed(textDigest(text), own),
-    send: (call) => sendSigned(own, call, chainId),
+    send: (call, how) => sendSigned(own, call, chainId, how),
   };
 }
 
 /** Through this operator, which proposes number, gas and fees; it can neither change nor forge what it carries. */
-async function sendSigned(key, { to, data }, chainId) {
+async function sendSigned(key, { to, data }, chainId, { nonce = null, signed: heard = unheard } = {}) {
   const way = proposed(await postJson("/transactions/ways", { to, data: toHex(data) }), chainId);
-  const { raw, hash } = signTransaction({ ...way, to, data }, key);
+  const placed = nonce === null ? way : { ...way, nonce };
+  const { raw, hash } = signTransaction({ ...placed, to, data }, key);
+  await heard({ nonce: placed.nonce, hash: toHex(hash) });
   await postJson("/transactions", { raw: toHex(raw) });
   await settled(toHex(hash));
 }
+
+async function unheard() {}
 
 /** Until it is in a block. @throws {Refused} why it failed, or unknown_transaction */
 async function settled(hash) {
@@ -96,10 +106,11 @@ export async function walletSigner(provider, chainId, { byOwnNode = false } = {}
       const given = await asked(provider, "eth_signTypedData_v4", [account, document]);
       return checkedSignature(given, digest(name, values, domain), account);
     },
-    send: async ({ to, data }) => {
+    send: async ({ to, data }, { signed: heard = unheard } = {}) => {
       await requireChain(provider, chainId);
       const call = { from: account, to, data: toHex(data) };
       const hash = await asked(provider, "eth_sendTransaction", [call]);
+      await heard({ nonce: null, hash });
       return byOwnNode ? settledBy(provider, hash) : settled(hash);
     },
     codeAt: (at) => asked(provider, "eth_getCode", [at, "latest"]),

@@ -2,20 +2,19 @@
 
 import { offer, sayAt, sayNow } from "../acts.js";
 import { bytes32, utf8 } from "../bytes.js";
-import { facts } from "../dom.js";
+import { facts, one } from "../dom.js";
 import { keccak } from "../hash.js";
 import { refuse } from "../refused.js";
 import { abiTuple } from "../solidity.js";
 import { transact } from "../transact.js";
 
-const COUNTRY = /^[A-Z]{2}$/;
 const HASH = /^0x[0-9a-fA-F]{64}$/;
 const own = facts();
 
 offer("#give", async (values) => {
   const credential = {
     kind: BigInt(chosen(values, "kind", "Choose a kind of organisation.")),
-    country: country(values.country),
+    country: utf8(chosen(values, "country", "Choose a country.")),
     expiry: BigInt(chosen(values, "expiry", "Choose for how long.")),
     withdrawn: false,
     user: hashed(values.user, "user"),
@@ -35,12 +34,6 @@ function chosen(values, field, remedy) {
   return values[field] || refuse("bad_parameter", "Nothing is chosen.", remedy, field);
 }
 
-function country(typed) {
-  const code = typed.trim().toUpperCase();
-  if (!COUNTRY.test(code)) refuse("bad_parameter", "That is no country.", "Write two letters, like NL.", "country");
-  return utf8(code);
-}
-
 /** A hash as it is; of anything else, the keccak256: names do not go on chain. */
 function hashed(typed, field) {
   const text = typed.trim();
@@ -48,4 +41,18 @@ function hashed(typed, field) {
   return HASH.test(text) ? bytes32(text, field) : keccak(utf8(text));
 }
 
+// --- what is about to be signed, in words
+
+/** @param {HTMLFormElement} form @returns {string} empty until all three are chosen */
+function inWords(form) {
+  const [kind, where] = ["#kind", "#country"].map((name) => one(name, form).selectedOptions[0]);
+  const until = form.querySelector('input[name="expiry"]:checked');
+  if (kind.value === "" || where.value === "" || until === null) return "";
+  return `You give: ${kind.textContent}, ${where.textContent}, for ${until.closest("label").querySelector("span").textContent}.`;
+}
+
+const form = one("#give");
+const sayWhat = () => (one("#given-as").textContent = inWords(form));
+form.addEventListener("input", sayWhat);
+sayWhat();
 sayNow();

@@ -8,12 +8,15 @@ import { announce, element, facts, fill, one, onPress } from "../dom.js";
 import { clearRefusals, formAt, onSubmit, showRefusal } from "../forms.js";
 import { requireDictionary } from "../joining.js";
 import { domainOf } from "../messages.js";
-import { codeHash, codeText, newCode } from "../opening.js";
+import { codeText, newCode } from "../opening.js";
+import { confirmedCommittee, signedFor } from "../pin.js";
 import { tableOfValues } from "../preview.js";
-import { badParameter, refuse } from "../refused.js";
+import { badParameter, refuse, together } from "../refused.js";
 import { save } from "../save.js";
 import { deployment, placeOf, requireUnlocked, signer, unlocked } from "../session.js";
 import { toJson } from "../solidity.js";
+import { wholeIn } from "../typed.js";
+import { invitationsOf } from "../voucher.js";
 
 const DAY = 86_400;
 const told = facts();
@@ -24,10 +27,9 @@ let open = null;
 // --- the desk
 
 onSubmit(formAt("#desk"), async ({ for_days: days }) => {
-  const { root } = await requireUnlocked();
   const [place, market, issuer] = [await placeOf(told.dataset), await deployment(), await signer()];
-  const key = await (await root.deskKey(place)).publicKey();
-  const until = now() + wholeIn(days, 1, 365, "for_days") * DAY;
+  const key = await ownDesk(await requireUnlocked());
+  const until = now() + numberIn(days, 1, 365, "for_days") * DAY;
   const values = { dataset: place.dataset, issuer: issuer.address, key, until };
   const signature = await issuer.sign("IssuerDesk", values, domainOf("DatasetRegistry", market));
   await postJson(`${here}/desk`, { desk: toJson("IssuerDesk", values), signature: toHex(signature) });
@@ -37,24 +39,39 @@ onSubmit(formAt("#desk"), async ({ for_days: days }) => {
 async function sayWhoseDesk() {
   const keyring = told.desk === null ? null : await unlocked();
   if (keyring === null) return;
-  const own = await (await keyring.root.deskKey(await placeOf(told.dataset))).publicKey();
-  one("#other-keys").hidden = equal(own, fromHex(told.desk.desk.key, "key", 32));
+  one("#other-keys").hidden = equal(await ownDesk(keyring), fromHex(told.desk.desk.key, "key", 32));
 }
 
 // --- invitations
 
 if (told.desk !== null) {
   onSubmit(formAt("#invite"), async ({ number_of_codes: number, days, clinic_name: name }) => {
-    const codes = Array.from({ length: wholeIn(number, 1, 100, "number_of_codes") }, newCode);
-    const body = { codes: codes.map((code) => toHex(codeHash(code))), days: wholeIn(days, 1, 30, "days") };
-    const issuer = (await signer()).address; // not this server's word: patients hold what they are shown against it
-    const { invitations } = await postJson(`${here}/invitations`, body);
-    const paper = { issuer, name: name.trim(), expiresAt: invitations[0].expires_at };
+    const [length, good] = together(() => numberIn(number, 1, 100, "number_of_codes"), () => numberIn(days, 1, 30, "days"));
+    const codes = Array.from({ length }, newCode);
+    const seen = await seenHere();
+    const { invitations } = await postJson(`${here}/invitations`, { ...(await invitationsOf(codes, seen)), days: good });
+    const paper = { issuer: seen.issuer, name: name.trim(), expiresAt: invitations[0].expires_at };
     fill(one("#slips"), ...codes.map((code) => slip(codeText(code), paper)));
     one("#made").hidden = false;
     one("#print").focus();
   });
   one("#print").addEventListener("click", () => window.print());
+}
+
+/** What this browser knows and confirmed: patients hold against it what this server tells them. */
+async function seenHere() {
+  const [place, issuer] = [await placeOf(told.dataset), (await signer()).address];
+  const desk = await ownDesk(await requireUnlocked());
+  if (!equal(desk, fromHex(told.desk.desk.key, "key", 32))) {
+    const message = "Your desk was opened with other keys than those of this browser.";
+    refuse("other_desk", message, "Bring that key file to this browser, or open the desk anew.");
+  }
+  const committee = await confirmedCommittee();
+  return { market: await signedFor(), dataset: place.dataset, issuer, desk, committee };
+}
+
+async function ownDesk({ root }) {
+  return (await root.deskKey(await placeOf(told.dataset))).publicKey();
 }
 
 function slip(code, { issuer, name, expiresAt }) {
@@ -66,8 +83,10 @@ function slip(code, { issuer, name, expiresAt }) {
     element("p", { class: "slip-code" }, code),
     ...(name === "" ? [] : [element("p", {}, `From ${name}`)]),
     element("p", {}, "Go to ", element("span", { class: "whole" }, `${location.origin}/datasets`), `, choose “${told.name}”, then Take part.`),
+    element("p", {}, "You need your results as a file, too: ask us for them as “FHIR, as JSON”."),
     element("p", { class: "note" }, "It is there at once at ", element("span", { class: "whole" }, told.address)),
-    element("p", {}, "Our address: ", element("code", { class: "whole" }, issuer), `, which ends in ${issuer.slice(-8)}`),
+    element("p", {}, "Our address: ", element("code", { class: "whole" }, issuer)),
+    element("p", { class: "note" }, "Type the code yourself, and send it to nobody. If the page says that it shows something else than we saw, seal nothing there: tell us."),
     element("p", { class: "note" }, `Good until ${until}, for one record, for you alone.`),
   );
 }
@@ -150,9 +169,9 @@ function finish(commitment, said) {
   announce(one("#done"), said);
 }
 
-function wholeIn(text, least, most, field) {
-  const number = Number(text);
-  if (Number.isInteger(number) && number >= least && number <= most) return number;
+function numberIn(text, least, most, field) {
+  const number = Number(wholeIn(text) ?? Number.NaN);
+  if (number >= least && number <= most) return number;
   return badParameter(field, `is no whole number from ${least} to ${most}`, "Correct it.");
 }
 

@@ -5,14 +5,17 @@ import { getJson } from "../ask.js";
 import { bytes32, equal, toHex } from "../bytes.js";
 import { PARAGRAPHS, fromJson as readPage, hashOf } from "../classpage.js";
 import { facts, one } from "../dom.js";
-import { refuse } from "../refused.js";
+import { grouped } from "../figures.js";
+import { clearRefusals, formAt, showRefusal } from "../forms.js";
+import { refuse, together } from "../refused.js";
 import { offerStop } from "../revoking.js";
+import { copyWanted } from "../savedcopy.js";
 import { fromJson } from "../solidity.js";
 import { classId, definitionHash } from "../terms.js";
+import { wholeIn } from "../typed.js";
 
 const LARGEST_CAP = 2 ** 48 - 1; // nano-rho, as the contract takes it
 const PAUSE = 300; // milliseconds in which somebody may still be typing
-const WHOLE = /^[1-9][0-9]{0,14}$/;
 const own = facts();
 
 offerStop(own);
@@ -20,14 +23,12 @@ offerStop(own);
 // --- consenting
 
 offer("#grant", async (values) => {
-  const cap = chosenCap(values);
-  if (values.expiry === undefined) refuse("bad_parameter", "No time is chosen.", "Choose for how long.", "expiry");
+  const [cap, expiry] = together(() => chosenCap(values), () => chosenEnd(values));
   const { id, definition } = whatIsShown();
-  const expiry = Number(values.expiry);
   const grant = (messages, { sequence }) =>
     messages.grant({ class: id, definition, cap: BigInt(cap), expiry, sequence: sequence + 1 });
   await act(own, grant, (now, before) => isGranted(now, before, id));
-  sayAt("Consented. The chain shows it. You can stop here at any time.", `/me/${own.dataset}`);
+  sayAt("Consented. The chain shows it. You can stop here at any time.", `/me/${own.dataset}`, await copyWanted());
 });
 
 function isGranted(now, before, id) {
@@ -37,11 +38,15 @@ function isGranted(now, before, id) {
 function chosenCap({ cap, exact }) {
   if (cap === undefined) refuse("bad_parameter", "No limit is chosen.", "Choose how much studies may give away.", "cap");
   if (cap !== "exact") return Number(cap);
-  const typed = exact.replaceAll(/[\s,]/g, "");
-  const fits = WHOLE.test(typed) && Number(typed) >= own.least && Number(typed) <= LARGEST_CAP;
-  if (fits) return Number(typed);
+  const typed = Number(wholeIn(exact));
+  if (typed >= own.least && typed <= LARGEST_CAP) return typed;
   const message = "That is no limit that this class takes.";
-  return refuse("bad_parameter", message, `Write a whole number of at least ${own.least.toLocaleString("en-GB")}.`, "exact");
+  const remedy = `Write a whole number, in digits alone, from ${grouped(own.least)} to ${grouped(LARGEST_CAP)}.`;
+  return refuse("bad_parameter", message, remedy, "exact");
+}
+
+function chosenEnd({ expiry }) {
+  return expiry === undefined ? refuse("bad_parameter", "No time is chosen.", "Choose for how long.", "expiry") : Number(expiry);
 }
 
 /**
@@ -71,9 +76,9 @@ async function showOdds() {
   const form = one("#grant");
   const chosen = form.elements.namedItem("cap").value;
   one("#exact-part").hidden = chosen !== "exact";
-  const spent = chosen === "exact" ? one("#exact").value.replaceAll(/[\s,]/g, "") : chosen;
+  const spent = chosen === "exact" ? (wholeIn(one("#exact").value) ?? "") : chosen;
   const number = ++asked;
-  const fits = WHOLE.test(spent) && Number(spent) <= LARGEST_CAP;
+  const fits = Number(spent) > 0 && Number(spent) <= LARGEST_CAP;
   one("#odds-part").hidden = !fits;
   if (!fits) return;
   const found = await getJson(`/odds?spent=${spent}&members=${own.members}`);
@@ -88,6 +93,22 @@ function draw({ by_chance: chance, right_at_most: most, in_words: words, delta }
   one("figcaption", figure).textContent = `${words} This holds except with a chance of 1 in ${except}.`;
 }
 
+/** From right guesses in 100 to the limit that is signed, which shows in its own field. */
+async function fillLimit() {
+  const form = formAt("#grant");
+  const typed = one("#right").value.trim();
+  if (typed === "") return;
+  clearRefusals(form);
+  try {
+    const { spent } = await getJson(`/odds?right=${encodeURIComponent(typed)}&members=${own.members}`);
+    if (one("#right").value.trim() !== typed) return; // more was typed meanwhile
+    one("#exact").value = String(spent);
+    form.dispatchEvent(new Event("input"));
+  } catch (error) {
+    showRefusal(form, error, { focus: false });
+  }
+}
+
 function soon(work) {
   let timer = null;
   return () => {
@@ -99,6 +120,8 @@ function soon(work) {
 if (document.querySelector("#grant") !== null) {
   const show = soon(showOdds);
   one("#grant").addEventListener("input", show);
+  one("#right").addEventListener("input", soon(fillLimit));
+  one("#exact").addEventListener("input", () => (one("#right").value = ""));
   show();
 }
 

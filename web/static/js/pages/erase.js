@@ -1,32 +1,40 @@
 /** Erasing a record: signed in this browser, carried by the operator, then asked of each custodian. */
 
-import { getJson, postElsewhere, postJson } from "../ask.js";
+import { getElsewhere, getJson, postJson } from "../ask.js";
 import { bytes32 } from "../bytes.js";
 import { announce, facts, fill, one } from "../dom.js";
+import { Erasing } from "../erasing.js";
 import { formAt, onSubmit } from "../forms.js";
+import { stopFactsOf } from "../keystore.js";
 import { Messages } from "../messages.js";
-import { Refused, refuse } from "../refused.js";
-import { deployment, signer } from "../session.js";
+import { refuse } from "../refused.js";
+import { deployment, knownMarket } from "../session.js";
 import { stages } from "../stages.js";
-import { ENOUGH, listed, named } from "../stopping.js";
+import { listed, named } from "../stopwords.js";
+import { requireOwn, stopSigner } from "../whose.js";
 
 const AGAIN = 3_000; // milliseconds
 const told = facts();
 const here = `/me/${told.dataset}`;
 const asked = told.commitment === null ? `${here}/erasure` : `${here}/erasure?commitment=${told.commitment}`;
 const SIGNED = `erasure ${here}`;
-/** As it was signed in this tab, so that custodians can be asked whether the chain has it: the chain shows it to all. */
-let erasure = JSON.parse(sessionStorage.getItem(SIGNED) ?? "null");
-/** URLs of custodians that see by themselves that the chain has it. */
-const seeing = new Set();
+/** Of a site that says nothing. */
+const NOTHING_TOLD = { erased: false, final: false, deleted: null };
+const known = await stopFactsOf({ dataset: told.dataset, address: told.account });
+const name = known?.name ?? told.name;
+const { custodians } = await deployment().catch(knownMarket);
+/** As it was signed in this tab, so that custodians can be asked whether the chain has it. */
+const erasing = new Erasing(custodians, { isKnown: known !== null, before: JSON.parse(sessionStorage.getItem(SIGNED) ?? "null") });
 
 onSubmit(formAt("#erase"), async ({ confirmation }) => {
-  if (confirmation.trim() !== told.name) {
-    refuse("bad_parameter", "That is not the name of the dataset.", `Type ${told.name} to erase your record in it.`, "confirmation");
+  if (confirmation.trim() !== name) {
+    refuse("bad_parameter", "That is not the name of the dataset.", `Type ${name} to erase your record in it.`, "confirmation");
   }
-  const market = await deployment();
-  const messages = new Messages(market, await signer());
-  await handIn(await messages.erasure(bytes32(told.dataset, "dataset"), told.version));
+  const market = await knownMarket();
+  const who = await stopSigner(market);
+  requireOwn(told, who);
+  const message = await new Messages(market, who).erasure(bytes32(told.dataset, "dataset"), told.version);
+  await handIn(message, who.dataset === told.dataset);
   formAt("#erase").reset();
   one("#asking").hidden = true;
   one("#after").hidden = false;
@@ -36,30 +44,16 @@ onSubmit(formAt("#erase"), async ({ confirmation }) => {
 });
 
 /** To this site, and to custodians, who carry it where it did not. @throws {Refused} this site's, where they do not */
-async function handIn(message) {
+async function handIn(message, isDerived) {
   const refused = await postJson(`${here}/messages`, { message }).then(() => null, (error) => error);
-  erasure = message;
-  await askCustodians();
-  if (refused !== null && seeing.size < ENOUGH) throw refused;
-  sessionStorage.setItem(SIGNED, JSON.stringify(message));
+  erasing.begin(message, isDerived);
+  await erasing.ask();
+  if (refused !== null && !erasing.isConfirmed) throw refused;
+  keep();
 }
 
-/** Those that have not seen it yet, one after another: the first that does not see it carries it. */
-async function askCustodians() {
-  if (erasure === null) return;
-  for (const url of (await deployment()).custodians) {
-    if (!seeing.has(url) && (await sees(url))) seeing.add(url);
-  }
-}
-
-async function sees(url) {
-  try {
-    const told = await postElsewhere(`${url}/erasures`, { erasure: erasure.message, signature: erasure.signature });
-    return Number.isSafeInteger(told?.block);
-  } catch (error) {
-    if (error instanceof Refused) return error.code === "nothing_to_erase"; // its own node shows nothing any more
-    throw error;
-  }
+function keep() {
+  if (erasing.kept.erasure !== null) sessionStorage.setItem(SIGNED, JSON.stringify(erasing.kept));
 }
 
 /** Looks again until all of it is gone, as far as anybody can tell. */
@@ -72,12 +66,12 @@ async function follow() {
 }
 
 async function look() {
-  const { erased, final, deleted } = await getJson(asked);
-  const { custodians } = await deployment();
-  await askCustodians();
+  const { erased, final, deleted } = await getJson(asked).catch(() => NOTHING_TOLD);
+  await erasing.ask();
+  keep();
   const said = final ? await Promise.all(custodians.map(isDone)) : custodians.map(() => false);
   const steps = [
-    { label: "Erased on chain", means: whoSays(erased), state: erased || seeing.size >= ENOUGH ? "done" : "now" },
+    { label: "Erased on chain", means: whoSays(erased), state: erased || erasing.isConfirmed ? "done" : "now" },
     { label: "Final", means: "No later block can take it back.", state: final ? "done" : erased ? "now" : "ahead" },
     ...said.map((done, place) => custodian(place, done, final)),
     ...operatorsCopy(deleted, final),
@@ -89,10 +83,10 @@ async function look() {
 }
 
 function whoSays(erased) {
-  const names = [...(erased ? ["this site"] : []), ...[...seeing].map(named)];
+  const names = [...(erased ? ["this site"] : []), ...erasing.seeing.map(named)];
   const ended = names.length === 0 ? "Nobody shows it yet." : `Your consent ended with it. So says ${listed(names)}.`;
-  const more = seeing.size < ENOUGH ? " Not yet confirmed by two custodians." : " Each looked for itself.";
-  return erasure === null ? ended : `${ended}${more}`;
+  const more = erasing.isConfirmed ? " Each looked for itself." : " Not yet confirmed by two custodians.";
+  return erasing.kept.erasure === null ? ended : `${ended}${more}`;
 }
 
 function custodian(place, done, final) {
@@ -113,7 +107,7 @@ function operatorsCopy(deleted, final) {
 /** A custodian is ready only once it has destroyed every share whose erasure is final. */
 async function isDone(url) {
   try {
-    return (erasure === null || seeing.has(url)) && (await getJson(`${url}/health`)).ready === true;
+    return erasing.mayTell(url) && (await getElsewhere(`${url}/health`)).ready === true;
   } catch {
     return false;
   }

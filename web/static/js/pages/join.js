@@ -1,21 +1,23 @@
 /** Bringing a record: a bundle is read, shown, sealed in this browser, left for a clinic, and followed. */
 
 import { postJson } from "../ask.js";
-import { toBase64, toHex, utf8 } from "../bytes.js";
+import { toBase64, toHex } from "../bytes.js";
 import { bundleIn, onFile } from "../bundle.js";
 import { announce, element, facts, fill, one } from "../dom.js";
 import { findings } from "../fhir.js";
 import { clearRefusals, formAt, onSubmit, showRefusal } from "../forms.js";
-import { custodiansOf, isOfAnother, requireDesk, requireDictionary, requireOfPaper, sealedFor, typedEnd } from "../joining.js";
+import { isOfAnother, requireDictionary, requirePaper, requireStill, sealedFor } from "../joining.js";
 import { parse } from "../json.js";
 import { codeHash, readCode, sealOpening } from "../opening.js";
-import { confirmedCommittee } from "../pin.js";
+import { confirmedCommittee, signedFor } from "../pin.js";
 import { chosenValues, countedIn, previewOf } from "../preview.js";
 import { hasLeft, mayLeave, mayTakeBack, saidProgress, shownProgress } from "../progress.js";
 import { dump } from "../recordfile.js";
 import { Refused, refuse } from "../refused.js";
-import { accountsOf, deployment, placeOf, requireUnlocked, unlocked } from "../session.js";
+import { copyWanted } from "../savedcopy.js";
+import { accountsOf, deployment, placeOf, requireUnlocked, signer, unlocked } from "../session.js";
 import { follow } from "../stream.js";
+import { requireOwn } from "../whose.js";
 
 const LARGEST_RECORD = 128 * 1024; // bytes
 const told = facts();
@@ -24,8 +26,7 @@ let now = { progress: told.progress, version: told.version };
 let end = null;
 let dictionary = null;
 let found = null;
-let desk = null;
-let code = null;
+let paper = null;
 
 // --- where it is
 
@@ -117,24 +118,23 @@ formAt("#reading").addEventListener("submit", (event) => event.preventDefault())
 // --- for whom
 
 onSubmit(formAt("#invitation"), async (given) => {
-  one("#last").hidden = true;
-  code = readCode(given.code);
-  const end = typedEnd(given.clinic);
-  const market = await deployment();
+  for (const part of ["#desk", "#last"]) one(part).hidden = true;
+  paper = null;
+  const code = readCode(given.code);
+  const market = await signedFor();
   const answer = await postJson(`${here}/invitations`, { code: toHex(codeHash(code)) });
-  desk = requireDesk(answer, market, told);
-  requireOfPaper(desk, end);
+  const checked = await requirePaper(answer, code, market, told);
   fill(
     one("#desk"),
-    element("p", {}, "This invitation is of the clinic with the address ", element("code", { class: "whole" }, desk.issuer), "."),
-    element("p", { class: "note" }, "It ends as you typed it. Compare the rest with the paper, too: if it differs, stop here and ask the clinic."),
+    element("p", {}, "This invitation is of the clinic with the address ", element("code", { class: "whole" }, checked.desk.issuer), "."),
+    element("p", { class: "note" }, "By the code of your paper this browser checked that the clinic saw the same market, desk and custodians as you do now."),
   );
   one("#desk").hidden = false;
-  const custodians = custodiansOf(market.committee);
-  await confirmedCommittee();
+  const { members, quorum } = await confirmedCommittee();
   one("#custodians").textContent =
-    `Sealed for ${custodians.length} custodians, of whom ${market.committee.quorum} have to act together: ` +
-    "so many at least told this browser that the keys are theirs. They are shown on the page of the dataset.";
+    `Will be sealed for ${members.length} custodians, of whom ${quorum} have to act together: ` +
+    "your clinic vouches for their keys, and so many at least told this browser the same. They are shown on the page of the dataset.";
+  paper = checked;
   one("#last").hidden = false;
 });
 
@@ -145,8 +145,10 @@ onSubmit(formAt("#seal"), async () => {
   }
   const keyring = await requireUnlocked();
   if (await isElsewhere(keyring)) return signInHere();
+  requireOwn(told, await signer()); // whoever's address it is bound to has the record, its consent and its earnings
   const { root } = keyring;
   const [place, committee] = [await placeOf(told.dataset), await confirmedCommittee()];
+  const { code, desk } = requireStill(paper, committee);
   const whose = { place, patient: told.account, version: now.version };
   const { record, secret } = await sealedFor(root, dictionary, values, whose, committee);
   const opening = await sealOpening({ code, secret }, desk.key, record);
@@ -154,7 +156,8 @@ onSubmit(formAt("#seal"), async () => {
   const draft = { record: document, opening: toBase64(opening), code: toHex(codeHash(code)) };
   const progress = await postJson(`${here}/drafts`, draft);
   forgetValues();
-  announce(one("#said"), "");
+  const copy = await copyWanted();
+  fill(one("#said"), copy === null ? "" : element("a", { href: copy.href }, copy.label));
   showProgress({ ...now, progress });
   followProgress();
   one("#progress-title").tabIndex = -1;
@@ -172,7 +175,7 @@ function signInHere() {
 
 /** What was read lives in this page's memory alone, and no longer than it is needed. */
 function forgetValues() {
-  [found, code, desk] = [null, null, null];
+  [found, paper] = [null, null];
   for (const form of ["#reading", "#invitation"]) formAt(form).reset();
   fill(one("#found"));
   for (const part of ["#preview", "#desk", "#last"]) one(part).hidden = true;

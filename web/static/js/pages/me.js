@@ -1,10 +1,12 @@
 /** One consent: Stop, rest, wake, earnings, guardian. */
 
 import { act, keepForStopping, offer, offerPauses, sayAt, sayNow } from "../acts.js";
-import { address } from "../address.js";
+import { address, payee } from "../address.js";
 import { facts } from "../dom.js";
+import { amount } from "../figures.js";
 import { refuse } from "../refused.js";
 import { offerStop } from "../revoking.js";
+import { deployment } from "../session.js";
 
 const own = facts();
 
@@ -12,10 +14,14 @@ offerStop(own);
 offerPauses(own);
 
 offer("#withdraw", async (given) => {
-  const to = address(given.to.trim(), "to");
-  const pay = (messages, _, dataset) => messages.withdrawal(dataset, to);
+  const to = payee(given.to, "to");
+  let paid = "";
+  const pay = async (messages, { owed }, dataset) => {
+    paid = amount(owed, (await deployment()).token);
+    return messages.withdrawal(dataset, to);
+  };
   await act(own, pay, (now) => now.owed === "0");
-  sayAt(`Paid out: the chain shows it, says this site alone. Custodians know nothing of payments; your wallet at ${to} does.`);
+  sayAt(`This site says that ${paid} were paid to ${to}. Custodians know nothing of payments: look in that wallet to be sure.`);
 });
 
 offer("#appoint", async ({ guardian: named, expiry, may }) => {

@@ -1,11 +1,13 @@
 /** One own request: stages as they happen, cancelling it, and its answer, which is opened here and stays here. */
 
+import { groupOf, labelOf, tableOf } from "../answertable.js";
 import { getJson } from "../ask.js";
 import { fromHex } from "../bytes.js";
 import { announce, element, facts, fill, one } from "../dom.js";
 import { badge, grouped, notice } from "../figures.js";
 import { formAt, onSubmit, showRefusal } from "../forms.js";
 import { numbersTable, plotted } from "../plot.js";
+import { defaultCommand, knownCustodians } from "../recourse.js";
 import { axesOf, empty, openAnswer } from "../result.js";
 import { csv, save } from "../save.js";
 import { unlocked } from "../session.js";
@@ -14,7 +16,7 @@ import { follow } from "../stream.js";
 import { transact } from "../transact.js";
 import { unitOf } from "../values.js";
 
-const own = facts();
+const own = { ...facts(), request: location.pathname.split("/")[3].toLowerCase() }; // what is signed for is what the address names
 const here = `/my/requests/${own.request}`;
 const short = own.request.slice(2, 10);
 const DONE = { cancel: "Cancelled.", reclaim: "Taken back.", defaultUncertified: "Ended." };
@@ -74,7 +76,7 @@ function showBack(back) {
   one("#back").hidden = back === null;
   if (back === null) return;
   one("#back-title").textContent = back.title;
-  const command = back.command === null ? [] : [element("pre", { class: "command" }, element("code", {}, back.command))];
+  const command = back.command === null ? [] : [ownCommand()];
   const [words, after] = [back.words, back.after ? [back.after] : []].map((list) => list.map((each) => element("p", {}, each)));
   fill(one("#back-words"), ...words, ...command, ...after);
   const form = one("#take-back");
@@ -82,6 +84,13 @@ function showBack(back) {
   one("button", form).textContent = back.button;
   one("button", form).dataset.kind = back.danger ? "danger" : "primary";
   one("#to-credit").hidden = back.call === "cancel";
+}
+
+/** Not the server's: its text is for no shell. */
+function ownCommand() {
+  const place = element("code");
+  knownCustodians().then((custodians) => fill(place, defaultCommand(own.request, custodians)));
+  return element("pre", { class: "command" }, place);
 }
 
 /** No event tells of a deadline that passes. */
@@ -93,13 +102,14 @@ function lookAgain(at) {
 }
 
 lookAgain(now.look_again);
+showBack(now.back);
 
 // --- the answer
 
 async function offerAnswer() {
   one("#result").hidden = false;
   if (opened || (await unlocked()) === null) return;
-  open().catch((error) => showRefusal(formAt("#open"), error, {}, { focus: false }));
+  open().catch((error) => showRefusal(formAt("#open"), error, { focus: false }));
 }
 
 onSubmit(formAt("#open"), async () => {
@@ -119,20 +129,16 @@ async function open() {
 }
 
 function draw(document) {
-  const { noised, cohort_size: members } = document;
-  const shown = { estimates: noised.estimates, unit: unitOf(noised), names: axesOf(document).map(labelOf) };
+  const { noised } = document;
+  const shown = { estimates: noised.estimates, unit: unitOf(noised), names: axesOf(document).map((name) => labelOf(name, own.variables)) };
   fill(one("#plot"), ...plotted(shown));
   fill(one("#numbers"), numbersTable(shown));
   const nothing = empty(document);
-  const counted = element("p", {}, `Counted: ${grouped(members)} patients.`);
+  const counted = element("p", {}, groupOf(document, own.variables));
   const cells = noised.estimates.length;
   const which = cells === 1 ? "The" : `In ${nothing} of ${cells} cells the`;
   const warning = notice("This tells nothing", `${which} interval spans everything possible.`, "warning");
   fill(one("#answer"), counted, ...(nothing > 0 ? [warning] : []));
-}
-
-function labelOf(name) {
-  return own.variables.find((each) => each.name === name)?.label ?? name;
 }
 
 function checked({ means, why }) {
@@ -141,11 +147,8 @@ function checked({ means, why }) {
 }
 
 function offerFiles({ bytes, document, result }) {
-  const { estimates, unit } = document.noised;
-  const rows = estimates.map(({ label, value, low, high }) => [...label, value, low, high, unit]);
-  const names = estimates[0].label.map((_, i) => labelOf(axesOf(document)[i] ?? `cell ${i + 1}`));
   const files = {
-    csv: () => save(`result-${short}.csv`, csv([[...names, "estimate", "lower", "upper", "unit"], ...rows]), "text/csv"),
+    csv: () => save(`result-${short}.csv`, csv(tableOf(document, own.variables, own.request)), "text/csv"),
     json: () => save(`result-${short}.json`, result, "application/json"),
     receipt: () => save(`receipt-${short}.json`, bytes, "application/json"),
   };

@@ -1,4 +1,7 @@
-/** Another address for a record: both keys sign, the chain moves everything, then this browser's key file follows. */
+/**
+ * Another address for a record: both keys sign, the chain moves everything, then this browser's key file follows. That
+ * it moved is this site's word alone, so what the key file leaves behind stays within reach (`accounts.js`).
+ */
 
 import { consentNow, sayAt, until } from "../acts.js";
 import { postJson } from "../ask.js";
@@ -12,11 +15,13 @@ import { Messages } from "../messages.js";
 import { refuse } from "../refused.js";
 import { changeKeys, deployment, placeOf, signIn, stayUnlocked } from "../session.js";
 import { localSigner } from "../wallet.js";
+import { requirePage } from "../whose.js";
 
 const own = facts();
 const COPY = { href: "/keys", label: "Save a new copy of your key file" };
 
 onSubmit(formAt("#rotate"), async ({ passphrase }) => {
+  requirePage(own);
   const { from, to } = await bothKeys(passphrase);
   if (own.state !== "moved") await move(from, to);
   await requireThere(to);
@@ -24,7 +29,7 @@ onSubmit(formAt("#rotate"), async ({ passphrase }) => {
   await keepAsMoved(from.address);
   const onward = await signIn(to, `/me/${own.dataset}`);
   await stayUnlocked(keyring);
-  sayAt(`Moved to ${to.address}. The chain shows it, says this site. Older copies of your key file still lead to the old address.`, onward, COPY);
+  sayAt(`Moved to ${to.address}. The chain shows it, says this site. The old address stays among the accounts that your keys sign in with; older copies of your key file lead to it alone.`, onward, COPY);
 });
 
 /** The key of the address that is signed in, and the next of the same root. @throws {Refused} no_keys, other_account */

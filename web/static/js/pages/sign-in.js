@@ -3,13 +3,13 @@
 import { commandLineKey } from "../commandkey.js";
 import { element, facts, fill, one } from "../dom.js";
 import { formAt, onSubmit } from "../forms.js";
-import { lock, requireStrong, unlock } from "../keyfile.js";
-import { indexIn } from "../keyring.js";
+import { lock, requireStrong, unlock, unlockFile } from "../keyfile.js";
 import { Root } from "../keys.js";
-import { keepKeyFile, keyFile } from "../keystore.js";
-import { Refused, refuse } from "../refused.js";
-import { save } from "../save.js";
-import { NO_DATASET, accountsOf, knownMarket, placeOf, signIn, stayUnlocked, unlocked, whoIsSignedIn } from "../session.js";
+import { addKeyFile, keyFile } from "../keystore.js";
+import { choiceOf, copyable, joinedTo } from "../ownaccount.js";
+import { atField, refuse } from "../refused.js";
+import { keepAsSaved, saveCopy } from "../savedcopy.js";
+import { NO_DATASET, accountsOf, changeKeys, knownMarket, signIn, stayUnlocked, unlocked, whoIsSignedIn } from "../session.js";
 import { localSigner, walletSigner, wallets } from "../wallet.js";
 
 const MOST_FILE = 256 * 1024; // bytes
@@ -20,7 +20,7 @@ const wanted = isForGuardian ? NO_DATASET : next.startsWith("/me/") ? (DATASET.e
 
 /** Shows one part of the page, and puts the reader at its heading. */
 function show(id) {
-  for (const part of ["unlock-part", "make-part", "save-part", "choose-part"]) one(`#${part}`).hidden = part !== id;
+  for (const part of ["unlock-part", "make-part", "save-part", "choose-part", "own-part"]) one(`#${part}`).hidden = part !== id;
   const heading = one(`#${id} h2`);
   heading.tabIndex = -1;
   heading.focus();
@@ -29,23 +29,20 @@ function show(id) {
 /** With the keys open: to the account that the next page needs, or to a choice. */
 async function goOn(keyring, passphrase) {
   const market = await knownMarket();
-  const known = wanted === null ? keyring : await withDataset(keyring, passphrase);
+  const known = wanted === null ? keyring : await withDataset(keyring, passphrase, wanted);
   const accounts = await accountsOf(known, market);
   const own = accounts.find(({ dataset }) => wanted !== null && dataset === wanted);
   const mayBeAnother = isForGuardian && known.imported.length > 0; // a patient may have appointed a key of the command line
   if (own !== undefined && !mayBeAnother) return passphrase === null ? enterUnlessAnother(known, own) : enter(known, own.key);
-  if (accounts.length === 0) return noAccount();
+  if (accounts.length === 0) return passphrase === null ? askAgain() : noAccount(known, passphrase);
   return choose(known, accounts);
 }
 
-/** The same keys, and an address in the dataset that the next page is about. */
-async function withDataset(keyring, passphrase) {
-  const place = await placeOf(wanted);
-  if (indexIn(keyring, place) !== null) return keyring;
+/** The same keys, and an address in that dataset. */
+async function withDataset(keyring, passphrase, dataset) {
+  if ((await joinedTo(keyring, dataset)) === keyring) return keyring;
   if (passphrase === null) return askAgain();
-  const joined = { ...keyring, datasets: [...keyring.datasets, { ...place, index: 0 }] };
-  await keepKeyFile(await lock(joined, passphrase));
-  return joined;
+  return changeKeys((kept) => joinedTo(kept, dataset), passphrase); // another tab may have added to what was opened here
 }
 
 /** A new address has to be kept in the key file, which takes the passphrase. */
@@ -54,41 +51,31 @@ function askAgain() {
   return new Promise(() => {});
 }
 
-function noAccount() {
+/** Where each kind of person goes on; whoever needs a credential or a role makes the account for it here. */
+function noAccount(keyring, passphrase) {
   show("choose-part");
-  one("#choose-title").textContent = "Your keys are made; they have no account here yet";
-  const way = (href, label, rest) => element("li", {}, element("a", { href }, label), rest);
-  one("#choose").replaceWith(
-    element(
-      "ul",
-      { class: "links" },
-      way("/datasets", "You are a patient:", " choose the dataset that your clinic told you of, and take part there."),
-      way("/keys", "You are a researcher, clinic or steward:", " add your key file of the command line to these keys, and sign in again."),
-    ),
-  );
+  one("#choose-title").textContent = "Your keys are here; no account of theirs is known yet";
+  one("#choose").hidden = true;
+  one("#no-account").hidden = false;
+  onSubmit(formAt("#make-own"), async () => offerOwn(await withDataset(keyring, passphrase, NO_DATASET)));
+}
+
+async function offerOwn(keyring) {
+  const accounts = await accountsOf(keyring, await knownMarket());
+  const own = accounts.find(({ dataset }) => dataset === NO_DATASET);
+  fill(one("#own-address"), copyable(localSigner(own.key).address));
+  show("own-part");
+  one("#own-save").addEventListener("click", saveCopy);
+  onSubmit(formAt("#enter-own"), () => enter(keyring, own.key));
 }
 
 function choose(keyring, accounts) {
   show("choose-part");
-  const shown = accounts.map((account, i) => choice(account, i));
-  fill(one("#accounts"), element("fieldset", { class: "choices" }, element("legend", {}, "Accounts of these keys"), ...shown));
+  fill(one("#accounts"), choiceOf(accounts));
   onSubmit(formAt("#choose"), async ({ account }) => {
     if (account === undefined) refuse("bad_parameter", "No account is chosen.", "Choose one.", "account");
     await enter(keyring, accounts[Number(account)].key);
   });
-}
-
-function choice({ label, dataset, key }, i) {
-  const { address } = localSigner(key);
-  const isInNone = dataset === null || dataset === NO_DATASET;
-  const more = isInNone ? address : `${address}, in dataset ${dataset.slice(0, 10)}…`;
-  return element(
-    "label",
-    { class: "choice", for: `account-${i}` },
-    element("input", { type: "radio", id: `account-${i}`, name: "account", value: i }),
-    element("span", {}, label),
-    element("span", { class: "hint" }, more),
-  );
 }
 
 /** Nobody typed anything here: another site's link may have led to this page, so another account takes a press. */
@@ -97,7 +84,6 @@ async function enterUnlessAnother(keyring, own) {
   if (now === null || now.account === localSigner(own.key).address) return enter(keyring, own.key);
   choose(keyring, [own]);
   one("#choose-title").textContent = "Sign in as another of your accounts?";
-  one("#account-0").checked = true;
   const text = `You are signed in as ${now.account}. If you did not ask for another account, leave this page.`;
   one("#accounts").prepend(element("p", {}, text));
   return undefined;
@@ -116,10 +102,11 @@ onSubmit(formAt("#unlock-keys"), async ({ passphrase }) => {
 });
 
 onSubmit(formAt("#make"), async ({ new: passphrase, again }) => {
-  requireStrongHere(passphrase, "new");
+  await atField("new", () => requireStrong(passphrase));
   if (passphrase !== again) refuse("bad_parameter", "The two are not the same.", "Type it again.", "again");
-  const keyring = { root: Root.generate(), datasets: [], imported: [] };
-  await keepKeyFile(await lock(keyring, passphrase));
+  const fresh = { root: Root.generate(), datasets: [], imported: [] };
+  const keyring = wanted === null ? fresh : await joinedTo(fresh, wanted); // so that the copy knows it, too
+  await addKeyFile(await lock(keyring, passphrase));
   await offerCopy();
   await goOn(keyring, passphrase);
 });
@@ -134,33 +121,17 @@ onSubmit(formAt("#bring"), async ({ brought }) => {
     refuse("key_file", "That is a key of the command line, not a saved key file of a browser.", remedy, "file");
   }
   const document = new Uint8Array(await file.arrayBuffer());
-  const keyring = await renamed(() => unlock(document, brought), "brought");
-  await keepKeyFile(document);
+  const keyring = await atField("brought", () => unlockFile(document, brought), { of: "passphrase" });
+  await addKeyFile(document);
+  keepAsSaved(document);
   await goOn(keyring, brought);
 });
-
-function requireStrongHere(passphrase, field) {
-  try {
-    requireStrong(passphrase);
-  } catch (error) {
-    throw error instanceof Refused ? new Refused({ ...error.reason(), field }) : error;
-  }
-}
-
-async function renamed(work, field) {
-  try {
-    return await work();
-  } catch (error) {
-    if (error instanceof Refused && error.field === "passphrase") throw new Refused({ ...error.reason(), field });
-    throw error;
-  }
-}
 
 function offerCopy() {
   show("save-part");
   return new Promise((done) => {
     one("#later").addEventListener("click", () => done(), { once: true });
-    one("#save").addEventListener("click", async () => done(save("usufruct-keys.json", await keyFile(), "application/json")), { once: true });
+    one("#save").addEventListener("click", async () => done(await saveCopy()), { once: true });
   });
 }
 

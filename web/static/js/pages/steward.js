@@ -9,7 +9,7 @@ import { PARAGRAPHS, fromJson as readPage, hashOf as hashOfPage } from "../class
 import { fromJson as readDictionary, hashOf as hashOfDictionary } from "../dictionary.js";
 import { announce, facts, one, onPress } from "../dom.js";
 import { forget, formAt, remember, showRefusal } from "../forms.js";
-import { Refused, refuse } from "../refused.js";
+import { atField, refuse } from "../refused.js";
 import { deployment } from "../session.js";
 import { abiTuple, fromJson } from "../solidity.js";
 import { classId, datasetId, definitionHash } from "../terms.js";
@@ -42,8 +42,8 @@ offer("#publish-dataset", async ({ uri }) => {
 });
 
 offer("#hand-over-dictionary", async ({ dictionary: text }) => {
-  const dictionary = atField("dictionary", () => parse(utf8(text), { limit: JSON_LIMIT }));
-  const hash = atField("dictionary", () => hashOfDictionary(readDictionary(dictionary)));
+  const dictionary = await atField("dictionary", () => parse(utf8(text), { limit: JSON_LIMIT }));
+  const hash = await atField("dictionary", () => hashOfDictionary(readDictionary(dictionary)));
   if (!equal(hash, bytes32(own.hash, "hash"))) {
     refuse("bad_dictionary", "This is not the dictionary whose hash is on chain.", "Give the very one that was published.", "dictionary");
   }
@@ -53,14 +53,6 @@ offer("#hand-over-dictionary", async ({ dictionary: text }) => {
 
 function handOver(dictionary) {
   return postJson("/api/v1/dictionaries", { dictionary });
-}
-
-function atField(field, work) {
-  try {
-    return work();
-  } catch (error) {
-    throw error instanceof Refused ? new Refused({ ...error.reason(), field }) : error;
-  }
 }
 
 /** What was read from a file stands in the field, where it can be looked at and changed. */
@@ -108,9 +100,15 @@ for (const button of document.querySelectorAll("[data-withdraw]")) {
 
 offer("#suspend", async ({ patient }) => {
   const whose = address(patient.trim(), "patient");
-  await transact("DatasetRegistry.suspendRecord", [bytes32(own.dataset, "dataset"), whose]);
+  await transact("DatasetRegistry.suspendRecord", [bytes32(own.dataset, "dataset"), whose]).catch(noRecord);
   sayAt(`Suspended: the record of ${whose}. The chain shows it.`);
 });
+
+/** The contract's word for it is said to patients, who have a record to upload. */
+function noRecord(error) {
+  if (error.code !== "record_not_stored") throw error;
+  refuse(error.code, "This address has no record in this dataset.", "Copy it as the chain has it.", "patient");
+}
 
 offer("#retire", async ({ word }) => {
   if (word.trim().toLowerCase() !== "retire") {

@@ -4,22 +4,23 @@ import { canonical } from "../canonical.js";
 import { announce, element, fill, one } from "../dom.js";
 import { onSubmit } from "../forms.js";
 import { keepStopFacts, keyFile, stopFacts } from "../keystore.js";
-import { refuse } from "../refused.js";
 import { save } from "../save.js";
 import { beReady, isReady } from "../stopkit.js";
-import { ENOUGH, Stopping } from "../stopping.js";
+import { Stopping, sentence } from "../stopping.js";
 import { signerIn, walletOf } from "../stopsigner.js";
+import { doneBy } from "../stopwords.js";
 import { wallets } from "../wallet.js";
 import { revokeByWallet } from "../walletstop.js";
 
 const KEY_FILE = "usufruct-keys.json";
 const MANIFEST = "usufruct-manifest.json";
-const SAYS = "each from its own view of the chain";
+/** What a command may be made of: a shell reads nothing else into it. */
+const PLAIN = /^[a-zA-Z0-9:/._-]+$/;
 
 /** @typedef {import("../stopping.js").Kept} Kept */
 
 function when(seconds) {
-  return new Date(seconds * 1_000).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
+  return `${new Date(seconds * 1_000).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short", timeZone: "UTC" })} UTC`;
 }
 
 // --- one consent
@@ -97,26 +98,12 @@ async function throughCustodians(shown, signer) {
 function hear({ outcome, words }, stopping, { text }) {
   words.hidden = false;
   words.append(element("li", {}, sentence(text)));
-  if (stopping.saying.length === 1) announce(outcome, "One custodian has it. Asking another whether the chain does…");
-}
-
-function sentence(text) {
-  return text.charAt(0).toUpperCase() + text.slice(1);
+  if (stopping.custodians.length === 1) announce(outcome, "One custodian has it. Asking another whether the chain does…");
 }
 
 async function conclude(shown, stopping) {
-  const { saying } = stopping;
-  if (saying.length >= ENOUGH) {
-    const text = `Stopped. ${sentence(saying.join(" and "))} say, ${SAYS}, that it has your revocation.`;
-    return stopped(shown, text, stopping.sequence);
-  }
-  announce(shown.outcome, "");
-  if (saying.length === 0) {
-    const remedy = "Nobody says that anything has changed. Try again in a minute, or take another way below.";
-    return refuse("not_stopped", "No custodian took your revocation.", remedy);
-  }
-  const message = `${sentence(saying[0])} says that the chain has your revocation. Nobody has confirmed it, so this is one word alone.`;
-  return refuse("not_confirmed", message, "Press Stop again in a minute: it does no harm, and asks everybody once more.");
+  if (!stopping.isConfirmed) announce(shown.outcome, "");
+  await stopped(shown, doneBy(stopping), stopping.sequence);
 }
 
 async function stopped({ own, outcome }, text, sequence) {
@@ -129,13 +116,13 @@ async function stopped({ own, outcome }, text, sequence) {
 // --- the last resort
 
 function commandLine(own, file) {
-  const custodian = own.custodians[0] ?? "URL";
+  const custodian = own.custodians.find((each) => PLAIN.test(each)) ?? "URL";
   const isGuardian = (own.guardian ?? null) !== null;
-  const keys = [`--browser-key ${KEY_FILE}`, ...(isGuardian ? [`--patient ${own.address}`] : [])];
+  const keys = [`--browser-key ${KEY_FILE}`, ...(isGuardian ? [`--patient ${plain(own.address)}`] : [])];
   const command = [
     "usufruct revoke",
     ...keys,
-    `--dataset ${own.dataset}`,
+    `--dataset ${plain(own.dataset)}`,
     "--node URL",
     `--manifest ${MANIFEST}`,
     `--custodian ${custodian}`,
@@ -149,14 +136,19 @@ function commandLine(own, file) {
     element(
       "p",
       { class: "actions" },
-      file === null ? "" : saving("Save the key file", KEY_FILE, file),
-      saving("Save the manifest", MANIFEST, canonical(own.manifest)),
+      file === null ? "" : saving("Save the key file", KEY_FILE, () => file),
+      saving("Save the manifest", MANIFEST, () => canonical(own.manifest)),
     ),
   );
 }
 
-function saving(label, name, content) {
-  return button(label, "plain", { type: "button", on: { click: () => save(name, content, "application/json") } });
+function plain(text) {
+  return PLAIN.test(text) ? text : "…";
+}
+
+/** Written at the press: what cannot be, as a site that lied had it kept, may not keep a consent from being shown. */
+function saving(label, name, written) {
+  return button(label, "plain", { type: "button", on: { click: () => save(name, written(), "application/json") } });
 }
 
 function button(label, kind, attributes = { type: "submit" }) {
@@ -175,7 +167,7 @@ async function begin() {
   fill(one("#consents"), ...known.map((own, place) => consent(own, place, file, found)));
   one("#none").hidden = known.length > 0;
   const kept = (await isReady()) || (await beReady());
-  announce(one("#kept"), kept ? "This page is kept in your browser: it opens here whoever is down." : "Your browser does not keep this page. Leave it open, or save your key file for the command line.");
+  announce(one("#kept"), kept ? "This page is kept in your browser: it opens here whatever is down." : "Your browser does not keep this page. Leave it open, or save your key file for the command line.");
 }
 
 await begin();

@@ -7,16 +7,23 @@ import { canonical } from "../canonical.js";
 import { element, fill, one, onPress } from "../dom.js";
 import { amount, badge, factList, grouped } from "../figures.js";
 import { clearRefusals, formAt, onSubmit, showRefusal } from "../forms.js";
-import { checkedAlone, compared } from "../receiptchecks.js";
+import { knownManifest } from "../manifest.js";
+import { checkedAlone, compared, isOf, verdictOf } from "../receiptchecks.js";
 import { LARGEST, load } from "../receiptfile.js";
-import { Refused, refuse } from "../refused.js";
+import { atField, refuse } from "../refused.js";
 import { save } from "../save.js";
 import { deployment } from "../session.js";
 
 const FIELD = "receipt";
 const PLAIN_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/; // that a shell takes as it is
+const VERDICTS = {
+  differs: ["Do not rely on it", "It does not agree with what this operator says that the chain has. One of the two is wrong: ask a node of your own."],
+  open: ["Not decided here", "Below stands what only a node of your own can tell, or what this operator's node does not tell, or not yet."],
+  holds: ["It holds together, and agrees with this operator's node", "On whose word that is stands below; with a node of your own you need nobody's."],
+};
 const form = formAt("#check");
 const input = /** @type {HTMLInputElement} */ (one("#receipt"));
+let round = 0;
 
 onSubmit(form, verified);
 onFile(input, () => {
@@ -30,16 +37,24 @@ onPress(one("#save-manifest"), async () => {
   save("manifest.json", canonical(manifest), "application/json");
 });
 
+/** A late word about one file never stands beside another. */
 async function verified() {
+  const mine = ++round;
   one("#found").hidden = true;
-  const { name = "" } = input.files[0] ?? {};
-  one("#file").textContent = PLAIN_NAME.test(name) ? name : "receipt.json";
-  const receipt = await atField(async () => load(await bytesOf(input.files[0])));
-  const alone = await atField(() => checkedAlone(receipt));
-  const anchored = await anchoredIn(receipt);
-  fill(one("#alone"), ...alone.map(({ means, why }) => line(why === null ? "Holds" : "Needs a node", why === null, `${means} ${why ?? ""}`)));
-  fill(one("#anchored"), ...anchored.map(({ means, holds }) => line(holds ? "Agrees" : "Differs", holds, means)));
-  await tell(receipt, alone.every(({ why }) => why === null), anchored.every(({ holds }) => holds));
+  try {
+    const found = await judged(input.files[0]);
+    if (mine === round) tell(found);
+  } catch (error) {
+    if (mine === round) throw error;
+  }
+}
+
+async function judged(file) {
+  one("#file").textContent = PLAIN_NAME.test(file?.name ?? "") ? file.name : "receipt.json";
+  const receipt = await atField(FIELD, async () => load(await bytesOf(file)));
+  const alone = await atField(FIELD, () => checkedAlone(receipt));
+  const market = await deployment();
+  return { receipt, alone, anchored: await anchoredIn(receipt, market), token: market.token };
 }
 
 async function bytesOf(file) {
@@ -51,46 +66,35 @@ async function bytesOf(file) {
   return new Uint8Array(await file.arrayBuffer());
 }
 
-/** Whatever a receipt is refused for is said at the one field there is. */
-async function atField(work) {
-  try {
-    return await work();
-  } catch (error) {
-    if (!(error instanceof Refused)) throw error;
-    throw new Refused({ ...error.reason(), field: FIELD });
-  }
-}
-
 /** Of a request of another market this operator has nothing to say. */
-async function anchoredIn(receipt) {
-  const { chainId, contracts } = await deployment();
-  const means = "It is a receipt of the market that these pages belong to.";
-  if (receipt.chainId !== chainId || receipt.market !== contracts.ResearchMarket) return [{ means, holds: false }];
-  return [{ means, holds: true }, ...compared(receipt, await getJson(`/verify/${toHex(receipt.request)}`))];
+async function anchoredIn(receipt, market) {
+  const holds = isOf(receipt, market, await knownManifest(market));
+  const here = { means: "It is a receipt of the market that this browser knows.", holds };
+  return holds ? [here, ...compared(receipt, await getJson(`/verify/${toHex(receipt.request)}`))] : [here];
 }
 
 function line(label, isGood, text) {
   return element("li", {}, badge(label, isGood ? "good" : "bad"), ` ${text}`);
 }
 
-async function tell(receipt, isWhole, agrees) {
-  const [title, means] = verdict(isWhole, agrees);
+function compare({ means, holds }) {
+  if (holds === null) return element("li", {}, badge("Open", "care"), ` Not told, or not yet: ${means}`);
+  return line(holds ? "Agrees" : "Differs", holds, means);
+}
+
+function tell({ receipt, alone, anchored, token }) {
+  const [title, means] = VERDICTS[verdictOf(alone, anchored)];
+  fill(one("#alone"), ...alone.map(({ means: text, why }) => line(why === null ? "Holds" : "Needs a node", why === null, `${text} ${why ?? ""}`)));
+  fill(one("#anchored"), ...anchored.map(compare));
   one("#verdict").textContent = title;
   one("#verdict-means").textContent = means;
-  fill(one("#states"), factList(await statements(receipt)));
+  fill(one("#states"), factList(statements(receipt, token)));
   one("#found").hidden = false;
   one("#verdict").focus();
 }
 
-function verdict(isWhole, agrees) {
-  if (!agrees) return ["Do not rely on it", "It does not agree with what this operator says that the chain has. One of the two is wrong: ask a node of your own."];
-  if (!isWhole) return ["Not decided here", "A signature is not by the key that is named. Where that custodian is a contract wallet, only a node can tell."];
-  return ["It holds together, and agrees with this operator's node", "On whose word that is stands below; with a node of your own you need nobody's."];
-}
-
 /** What it states, if it is true. */
-async function statements({ request, researcher, analysis, parameters, cohort, cost, price, fee, terms, signatures, committee }) {
-  const { token } = await deployment();
+function statements({ request, researcher, analysis, parameters, cohort, cost, price, fee, terms, signatures, committee }, token) {
   const link = element("a", { href: `/requests/${toHex(request)}` }, toHex(request));
   return [
     ["Request", link],

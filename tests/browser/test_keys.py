@@ -221,7 +221,8 @@ def test_a_saved_file_brings_the_keys_to_another_browser(
     expect(other.locator("#brought-error")).to_contain_text("or the file was changed")
     other.fill("#brought", PASSPHRASE)
     other.get_by_role("button", name="Bring it here").click()
-    expect(other.get_by_text("does not say which ones you joined")).to_be_visible()  # its text stands there hidden from the start
+    told = other.get_by_text("does not say which ones you joined")
+    expect(told).to_be_visible()  # it stands there hidden from the start
     kept = other.evaluate(KEPT)
     assert unlock(kept[0].encode(), PASSPHRASE) == keyring
     fresh.close()

@@ -35,7 +35,7 @@ from marketplace.chain.following import Followed, Following
 from marketplace.chain.moves import arrived, require_left, way
 from marketplace.chain.reads import pages_of
 from marketplace.records import RecordStore
-from marketplace.store import ERASED
+from marketplace.store import ERASED, RecordRow
 
 log = structlog.get_logger()
 
@@ -88,6 +88,14 @@ class Erasures:
         final = self.chain.record_of(dataset, patient, self.chain.finalized())
         is_now, is_final = (not any(each.commitment + each.pending) for each in (now, final))
         return is_now, is_now and is_final
+
+    def kept(self, commitment: bytes) -> tuple[RecordRow, bytes] | None:
+        """Row and ciphertext of a record; None where it was erased, or never came here."""
+        return self.records.kept(commitment)
+
+    def is_deleted(self, commitment: bytes) -> bool:
+        """Whether this operator has nothing to open of a record, or never had."""
+        return not self.records.holds(commitment)
 
     def _follow(self) -> None:
         for page in Following(self.chain, CONTRACTS, FOLLOWED).pages(self._followed):

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import structlog
 
 from marketplace.attendance import Attendance
+from marketplace.carriage import Carriage
 from marketplace.chain.adapter import Chain, Finality, Manifest
 from marketplace.chain.ledger import Ledger
 from marketplace.chain.sender import Sender
@@ -31,6 +32,8 @@ from marketplace.pulse import Pulse
 from marketplace.reads import Reads
 from marketplace.records import RecordStore
 from marketplace.relay import Relay
+from marketplace.signing_in import SigningIn
+from marketplace.standing import Standings
 from marketplace.store import Database, open_database
 from marketplace.timelines import Timelines
 from marketplace.waits import Waits
@@ -85,6 +88,15 @@ class Operator:
     pulse: Pulse
     crowd: Crowd
     uploads: Crowd
+    carriage: Carriage
+
+    def signing_in(self, origin: str) -> SigningIn:
+        """Sign-ins to pages that browsers reach at this origin; one for all threads of a process."""
+        return SigningIn(self.chain, self.database, origin)
+
+    def standings(self) -> Standings:
+        """What accounts are in this market; one for all threads of a process."""
+        return Standings(self.chain, self.sender.address)
 
 
 def build_operator(config: OperatorConfig) -> Operator:
@@ -146,6 +158,7 @@ def build_operator(config: OperatorConfig) -> Operator:
         pulse,
         Crowd(config.crowd),
         Crowd(config.uploads),
+        Carriage(chain, config.max_fee),
     )
 
 

@@ -15,12 +15,26 @@ from marketplace.dictionaries import Dictionaries
 from marketplace.errors import Refusal
 from marketplace.prices import escrow, figures
 from marketplace.request_reads import RequestReads
+from marketplace.vocabulary import Address
 from marketplace.wire.amounts import Token
 from marketplace.wire.lately import Lately
+from marketplace.wire.terms import Credential
 from marketplace.words import class_words, quote_words
 
 MOST_DATASETS = 256
 """Kept as they are at the newest block."""
+
+
+@dataclass(frozen=True)
+class ChainState:
+    """Where the chain stands: its newest block and the newest final one, each with when it was made (unix
+    seconds), and how old the newest may be (seconds) before it counts as stale."""
+
+    head: int
+    head_at: int
+    final: int
+    final_at: int
+    most_age: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +182,17 @@ class Reads(RequestReads):
         """What the registry has of one patient's record: commitments (zeros where none), versions, state."""
         return record_document(self.chain, dataset, patient)
 
+    def is_record_of(self, dataset: bytes, patient: str, commitment: bytes) -> bool:
+        """Whether a record that came in here, erased or not, is sealed for this patient.
+
+        Or for the address before it, to which what a rotation took along stays bound.
+        """
+        name = "0x" + commitment.hex()
+        held = self.chain.record_of(dataset, patient)
+        row = self.database.records([name]).get(name)
+        of = {patient, held.bound_to, held.pending_bound_to}
+        return row is not None and row.dataset == "0x" + dataset.hex() and row.patient in of
+
     def account(self, address: str) -> dict[str, Any]:
         """Token balance, credit and bond of an account, in token units."""
         return {
@@ -176,6 +201,35 @@ class Reads(RequestReads):
             "credit": str(self.chain.credit_of(address)),
             "bond": str(self.chain.bond_of(address)),
         }
+
+    def gas_of(self, address: str) -> int:
+        """What an account has to pay gas with, in wei."""
+        return self.chain.node.balance(address)
+
+    def chain_state(self) -> ChainState:
+        """Where the chain stands, by this operator's node. Raises NodeUnreachable, NodeFault."""
+        head, final = self.chain.head(), self.chain.finalized()
+        return ChainState(
+            head=head.number,
+            head_at=head.timestamp,
+            final=final,
+            final_at=self.chain.node.header(final).timestamp,
+            most_age=self.chain.max_head_age,
+        )
+
+    def credential(self, account: Address) -> Credential:
+        """What the authority vouches for; of `kind` 0 where it never did."""
+        return self.chain.credential_of(account)
+
+    def credentials(self, most: int) -> list[tuple[Address, Credential]]:
+        """Who ever got a credential, the newest first, each as it stands now."""
+        events = self.chain.events(
+            self.chain.manifest.deployed_block,
+            contracts=["ResearcherRegistry"],
+            names=["CredentialGiven"],
+        )
+        newest = dict.fromkeys(reversed([Address(each.args["researcher"]) for each in events]))
+        return [(each, self.credential(each)) for each in list(newest)[:most]]
 
     # --- before payment
 

@@ -117,6 +117,18 @@ class RequestReads:
             for row, since in self.database.at_work(most)
         ]
 
+    def stage_of(self, request: str) -> Stage:
+        """Where a request stands, by the database alone. Raises Refusal: `unknown_request`."""
+        return Stage(self.database.request(request).stage)
+
+    def stage_counts(self) -> dict[Stage, int]:
+        """How many requests stand at each stage; each stage is named."""
+        return self.database.stage_counts()
+
+    def number_of_drafts(self) -> int:
+        """How many drafts wait for clinics."""
+        return self.database.number_of_drafts()
+
     def failures(self, most: int) -> list[dict[str, Any]]:
         """Requests that stand refused, the newest first, each with its reason (code, message, remedy)."""
         return [{**_brief(row), "reason": row.reason} for row in self.database.refused_lately(most)]
@@ -129,7 +141,7 @@ class RequestReads:
         """
         settled = self.database.receipt(request)
         if settled is None:
-            stage = Stage(self.database.request(request).stage)
+            stage = self.stage_of(request)
             raise Refusal(
                 code="not_settled",
                 message=f"The request is {stage}; there is no result yet.",

@@ -25,11 +25,19 @@ SWEPT_EVERY: Final = 1.0
 EXTENSION: Final = "usufruct_limits"
 UNDER_WAY: Final = "usufruct_under_way"
 MOST_FORM: Final = 512 * 1024
-"""Bytes of a form: werkzeug reads one at once, and takes up to eighty times its size while it does. A data
-dictionary with all its variables fits many times over. JSON has each route's own limit."""
+"""Bytes of a form: werkzeug reads one at once, and takes up to eighty times its size while it does. A class
+and its page fit in any script. JSON has each route's own limit, and so has the form of a dictionary."""
 ADDRESS: Final = "network address"
-SITE_BITS: Final = 64
-"""Of an IPv6 address: one household has all of a /64 (RFC 6177)."""
+HOUSEHOLD_BITS: Final = 64
+"""Of an IPv6 address, by which its asking is counted: what one telephone or one household surely shares."""
+NETWORK_BITS: Final = 48
+"""Of an IPv6 address, by which places are shared out that hold only so many: sessions, sign-ins, streams.
+A provider gives a site that asks for it a /48 (RFC 6177), in which there are 65,536 of those /64: were places
+shared out by these, one person would take more of them than everybody else, and the largest network, which
+makes room, would be a hospital. Mobile carriers give each telephone a /64 of its own out of a /40 or wider:
+in a /48 of theirs may be thousands of strangers, and fewer bits would be whole carriers. These share
+its places, as all do who are behind one IPv4 address of a carrier. Nobody is refused for it: sign-ins that
+nobody used go first, and who finds no stream asks again. Asking is refused, so see `Kind.of_network`."""
 
 
 class TooOften(Refusal):
@@ -171,11 +179,16 @@ def _counted(kind: Kind) -> tuple[str, list[tuple[Kind, str]]]:
     """Of what a call is counted, and in which buckets: each a kind's, of somebody."""
     of, who = _caller(kind)
     of_all = kind.of_all()
-    if of_all is None or (of == ADDRESS and not kind.by_browser):
-        return of, [(kind, who)]
     if of == ADDRESS:  # a browser that is greeted only by the answer has no bucket of its own yet
-        return of, [(of_all, who)]
-    return of, [(kind, who), (of_all, _address())]
+        return of, _of_address(of_all if of_all is not None and kind.by_browser else kind)
+    return of, [(kind, who), *([] if of_all is None else _of_address(of_all))]
+
+
+def _of_address(kind: Kind) -> list[tuple[Kind, str]]:
+    """Of whoever asks the household's bucket, and of IPv6 the whole network's."""
+    address = flask.request.remote_addr
+    own, around = household(address), network(address)
+    return [(kind, own)] if around == own else [(kind, own), (kind.of_network(), around)]
 
 
 def _caller(kind: Kind) -> tuple[str, str]:
@@ -184,7 +197,7 @@ def _caller(kind: Kind) -> tuple[str, str]:
     if account is not None:
         return "account", account
     hello = sessions.hello() if kind.by_browser else None
-    return (ADDRESS, _address()) if hello is None else ("browser", hello)
+    return (ADDRESS, "") if hello is None else ("browser", hello)
 
 
 def _account() -> str | None:
@@ -195,12 +208,17 @@ def _account() -> str | None:
     return None
 
 
-def _address() -> str:
-    return network(flask.request.remote_addr)
+def household(address: str | None) -> str:
+    """Who is counted as one that asks: an IPv4 address, or of IPv6 its first 64 bits."""
+    return _first(HOUSEHOLD_BITS, address)
 
 
 def network(address: str | None) -> str:
-    """Whose address it is: of IPv6 the first 64 bits, which is what one household or server has."""
+    """Who is counted as one that holds places: an IPv4 address, or of IPv6 its first 48 bits."""
+    return _first(NETWORK_BITS, address)
+
+
+def _first(bits: int, address: str | None) -> str:
     try:
         ip = ipaddress.ip_address((address or "").partition("%")[0])
     except ValueError:
@@ -208,7 +226,7 @@ def network(address: str | None) -> str:
     if isinstance(ip, ipaddress.IPv6Address):
         if ip.ipv4_mapped is not None:
             return str(ip.ipv4_mapped)
-        return str(ipaddress.ip_network((ip, SITE_BITS), strict=False))
+        return str(ipaddress.ip_network((ip, bits), strict=False))
     return str(ip)
 
 

@@ -49,7 +49,14 @@ class Kind:
             return None
         return Kind(f"{self.name}, together", self.together, self.seconds)
 
+    def of_network(self) -> Kind:
+        """What the calls of all households of one IPv6 network count as besides."""
+        return Kind(f"{self.name}, network", HOUSEHOLDS * self.number, self.seconds)
 
+
+HOUSEHOLDS: Final = 10
+"""As often as so many may all of an IPv6 network ask, which has 65,536 (`limits.NETWORK_BITS`): whoever owns
+them all is bounded, and none alone uses up what strangers beside it have, on a carrier's network say."""
 MINUTE: Final = 60
 DAY: Final = 86_400
 ABUNDANT: Final = 60_000
@@ -70,6 +77,9 @@ SIGN_IN: Final = Kind("sign-in", 10, MINUTE, by_browser=True, together=300)
 """Of all: what `store.web` has room for, and a hospital's morning behind one address."""
 QUOTE: Final = Kind("quote", 60, MINUTE)
 MESSAGE: Final = Kind("message", 30, MINUTE, by_account=True, at_once=4)
+INVITATION: Final = Kind("invitation", 30, MINUTE, by_account=True, at_once=4)
+"""Of its own and of one account: a patient in the clinic's room is not refused for what others there ask. Its
+code is 128 bits, which nobody guesses however often."""
 DRAFT: Final = Kind("draft", 5, DAY, by_account=True)
 DESK: Final = Kind("desk", 120, MINUTE, by_account=True)
 """A clinic's day with many patients; each of its acts is bounded by its invitations."""
@@ -136,7 +146,7 @@ RULES: Final[dict[str, Rule]] = {
     "transactions.carry": Rule(SIGNED_IN, TRANSACTION),
     "transactions.fate": Rule(SIGNED_IN, by_itself=True),
     "join.show": Rule(SIGNED_IN),
-    "join.invitation": Rule(SIGNED_IN, QUOTE, changes=False),
+    "join.invitation": Rule(SIGNED_IN, INVITATION, changes=False),
     "join.leave": Rule(SIGNED_IN, DRAFT),
     "join.take_back": Rule(SIGNED_IN, MESSAGE),
     "join.progress": Rule(SIGNED_IN, by_itself=True),

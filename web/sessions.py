@@ -53,9 +53,8 @@ class NotSignedIn(Refusal):
 def install(app: flask.Flask) -> None:
     """Prepares sign-ins and standings, one of each for all threads, and greets browsers."""
     of: Site = app.extensions[EXTENSION]
-    chain, database = of.operator.chain, of.operator.database
-    app.extensions[SIGNING_IN] = SigningIn(chain, database, of.origin)
-    app.extensions[STANDINGS] = Standings(chain, of.operator.sender.address)
+    app.extensions[SIGNING_IN] = of.operator.signing_in(of.origin)
+    app.extensions[STANDINGS] = of.operator.standings()
     app.before_request(_greet_where_one_signs_in)
     app.after_request(_remember)
 

@@ -189,7 +189,9 @@ def _require_seat(chain: Chain, epoch: int, rules: Rules) -> CommitteeView:
 def _wrong_seat(epoch: int, rules: Rules) -> TurnRefused:
     return _refused(
         "wrong_epoch",
-        f"This custodian does not hold place {rules.place} in epoch {epoch}.",
+        # People count custodians from one, as the pages do; the chain and configurations count places from 0.
+        f"This is not custodian {rules.place + 1} of epoch {epoch}: another holds that seat, which is "
+        f"place {rules.place} on chain.",
         "Ask the custodian that does.",
     )
 

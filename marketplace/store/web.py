@@ -34,7 +34,8 @@ NAT loses one that could still be signed. It bounds what counters in memory forg
 SESSIONS_OF_NETWORK: Final = 1_000
 """People signed in at once behind one hospital's address: of 10,000 employees one in ten. It takes twenty
 networks to fill what there is; and of the thousand no more than 450 are young (300 sign-ins a minute for
-`YOUNG_SECONDS`), so that newcomers leave room for whoever is at work."""
+`YOUNG_SECONDS`), so that newcomers leave room for whoever is at work: those of one address, or of one /64 of
+IPv6. Of IPv6 a network is a /48, where several /64 together have more, at the cost of that network alone."""
 YOUNG_SECONDS: Final = 90
 """So long a session counts as used though nobody looked at another page yet: else, where all others are used,
 the next sign-in would end the one of just now."""

@@ -315,6 +315,7 @@ def routes_of_every_kind(world: ApiWorld) -> dict[str, tuple[str, str]]:
         "sign-in": ("/sign-in", "researcher"),
         "quote": ("/steward/new", "researcher"),
         "message": ("/my/messages", "researcher"),
+        "invitation": (f"{own}/invitations", "researcher"),
         "draft": (f"{own}/drafts", "researcher"),
         "desk": (f"{clinic}/invitations", "issuer"),
         "transaction": ("/transactions", "researcher"),

@@ -260,7 +260,9 @@ def test_no_turn_by_a_custodian_that_does_not_hold_the_place(
 ) -> None:
     stranger = world.custodian_config(0).model_copy(update={"place": 1})
     with served_custodian(build(stranger)) as url:
-        refused("wrong_epoch", turn_at, url, keyed)
+        said = refused("wrong_epoch", turn_at, url, keyed).message
+    assert said.startswith("This is not custodian 2 of epoch 1:")
+    assert said.endswith("place 1 on chain.")
 
 
 def test_no_settlement_without_an_own_turn_and_only_one_ever(

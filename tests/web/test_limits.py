@@ -3,12 +3,14 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import flask
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from web.limits import Buckets, UnderWay, network
-from web.rules import RULES, Kind
+from web import limits
+from web.limits import Buckets, UnderWay, household, network
+from web.rules import ANYONE, RULES, Kind, Rule
 
 KIND = Kind("kind", 5, 60)
 OTHER = Kind("other", 5, 60)
@@ -145,21 +147,58 @@ def test_of_many_at_once_only_so_many_have_a_place_and_none_is_lost() -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "who"),
+    ("address", "who", "place"),
     [
-        ("192.0.2.7", "192.0.2.7"),
-        ("::ffff:192.0.2.7", "192.0.2.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("::1", "::/64"),
-        (None, "unknown"),
-        ("", "unknown"),
-        ("not an address", "unknown"),
+        ("192.0.2.7", "192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7", "192.0.2.7"),
+        ("::ffff:c000:207", "192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64", "2001:db8:1::/48"),
+        ("2001:db8:1:2::1", "2001:db8:1:2::/64", "2001:db8:1::/48"),
+        ("2001:db8:1:ffff::1", "2001:db8:1:ffff::/64", "2001:db8:1::/48"),
+        ("2001:db8:2:2::1", "2001:db8:2:2::/64", "2001:db8:2::/48"),
+        ("fe80::1%eth0", "fe80::/64", "fe80::/48"),
+        ("::1", "::/64", "::/48"),
+        (None, "unknown", "unknown"),
+        ("", "unknown", "unknown"),
+        ("not an address", "unknown", "unknown"),
     ],
 )
-def test_a_household_is_one_caller_whatever_address_it_takes(address: str | None, who: str) -> None:
-    assert network(address) == who
+def test_a_household_asks_and_a_site_holds_places_as_one_whatever_address_it_takes(
+    address: str | None, who: str, place: str
+) -> None:
+    assert (household(address), network(address)) == (who, place)
+
+
+@pytest.fixture
+def app(monkeypatch: pytest.MonkeyPatch) -> flask.Flask:
+    """With one route that an address may ask for five times a minute, and nobody signed in."""
+    app = flask.Flask(__name__)
+    limits.install(app)
+    app.extensions[limits.EXTENSION] = Buckets(Clock())
+    app.register_error_handler(limits.TooOften, lambda refusal: (str(refusal), 429))
+    app.add_url_rule("/", "rated", lambda: "answered")
+    monkeypatch.setitem(RULES, "rated", Rule(ANYONE, KIND))
+    return app
+
+
+def ask(app: flask.Flask, address: str) -> int:
+    return app.test_client().get("/", environ_base={"REMOTE_ADDR": address}).status_code
+
+
+def test_whoever_owns_a_site_of_ipv6_asks_as_often_as_a_few_households_and_not_as_all(
+    app: flask.Flask,
+) -> None:
+    """A person with a /48 has 65,536 networks that each look like a household."""
+    with_many = [ask(app, f"2001:db8:1:{number:x}::1") for number in range(200)]
+    assert with_many == [200] * 50 + [429] * 150
+    assert ask(app, "2001:db8:2::1") == ask(app, "192.0.2.1") == 200
+
+
+def test_one_household_does_not_use_up_what_strangers_in_its_network_have(
+    app: flask.Flask,
+) -> None:
+    assert [ask(app, "2001:db8:1:1::1") for _ in range(100)] == [200] * 5 + [429] * 95
+    assert ask(app, "2001:db8:1:2::1") == 200
 
 
 def test_every_kind_has_one_rule_however_many_routes_have_it() -> None:

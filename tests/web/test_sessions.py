@@ -20,7 +20,7 @@ from tests.support.api_world import ApiWorld
 from tests.support.chain_world import account
 from tests.support.web_browser import HTML, JSON, Browser, signed
 from tests.support.web_world import WebWorld, web_world
-from web import csrf, limits, sessions
+from web import csrf, limits, sessions, streams
 from web.limits import Buckets, UnderWay
 from web.rules import (
     ABUNDANT,
@@ -103,13 +103,25 @@ def networks_of(world: WebWorld, *addresses: str) -> list[str]:
     return names
 
 
-def test_sessions_are_shared_out_by_the_network_that_limits_count(world: WebWorld) -> None:
-    addresses = ("192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2", "2001:db8:0:1::1")
-    names = networks_of(world, *addresses)
-    one, two, household, same_household, next_door = names
-    assert household == same_household
-    assert len({one, two, household, next_door}) == 4
-    assert not set(names) & {limits.network(each) for each in addresses}
+def test_sessions_are_shared_out_by_the_site_and_not_by_each_of_its_65_536_households(
+    world: WebWorld,
+) -> None:
+    addresses = ("192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8:0:ffff::1", "2001:db8:1::1")
+    names = networks_of(world, *addresses, "::ffff:192.0.2.1")
+    one, two, site, same_site, next_door, mapped = names
+    assert (site, one) == (same_site, mapped)
+    assert len({one, two, site, next_door}) == 4
+    spelt = {f(each) for each in addresses for f in (limits.network, limits.household)}
+    assert not set(names) & {*addresses, *spelt}
+
+
+def test_streams_are_shared_out_as_sessions_are(world: WebWorld) -> None:
+    def holder(address: str) -> streams.Holder:
+        where = {"REMOTE_ADDR": address}
+        with world.pages.test_request_context("/", environ_overrides=where):
+            return streams.holder()
+
+    assert holder("2001:db8::1") == holder("2001:db8:0:ffff::1") != holder("2001:db8:1::1")
 
 
 # --- the way in
@@ -652,7 +664,7 @@ def test_whatever_neighbours_use_up_everybody_signs_in_looks_and_stops(
     browser.sign_in(patient)
     for path in ("/session", "/session/half", "/deployment", "/me", own, f"{own}/erase"):
         assert browser.get(path).status_code == 200, path
-    for path in (f"{own}/messages", "/my/messages"):
+    for path in (f"{own}/messages", "/my/messages", f"{own}/invitations"):
         assert browser.post(path, {}).status_code == 400, path
     assert browser.post("/sign-out").status_code == 200
 

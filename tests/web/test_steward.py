@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
@@ -14,14 +15,14 @@ from eth_account.signers.local import LocalAccount
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from werkzeug.datastructures import MultiDict
-from werkzeug.test import TestResponse
+from werkzeug.test import TestResponse, encode_multipart
 
 from marketplace.chain.artifacts import abi_arguments, load
 from marketplace.chain.deploy import grant_role
 from marketplace.chain.funding import fund
 from marketplace.chain.sender import Sender
 from marketplace.wire import dictionary as dictionaries
-from marketplace.wire.canonical import canonical
+from marketplace.wire.canonical import JSON_LIMIT, canonical
 from marketplace.wire.class_page import PARAGRAPHS, ClassPage
 from marketplace.wire.data_use import DUTIES, MODIFIERS, PERMISSIONS
 from marketplace.wire.http import to_hex
@@ -34,6 +35,7 @@ from tests.support.web_browser import HTML, Browser
 from tests.support.web_world import WebWorld, web_world
 from web import class_form
 from web.class_form import ASKED_BY, FIELDS, one_line
+from web.limits import MOST_FORM
 
 STEWARD = account("steward of the pages")
 HEIR = account("steward without the role")
@@ -53,6 +55,7 @@ FORM: dict[str, list[str]] = {
     "why": ["Two lines,\r\n  of which one is made. "],
 }
 ADDRESSES = count(1)
+URLENCODED = "application/x-www-form-urlencoded"
 
 
 @dataclass
@@ -70,13 +73,24 @@ class Desk:
     def path(self) -> str:
         return f"/steward/{to_hex(self.dataset)}"
 
-    def send(self, path: str, form: Mapping[str, list[str]]) -> TestResponse:
+    def send(
+        self, path: str, form: Mapping[str, list[str]], kind: str = URLENCODED
+    ) -> TestResponse:
         """As the browser itself sends a form."""
         headers = {"Origin": self.world.site.origin, "Sec-Fetch-Site": "same-origin", **HTML}
-        kind = "application/x-www-form-urlencoded"
-        return self.browser.client.post(
-            path, data=MultiDict(form), headers=headers, content_type=kind
-        )
+        body: Any = MultiDict(form)
+        if kind == "multipart/form-data":
+            boundary, body = encode_multipart(body)
+            kind = f"{kind}; boundary={boundary}"
+        return self.browser.client.post(path, data=body, headers=headers, content_type=kind)
+
+    def check_dictionary(self, text: str) -> TestResponse:
+        """As the page's own form sends what stands in its field: with every line's end as two characters."""
+        page = text_of(self.browser.look("/steward/new"))
+        form = part(page, '<form id="dictionary-form"', ">")
+        kind = re.search('enctype="([^"]*)"', form)
+        typed = text.replace("\n", "\r\n")
+        return self.send("/steward/new", {"dictionary": [typed]}, kind[1] if kind else URLENCODED)
 
     def check(self, **changes: list[str]) -> TestResponse:
         return self.send(f"{self.path}/classes/new", {**FORM, **changes})
@@ -192,6 +206,46 @@ def test_a_dictionary_is_shown_as_the_table_that_patients_see(desk: Desk) -> Non
     facts = json.loads(html.unescape(part(page, 'data-facts="', '">')[12:-2]))
     assert facts["hash"] == to_hex(dictionaries.from_json(DICTIONARY).hash())
     assert dictionaries.from_json(facts["dictionary"]).hash().hex() == facts["hash"][2:]
+
+
+def largest_dictionary() -> str:
+    """As many variables, categories and letters of three bytes as a dictionary may have, on many lines."""
+
+    def filled(longest: int) -> str:
+        words, names = "\u5b57" * 200, [f"v{number}".ljust(40, "_") for number in range(64)]
+        shared = {"kind": "category", "label": words, "code": {"system": words, "code": words}}
+        categories = [f"{number:02}" + "\u5b57" * (longest - 2) for number in range(64)]
+        variables = [{"name": each, **shared, "categories": categories} for each in names]
+        document = {**DICTIONARY, "name": "d" * 40, "version": 2**53, "variables": variables}
+        return json.dumps(document, indent=1, ensure_ascii=False)
+
+    longest = max(each for each in range(3, 201) if len(filled(each).encode()) <= JSON_LIMIT)
+    text = filled(longest)
+    return text + " " * (JSON_LIMIT - len(text.encode()))
+
+
+def test_the_largest_dictionary_that_may_be_published_is_taken_from_its_form(desk: Desk) -> None:
+    text = largest_dictionary()
+    page = text_of(desk.check_dictionary(text))
+    assert 'id="publish-dataset"' in page
+    digest = to_hex(dictionaries.load(text.encode()).hash())
+    assert json.loads(html.unescape(part(page, 'data-facts="', '">')[12:-2]))["hash"] == digest
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_dictionary_that_is_too_large_is_refused_at_its_field(desk: Desk, times: int) -> None:
+    answer = desk.check_dictionary(largest_dictionary() * times + " ")
+    page = text_of(answer, 413)
+    assert f"{JSON_LIMIT:,}" in part(page, 'id="dictionary-error"', "</p>")
+    assert 'id="publish-dataset"' not in page
+
+
+def test_a_form_that_is_dear_to_read_is_taken_no_larger_than_any_other(desk: Desk) -> None:
+    """Of fields in a row, as in an address, a hundred thousand empty ones fit where one long one does."""
+    for fields in ({"dictionary": [" " * MOST_FORM]}, {"a": [""] * (MOST_FORM // 2)}):
+        answer = desk.send("/steward/new", fields)
+        assert answer.status_code == 413
+        assert 'id="dictionary-error"' in answer.get_data(as_text=True)
 
 
 # --- classes

@@ -10,7 +10,7 @@ from typing import Any, Final
 import flask
 
 from marketplace.errors import BadParameter
-from marketplace.vocabulary import Address, address
+from marketplace.vocabulary import address
 from marketplace.wire import countries
 from marketplace.wire.data_use import KINDS
 from marketplace.wire.http import to_hex
@@ -44,8 +44,8 @@ def home() -> flask.typing.ResponseReturnValue:
 @routes.get("/authority/<account>")
 def show(account: str) -> str:
     """One account's credential, and what can be done about it."""
-    who, chain = address(account, "account"), site().operator.chain
-    credential, now = chain.credential_of(who), chain.now()
+    who, reads = address(account, "account"), site().operator.reads
+    credential, now = reads.credential(who), reads.now()
     return flask.render_template(
         "authority/show.html",
         account=who,
@@ -69,16 +69,9 @@ def _at_label(refusal: BadParameter) -> str:
 
 def _given() -> list[dict[str, Any]]:
     """Who ever got a credential, the newest first, each as it stands now."""
-    chain = site().operator.chain
-    events = chain.events(
-        chain.manifest.deployed_block, contracts=["ResearcherRegistry"], names=["CredentialGiven"]
-    )
-    newest = dict.fromkeys(reversed([Address(event.args["researcher"]) for event in events]))
-    now = chain.now()
-    return [
-        {"account": who, "credential": _shown(chain.credential_of(who), now)}
-        for who in list(newest)[:MOST_SHOWN]
-    ]
+    reads = site().operator.reads
+    found, now = reads.credentials(MOST_SHOWN), reads.now()
+    return [{"account": who, "credential": _shown(each, now)} for who, each in found]
 
 
 def _shown(credential: Credential, now: int) -> dict[str, Any] | None:

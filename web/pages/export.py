@@ -7,7 +7,7 @@ from typing import Any
 import flask
 
 from marketplace.errors import Refusal
-from marketplace.wire.http import answer, hash_field, to_base64, to_hex
+from marketplace.wire.http import answer, hash_field, to_base64
 from web import sessions
 from web.pages import datasets
 from web.pages.join import NOTHING, dictionary_of
@@ -41,7 +41,7 @@ def record(dataset: str) -> flask.Response:
     """
     operator, account = site().operator, sessions.account()
     name = _in_use(operator.reads.record(hash_field(dataset, "dataset"), account))
-    kept = None if name is None else operator.erasures.records.kept(bytes.fromhex(name[2:]))
+    kept = None if name is None else operator.erasures.kept(bytes.fromhex(name[2:]))
     if kept is None:
         raise Refusal(
             code="no_record",
@@ -95,7 +95,7 @@ def erasure(dataset: str) -> flask.Response:
     operator, account = site().operator, sessions.account()
     key, given = hash_field(dataset, "dataset"), flask.request.args.get("commitment")
     named = None if given is None else hash_field(given, "commitment")
-    if named is not None and not _is_own(key, account, named):
+    if named is not None and not operator.reads.is_record_of(key, account, named):
         raise Refusal(
             code="unknown_record",
             message="No record of yours with this commitment ever came in through this operator.",
@@ -103,28 +103,16 @@ def erasure(dataset: str) -> flask.Response:
             field="commitment",
         )
     is_gone, is_final = operator.erasures.is_gone(key, account)
-    deleted = None if named is None else not operator.erasures.records.holds(named)
+    deleted = None if named is None else operator.erasures.is_deleted(named)
     return answer({"erased": is_gone, "final": is_final, "deleted": deleted})
 
 
 def _come_here(dataset: bytes, account: str, commitment: str | None) -> str | None:
     """What the page may ask after; a record of another operator's is not among it."""
-    is_here = commitment is not None and _is_own(
+    is_here = commitment is not None and site().operator.reads.is_record_of(
         dataset, account, hash_field(commitment, "commitment")
     )
     return commitment if is_here else None
-
-
-def _is_own(dataset: bytes, account: str, commitment: bytes) -> bool:
-    """Whether a record that came in here, erased or not, is sealed for this account.
-
-    Or for the address before it, to which what a rotation took along stays bound.
-    """
-    operator, name = site().operator, to_hex(commitment)
-    held = operator.chain.record_of(dataset, account)
-    row = operator.database.records([name]).get(name)
-    of = {account, held.bound_to, held.pending_bound_to}
-    return row is not None and row.dataset == to_hex(dataset) and row.patient in of
 
 
 def _consent(dataset: bytes, account: str) -> dict[str, Any]:

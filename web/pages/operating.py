@@ -27,7 +27,7 @@ routes = flask.Blueprint("operating", __name__)
 def show() -> str:
     """Queues, failures, peers, chain and account. What the node does not tell is left out, and said."""
     operator = site().operator
-    counts = operator.database.stage_counts()
+    counts = operator.reads.stage_counts()
     return flask.render_template(
         "operating/show.html",
         queue=[_queued(each) for each in operator.reads.queue(MOST_SHOWN)],
@@ -36,7 +36,7 @@ def show() -> str:
         peers=operator.attendance.told(),
         chain=_part(_chain),
         account=_part(_account),
-        drafts=operator.database.number_of_drafts(),
+        drafts=operator.reads.number_of_drafts(),
         faults=site().worker.faults,
         metrics_port=site().config.metrics_port,
         confirmations=site().config.confirmations,
@@ -50,9 +50,10 @@ def nudge(request_id: str) -> flask.Response:
     Raises:
         Refusal: `unknown_request`.
     """
-    row = site().operator.database.request(to_hex(hash_field(request_id, "request")))
+    request = to_hex(hash_field(request_id, "request"))
+    stage = site().operator.reads.stage_of(request)
     site().worker.nudge()
-    return answer({"request": row.id, "stage": str(row.stage)})
+    return answer({"request": request, "stage": str(stage)})
 
 
 def _queued(found: dict[str, Any]) -> dict[str, Any]:
@@ -80,23 +81,20 @@ def _part(reading: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def _chain() -> dict[str, Any]:
-    chain = site().operator.chain
-    head, final = chain.head(), chain.finalized()
-    since = time.time() - head.timestamp
-    behind = head.timestamp - chain.node.header(final).timestamp
+    found = site().operator.reads.chain_state()
+    since = time.time() - found.head_at
     return {
-        "head": head.number,
+        "head": found.head,
         "age": age(since),
-        "is_stale": since > chain.max_head_age,
-        "most_age": age(chain.max_head_age),
-        "final": final,
-        "lag": head.number - final,
-        "lag_age": age(behind),
+        "is_stale": since > found.most_age,
+        "most_age": age(found.most_age),
+        "final": found.final,
+        "lag": found.head - found.final,
+        "lag_age": age(found.head_at - found.final_at),
     }
 
 
 def _account() -> dict[str, Any]:
-    operator = site().operator
-    found = operator.reads.account(operator.sender.address)
-    gas = operator.chain.node.balance(operator.sender.address)
-    return {**found, "coins": f"{gas / COIN:,.6f}"}
+    reads = site().operator.reads
+    found = reads.account(reads.operator)
+    return {**found, "coins": f"{reads.gas_of(reads.operator) / COIN:,.6f}"}

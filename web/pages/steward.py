@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import flask
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from marketplace import words
 from marketplace.errors import Refusal
-from marketplace.wire.canonical import canonical
+from marketplace.wire.canonical import JSON_LIMIT, canonical
 from marketplace.wire.class_page import PARAGRAPHS, ClassPage
 from marketplace.wire.data_use import DUTIES, FIRST_USE, MODIFIERS, PERMISSIONS, RELEASES, USES
 from marketplace.wire.dictionary import Dictionary, load
@@ -30,6 +31,15 @@ FAULTY: Final = 422
 NOT_JSON: Final = "The bytes are not JSON that this format allows"
 """How `wire.canonical` begins what it says to programs."""
 NO_DICTIONARY: Final = "There is no dictionary yet. Read it from a file, or write it here."
+TOO_LARGE: Final = (
+    f"This is too large for a dictionary, which has at most {JSON_LIMIT:,} bytes. "
+    "Shorten labels and categories, or leave variables out."
+)
+PARTS: Final = "multipart/form-data"
+MOST_DICTIONARY: Final = 2 * JSON_LIMIT
+"""Bytes of the form that brings one: the largest there may be, with each end of a line as two characters. As
+parts alone: URL encoding takes three bytes for one of most scripts, and eighty times as much while it is read
+(`limits.MOST_FORM`). Of parts there are a thousand at most, and only a steward's form is read at all."""
 EXAMPLE_COST: Final = 30_000_000
 """Nano-rho, of which the form says what they mean."""
 
@@ -53,7 +63,12 @@ def new() -> str:
 @routes.post("/steward/new")
 def check_dictionary() -> flask.typing.ResponseReturnValue:
     """A form's `dictionary` (JSON text) -> the page with the table that patients see, or what is wrong."""
-    text = flask.request.form.get("dictionary", "")
+    try:
+        text = _sent()
+    except RequestEntityTooLarge:
+        return _new("", error=TOO_LARGE), 413
+    if len(text.encode()) > JSON_LIMIT:
+        return _new(text, error=TOO_LARGE), 413
     if not text.strip():
         return _new(text, error=NO_DICTIONARY), FAULTY
     try:
@@ -112,6 +127,13 @@ def hold_page(dataset: str) -> flask.Response:
 
 
 # --- datasets
+
+
+def _sent() -> str:
+    """The dictionary of the form at hand, lines ended as in a file. Raises RequestEntityTooLarge."""
+    if flask.request.mimetype == PARTS:
+        flask.request.max_content_length = flask.request.max_form_memory_size = MOST_DICTIONARY
+    return flask.request.form.get("dictionary", "").replace("\r\n", "\n")
 
 
 def _new(text: str, dictionary: Dictionary | None = None, error: str = "") -> str:

@@ -6,7 +6,6 @@ from typing import Final
 
 import flask
 
-from marketplace.carriage import Carriage
 from marketplace.errors import BadParameter
 from marketplace.wire.http import answer, hash_field, hex_field, read_body, to_hex
 from web import sessions
@@ -27,7 +26,7 @@ def way() -> flask.Response:
     if not isinstance(given["to"], str):
         raise BadParameter(message="to is no address.", remedy="Give an address.", field="to")
     data = hex_field(given["data"], "data", MOST_DATA)
-    return answer(_carriage().way(sessions.account(), given["to"], data))
+    return answer(site().operator.carriage.way(sessions.account(), given["to"], data))
 
 
 @routes.post("/transactions")
@@ -35,14 +34,10 @@ def carry() -> flask.Response:
     """`{"raw"}` -> `{"transaction"}`: hands a signed transaction of the account to the chain."""
     given = read_body({"raw"}, limit=MOST_BODY)
     raw = hex_field(given["raw"], "raw", MOST_RAW)
-    return answer({"transaction": to_hex(_carriage().carry(sessions.account(), raw))})
+    return answer({"transaction": to_hex(site().operator.carriage.carry(sessions.account(), raw))})
 
 
 @routes.get("/transactions/<transaction>")
 def fate(transaction: str) -> flask.Response:
     """`{"transaction", "state", "block", "reason"}`: waiting, done or failed."""
-    return answer(_carriage().fate(hash_field(transaction, "transaction")))
-
-
-def _carriage() -> Carriage:
-    return Carriage(site().operator.chain, site().config.max_fee)
+    return answer(site().operator.carriage.fate(hash_field(transaction, "transaction")))

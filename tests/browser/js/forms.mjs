@@ -18,10 +18,30 @@ async function typed(checks) {
   const wholes = [["30000000", "30000000"], [" 30,000,000 ", "30000000"], ["30 000 000", "30000000"], ["0", "0"]];
   const none = ["5,5", "0,500", "30.000.000", "30,000,00", "1e6", "-1", "1,0000", "", ","].map((each) => [each, null]);
   for (const [text, whole] of [...wholes, ...none]) await checks.same(`“${text}” is ${whole}`, () => read.wholeIn(text), whole);
-  const lists = [["18,50,110", ["18", "50", "110"]], ["18, 50,  110", ["18", "50", "110"]], ["0,5, 7", ["0,5", "7"]], ["80, ", ["80"]], ["", []]];
+  const lists = [["18, 50,  110", ["18", "50", "110"]], ["0,5, 7", ["0,5", "7"]], ["1,000", ["1,000"]], ["0,5", ["0,5"]], ["80, ", ["80"]], ["80,", ["80"]], ["", []]];
   for (const [text, several] of lists) await checks.same(`“${text}” are ${several}`, () => read.numbersIn(text), several);
+  await asking(checks);
   const goals = [["cost", "30,000", '{"cost":30000}'], ["cost", "5,5", '{"cost":"5,5"}'], ["target_error", " 5,5", '{"target_error":"5,5"}']];
   for (const [goal, text, sent] of goals) await checks.same(`${goal} “${text}”`, () => JSON.stringify(question.goalOf(goal, { [goal]: text })), sent);
+}
+
+/** 1,000 is a thousand or two numbers, 0,5 a half or two: whoever asks is told to write which, at the field. */
+async function asking(checks) {
+  const { questionOf } = checks.modules.question;
+  const analyses = [{ id: "all.v1", parameters: ["variable", "edges", "axes", "filters"] }];
+  const own = { dataset: "0x", analyses, variables: [{ name: "age", kind: "number" }, { name: "sex", kind: "category" }] };
+  const sound = {
+    ...{ analysis: "all.v1", variable: "age", edges: "0.5, 1000", classes: "1", axis1: "age", axis1_edges: "1, 2", axis2: "sex" },
+    ...{ filter1_variable: "age", filter1_op: "in", filter1_value: "1, 2", filter2_variable: "sex", filter2_op: "in", filter2_value: "a,b" },
+  };
+  const missing = (changed) => questionOf({ ...sound, ...changed }, own).missing?.[0] ?? null;
+  await checks.same("a comma between words or before a space is clear", () => missing({}), null);
+  const written = ["1,000", "0,5", "18,50,110", "80,120, 200", "80, 120,200"];
+  for (const text of written) {
+    for (const field of ["edges", "axis1_edges", "filter1_value"]) {
+      await checks.same(`“${text}” as ${field} may be two things`, () => missing({ [field]: text }), field);
+    }
+  }
 }
 
 /** To the cent and rounded up, where nobody signs it; below a cent exactly. */

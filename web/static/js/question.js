@@ -2,7 +2,7 @@
 
 import { one } from "./dom.js";
 import { Refused } from "./refused.js";
-import { numbersIn, wholeIn } from "./typed.js";
+import { SPACED, isDoubtful, numbersIn, wholeIn } from "./typed.js";
 
 export const FILTERS = 8;
 export const AXES = 3;
@@ -78,6 +78,7 @@ function missingOf(given, wanted, rows, own) {
   if (wanted.includes("level") && !text(given.level)) return ["level", "Write a quantile."];
   const edges = wanted.includes("edges") && isNumber(given.variable, own);
   if (edges && !text(given.edges)) return ["edges", "Write the edges of the cells."];
+  if (edges && isDoubtful(given.edges)) return ["edges", SPACED];
   if (wanted.includes("clip") && Boolean(text(given.clip_lower)) !== Boolean(text(given.clip_upper))) {
     return [text(given.clip_lower) ? "clip_upper" : "clip_lower", "Write both ends, or neither."];
   }
@@ -88,12 +89,20 @@ function missingInRows(given, wanted, rows, own) {
   if (wanted.includes("axes") && rows.axes.length < 2) {
     return [rows.axes.includes(1) ? "axis2" : "axis1", "Choose two or three axes."];
   }
-  const bare = rows.axes.find((row) => isNumber(given[`axis${row}`], own) && !text(given[`axis${row}_edges`]));
-  if (wanted.includes("axes") && bare) return [`axis${bare}_edges`, "Write the edges of this axis."];
-  for (const row of wanted.includes("filters") ? rows.filters : []) {
-    for (const part of ["op", "value"]) {
-      if (!text(given[`filter${row}_${part}`])) return [`filter${row}_${part}`, "Write the whole condition."];
-    }
+  const scales = wanted.includes("axes") ? rows.axes.filter((row) => isNumber(given[`axis${row}`], own)) : [];
+  const bare = scales.find((row) => !text(given[`axis${row}_edges`]));
+  if (bare) return [`axis${bare}_edges`, "Write the edges of this axis."];
+  const doubtful = scales.find((row) => isDoubtful(given[`axis${row}_edges`]));
+  if (doubtful) return [`axis${doubtful}_edges`, SPACED];
+  return missingInFilters(given, wanted.includes("filters") ? rows.filters : [], own);
+}
+
+function missingInFilters(given, rows, own) {
+  for (const row of rows) {
+    const [variable, op, value] = ["variable", "op", "value"].map((part) => given[`filter${row}_${part}`]);
+    if (!text(op)) return [`filter${row}_op`, "Write the whole condition."];
+    if (!text(value)) return [`filter${row}_value`, "Write the whole condition."];
+    if (op === "in" && isNumber(variable, own) && isDoubtful(value)) return [`filter${row}_value`, SPACED];
   }
   return null;
 }

@@ -8,12 +8,24 @@ export function wholeIn(typed) {
   return WHOLE.test(typed.trim()) ? typed.trim().replaceAll(/[,\s]/g, "") : null;
 }
 
+/** One with something right behind it: 1,000 is a thousand or two numbers, 0,5 a half or two; it depends on who writes. */
+const DOUBTFUL = /,(?=[^\s,])/;
+
+export const SPACED = "Write a space after each comma between numbers, and no comma within one: 0.5, 80, 1000.";
+
+/** @param {string} typed @returns {boolean} whether a comma in it may stand within a number or between two */
+export function isDoubtful(typed) {
+  return DOUBTFUL.test(typed.trim());
+}
+
 /**
- * Where commas with a space stand between numbers, one without is within a number: 0,5 is then refused as none.
- * @param {string} typed numbers with commas between them
+ * Splits at a comma before a space alone: what is doubtful stays whole, and is then refused as no number.
+ * @param {string} typed numbers with a comma and a space between them
  * @returns {string[]}
  */
 export function numbersIn(typed) {
-  const parts = /,\s/.test(typed) ? typed.split(/,\s+/) : typed.split(",");
-  return parts.map((each) => each.trim()).filter(Boolean);
+  return typed
+    .split(/,(?=\s|$)/)
+    .map((each) => each.trim())
+    .filter(Boolean);
 }

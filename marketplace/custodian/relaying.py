@@ -22,7 +22,9 @@ from marketplace.chain.allowance import (
 )
 from marketplace.chain.consents import nothing_to_erase, nothing_to_revoke, stands
 from marketplace.chain.outcome import Receipt
+from marketplace.chain.rpc import BlockName
 from marketplace.chain.sender import Sender
+from marketplace.chain.views import ConsentState, Record
 from marketplace.chain.wallets import Signers, signed_by_key
 from marketplace.custodian.failures import Failures
 from marketplace.errors import Refusal
@@ -101,12 +103,13 @@ class Relaying:
         """Always carried where it ends a consent that stands; otherwise a few times a day.
 
         Raises:
-            BadSignature, ContractRefusal, NodeUnreachable; Refusal (nothing_to_revoke, under_way,
+            BadSignature, ContractRefusal, NodeUnreachable; Refusal (nothing_to_revoke, moved, under_way,
             enough_revoked, wallet_failed, insufficient_funds).
         """
         message = Carried(revocation, signer, signature)
         self._require_signed(message)
         _require(nothing_to_revoke(self.chain, revocation))
+        _require(self._moved(revocation))
         self._require_taken(message)
         said, patient = (revocation, signer), (revocation.dataset, revocation.patient)
         with self._under_way.entering({said, patient}) as mine:
@@ -115,6 +118,19 @@ class Relaying:
             if patient in mine and stands(self.chain.consent_of(*patient).state):
                 return self._sent(message)
             return self._counted(message)
+
+    def _moved(self, revocation: Revocation) -> Refusal | None:
+        """The contract takes it and changes nothing: carried, it would look like a consent that ended."""
+        consent = self.chain.consent_of(revocation.dataset, revocation.patient)
+        if consent.state is not ConsentState.MOVED:
+            return None
+        return Refusal(
+            code="moved",
+            message="This address was left for another: record and consent moved there and go on. "
+            "To end the consent, stop it at the new address.",
+            remedy="Sign with the key of the new address. Here nothing is left to end.",
+            field="revocation.patient",
+        )
 
     def _counted(self, message: Carried) -> dict[str, Any]:
         """It only ends grants that may be held back. Counted once the chain is known to take it, so that
@@ -136,18 +152,32 @@ class Relaying:
         """Carried where there is something to erase: its signature stays good, and anybody can read it.
 
         Raises:
-            BadSignature, ContractRefusal, NodeUnreachable; Refusal (nothing_to_erase, under_way,
-            wallet_failed, insufficient_funds).
+            BadSignature, ContractRefusal, NodeUnreachable; Refusal (nothing_to_erase, already_erased,
+            erased_for_good, under_way, wallet_failed, insufficient_funds).
         """
         message = Carried(erasure, erasure.patient, signature)
         self._require_signed(message)
-        _require(nothing_to_erase(self.chain, erasure))
+        _require(self._not_to_erase(erasure))
         self._require_taken(message)
         with self._under_way.entering({erasure}) as mine:
             if erasure not in mine:
                 raise under_way()
-            _require(nothing_to_erase(self.chain, erasure))  # again: it may just have been carried
+            _require(self._not_to_erase(erasure))  # again: it may just have been carried
             return self._sent(message)
+
+    def _not_to_erase(self, erasure: Erasure) -> Refusal | None:
+        """Where the registry itself has it as erased, that is said: a patient counts on no less.
+
+        A node that is behind has nothing to erase either, for it has not seen the record yet.
+        """
+        nothing = nothing_to_erase(self.chain, erasure)
+        if nothing is None or not self._is_erased(erasure, "latest"):
+            return nothing
+        return _erased(is_final=self._is_erased(erasure, self.chain.finalized()))
+
+    def _is_erased(self, erasure: Erasure, block: BlockName) -> bool:
+        record = self.chain.record_of(erasure.dataset, erasure.patient, block)
+        return _has_nothing(record) and record.erased and record.version >= erasure.version
 
     def _require_signed(self, message: Carried) -> None:
         domain, signers = self.chain.domain(REGISTRY), Signers(self.chain.node)
@@ -175,6 +205,22 @@ class Relaying:
 def _require(refusal: Refusal | None) -> None:
     if refusal is not None:
         raise refusal
+
+
+def _has_nothing(record: Record) -> bool:
+    return not any(record.commitment) and not any(record.pending)
+
+
+def _erased(*, is_final: bool) -> Refusal:
+    """The code says whether a later block may still take it back: pages read it."""
+    until = "for good" if is_final else "in a block that is not final yet"
+    then = "has been destroyed or is next" if is_final else "is destroyed as soon as it is final"
+    return Refusal(
+        code="erased_for_good" if is_final else "already_erased",
+        message=f"By this custodian's own view of the chain this record is erased, {until}.",
+        remedy=f"Nothing is left to send. This custodian's share {then}.",
+        field="erasure.patient",
+    )
 
 
 def _told(receipt: Receipt) -> dict[str, Any]:

@@ -5,13 +5,14 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from typing import Any, TypeVar
 
 import pytest
 from eth_account.signers.local import LocalAccount
 from eth_utils.crypto import keccak
 
-from marketplace.chain.adapter import ConsentState
+from marketplace.chain.adapter import Chain, ConsentState, Finality
 from marketplace.chain.allowance import MESSAGES, REVOCATIONS_WITHOUT_CONSENT, UnderWay
 from marketplace.chain.funding import fund
 from marketplace.chain.patience import MOST_REFUSED, Patience
@@ -145,6 +146,9 @@ def refused(act: Callable[[], object]) -> str:
 
 # --- erasures
 
+ALREADY = {"already_erased", "erased_for_good"}
+"""A custodian's word that its own chain has an erasure."""
+
 
 def test_an_erasure_is_carried_once_however_often_it_is_sent(world: ApiWorld) -> None:
     """Its signature stays good until a newer version is attested, and anybody can read it on chain."""
@@ -165,10 +169,46 @@ def test_a_custodian_carries_an_erasure_once(world: ApiWorld) -> None:
     )
     assert erase_at_custodian(world, said)["transaction"]
     before = sent_by(world, relay)
-    assert refused(lambda: erase_at_custodian(world, said)) == "nothing_to_erase"
+    assert refused(lambda: erase_at_custodian(world, said)) in ALREADY
     forged = {**said, "signature": "0x" + "11" * 65}
     assert refused(lambda: erase_at_custodian(world, forged)) == "bad_signature"
     assert sent_by(world, relay) == before
+
+
+def test_a_custodian_says_that_a_record_is_erased_only_where_its_own_chain_has_it_so(
+    world: ApiWorld,
+) -> None:
+    """Somebody of whom it has seen nothing yet may have a record that others see."""
+    unseen = account("not seen yet")
+    assert refused(lambda: erase_at_custodian(world, erasure(world, unseen))) == "nothing_to_erase"
+    patient = new_patient(world, "erased by the operator")
+    said = erasure(world, patient)
+    assert codes(upload(world, [said])) == ["relayed"]
+    for place in range(len(world.custodians)):
+        assert refused(partial(erase_at_custodian, world, said, place)) in ALREADY
+    later = Erasure(patient.address, world.custody.dataset, 2)
+    of_none = signed(world, "erasure", later, patient)
+    assert refused(lambda: erase_at_custodian(world, of_none)) == "nothing_to_erase"
+
+
+def test_a_custodian_calls_an_erasure_for_good_once_its_block_is_final(world: ApiWorld) -> None:
+    patient, custodian = new_patient(world, "not final yet"), world.custodians[0]
+    said = erasure(world, patient)
+    struct = Erasure.from_json(said["message"], "erasure.")
+    signature = bytes.fromhex(said["signature"][2:])
+    chain = Chain(
+        world.custody.node_url,
+        custodian.chain.manifest,
+        finality=Finality(confirmations=3, use_tag=False),
+    )
+    sender = Sender(chain, EMBEDDED_KEY)
+    relaying = Relaying(chain, lambda: sender, Failures(custodian.journal))
+    assert relaying.erasure(struct, signature)["transaction"]
+    found = []
+    for _ in range(4):
+        found.append(refused(lambda: relaying.erasure(struct, signature)))
+        chain.node.mine()
+    assert found == ["already_erased"] * 3 + ["erased_for_good"]
 
 
 def test_a_record_that_is_only_attested_can_be_erased(world: ApiWorld) -> None:
@@ -180,6 +220,24 @@ def test_a_record_that_is_only_attested_can_be_erased(world: ApiWorld) -> None:
 
 
 # --- revocations
+
+
+def test_a_custodian_carries_no_revocation_of_an_address_that_was_left_and_says_why(
+    world: ApiWorld,
+) -> None:
+    """The contract would take it and end nothing: "carried" would read like "ended"."""
+    old, new = new_patient(world, "leaves"), account("where it went")
+    move = Rotation(world.custody.dataset, old.address, new.address, world.custody.later())
+    both = signed(world, "rotation", move, old)
+    both["signature_to"] = signed(world, "rotation", move, new)["signature"]
+    assert codes(upload(world, [both])) == ["relayed"]
+    relay = world.custodians[0].keys.relay.address
+    before = sent_by(world, relay)
+    assert refused(lambda: revoke_at_custodian(world, revocation(world, old))) == "moved"
+    assert sent_by(world, relay) == before
+    assert consent(world, new).state is ConsentState.LIVE
+    assert revoke_at_custodian(world, revocation(world, new))["transaction"]
+    assert consent(world, new).state is ConsentState.NONE
 
 
 def test_what_ends_no_consent_is_carried_a_few_times_a_day_and_what_ends_one_always(

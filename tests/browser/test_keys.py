@@ -18,7 +18,7 @@ from marketplace.wire.http import to_hex
 from marketplace.wire.keyfiles import create
 from marketplace.wire.keyring import Keyring
 from tests.support.api_world import ApiWorld
-from tests.support.browser_keys import PASSPHRASE, bring_key, make_keys
+from tests.support.browser_keys import PASSPHRASE, bring_key, keys_here, make_keys
 from tests.support.chain_world import account
 from tests.support.overheard import Overheard, overhearing
 from tests.support.web_world import WebWorld, web_world
@@ -89,6 +89,12 @@ def newcomer(page: Page, folder: Path) -> Keyring:
     return make_keys(page, folder)
 
 
+def known(page: Page, world: WebWorld) -> Keyring:
+    """Of somebody who made keys here and brought a key some other day."""
+    page.goto("/contracts")
+    return keys_here(page, world.site.assets.url("js/keystore.js"), "research account", RESEARCHER)
+
+
 def sign_in(page: Page) -> None:
     """With the one account that was brought."""
     page.goto("/sign-in?next=/contracts")
@@ -129,10 +135,9 @@ def test_keys_are_made_saved_and_used_and_nothing_secret_ever_leaves_or_lies_ope
 
 
 def test_keys_stay_unlocked_from_page_to_page_and_not_in_another_tab_nor_after_signing_out(
-    page: Page, context: BrowserContext, world: WebWorld, faults: list[str], tmp_path: Path
+    page: Page, context: BrowserContext, world: WebWorld, faults: list[str]
 ) -> None:
-    newcomer(page, tmp_path)
-    bring_key(page, RESEARCHER, tmp_path)
+    known(page, world)
     sign_in(page)
     page.goto("/datasets")
     assert is_unlocked(page, world)
@@ -148,11 +153,10 @@ def test_keys_stay_unlocked_from_page_to_page_and_not_in_another_tab_nor_after_s
 
 
 def test_a_server_that_is_asked_too_often_or_is_away_locks_no_keys(
-    page: Page, world: WebWorld, tmp_path: Path
+    page: Page, world: WebWorld
 ) -> None:
     """Else whoever fills this network's bucket, or a train's tunnel, would take them from the tab."""
-    newcomer(page, tmp_path)
-    bring_key(page, RESEARCHER, tmp_path)
+    known(page, world)
     sign_in(page)
     kept = page.evaluate("JSON.parse(sessionStorage.getItem('unlocked keys')).box")
     for fails in (too_often, busy, is_away):
@@ -190,11 +194,10 @@ def told_by(fails: Callable[[Route], None]) -> str:
 
 
 def test_what_a_tab_keeps_does_not_open_without_the_session_it_was_kept_in(
-    page: Page, world: WebWorld, tmp_path: Path
+    page: Page, world: WebWorld
 ) -> None:
     """A copied profile has the tab's box; a new session of the same account has another half."""
-    newcomer(page, tmp_path)
-    bring_key(page, RESEARCHER, tmp_path)
+    known(page, world)
     sign_in(page)
     kept = page.evaluate("sessionStorage.getItem('unlocked keys')")
     assert set(json.loads(kept)) == {"at", "nonce", "box"}
@@ -246,8 +249,8 @@ def test_keys_that_another_tab_made_meanwhile_are_never_replaced(
     assert unlock(page.evaluate(KEPT)[0].encode(), PASSPHRASE) == keyring
 
 
-def test_another_passphrase_takes_the_place_of_the_one_before(page: Page, tmp_path: Path) -> None:
-    keyring = newcomer(page, tmp_path)
+def test_another_passphrase_takes_the_place_of_the_one_before(page: Page, world: WebWorld) -> None:
+    keyring = known(page, world)
     page.goto("/keys")
     page.fill("#old", OTHER)
     page.fill("#new", OTHER)
@@ -388,9 +391,9 @@ def test_a_copy_that_is_saved_at_the_start_knows_the_dataset_that_one_came_for(
 
 
 def test_a_passphrase_that_does_not_open_speaks_of_a_file_only_where_one_was_chosen(
-    page: Page, tmp_path: Path
+    page: Page, world: WebWorld
 ) -> None:
-    newcomer(page, tmp_path)
+    known(page, world)
     page.goto("/sign-in")
     for typed, told in (("", "Type your passphrase."), (OTHER, "Type the one that you chose")):
         page.fill("#passphrase", typed)
@@ -409,7 +412,7 @@ def test_removed_keys_are_gone_from_this_browser(page: Page, tmp_path: Path) -> 
     page.get_by_role("button", name="Remove the keys").click()
     expect(page.locator("#none")).to_be_visible()
     (left,) = page.evaluate(KEPT)  # which market this is: public, and no key
-    asked = {"custodians", "vouched", "seats", "committees"}
+    asked = {"custodians", "paper", "holders", "seats", "committees"}
     assert set(json.loads(left)) == {"chainId", "contracts", "token", *asked}
 
 

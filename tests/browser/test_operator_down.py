@@ -331,6 +331,45 @@ def test_what_this_browser_knew_long_ago_still_stops(
     assert now["sequence"] > far + 256
 
 
+SPOIL = """(junk) => new Promise((done, failed) => {
+  const asked = indexedDB.open("usufruct", 1);
+  asked.onsuccess = () => {
+    const change = asked.result.transaction("kept", "readwrite");
+    const store = change.objectStore("kept");
+    change.oncomplete = () => (asked.result.close(), done());
+    change.onabort = () => failed(change.error);
+    store.openCursor(IDBKeyRange.bound("stop ", "stop \uffff")).onsuccess = ({ target: { result } }) => {
+      if (result === null) return junk.forEach((each, i) => store.put(each, `stop ${i} of another`));
+      const { manifest, custodians, contracts, chain_id, seen_at, ...left } = result.value;
+      result.update({ ...left, name: { no: "text" } });
+      result.continue();
+    };
+  };
+})"""
+"""Takes from each consent that was kept whatever it can do without, and puts others beside it."""
+
+
+def test_no_entry_that_is_spoiled_keeps_a_consent_from_being_shown_and_stopped(
+    page: Page, market: Market, tmp_path: Path
+) -> None:
+    key = newcomer(page, market, tmp_path)
+    dataset = market.api.dataset
+    elsewhere = account("elsewhere").address
+    unsigned = {"dataset": dataset, "address": elsewhere, "chain_id": 1}
+    page.evaluate(SPOIL, [None, 7, {"dataset": 5}, {"manifest": {}}, unsigned])
+    open_stop_page(page, market)
+    expect(page.get_by_role("heading", name="A consent that cannot be read")).to_have_count(4)
+    unsigned_card = page.locator("section.stop").filter(has_text=elsewhere)
+    expect(unsigned_card).to_contain_text("does not know which contracts hold it")
+    card = page.locator("section.stop").filter(has_text=key.address)
+    expect(card.get_by_role("heading")).to_have_text(f"The dataset {dataset}")
+    is_accessible(page)
+    card.locator("input[type=password]").fill(PASSPHRASE)
+    card.get_by_role("button", name="Stop now").click()
+    expect(card.locator(".said")).to_contain_text("Stopped.")
+    assert market.consent(key.address)["state"] == "none"
+
+
 def test_what_is_no_plain_answer_of_this_server_is_never_kept(
     page: Page, context: BrowserContext, market: Market
 ) -> None:

@@ -221,6 +221,15 @@ def assert_spoils(patient: Patient, told: str, spoil: Any) -> None:
 
 # --- stopping
 
+LIE_ONCE = """document.addEventListener("readystatechange", () => {
+  const lie = JSON.parse(sessionStorage.getItem("lie"));
+  if (lie === null) return;
+  sessionStorage.removeItem("lie");
+  const { dataset } = document.querySelector("#facts");
+  dataset.facts = dataset.facts.replaceAll(...lie);
+});"""
+"""Other facts of one page, before its modules read them; as answers of a test, it could ask no custodian."""
+
 
 def test_on_a_phone_stopping_takes_one_press_and_the_next_cohort_is_smaller_by_one(
     patient: Patient,
@@ -277,6 +286,32 @@ def test_an_operator_that_refuses_stops_nobody_from_stopping(patient: Patient) -
     page.get_by_role("button", name="Stop now").click()
     patient.said("Revoked. The chain shows it")
     page.unroute("**/messages")
+    assert patient.consent["state"] == "none"
+
+
+def test_a_page_that_shows_another_address_says_whose_consent_ends_and_costs_one_more_press(
+    patient: Patient,
+) -> None:
+    patient.with_consent()
+    page, shown = patient.page, account("somebody else").address
+
+    page.add_init_script(LIE_ONCE)
+    page.evaluate(
+        "([mine, shown]) => sessionStorage.setItem('lie', JSON.stringify([mine, shown]))",
+        [patient.key.address, shown],
+    )
+    page.set_viewport_size(DESK)
+    page.goto(patient.path)
+    page.get_by_role("button", name="Stop now").click()
+    refusal = page.locator("#stop [data-refusal]")
+    expect(refusal).to_contain_text(f"shows the consent of {shown}")
+    expect(refusal).to_contain_text(f"would end the consent of {patient.key.address}")
+    page.set_viewport_size(PHONE)
+    is_sound(page, "a page that shows another address")
+    assert patient.consent["state"] == "live"
+    page.get_by_role("button", name="Stop now").click()
+    patient.said("Revoked. The chain shows it")
+    patient.said(f"what ended is the consent of {patient.key.address}")
     assert patient.consent["state"] == "none"
 
 

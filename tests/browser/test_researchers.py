@@ -489,6 +489,44 @@ def test_a_question_is_paid_followed_and_opened_and_its_numbers_are_those_that_p
     assert researcher.heard.carrying(request)  # what is public is heard: the ear works
 
 
+def test_an_opening_that_failed_in_its_block_holds_up_nobody(researcher: Researcher) -> None:
+    """With too little gas, by the operator's word, it is mined and fails; its number is used up."""
+    chain, account = researcher.api.operator.chain, researcher.api.researcher.address
+    telling(researcher.page, "**/transactions/ways", lambda told: told.update(gas=told["gas"] // 2))
+    page = researcher.question()
+    expect(page.locator("#ceiling")).to_be_visible()
+    page.locator("#ceiling input").check()
+    held, number = chain.balance_of(account), chain.node.transaction_count(account)
+    page.get_by_role("button", name="Ask and pay").click()
+    expect(page.locator("form.ask")).to_contain_text("at most one of them is paid")
+    assert chain.node.transaction_count(account) == number + 1
+    assert chain.balance_of(account) == held
+    page.unroute("**/transactions/ways")
+    page.get_by_role("button", name="Ask and pay").click()
+    page.wait_for_url("**/my/requests/0x*")
+    terms = chain.request_terms(bytes.fromhex(researcher.request[2:]))
+    assert chain.balance_of(account) == held - terms.escrow
+
+
+ALL_AT_ONCE = """async () => {
+  const {name} = performance.getEntriesByType('resource').find(({name}) => /keystore[^/]*[.]js/.test(name));
+  const {changeOpenings} = await import(name);
+  const own = {chainId: 1, market: 'none', account: 'nobody'};
+  const more = (now) => ({count: (now?.count ?? 0) + 1});
+  await Promise.all(Array.from({length: 20}, () => changeOpenings(own, more)));
+  const no = () => { throw new RangeError('no'); };
+  const refused = await changeOpenings(own, no).catch((error) => error.name);
+  const {count} = await changeOpenings(own, (now) => now);
+  return [count, refused, await changeOpenings(own, () => null), await changeOpenings(own, (now) => now)];
+}"""
+
+
+def test_what_is_changed_at_once_in_this_browser_is_changed_one_by_one(
+    researcher: Researcher,
+) -> None:
+    assert researcher.build().evaluate(ALL_AT_ONCE) == [20, "RangeError", None, None]
+
+
 @pytest.mark.parametrize("analysis", daily(["histogram.v1", "cross_table.v1"], ["cross_table.v1"]))
 def test_tables_are_drawn_cell_by_cell_and_open_again_on_another_day(
     researcher: Researcher, analysis: str

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support import node
 
-FEWEST = {"trust.test.mjs": 50, "paper.test.mjs": 25, "stop.test.mjs": 33}
+FEWEST = {"trust.test.mjs": 60, "paper.test.mjs": 38, "stop.test.mjs": 33}
 
 
 @pytest.mark.parametrize("file", FEWEST)

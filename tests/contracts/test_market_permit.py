@@ -19,13 +19,17 @@ from tests.contracts.support import account, address, refusing
 # ---- Permit ----
 
 
-def permit(world: World, value: int, signer: str = "researcher") -> dict[str, Any]:
+def permit(
+    world: World, value: int, signer: str = "researcher", number: int | None = None
+) -> dict[str, Any]:
+    """`number`: the token's own; the next, where none is named."""
     token = world.parts.token
     domain = {"name": "Usufruct Test Euro", "version": "1", "chainId": world.chain.id}
     fields = "address owner,address spender,uint256 value,uint256 nonce,uint256 deadline"
     types = [dict(zip(("type", "name"), each.split(), strict=True)) for each in fields.split(",")]
     said = {"owner": address("researcher"), "spender": world.market.address, "value": value}
-    said["nonce"] = world.read(token, "nonces", address("researcher"))
+    told = world.read(token, "nonces", address("researcher"))
+    said["nonce"] = told if number is None else number
     said["deadline"] = world.later()
     signable = encode_typed_data(
         domain | {"verifyingContract": token.address}, {"Permit": types}, said
@@ -67,6 +71,44 @@ def test_a_permit_of_somebody_else_pays_nothing(unapproved: World) -> None:
 def test_a_broken_permit_does_not_matter_where_there_is_an_allowance(world: World) -> None:
     open_with(world, permit(world, 1, "stranger"))
     assert books(world)["escrows"] == ESCROW
+
+
+# ---- Several permits of one number: what a browser signs in the place of what it signed before ----
+
+LOW = {"fee": 0, "price": 40}  # 2,000 of 50 patients
+
+
+def show(world: World, shown: dict[str, Any]) -> None:
+    call = (address("researcher"), world.market.address, *shown.values())
+    world.send("stranger", world.parts.token, "permit", *call)
+
+
+def salted(place: int) -> bytes:
+    return place.to_bytes(32, "big")
+
+
+@pytest.mark.parametrize("before", [0, 100 * ESCROW])
+def test_of_openings_that_cost_the_same_with_permits_of_one_number_one_is_paid(
+    world: World, before: int
+) -> None:
+    world.send("researcher", world.parts.token, "approve", world.market.address, before)
+    first, second = permit(world, ESCROW), permit(world, ESCROW)
+    open_with(world, first, salt=salted(1))
+    with refusing("ERC20InsufficientAllowance"):
+        open_with(world, second, salt=salted(2))
+    assert books(world)["escrows"] == ESCROW
+
+
+def test_a_permit_that_is_large_enough_pays_two_smaller_openings_of_its_number(
+    unapproved: World,
+) -> None:
+    """Why a browser refuses what two smaller questions cost together, while a larger permit is out."""
+    number = unapproved.read(unapproved.parts.token, "nonces", address("researcher"))
+    show(unapproved, permit(unapproved, 2 * 50 * 40))
+    for place in (1, 2):
+        late = permit(unapproved, 50 * 40, number=number)
+        open_with(unapproved, late, **LOW, salt=salted(place))
+    assert books(unapproved)["escrows"] == 2 * 50 * 40
 
 
 # ---- Cancelling ----

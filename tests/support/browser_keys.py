@@ -1,13 +1,15 @@
 """Keys as a newcomer makes them in a real browser, and a key of the command line brought to them."""
 
+import secrets
 from pathlib import Path
 
 from eth_account.signers.local import LocalAccount
 from playwright.sync_api import Page, expect
 
-from marketplace.wire.browser_keyfile import unlock
+from marketplace.wire.browser_keyfile import lock, unlock
+from marketplace.wire.browser_keys import ROOT_BYTES, Root
 from marketplace.wire.keyfiles import create
-from marketplace.wire.keyring import Keyring
+from marketplace.wire.keyring import ImportedKey, Keyring
 
 PASSPHRASE = "orbit canvas lemon tractor quiet"
 
@@ -21,6 +23,22 @@ def make_keys(page: Page, folder: Path) -> Keyring:
         page.get_by_role("button", name="Save the key file").click()
     saved.value.save_as(folder / "keys.json")
     return unlock((folder / "keys.json").read_bytes(), PASSPHRASE)
+
+
+def keys_here(page: Page, keystore: str, label: str, key: LocalAccount) -> Keyring:
+    """Made some other day, and a key added: stretching a passphrase takes a browser seconds.
+
+    `keystore` is the URL of that module; the page has to be one of this site's.
+    """
+    keyring = Keyring(
+        Root(secrets.token_bytes(ROOT_BYTES)), imported=(ImportedKey(label, bytes(key.key)),)
+    )
+    file = lock(keyring, PASSPHRASE).decode()
+    page.evaluate(
+        """([url, file]) => import(url).then(m => m.addKeyFile(new TextEncoder().encode(file)))""",
+        [keystore, file],
+    )
+    return keyring
 
 
 def bring_key(

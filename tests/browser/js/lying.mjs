@@ -67,7 +67,7 @@ function made(tag) {
 
 const kept = new Map();
 const STORE = {
-  get: (key) => ({ result: kept.get(key) }),
+  get: (key) => ({ get result() { return kept.get(key); }, addEventListener: at }), // read when it is heard: transactions go one by one
   put: (value, key) => ({ result: kept.set(key, structuredClone(value)) && key }),
   delete: (key) => ({ result: kept.delete(key) && undefined }),
   getAll: (within) => ({ result: [...kept].filter(([key]) => within(key)).map(([, value]) => value) }),

@@ -201,9 +201,175 @@ test("a newcomer is led to the clinic of the paper, and asks custodians where th
   assert.deepEqual([checked.desk.issuer, bytes.toHex(checked.desk.key)], [ISSUER.address, bytes.toHex(DESK)]);
   assert.deepEqual(await known(), [1, 2, 3].map(urlOf));
   assert.equal((await onPage(TRUE, "confirmedCommittee", honest(THREE, 1, 2))).epoch, 1);
-  const another = opening.newCode();
-  await joining.requirePaper(await invited(another, { market: { ...TRUE, custodians: EVIL } }), another, await onPage(TRUE, "signedFor"), WANTED);
-  assert.deepEqual(await known(), [1, 2, 3].map(urlOf), "the first clinic's word stays");
+});
+
+/** One more paper, typed into a browser that knows a market already, where the operator shows this one. */
+async function typed(market, { vouchedFor = market, others = honest(market.committee, 1, 2, 3, 4) } = {}) {
+  const paper = opening.newCode();
+  const seen = await onPage(market, "signedFor", others);
+  const page = await import(`${JS}joining.js`);
+  return page.requirePaper(await invited(paper, { market: vouchedFor }), paper, seen, WANTED);
+}
+
+const NEXT = committee(2, [1, 2, 4]);
+
+test("of two papers of one epoch that name other custodians, the later is refused, and both are said", async () => {
+  const paper = opening.newCode();
+  await comes(TRUE, await invited(paper), paper);
+  await typed(TRUE, { vouchedFor: { ...TRUE, custodians: [3, 1, 2].map(urlOf) } });
+  await assert.rejects(typed(TRUE, { vouchedFor: { ...TRUE, custodians: [urlOf(1), urlOf(2), evilOf(0)] } }), (error) => {
+    assert.equal(error.code, "papers_differ", error.stack);
+    for (const part of ["epoch", "1", urlOf(3), evilOf(0)]) assert.ok(error.message.includes(part), error.message);
+    assert.ok(!error.message.includes(urlOf(1)), "what both say is not what is asked about");
+    return /both clinics/.test(error.remedy) && /page Keys/.test(error.remedy);
+  });
+  assert.deepEqual(await known(), [1, 2, 3].map(urlOf));
+});
+
+test("a paper of another committee of the same epoch is refused", async () => {
+  const paper = opening.newCode();
+  await comes(TRUE, await invited(paper), paper);
+  const { custodians, paper: epoch } = await keystore.pinned();
+  assert.equal(epoch, 1);
+  const vouched = async () => (await import(`${JS}pin.js?paper=${++pages}`)).takeVouched(custodians, committee(1, [1, 2, 93]));
+  answering({ "/deployment": TRUE });
+  await assert.rejects(vouched(), (error) => {
+    const hashes = [THREE, committee(1, [1, 2, 93])].map((each) => bytes.toHex(committees.committeeHash(each)));
+    return error.code === "papers_differ" && hashes.every((each) => error.message.includes(each));
+  });
+  answering({ "/deployment": { ...TRUE, contracts: { ...TRUE.contracts, ConsentRegistry: addressOf(66) } } });
+  await assert.rejects(vouched(), code("market_changed"), "nor of another market");
+});
+
+test("a later clinic's paper of a later epoch leads on, though those that were known are silent", async () => {
+  const paper = opening.newCode();
+  await comes(TRUE, await invited(paper), paper);
+  const next = marketOf(NEXT, [1, 2, 4].map(urlOf));
+  await typed({ ...next, custodians: EVIL }, { vouchedFor: next, others: {} });
+  assert.deepEqual(await known(), [1, 2, 4].map(urlOf));
+  assert.deepEqual((await keystore.pinned()).seats.epoch, 2);
+  assert.equal((await onPage(next, "confirmedCommittee", honest(NEXT, 1, 4))).epoch, 2);
+  await assert.rejects(typed(TRUE), code("older_paper"));
+  assert.deepEqual(await known(), [1, 2, 4].map(urlOf));
+});
+
+test("a paper of the epoch that custodians brought is the clinic's first word of it", async () => {
+  const paper = opening.newCode();
+  await comes(TRUE, await invited(paper), paper);
+  await onPage(TRUE, "confirmedCommittee", honest(THREE, 1, 2, 3));
+  const next = marketOf(NEXT, [1, 2, 4].map(urlOf));
+  await onPage(next, "signedFor", honest(NEXT, 1, 2, 4));
+  assert.deepEqual(await known(), [1, 2, 3, 4].map(urlOf), "one that left and is silent is asked still");
+  await typed(next);
+  assert.deepEqual(await known(), [1, 2, 4].map(urlOf));
+  await assert.rejects(typed(next, { vouchedFor: { ...next, custodians: [1, 2, 3, 4].map(urlOf) } }), code("papers_differ"));
+});
+
+test("what custodians of an operator's own confirmed before the first paper counts no more", async () => {
+  world.forget();
+  const own = committee(7, [91, 92, 93]);
+  await onPage(marketOf(own, EVIL), "confirmedCommittee", evil(own));
+  assert.equal((await keystore.pinned()).seats.epoch, 7);
+  await typed(TRUE);
+  const { committees: kept, seats, holders } = await keystore.pinned();
+  assert.deepEqual([Object.keys(kept), seats.epoch, holders], [["1"], 1, {}]);
+  await onPage(marketOf(committee(7, [1, 2, 3]), EVIL), "signedFor", honest(committee(7, [1, 2, 3]), 1, 2, 3));
+});
+
+test("a tab that knew less does not bring it back", async () => {
+  await knowing(THREE, [1, 2, 3]);
+  const next = marketOf(NEXT, [1, 2, 4].map(urlOf));
+  const old = await keystore.pinned();
+  let arrive;
+  const held = new Promise((done) => (arrive = done));
+  const slow = { ...wordOf(1, THREE) };
+  answering({ "/deployment": TRUE, ...honest(THREE, 2, 3), [`${urlOf(1)}/health`]: () => held.then(() => slow) });
+  const tab = await import(`${JS}pin.js?paper=${++pages}`);
+  await tab.signedFor();
+  const late = tab.confirmedCommittee().catch((error) => error);
+  await new Promise((done) => setTimeout(done, 20));
+  await onPage(next, "signedFor", honest(NEXT, 1, 2, 3, 4));
+  const newer = await keystore.pinned();
+  assert.deepEqual([old.seats.epoch, newer.seats.epoch], [1, 2]);
+  arrive();
+  assert.equal((await late).code, "wrong_committee", "and it decides by what is known now");
+  assert.deepEqual(await keystore.pinned(), newer);
+  await Promise.all([keystore.changePin((pin) => ({ ...pin, paper: (pin.paper ?? 0) + 1 })), keystore.changePin((pin) => ({ ...pin, paper: (pin.paper ?? 0) + 1 }))]);
+  assert.equal((await keystore.pinned()).paper, 2);
+  await assert.rejects(keystore.changePin(() => assert.fail("no")), /no/);
+  assert.equal((await keystore.pinned()).paper, 2);
+});
+
+test("of two tabs that come for the first time, the market that is kept first is both's", async () => {
+  world.forget();
+  const told = [TRUE, { ...TRUE, custodians: EVIL }];
+  answering({ "/deployment": () => told.shift() });
+  const tabs = await Promise.all([0, 1].map(() => import(`${JS}pin.js?paper=${++pages}`)));
+  const [one, other] = await Promise.all(tabs.map((tab) => tab.knownMarket()));
+  assert.deepEqual(one.custodians, other.custodians);
+  assert.deepEqual(await known(), [1, 2, 3].map(urlOf));
+});
+
+test("what was removed on the page Keys no other tab brings back", async () => {
+  await knowing(THREE, [1, 2, 3]);
+  const other = { ...TRUE, contracts: { ...TRUE.contracts, ResearchMarket: addressOf(67) } };
+  let arrive;
+  const held = new Promise((done) => (arrive = done));
+  answering({ "/deployment": TRUE, ...honest(THREE, 2, 3), [`${urlOf(1)}/health`]: () => held.then(() => wordOf(1, THREE)) });
+  const tab = await import(`${JS}pin.js?paper=${++pages}`);
+  const late = tab.confirmedCommittee().catch((error) => error);
+  await new Promise((done) => setTimeout(done, 20));
+  await keystore.forgetPin();
+  await onPage(other, "signedFor");
+  arrive();
+  assert.equal((await late).code, "market_changed");
+  assert.equal((await keystore.pinned()).contracts.ResearchMarket, addressOf(67));
+});
+
+// --- who holds a seat
+
+test("a custodian that claims another's new seat hides nobody", async () => {
+  await knowing(THREE, [1, 2, 3]);
+  const claim = { [`${urlOf(1)}/health`]: { seated: true, place: 2, key: keyOf(4), ...named(NEXT) } };
+  await onPage(marketOf(NEXT, [1, 2, 4].map(urlOf)), "signedFor", { ...honest(NEXT, 2, 3, 4), ...claim });
+  assert.deepEqual(await known(), [1, 2, 4].map(urlOf));
+});
+
+test("a custodian that was known to hold a seat keeps it with a new key, and nobody else is asked for it", async () => {
+  await knowing(THREE, [1, 2, 3]);
+  const next = committee(2, [71, 72, 73]);
+  const same = Object.fromEntries([1, 2, 3].map((n, place) => [`${urlOf(n)}/health`, { seated: true, place, key: next.members[place].key, ...named(next) }]));
+  await onPage(marketOf(next, EVIL), "signedFor", { ...same, ...evil(next) });
+  assert.deepEqual(await known(), [1, 2, 3].map(urlOf));
+  const after = committee(3, [71, 72, 75]);
+  const again = Object.fromEntries([1, 2, 3].map((n, place) => [`${urlOf(n)}/health`, { seated: true, place, key: after.members[place].key, ...named(after) }]));
+  await onPage(marketOf(after, EVIL), "signedFor", { ...again, ...evil(after) });
+  assert.deepEqual(await known(), [1, 2, 3].map(urlOf), "also with the next one");
+});
+
+test("who moved to another seat with its key is who it was", async () => {
+  await knowing(THREE, [1, 2, 3]);
+  const next = committee(2, [3, 1, 2]);
+  await onPage(marketOf(next, EVIL), "signedFor", { ...honest(next, 1, 2), ...evil(next) });
+  assert.deepEqual(await known(), [1, 2, 3].map(urlOf));
+});
+
+test("who once claimed another's key is known by its own", async () => {
+  await knowing(THREE, [1, 2, 3]);
+  const claim = { [`${urlOf(1)}/health`]: { ...wordOf(1, THREE), place: 2, key: keyOf(3) } };
+  await onPage(TRUE, "confirmedCommittee", { ...honest(THREE, 2, 3), ...claim });
+  const taking = { [`${urlOf(1)}/health`]: { seated: true, place: 2, key: keyOf(4), ...named(NEXT) } };
+  await onPage(marketOf(NEXT, [1, 2, 4].map(urlOf)), "signedFor", { ...honest(NEXT, 2, 3, 4), ...taking });
+  assert.deepEqual(await known(), [1, 2, 4].map(urlOf));
+});
+
+test("a custodian that names a seat which is none is one voice less, and stops nobody", async () => {
+  for (const place of [3, 99, -1]) {
+    await knowing(THREE, [1, 2, 3]);
+    const odd = { [`${urlOf(3)}/health`]: { ...wordOf(3, THREE), place } };
+    assert.equal((await onPage(TRUE, "confirmedCommittee", { ...honest(THREE, 1, 2), ...odd })).epoch, 1);
+    await assert.rejects(onPage(TRUE, "confirmedCommittee", { ...honest(THREE, 1), ...odd }), code("wrong_committee"));
+  }
 });
 
 const OTHERS = committee(1, [91, 92, 93]);
@@ -220,7 +386,7 @@ for (const [what, market] of Object.entries({
     const paper = opening.newCode();
     const answer = await invited(paper);
     await assert.rejects(comes(market, answer, paper, evil(market.committee)), code("wrong_paper"));
-    assert.equal((await keystore.pinned()).vouched, false);
+    assert.equal((await keystore.pinned()).paper, null);
   });
 }
 
@@ -235,6 +401,7 @@ test("a desk of the operator's own is refused, whoever signed it, and so is anot
     await assert.rejects(comes(TRUE, { ...(await deskOf(ISSUER, DESK)), voucher: lie }, paper), (error) => {
       assert.equal(error.code, "wrong_paper");
       assert.ok(error.remedy.includes(ISSUER.address) && error.remedy.includes("new invitation"));
+      assert.match(error.remedy, /Ask the clinic .*Only if the clinic then says .* on the page Keys/);
       return !error.remedy.includes(opening.codeText(paper)) && !error.message.includes(bytes.toHex(paper).slice(2));
     });
   }

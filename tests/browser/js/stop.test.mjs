@@ -11,8 +11,8 @@ import { answering, browserWorld, pageAt } from "./lying.mjs";
 const JS = new URL("../../../web/static/js/", import.meta.url).href;
 const world = browserWorld();
 const load = (name) => import(`${JS}${name}.js`);
-const names = ["accounts", "acts", "ask", "bytes", "erasing", "keyfile", "keys", "keystore", "messages", "revoking", "session", "siwe", "stopping", "stopsigner", "stopwords", "wallet"];
-const [accounts, acts, ask, bytes, erasing, keyfile, keys, keystore, messages, revoking, session, siwe, stopping, stopsigner, stopwords, wallet] = await Promise.all(names.map(load));
+const names = ["accounts", "acts", "ask", "bytes", "erasing", "keyfile", "keys", "keystore", "messages", "revoking", "session", "siwe", "stopfacts", "stopping", "stopsigner", "stopwords", "wallet"];
+const [accounts, acts, ask, bytes, erasing, keyfile, keys, keystore, messages, revoking, session, siwe, stopfacts, stopping, stopsigner, stopwords, wallet] = await Promise.all(names.map(load));
 
 const CHAIN = 31_337;
 const KEY = new Uint8Array(32).fill(7);
@@ -232,6 +232,14 @@ test("on the page past this site, one custodian and this site are no two", async
   assert.throws(() => stopwords.doneBy(here), code("not_confirmed"));
 });
 
+test("a custodian that says that the address was left says no, and where to stop is among its words", async () => {
+  const left = () => ({ status: 422, code: "moved", detail: "This address was left for another: stop it at the new address.", remedy: "Sign with the key of the new address." });
+  const { found, words } = await run([left, left, left], { others: { "/api/v1/": { state: "moved", sequence: 2 ** 21 } } });
+  assert.deepEqual([found.saying, found.isConfirmed], [[], false]);
+  assert.equal(words.filter((text) => text.includes("stop it at the new address")).length, 3);
+  assert.throws(() => stopwords.doneBy(found), code("not_stopped"));
+});
+
 // --- whose consent it is
 
 const PASSPHRASE = "orbit canvas lemon tractor quiet";
@@ -265,13 +273,25 @@ function told(consents, account, more = {}) {
   return answering({ ...SITE, ...site, ...toAll("/revocations", chainOf(consents)), "/me/": {}, ...more });
 }
 
+/** The page shows something else than what Stop ends: the first press says so and asks nobody, the second one ends it. */
+async function pressedTwice(own, asked, ...names) {
+  const [named, before] = [new Set(), () => asked.filter(({ path }) => /revocations$|messages$/.test(path)).length];
+  await assert.rejects(revoking.stopped(own, named), (error) => {
+    assert.equal(error.code, "not_as_shown", error.stack);
+    for (const name of names) assert.ok(error.message.includes(name), `${name} in: ${error.message}`);
+    return true;
+  });
+  assert.equal(before(), 0);
+  return revoking.stopped(own, named);
+}
+
 test("Stop ends the consent of this page's dataset, under the address of these very keys, whatever the facts name", async () => {
   const [victim, sham] = [await patientOf(D1), addressOf(66)];
   for (const signedIn of [null, victim.address]) {
     await browserAt(`/me/${D1}`, keyring([D1]), signedIn);
     const chain = { [`${D1} ${victim.address}`]: live(), [`${D1} ${sham}`]: live({ guardian: victim.address }) };
-    told(chain, victim.address);
-    const done = await revoking.stopped({ dataset: D1, name: "d", account: sham, state: "live", sequence: 4 });
+    const asked = told(chain, victim.address);
+    const done = await pressedTwice({ dataset: D1, name: "d", account: sham, state: "live", sequence: 4 }, asked, sham, victim.address);
     assert.equal(chain[`${D1} ${victim.address}`].state, "none");
     assert.equal(chain[`${D1} ${sham}`].state, "live");
     assert.match(revoking.toldOf(done), new RegExp(victim.address), "and says which one it was");
@@ -283,8 +303,8 @@ test("Stop on the page of one dataset never signs for another, nor as another on
   for (const account of [there.address, addressOf(66)]) {
     await browserAt(`/me/${D1}/classes/1`, keyring([D2], [D1]));
     const chain = { [`${D1} ${here.address}`]: live(), [`${D2} ${there.address}`]: live(), [`${D1} ${there.address}`]: live() };
-    told(chain, account);
-    await revoking.stopped({ dataset: D2, name: "d", account, state: "live", sequence: 4 });
+    const asked = told(chain, account);
+    await pressedTwice({ dataset: D2, name: "d", account, state: "live", sequence: 4 }, asked, D2, account, D1, here.address);
     assert.deepEqual(Object.values(chain).map(({ state }) => state), ["none", "live", "live"]);
   }
 });
@@ -294,8 +314,10 @@ test("Stop is for the address in use, unless another one of these keys signed in
   for (const [signedIn, ended] of [[null, now], [now.address, now], [old.address, old]]) {
     await browserAt(`/me/${D1}`, keyring([D1, 1]), signedIn);
     const chain = { [`${D1} ${old.address}`]: live(), [`${D1} ${now.address}`]: live() };
-    told(chain, old.address);
-    await revoking.stopped({ dataset: D1, name: "d", account: old.address, state: "live", sequence: 4 });
+    const asked = told(chain, old.address);
+    const own = { dataset: D1, name: "d", account: old.address, state: "live", sequence: 4 };
+    if (ended === old) await revoking.stopped(own);
+    else await pressedTwice(own, asked, old.address, now.address);
     assert.equal(chain[`${D1} ${ended.address}`].state, "none");
     assert.equal(Object.values(chain).filter(({ state }) => state === "live").length, 1);
   }
@@ -316,8 +338,8 @@ test("a guardian's Stop is for the record that the page's address names", async 
   const [guardian, one, other] = [await patientOf(accounts.NO_DATASET), addressOf(61), addressOf(62)];
   await browserAt(`/guardian/${D1}/${one}`, keyring([accounts.NO_DATASET]), guardian.address);
   const chain = { [`${D1} ${one}`]: live({ guardian: guardian.address }), [`${D1} ${other}`]: live({ guardian: guardian.address }) };
-  told(chain, guardian.address);
-  await revoking.stopped({ dataset: D1, name: "d", account: other, guardian: guardian.address, state: "live", sequence: 4 });
+  const asked = told(chain, guardian.address);
+  await pressedTwice({ dataset: D1, name: "d", account: other, guardian: guardian.address, state: "live", sequence: 4 }, asked, one, other);
   assert.deepEqual(Object.values(chain).map(({ state }) => state), ["none", "live"]);
 });
 
@@ -332,9 +354,29 @@ test("a wallet that is one address everywhere stops in this page's dataset", asy
   const said = { eth_requestAccounts: () => [SIGNER.address], eth_chainId: () => "0x7a69", eth_signTypedData_v4: sign };
   globalThis.window = { addEventListener() {}, removeEventListener() {}, dispatchEvent() {}, ethereum: { request: async ({ method, params }) => said[method](method, params) } };
   const chain = { [`${D1} ${SIGNER.address}`]: live(), [`${D2} ${SIGNER.address}`]: live() };
-  told(chain, SIGNER.address);
-  await revoking.stopped({ dataset: D2, name: "d", account: SIGNER.address, state: "live", sequence: 4 });
+  const asked = told(chain, SIGNER.address);
+  await pressedTwice({ dataset: D2, name: "d", account: SIGNER.address, state: "live", sequence: 4 }, asked, D1, D2);
   assert.deepEqual(Object.values(chain).map(({ state }) => state), ["none", "live"]);
+});
+
+test("where the address that signed in has no key here, Stop says so before it ends the one that has", async () => {
+  const [me, absent] = [await patientOf(D1), addressOf(66)];
+  await browserAt(`/me/${D1}`, keyring([D1]), absent);
+  const chain = { [`${D1} ${me.address}`]: live(), [`${D1} ${absent}`]: live() };
+  const asked = told(chain, absent);
+  await pressedTwice({ dataset: D1, name: "d", account: me.address, state: "live", sequence: 4 }, asked, absent, me.address);
+  assert.deepEqual(Object.values(chain).map(({ state }) => state), ["none", "live"]);
+});
+
+test("a site that says at each press that somebody else signed in costs one more press, and no other consent", async () => {
+  const labels = [1, 2, 3].map((n) => ({ label: `of ${n}`, key: new Uint8Array(32).fill(n) }));
+  await browserAt(`/me/${D1}`, { ...keyring([D2]), imported: labels });
+  const all = [1, 2, 3].map(addressOf);
+  const chain = Object.fromEntries(all.map((each) => [`${D1} ${each}`, live()]));
+  let presses = 0;
+  const asked = told(chain, "", { "/session": () => ({ account: all[presses++ % 3], expires_at: 9e9 }) });
+  await pressedTwice({ dataset: D1, name: "d", account: addressOf(66), state: "live", sequence: 4 }, asked, all[0]);
+  assert.deepEqual(Object.values(chain).map(({ state }) => state), ["none", "live", "live"]);
 });
 
 for (const [what, own] of [
@@ -409,6 +451,57 @@ test("what is kept of a consent is not renamed, and its manifest stays that of t
   }
 });
 
+test("a manifest that cannot be written, or is none, is not kept in a known one's place, and keeps nothing else from being kept", async () => {
+  const me = (await patientOf(D1)).address;
+  const own = { dataset: D1, name: "Diabetes", account: me, state: "live", sequence: 4, expiry: 9 };
+  const odd = [{ ...MANIFEST, more: 2 ** 60 }, { ...MANIFEST, more: 1.5 }, { ...MANIFEST, more: "\ud800" }, null, "x", [], {}, { ...MANIFEST, contracts: null }];
+  const answers = [...odd.map((manifest) => JSON.stringify({ manifest })), "null", "[]"].map((text) => ({ "/api/v1/market": () => new Response(text) }));
+  answers.push({ "/api/v1/market": BUSY });
+  for (const before of [null, MANIFEST]) {
+    for (const answer of answers) {
+      await browserAt(`/me/${D1}`, keyring([D1]), me);
+      if (before !== null) {
+        told({}, me, { "/api/v1/market": { manifest: before } });
+        await acts.keepFacts(own);
+      }
+      told({}, me, answer);
+      await acts.keepFacts({ ...own, sequence: 6 });
+      const { manifest, sequence, custodians } = await keystore.stopFactsOf({ dataset: D1, address: me });
+      assert.deepEqual([manifest ?? null, sequence, custodians], [before, 6, URLS]);
+    }
+  }
+});
+
+test("a manifest that was kept unwritable is replaced by one that can be written", async () => {
+  const me = (await patientOf(D1)).address;
+  await browserAt(`/me/${D1}`, keyring([D1]), me);
+  const own = { dataset: D1, name: "d", account: me, state: "live", sequence: 4, expiry: 9 };
+  const spoiled = { ...OWN, address: me, manifest: { ...MANIFEST, deployed_block: 1.5 } };
+  await keystore.keepStopFacts({ dataset: D2, address: "odd", chain_id: CHAIN });
+  await keystore.keepStopFacts(spoiled);
+  told({}, me, { "/api/v1/market": { manifest: MANIFEST } });
+  await acts.keepFacts(own);
+  assert.deepEqual((await keystore.stopFactsOf({ dataset: D1, address: me })).manifest, MANIFEST);
+});
+
+test("a consent of which half is kept is stopped with what this browser knows of its market, and of no other market", async () => {
+  const pin = { chainId: CHAIN, contracts: MARKET.contracts, custodians: URLS };
+  const { custodians, contracts, chain_id, ...rest } = { ...OWN, state: "live", seen_at: 9 };
+  for (const kept of [rest, { ...rest, name: 7, guardian: 5, seen_at: "x", state: null, custodians: [null, 7], contracts: { ConsentRegistry: 1 }, chain_id: "1" }]) {
+    const own = stopfacts.usable(kept, pin);
+    assert.deepEqual([own.custodians, own.contracts, own.chain_id, typeof own.name, own.guardian], [URLS, MARKET.contracts, CHAIN, "string", null]);
+    const { found } = await run([none.honest, none.honest], { own, urls: own.custodians });
+    assert.equal(found.custodians.length, 2);
+  }
+  assert.equal(stopfacts.usable({ ...rest, chain_id: CHAIN + 1 }, pin).contracts, null);
+  assert.deepEqual(stopfacts.usable(rest, null), { ...rest, contracts: null, custodians: [], guardian: null });
+  const whole = { ...OWN, state: "live", seen_at: 9, guardian: addressOf(5) };
+  assert.deepEqual(stopfacts.usable(whole, { ...pin, contracts: {}, custodians: [] }), whole);
+  for (const odd of [null, undefined, "x", 7, [], {}, { dataset: D1 }, { dataset: 5, address: OWN.address }, { dataset: D1, address: "0x1" }]) {
+    assert.equal(stopfacts.usable(odd, pin), null);
+  }
+});
+
 test("signing out leaves nothing behind that says for which study somebody rested", async () => {
   await browserAt(`/me/${D1}`, keyring([D1]), SIGNER.address);
   globalThis.BroadcastChannel = class {
@@ -420,6 +513,24 @@ test("signing out leaves nothing behind that says for which study somebody reste
   await session.signOut();
   assert.deepEqual([localStorage.length, localStorage.key(0)], [1, "of others"]);
   assert.equal(await keystore.signedInAs(), null);
+});
+
+test("a sign-out that the server does not take leaves who signed in as it is, and nothing that is secret", async () => {
+  await browserAt(`/me/${D1}`, keyring([D1]), SIGNER.address);
+  globalThis.BroadcastChannel = class {
+    postMessage() {}
+  };
+  for (const [lie, error] of [[BUSY, "too_often"], [down, "unreachable"]]) {
+    sessionStorage.setItem("signed in by wallet", SIGNER.address);
+    sessionStorage.setItem("unlocked keys", "a box");
+    answering({ "/sign-out": lie });
+    await assert.rejects(session.signOut(), code(error));
+    assert.equal((await keystore.signedInAs()).account, SIGNER.address);
+    assert.deepEqual([sessionStorage.length, sessionStorage.getItem("signed in by wallet")], [1, SIGNER.address]);
+  }
+  answering({ "/sign-out": { next: "/" } });
+  await session.signOut();
+  assert.deepEqual([sessionStorage.length, await keystore.signedInAs()], [0, null]);
 });
 
 test("who signed in is what this browser signed with, not what the site says", async () => {
@@ -452,40 +563,92 @@ test("addresses before the one in use are offered behind it, and called so", asy
 
 // --- erasing
 
-const NOTHING = { status: 422, code: "nothing_to_erase", detail: "There is neither record nor consent.", remedy: "Check." };
-const ERASURE = { message: { dataset: D1, patient: SIGNER.address, version: 1 }, signature: "0x00" };
+const refusal = (code, detail = "No.") => ({ status: 422, code, detail, remedy: "Check." });
+const [NOTHING, SEEN, FOR_GOOD] = ["nothing_to_erase", "already_erased", "erased_for_good"].map((each) => refusal(each));
+const latest = (version) => refusal("wrong_record_version", `The message names record version 1; the latest is ${version}.`);
+const erasureOf = (version) => ({ message: { dataset: D1, patient: SIGNER.address, version }, signature: "0x00" });
+const erasuresOf = (answers) => answering(Object.fromEntries(answers.map((answer, i) => [`${URLS[i]}/erasures`, answer])));
 
-async function erased(answers, isKnown, isDerived = false) {
-  answering(Object.fromEntries(answers.map((answer, i) => [`${URLS[i]}/erasures`, answer])));
-  const run = new erasing.Erasing(URLS.slice(0, answers.length), { isKnown });
-  run.begin(ERASURE, isDerived);
+async function erased(answers) {
+  erasuresOf(answers);
+  const run = new erasing.Erasing(URLS, SIGNER.address);
+  run.begin(erasureOf(1));
   await run.ask();
   return run;
 }
 
-test("that there is nothing to erase is a yes only of what somebody carried, or this browser or its keys know", async () => {
+test("that there is nothing to erase is nobody's yes, whoever carried it: a node that is behind has nothing either", async () => {
   const carries = () => ({ block: 9 });
-  assert.deepEqual((await erased([NOTHING, NOTHING, NOTHING], false)).seeing, []);
-  assert.deepEqual((await erased([NOTHING, NOTHING, NOTHING], true)).seeing, URLS);
-  assert.deepEqual((await erased([NOTHING, NOTHING, NOTHING], false, true)).seeing, URLS);
-  assert.deepEqual((await erased([carries, NOTHING, NOTHING], false)).seeing, URLS);
-  assert.deepEqual((await erased([NOTHING, carries, NOTHING], false)).seeing, URLS);
-  assert.deepEqual((await erased([() => ({ block: "9" }), NOTHING], false)).seeing, []);
+  assert.deepEqual((await erased([NOTHING, NOTHING, NOTHING])).seeing, []);
+  for (const answers of [[carries, NOTHING, NOTHING], [NOTHING, carries, NOTHING], [SEEN, NOTHING, NOTHING]]) {
+    const { seeing, isConfirmed } = await erased(answers);
+    assert.deepEqual([seeing.length, isConfirmed], [1, false]);
+  }
+  assert.deepEqual((await erased([() => ({ block: "9" }), () => null, () => new Response("[7]")])).seeing, []);
+});
+
+test("an erasure is confirmed by two whose own chain has it, whoever carried it, and final by two who say so", async () => {
+  for (const [answers, final] of [
+    [[() => ({ block: 9 }), SEEN, down], []],
+    [[SEEN, down, FOR_GOOD], [URLS[2]]],
+    [[FOR_GOOD, NOTHING, FOR_GOOD], [URLS[0], URLS[2]]],
+  ]) {
+    const run = await erased(answers);
+    assert.deepEqual([run.isConfirmed, run.final, run.isFinal], [true, final, final.length === 2]);
+  }
+});
+
+test("who saw an erasure that a block was taken back with sees it no more", async () => {
+  const run = await erased([() => ({ block: 9 }), SEEN, down]);
+  erasuresOf([NOTHING, SEEN, down]);
+  await run.ask();
+  assert.deepEqual([run.seeing, run.isConfirmed], [[URLS[1]], false]);
 });
 
 test("a custodian that breaks off, lies on or is none keeps no other from being asked to erase", async () => {
-  assert.deepEqual((await erased([() => partly(), () => ({ block: 9 }), BUSY], false)).seeing, [URLS[1]]);
-  const run = new erasing.Erasing(["nonsense", URLS[0]], { isKnown: false });
+  assert.deepEqual((await erased([() => partly(), () => ({ block: 9 }), BUSY])).seeing, [URLS[1]]);
+  const run = new erasing.Erasing(["nonsense", URLS[0]], SIGNER.address);
   answering({ [`${URLS[0]}/erasures`]: { block: 9 } });
-  run.begin(ERASURE);
+  run.begin(erasureOf(1));
   await run.ask();
   assert.deepEqual(run.seeing, [URLS[0]]);
 });
 
-test("what was carried once stays carried after the page was loaded again", async () => {
-  const run = await erased([() => ({ block: 9 }), down], false);
-  const again = new erasing.Erasing(URLS, { isKnown: false, before: JSON.parse(JSON.stringify(run.kept)) });
-  answering(toAll("/erasures", NOTHING));
+test("a page that is loaded again asks anew of what was signed in its tab, and of nobody else's", async () => {
+  const run = await erased([() => ({ block: 9 }), down]);
+  const kept = JSON.parse(JSON.stringify(run.kept));
+  const again = new erasing.Erasing(URLS, SIGNER.address, kept);
+  assert.deepEqual([again.isSigned, again.isConfirmed], [true, false], "nothing that was said is believed again");
+  erasuresOf([FOR_GOOD, FOR_GOOD, NOTHING]);
   await again.ask();
-  assert.deepEqual(again.seeing, URLS);
+  assert.equal(again.isFinal, true);
+  for (const before of [kept, null, {}, { erasure: null }, { erasure: {} }]) {
+    const other = new erasing.Erasing(URLS, addressOf(66), before);
+    await other.ask();
+    assert.deepEqual([other.isSigned, other.seeing], [false, []]);
+  }
+});
+
+test("two custodians who say another version than this site have it signed for that one; one of them has not", async () => {
+  const versions = [];
+  const sign = async (version) => (versions.push(version), erasureOf(version));
+  const honest = (current) => ({ erasure: { version } }) => (version === current ? { block: 9 } : latest(current));
+  const ends = async (told, answers, carry = async () => {}) => {
+    versions.length = 0;
+    erasuresOf(answers);
+    const run = new erasing.Erasing(URLS, SIGNER.address);
+    const refused = await run.handIn(told, sign, carry);
+    return [run.isConfirmed, refused?.message ?? null, ...versions];
+  };
+  for (const lie of [1, 7, 0]) {
+    assert.deepEqual(await ends(lie, [honest(3), honest(3), down]), [true, null, lie, 3]);
+  }
+  for (const odd of [null, undefined, -1, 2 ** 32, "3", 1.5]) {
+    assert.deepEqual(await ends(odd, [down, honest(3), honest(3)]), [true, null, 0, 3]);
+  }
+  assert.deepEqual(await ends(3, [honest(3), latest(9), honest(3)]), [true, null, 3]);
+  assert.deepEqual(await ends(3, [latest(9), latest(8), down]), [false, null, 3]);
+  assert.deepEqual(await ends(3, [latest(2 ** 33), latest(2 ** 33), down]), [false, null, 3]);
+  const refuses = () => Promise.reject(new Error("not carried"));
+  assert.deepEqual(await ends(3, [honest(3), honest(3), down], refuses), [true, "not carried", 3]);
 });

@@ -416,30 +416,42 @@ const [openings, recourse, eip712, requestIds, solidity] = await Promise.all(["o
 const PAYER = new Uint8Array(32).fill(9);
 const ME = wallet.localSigner(PAYER).address;
 const OFFER = { question: QUESTION, quote: QUOTE, purpose: PURPOSE, classes: [TERMS], variables: VARIABLES, token: MARKET.token };
-const SEPARATOR = bytes.toHex(eip712.separator({ name: "Euro", version: "1", chainId: CHAIN, verifyingContract: MARKET.token.address }));
+const EURO = { name: "Euro", version: "1", chainId: CHAIN, verifyingContract: MARKET.token.address };
+const SEPARATOR = bytes.toHex(eip712.separator(EURO));
 const FAILED = { state: "failed", reason: { code: "transaction_failed", message: "It failed.", remedy: "Try again.", field: null } };
 const taken = ({ terms }) => ({ request: bytes.toHex(requestIds.requestId(CHAIN, MARKET.contracts.ResearchMarket, ME, solidity.fromJson("RequestTerms", terms))) });
 
-/** One press of "Ask and pay"; what this site says of what it is handed, and before of what it was handed earlier. */
-async function paid({ nonce = 0, posted = {}, state = { state: "done" }, earlier = FAILED, now = Math.floor(Date.now() / 1_000), offer = OFFER } = {}) {
-  const permit = { name: "Euro", version: "1", nonce: String(nonce), separator: SEPARATOR };
+/** What this site answers a page on which somebody asks; what it says of what it is handed, and before of what it was handed earlier. */
+function asking({ nonce = 0, number = nonce, ways, posted = {}, state = { state: "done" }, earlier = FAILED, now = secondsNow() } = {}) {
+  const permit = { name: "Euro", version: "1", nonce: String(number), separator: SEPARATOR };
   const asked = answering({
     "/session": { account: ME, expires_at: 9e9 },
     "/session/half": { half: "ab".repeat(32) },
     "/deployment": MARKET,
     "/ask/opening": { now, notice_window: 60, freeze_window: 60, turn_window: 600, token: MARKET.token.address, balance: "1000000000000", permit },
     "/ask/requests": taken,
-    "/transactions/ways": { ...WAY, nonce, gas: 900_000 },
+    "/transactions/ways": ways ?? { ...WAY, nonce, gas: 900_000 },
     "/transactions": posted,
     "/transactions/": () => (asked.some(({ path }) => path === "/transactions") ? state : earlier),
   });
-  await session.stayUnlocked({ root: keys.Root.generate(), datasets: [], imported: [{ label: "researcher", key: PAYER }] });
-  const outcome = await opening.buy(offer, () => {}).catch((error) => error);
-  return { outcome, raws: asked.filter(({ path }) => path === "/transactions").map(({ body }) => body.raw) };
+  return asked;
 }
 
-/** The transaction's number: what stands behind the chain's id. */
-const numberIn = (raw) => Number(`0x${/^0x02f9[0-9a-f]{4}827a69([0-9a-f]{2})/.exec(raw)[1]}`) % 0x80;
+const secondsNow = () => Math.floor(Date.now() / 1_000);
+const handedOver = (asked) => asked.filter(({ path }) => path === "/transactions").map(({ body }) => body.raw);
+const withKeys = () => session.stayUnlocked({ root: keys.Root.generate(), datasets: [], imported: [{ label: "researcher", key: PAYER }] });
+const bought = (offer) => opening.buy(offer, () => {}).catch((error) => error);
+
+/** One press of "Ask and pay". */
+async function paid({ offer = OFFER, ...answers } = {}) {
+  const asked = asking(answers);
+  await withKeys();
+  const outcome = await bought(offer);
+  return { outcome, raws: handedOver(asked) };
+}
+
+/** For so many patients, and so for so much. */
+const costing = (patients) => ({ ...OFFER, quote: { ...QUOTE, max_patients: patients, escrow: patients * 50_000 } });
 
 test("what was agreed to was shown in the token that is paid with", async () => {
   for (const lie of [{ decimals: 12 }, { symbol: "JPY" }, { address: addressOf(66) }]) {
@@ -452,27 +464,55 @@ test("what was agreed to was shown in the token that is paid with", async () => 
   assert.equal((await paid({ offer: { ...OFFER, token: undefined } })).outcome.code, "market_changed");
 });
 
-test("an opening that is said to have failed is signed again in its own place alone", async () => {
+/** The transaction's number: what stands behind the chain's id. */
+const numberIn = (raw) => Number(`0x${/^0x02f9[0-9a-f]{4}827a69([0-9a-f]{2})/.exec(raw)[1]}`) % 0x80;
+
+const calls = await load("calls.js");
+const OPEN = calls.CALLS["ResearchMarket.openWithPermit"][0].slice(2);
+
+/** The permit that an opening brings: value, deadline, and which of these numbers of the token's it is signed with. */
+function permitIn(raw, numbers = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]) {
+  const data = raw.slice(raw.indexOf(OPEN) + OPEN.length);
+  const [value, deadline, v, r, s] = Array.from({ length: 5 }, (_, i) => data.slice(64 * (i + 2), 64 * (i + 3)));
+  const signature = bytes.fromHex(`0x${r}${s}${v.slice(62)}`, "signature", 65);
+  const [given, domain] = [{ owner: ME, spender: MARKET.contracts.ResearchMarket, value: BigInt(`0x${value}`), deadline: BigInt(`0x${deadline}`) }, EURO];
+  const isIts = (nonce) => eip712.recovered(eip712.digest("Permit", { ...given, nonce: BigInt(nonce) }, domain), signature) === ME;
+  return { ...given, number: numbers.find(isIts) };
+}
+
+const permitsOf = (...presses) => presses.flatMap(({ raws }) => raws.map((raw) => permitIn(raw).number));
+const numbersOf = (...presses) => presses.flatMap(({ raws }) => raws.map(numberIn));
+
+test("what is signed in the place of an opening that is said to have failed pays by the same permit, so one of them is paid", async () => {
   await atFirst();
-  const first = await paid({ nonce: 4, state: FAILED });
+  const first = await paid({ nonce: 4, number: 3, state: FAILED });
   assert.equal(first.outcome.code, "transaction_failed");
   assert.match(first.outcome.remedy, /at most one of them is paid/);
-  const again = await paid({ nonce: 5, state: FAILED });
-  const more = await paid({ nonce: 6 });
-  assert.deepEqual([first, again, more].flatMap(({ raws }) => raws.map(numberIn)), [4, 4, 4]);
+  const again = await paid({ nonce: 5, number: 4, state: FAILED });
+  const more = await paid({ nonce: 6, number: 5 });
+  assert.deepEqual(permitsOf(first, again, more), [3, 3, 3], "whatever number the operator tells");
+  assert.deepEqual(numbersOf(first, again, more), [4, 5, 6], "one that failed in its block used its number up, and holds up nobody");
   assert.match(more.outcome, /^0x/);
-  assert.deepEqual((await paid({ nonce: 7 })).raws.map(numberIn), [7], "what is in a block is over");
+  assert.deepEqual(permitsOf(await paid({ nonce: 7, number: 4 })), [4], "what is paid is over");
 });
 
 test("what was not even answered may be paid all the same", async () => {
   await atFirst();
   const busy = { status: 503, code: "busy", detail: "Later.", remedy: "Later." };
-  assert.deepEqual((await paid({ nonce: 4, posted: busy })).raws.map(numberIn), [4]);
-  assert.deepEqual((await paid({ nonce: 5, state: busy })).raws.map(numberIn), [4]);
+  assert.deepEqual(permitsOf(await paid({ nonce: 4, posted: busy })), [4]);
+  assert.deepEqual(permitsOf(await paid({ nonce: 5, state: busy })), [4]);
   const unsaid = await paid({ nonce: 5, earlier: busy });
   assert.deepEqual([unsaid.outcome.code, unsaid.raws], ["busy", []]);
   const unknown = { status: 404, code: "unknown_transaction", detail: "No.", remedy: "No." };
-  assert.deepEqual((await paid({ nonce: 5, earlier: unknown })).raws.map(numberIn), [4]);
+  assert.deepEqual(permitsOf(await paid({ nonce: 5, earlier: unknown })), [4]);
+});
+
+test("a permit went out with what was asked of gas, though no opening did", async () => {
+  await atFirst();
+  const refused = { status: 422, code: "price_below_floor", detail: "No.", remedy: "Ask again." };
+  const unsent = await paid({ nonce: 4, number: 3, ways: refused });
+  assert.deepEqual([unsent.outcome.code, unsent.outcome.remedy, unsent.raws], ["price_below_floor", "Ask again.", []]);
+  assert.deepEqual(permitsOf(await paid({ nonce: 4, number: 4, state: FAILED })), [3]);
 });
 
 test("an earlier opening that is in a block after all is told before another is signed", async () => {
@@ -480,21 +520,112 @@ test("an earlier opening that is in a block after all is told before another is 
   await paid({ nonce: 4, state: FAILED });
   const told = await paid({ nonce: 5, earlier: { state: "done" } });
   assert.deepEqual([told.outcome.code, told.raws], ["opened_before", []]);
-  assert.deepEqual((await paid({ nonce: 5 })).raws.map(numberIn), [5]);
+  assert.deepEqual(permitsOf(await paid({ nonce: 5 })), [5]);
 });
+
+/** This computer's clock goes on by so much. */
+async function later(seconds, work) {
+  const real = Date.now;
+  Date.now = () => real() + seconds * 1_000;
+  try {
+    return await work();
+  } finally {
+    Date.now = real;
+  }
+}
 
 test("an opening that no block can take any more holds up nothing", async () => {
   await atFirst();
-  await paid({ nonce: 4, state: FAILED, now: Math.floor(Date.now() / 1_000) - 86_400 });
-  assert.deepEqual((await paid({ nonce: 5 })).raws.map(numberIn), [5]);
+  const first = await paid({ nonce: 4, state: FAILED });
+  const { deadline } = permitIn(first.raws[0]);
+  const left = Number(deadline) - secondsNow();
+  assert.deepEqual(permitsOf(await later(left + 500, () => paid({ nonce: 5, state: FAILED, now: secondsNow() }))), [4], "a block's clock may be behind");
+  world.forget();
+  await atFirst();
+  await paid({ nonce: 4, state: FAILED });
+  assert.deepEqual(permitsOf(await later(left + 700, () => paid({ nonce: 5 }))), [5]);
 });
 
-test("a wallet counts its own transactions: its permit is the one that may be used once", async () => {
-  world.forget();
-  const told = { nonce: null, permit: "3" };
-  assert.deepEqual(openings.placed(null, "wallet", "3"), told);
-  assert.deepEqual(openings.placed({ nonce: null, permit: "3", until: 0, hashes: [] }, "wallet", "4"), told);
-  assert.deepEqual(openings.placed({ nonce: "4", permit: "3", until: 0, hashes: [] }, "local", "5"), { nonce: 4n, permit: "5" });
+test("nothing is signed that could be used for longer than 32 days, or that is over by this computer's clock", async () => {
+  await atFirst();
+  const day = 86_400;
+  for (const now of [secondsNow() + 32 * day, secondsNow() + 400 * day, secondsNow() - day]) {
+    const { outcome, raws } = await paid({ now });
+    assert.deepEqual([outcome.code, raws], ["clocks_differ", []], outcome.stack);
+    assert.match(outcome.remedy, /Nothing was signed/);
+  }
+  assert.match((await paid({ now: secondsNow() + 31 * day })).outcome, /^0x/);
+  assert.deepEqual(permitsOf(await paid({ nonce: 1 })), [1], "and what was refused locks nothing");
+});
+
+test("a permit holds as long as its opening, and no longer", async () => {
+  await atFirst();
+  const now = secondsNow() + 7;
+  const { raws } = await paid({ now });
+  assert.equal(permitIn(raws[0]).deadline, BigInt(now + 60 + 1_200));
+});
+
+test("two that one permit could pay together are never out at once", async () => {
+  await atFirst();
+  await paid({ nonce: 4, state: FAILED, offer: costing(100) });
+  assert.equal((await paid({ nonce: 5, state: FAILED, offer: costing(50) })).outcome.code, "transaction_failed", "each of two needs what the other has taken");
+  const third = await paid({ nonce: 6, offer: costing(50) });
+  assert.deepEqual([third.outcome.code, third.raws], ["two_could_be_paid", []]);
+  assert.match(third.outcome.remedy, /Nothing was signed. Wait until/);
+  assert.deepEqual(permitsOf(await paid({ nonce: 6, state: FAILED, offer: costing(51) })), [4]);
+  assert.equal((await paid({ nonce: 7, state: FAILED, offer: costing(101) })).outcome.code, "two_could_be_paid", "nor by a larger one that comes after them");
+  assert.match((await paid({ nonce: 7, offer: costing(100) })).outcome, /^0x/);
+});
+
+test("a permit that somebody showed in time pays for longer, and counts until one is paid", async () => {
+  await atFirst();
+  await paid({ nonce: 4, state: FAILED, offer: costing(100) });
+  await later(10_000, async () => {
+    assert.deepEqual(permitsOf(await paid({ nonce: 5, state: FAILED, offer: costing(40) })), [5]);
+    assert.equal((await paid({ nonce: 6, offer: costing(40) })).outcome.code, "two_could_be_paid");
+    assert.match((await paid({ nonce: 6, offer: costing(90) })).outcome, /^0x/);
+    await paid({ nonce: 7, state: FAILED, offer: costing(40) });
+    assert.match((await paid({ nonce: 7, offer: costing(40) })).outcome, /^0x/, "what was paid used up what was left");
+  });
+});
+
+test("tabs that ask at the same moment do not sign without knowing of each other", async () => {
+  await atFirst();
+  const asked = asking({ nonce: 4, state: FAILED });
+  await withKeys();
+  const both = await Promise.all([bought(OFFER), bought(OFFER)]);
+  assert.deepEqual(both.map(({ code }) => code).sort(), ["asked_elsewhere", "transaction_failed"]);
+  assert.equal(handedOver(asked).length, 1);
+});
+
+test("what is waited for is of one chain, market and account", async () => {
+  await atFirst();
+  await paid({ nonce: 4, state: FAILED });
+  const own = { chainId: CHAIN, market: MARKET.contracts.ResearchMarket, account: ME };
+  assert.equal((await openings.waitingOf(own)).permit, "4");
+  for (const other of [{ chainId: 1 }, { market: addressOf(66) }, { account: addressOf(66) }]) {
+    assert.equal((await openings.waitingOf({ ...own, ...other })).permit, null);
+  }
+});
+
+test("a wallet that says no has handed over nothing, and one that fails otherwise may have", async () => {
+  await atFirst();
+  const own = { chainId: CHAIN, market: MARKET.contracts.ResearchMarket, account: ME };
+  const wanted = { permit: "3", until: secondsNow() + 1_000, escrow: 5n };
+  const press = async (prepare, send) => {
+    const before = await openings.waitingOf(own);
+    await assert.rejects(openings.openOnce(own, before, wanted, { kind: "wallet", prepare, send }), { code: /^wallet/ });
+    return openings.waitingOf(own);
+  };
+  const says = (code) => () => Promise.reject(Object.assign(new Error("no"), { code }));
+  assert.equal((await press(says("wallet_declined"), null)).permit, null, "nothing was signed at all");
+  const unsent = await press(async () => "ready", says("wallet_declined"));
+  assert.deepEqual([unsent.permit, unsent.escrows], ["3", []]);
+  const maybe = await press(async () => "ready", async () => {
+    assert.deepEqual((await openings.waitingOf(own)).escrows, ["5"], "it is kept before the wallet has it");
+    return says("wallet_fault")();
+  });
+  assert.deepEqual([maybe.permit, maybe.escrows], ["3", ["5"]]);
 });
 
 test("a command for a shell holds nothing of the operator's but plain origins", () => {

@@ -5,6 +5,7 @@
 
 import { getJson, postJson } from "./ask.js";
 import { bytes32 } from "./bytes.js";
+import { canonical } from "./canonical.js";
 import { announce, element, one } from "./dom.js";
 import { formAt, onSubmit } from "./forms.js";
 import { keepStopFacts, stopFactsOf } from "./keystore.js";
@@ -157,12 +158,23 @@ export async function keepForStopping(own) {
 /** @param {Own} own @throws {Refused} other_consent, market_changed: what was kept before stays */
 export async function keepFacts(own) {
   await requireKnown(own);
-  const [market, { manifest: told }] = await Promise.all([deployment(), getJson("/api/v1/market"), beReady()]);
-  requireManifest(told, market);
-  const known = (await knownManifest(market)) ?? told;
-  const isKnown = isSameManifest(known, told);
-  await keepWith(own, market, isKnown ? told : known);
+  const [market, answer] = await Promise.all([deployment(), getJson("/api/v1/market").catch(() => null), beReady()]);
+  const told = written(answer?.manifest);
+  if (told !== null) requireManifest(told, market);
+  const known = written(await knownManifest(market)) ?? told;
+  const isKnown = told === null || isSameManifest(known, told);
+  await keepWith(own, market, isKnown ? (told ?? known) : known);
   if (!isKnown) otherManifest();
+}
+
+/** Only the command line needs it, as a file: one that is none, or cannot be written, is not kept, and holds nothing up. */
+function written(manifest) {
+  try {
+    canonical(manifest);
+  } catch {
+    return null;
+  }
+  return typeof manifest?.contracts === "object" && manifest.contracts !== null ? manifest : null;
 }
 
 /** Under the name that it had first: another one would have somebody stop what is not meant. */
@@ -179,7 +191,7 @@ async function keepWith({ dataset, name, account: address, state, sequence, expi
     chain_id: market.chainId,
     contracts: market.contracts,
     custodians: market.custodians,
-    manifest,
+    ...(manifest === null ? {} : { manifest }),
     seen_at: Math.floor(Date.now() / 1_000),
   });
 }

@@ -13,6 +13,9 @@ import { taggedHash } from "./tagged.js";
 /** @typedef {{epoch: number, quorum: number, committee: string, place: number|null, key: string|null}} Word
  *   what a custodian says of the committee and of itself: `place` is null once it has left */
 
+/** @typedef {{custodians: string[], seats: {keys: string[]}, holders?: Object<string, string>}} Known
+ *   origins; the keys of the seats; by origin, the key that each custodian had */
+
 const MOST_ORIGINS = 32;
 
 /**
@@ -70,24 +73,43 @@ export async function requireSaid(committee, urls, least) {
 
 /**
  * Where the custodians of a later epoch answer: those that are known, but for who says that it left. Others, as the
- * operator tells them, for such seats alone as none of those says that it holds, and whose key is another than before:
- * where the key stayed, the custodian did, and so nobody else is asked for it.
+ * operator tells them, for such seats alone as have a key that was none of the committee's before: where the key stayed,
+ * the custodian did. A custodian that was known to hold a seat closes it with a new key, too; the claim of any other hides
+ * nobody, as a key can be named by whoever has read it.
  * @param {Committee} committee
- * @param {string[]} known
- * @param {Array<Word|null>} said by them, as `requireSaid` gives it
+ * @param {Known} before as this browser knew it
+ * @param {Array<Word|null>} said by those of `before.custodians`, as `requireSaid` gives it
  * @param {string[]} told origins, by the operator
- * @param {string[]} before the keys of the seats, as this browser knew them
  * @returns {Promise<string[]>}
  */
-export async function custodiansAfter(committee, known, said, told, before) {
+export async function custodiansAfter(committee, before, said, told) {
+  const known = before.custodians;
   const staying = known.filter((_, i) => !hasLeft(said[i]));
-  const held = new Set(said.filter(isSeated).map(({ place }) => place));
-  const open = committee.members.filter(({ place, key }) => !held.has(place) && before[place] !== toHex(bytes32(key, "committee")));
+  const open = committee.members.filter((member) => isOpen(member, before, said));
   const others = open.length === 0 ? [] : originsIn(told).filter((url) => !known.includes(url));
   const [named, words] = [toHex(committeeHash(committee)), await Promise.all(others.map(wordOf))];
   const holds = (place) => others.find((_, i) => isSeated(words[i]) && words[i].place === place && agrees(words[i], committee, named));
   const added = open.map(({ place }) => holds(place)).filter((url) => url !== undefined);
   return [...staying, ...added].slice(0, MOST_ORIGINS);
+}
+
+function isOpen({ place, key }, { custodians, seats, holders = {} }, said) {
+  const had = seats.keys[place];
+  const isIts = (word, i) => isSeated(word) && word.place === place && had !== undefined && holders[custodians[i]] === had;
+  return !seats.keys.includes(toHex(bytes32(key, "committee"))) && !said.some(isIts);
+}
+
+/**
+ * The key of each custodian, by its own word. Who was known by one that is still there is not known by another's.
+ * @param {Committee} committee
+ * @param {Known} before
+ * @param {Array<Word|null>} said by those of `before.custodians`
+ * @returns {Object<string, string>}
+ */
+export function holdersAfter(committee, { custodians, holders = {} }, said) {
+  const keys = new Set(committee.members.map(({ key }) => toHex(bytes32(key, "committee"))));
+  const heard = custodians.map((url, i) => [url, keys.has(holders[url]) || !isSeated(said[i]) ? holders[url] : said[i].key]);
+  return Object.fromEntries(heard.filter(([, key]) => key !== undefined));
 }
 
 function isSeated(word) {
@@ -100,7 +122,8 @@ function hasLeft(word) {
 
 function agrees({ epoch, quorum, committee: whole, place, key }, committee, named) {
   const isSame = epoch === committee.epoch && quorum === committee.quorum && whole === named;
-  return isSame && (place === null || key === toHex(bytes32(committee.members[place]?.key ?? "0x", "committee")));
+  const member = committee.members[place];
+  return isSame && (place === null || (member !== undefined && key === toHex(bytes32(member.key, "committee"))));
 }
 
 function contradicted(url, { quorum }, committee) {

@@ -83,9 +83,13 @@ export function pinned() {
   return got(MARKET);
 }
 
-/** @param {import("./pin.js").Pin} pin public; takes the place of the one before */
-export function keepPin(pin) {
-  return put(MARKET, pin);
+/**
+ * @param {(now: import("./pin.js").Pin|null) => import("./pin.js").Pin|null} change gives what is kept from now on; public
+ * @returns {Promise<import("./pin.js").Pin|null>} what it gave
+ * @throws {Refused} as it refuses: then nothing changes
+ */
+export function changePin(change) {
+  return changed(MARKET, change);
 }
 
 /** Forgets it: what is told next is believed. */
@@ -93,19 +97,22 @@ export function forgetPin() {
   return inStore("readwrite", (store) => store.delete(MARKET));
 }
 
-/** @param {string} account @returns {Promise<import("./openings.js").Waiting|null>} openings of its that may still be mined */
-export function openingsOf(account) {
-  return got(`${OPENINGS}${account}`);
+/** @param {import("./openings.js").Own} own @returns {Promise<import("./openings.js").Waiting|null>} what of its may still be mined */
+export function openingsOf(own) {
+  return got(openingsKey(own));
 }
 
-/** @param {string} account @param {import("./openings.js").Waiting} waiting public; takes the place of what was kept */
-export function keepOpenings(account, waiting) {
-  return put(`${OPENINGS}${account}`, waiting);
+/**
+ * @param {import("./openings.js").Own} own
+ * @param {(now: import("./openings.js").Waiting|null) => import("./openings.js").Waiting|null} change as of `changePin`
+ * @returns {Promise<import("./openings.js").Waiting|null>} what it gave
+ */
+export function changeOpenings(own, change) {
+  return changed(openingsKey(own), change);
 }
 
-/** Forgets them: one is in a block, or none can be any more. */
-export function forgetOpenings(account) {
-  return inStore("readwrite", (store) => store.delete(`${OPENINGS}${account}`));
+function openingsKey({ chainId, market, account }) {
+  return `${OPENINGS}${chainId} ${market} ${account}`;
 }
 
 async function got(key) {
@@ -114,6 +121,26 @@ async function got(key) {
 
 function put(key, value) {
   return inStore("readwrite", (store) => store.put(value, key));
+}
+
+/** In one transaction: no other tab writes between what `change` sees and what it gives. Null is nothing kept. */
+async function changed(key, change) {
+  let [next, failure] = [null, null];
+  await inStore("readwrite", (store) => {
+    const request = store.get(key);
+    request.addEventListener("success", () => {
+      try {
+        next = change(request.result ?? null);
+        if (next === null) store.delete(key);
+        else store.put(next, key);
+      } catch (error) {
+        failure = error;
+      }
+    });
+    return request;
+  });
+  if (failure !== null) throw failure;
+  return next;
 }
 
 async function inStore(mode, work) {

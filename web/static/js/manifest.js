@@ -9,7 +9,7 @@ const LASTING = ["chain_id", "genesis_hash", "deployed_block", "contracts"];
 
 /** @returns {Promise<object|null>} the one that this browser kept with whatever consent of this market, if any */
 export async function knownManifest({ chainId, contracts }) {
-  const isOfIt = (each) => each.chain_id === chainId && each.contracts.ConsentRegistry === contracts.ConsentRegistry;
+  const isOfIt = (each) => each.chain_id === chainId && each.contracts?.ConsentRegistry === contracts.ConsentRegistry;
   return (await stopFacts()).find((each) => isOfIt(each) && each.manifest !== undefined)?.manifest ?? null;
 }
 

@@ -8,10 +8,9 @@ import { analysisHash, parametersHash } from "./analysis.js";
 import { getJson, postJson } from "./ask.js";
 import { bytes32, equal, randomBytes, toHex } from "./bytes.js";
 import { openingData } from "./call.js";
-import { forgetOpenings } from "./keystore.js";
-import { keepWaiting, mayStillBePaid, placed, waitingOf } from "./openings.js";
+import { isAnyOut, openOnce, waitingOf } from "./openings.js";
 import { signedFor } from "./pin.js";
-import { PERMIT_LIFE, permitDomain, permitOf } from "./permit.js";
+import { permitDomain, permitOf } from "./permit.js";
 import { refuse } from "./refused.js";
 import { requireWrittenOut } from "./writtenout.js";
 import { requireUnlocked, signer } from "./session.js";
@@ -99,37 +98,29 @@ export async function buy(offer, say) {
   requireHonest(offer);
   const [market, who] = [await signedFor(), await signer()];
   requireShown(offer.token, market.token);
-  const before = await waitingOf(who.address);
+  const at = market.contracts.ResearchMarket;
+  const own = { chainId: market.chainId, market: at, account: who.address };
+  const before = await waitingOf(own);
   const { root } = await requireUnlocked();
   const [way, salt] = [await getJson("/ask/opening"), randomBytes(32)];
-  const at = market.contracts.ResearchMarket;
   const delivery = await root.deliveryKey(market.chainId, at, salt);
   const terms = termsOf(offer, way, { salt, deliveryKey: await delivery.publicKey() });
+  const [until, escrow, id] = [Number(terms.sealDeadline), escrowOf(terms), requestId(market.chainId, at, who.address, terms)];
   requireToken(way, market);
-  requireFunds(way, escrowOf(terms));
-  const place = placed(before, who.kind, way.permit?.nonce);
-  const permit = await permitFor(terms, way, who, market, place);
-  say("Handing the question in. Nothing is paid yet.");
-  const id = await handIn(terms, offer.quote.canonical, requestId(market.chainId, at, who.address, terms));
-  say(before === null ? OPENING : `${OPENING} ${INSTEAD}`);
+  requireFunds(way, escrow);
   const classes = offer.classes.map((each) => fromJson("ClassTerms", each));
-  await openOnce(who, { to: at, data: openingData(terms, classes, permit) }, { before, place, until: Number(terms.sealDeadline) });
-  return id;
-}
-
-/** What was handed over is kept until it is seen in a block: until then the next takes its place. */
-async function openOnce(who, call, { before, place, until }) {
-  let isOut = before !== null;
-  const signed = async ({ nonce, hash }) => {
-    await keepWaiting(who.address, before, { nonce, permit: place.permit, until, hash });
-    isOut = true;
-  };
-  try {
-    await who.send(call, { nonce: place.nonce, signed });
-  } catch (error) {
-    throw isOut ? mayStillBePaid(error, Math.max(before?.until ?? 0, until)) : error;
-  }
-  await forgetOpenings(who.address);
+  await openOnce(own, before, { permit: permitNumber(way), until, escrow }, {
+    kind: who.kind,
+    prepare: async (number) => {
+      const permit = await permitFor(terms, way, who, market, number);
+      say("Handing the question in. Nothing is paid yet.");
+      await handIn(terms, offer.quote.canonical, id);
+      say(isAnyOut(before) ? `${OPENING} ${INSTEAD}` : OPENING);
+      return permit;
+    },
+    send: (permit, how) => who.send({ to: at, data: openingData(terms, classes, permit) }, how),
+  });
+  return toHex(id);
 }
 
 /** What was agreed to was shown in this token, and with its point in this place. */
@@ -152,21 +143,26 @@ function requireFunds({ balance }, escrow) {
   refuse("insufficient_funds", message, "Nothing was paid. Send it more, or ask for less.", "agreed");
 }
 
-/** Signed before anything is handed in: a token or wallet that has no permit is found out first. */
-function permitFor(terms, { permit, token }, who, { chainId, contracts }, place) {
-  if (permit === null) {
-    const message = "The market's token takes no permit (ERC-2612), so one signature does not pay.";
-    refuse("no_permit", message, "Nothing was paid. Ask with `usufruct request`, which approves the market first.");
-  }
+/** The token's own number of the account's next permit, as it is told. */
+function permitNumber({ permit }) {
+  if (permit !== null) return String(BigInt(permit.nonce));
+  const message = "The market's token takes no permit (ERC-2612), so one signature does not pay.";
+  return refuse("no_permit", message, "Nothing was paid. Ask with `usufruct request`, which approves the market first.");
+}
+
+/**
+ * Signed before anything is handed in: a wallet that makes no permit is found out first. It holds just as long as the
+ * opening that it is for, so that none of those that are waited for outlives its permit, and none is left when they end.
+ */
+function permitFor(terms, { permit, token }, who, { chainId, contracts }, number) {
   const domain = permitDomain([{ name: permit.name, version: permit.version }], chainId, token, permit.separator);
-  const deadline = Math.floor(Date.now() / 1_000) + PERMIT_LIFE;
-  const given = { spender: contracts.ResearchMarket, value: escrowOf(terms), nonce: BigInt(place.permit), deadline };
+  const given = { spender: contracts.ResearchMarket, value: escrowOf(terms), nonce: BigInt(number), deadline: terms.sealDeadline };
   return permitOf(who, domain, given);
 }
 
 async function handIn(terms, parameters, id) {
   const taken = await postJson("/ask/requests", { terms: toJson("RequestTerms", terms), parameters });
-  if (taken.request === toHex(id)) return taken.request;
+  if (taken.request === toHex(id)) return;
   const message = "The operator took the request in under an id that is not the hash of its terms.";
-  return refuse("another_request", message, "Nothing was paid. Ask another operator.");
+  refuse("another_request", message, "Nothing was paid. Ask another operator.");
 }

@@ -1,41 +1,52 @@
 /**
- * Openings of requests that were signed and handed over. Whoever has one can have it mined, whatever is said of it: so
- * until one is in a block, or none can be used any more, the next one is signed in its place. At most one of them is paid.
+ * Openings of requests that were signed and handed over. Whoever has one can have it mined, whatever is said of it. So
+ * until none can be used any more, or one is in a block, all are signed with one permit number: the token takes one of
+ * them, and what it lets the market take is spent by the first that is paid.
+ *
+ * Anybody can show a permit without its opening, and it then pays others as far as it reaches: so nothing is signed of
+ * which two could be paid by the largest permit that is out.
  */
 
 import { getJson } from "./ask.js";
-import { forgetOpenings, keepOpenings, openingsOf } from "./keystore.js";
+import { changeOpenings, openingsOf } from "./keystore.js";
 import { Refused, refuse } from "./refused.js";
 
 const SLACK = 600; // seconds by which this computer's clock and a block's may differ
 const MOST = 64; // hashes that are kept
+const FURTHEST = 32 * 86_400; // seconds: the market takes no deadline beyond 30 days
+const NOT_SENT = ["wallet_declined", "wrong_chain"]; // a wallet that refuses so has handed nothing on
 
+/** @typedef {{chainId: number, market: string, account: string}} Own whose they are */
 /**
  * @typedef {object} Waiting
- * @property {string|null} nonce of the account's transaction; null of a wallet, which counts by itself
- * @property {string} permit the token's own number of what was signed for it: it, too, can be used once
+ * @property {string|null} permit the token's own number of all permits that are out; null: none is any more
  * @property {number} until unix seconds of chain time, after which the market takes none of them
+ * @property {string} most token units: the largest permit that may have been shown and not been spent
+ * @property {string[]} escrows token units: what each opening that is out can cost
  * @property {string[]} hashes
  */
+/** @typedef {{permit: string, until: number, escrow: bigint}} Wanted the token's number as it is told; the deadline to seal; token units */
+
+/** @type {Waiting} */
+const NONE = { permit: null, until: 0, most: "0", escrows: [], hashes: [] };
 
 /**
  * What this account signed before and what may still be mined.
- * @param {string} account
- * @returns {Promise<Waiting|null>}
+ * @param {Own} own
+ * @returns {Promise<Waiting>}
  * @throws {Refused} opened_before: one is in a block, which nobody had told here; or as the server refuses
  */
-export async function waitingOf(account) {
-  const kept = await openingsOf(account);
-  if (kept === null) return null;
-  if (kept.until + SLACK < Date.now() / 1_000) {
-    await forgetOpenings(account);
-    return null;
+export async function waitingOf(own) {
+  const kept = (await openingsOf(own)) ?? NONE;
+  if (kept.permit !== null && kept.until + SLACK < secondsNow()) {
+    return changedFrom(own, kept, { ...NONE, most: kept.most }); // a permit that was shown in time stays good
   }
-  for (const hash of kept.hashes) if (await isInBlock(hash)) await openedBefore(account);
+  for (const hash of kept.hashes) if (await isPaid(hash)) await openedBefore(own, kept);
   return kept;
 }
 
-async function isInBlock(hash) {
+/** One that is said to have failed in its block is not: that may be a lie, and costs nothing if it is none. */
+async function isPaid(hash) {
   try {
     return (await getJson(`/transactions/${hash}`)).state === "done";
   } catch (error) {
@@ -44,49 +55,131 @@ async function isInBlock(hash) {
   }
 }
 
-async function openedBefore(account) {
-  await forgetOpenings(account);
+async function openedBefore(own, kept) {
+  await forgotten(own, kept.permit);
   const message = "A question that you signed for before is open and paid by now, says this site.";
   refuse("opened_before", message, "Nothing more was signed. Look under My requests first; to ask this one as well, press again.");
 }
 
-/**
- * The numbers to sign the next one with.
- * @param {Waiting|null} before
- * @param {"local"|"wallet"} kind of signer
- * @param {string} permit the token's own number, as it is told
- * @returns {{nonce: bigint|null, permit: string}} null: the next, as it is told
- */
-export function placed(before, kind, permit) {
-  if (before === null) return { nonce: null, permit };
-  const isCounted = kind === "local" && before.nonce !== null;
-  return isCounted ? { nonce: BigInt(before.nonce), permit } : { nonce: null, permit: before.permit };
+/** @param {Waiting} waiting @returns {boolean} whether one that is out may still be paid */
+export function isAnyOut({ escrows }) {
+  return escrows.length > 0;
 }
 
 /**
- * Keeps one more, before anybody has it.
- * @param {string} account
- * @param {Waiting|null} before
- * @param {{nonce: bigint|null, permit: string, until: number, hash: string}} signed
+ * By this computer's own clock: a deadline by the operator's word alone could be one that never comes.
+ * @param {number} until unix seconds
+ * @throws {Refused} clocks_differ
  */
-export function keepWaiting(account, before, { nonce, permit, until, hash }) {
-  return keepOpenings(account, {
-    nonce: nonce === null ? null : String(nonce),
-    permit: before?.permit ?? permit,
-    until: Math.max(before?.until ?? 0, until),
-    hashes: [...(before?.hashes ?? []), hash].slice(-MOST),
-  });
+export function requireNear(until) {
+  const now = secondsNow();
+  if (until > now && until <= now + FURTHEST) return;
+  const message =
+    until > now
+      ? `By this site's time, what you sign could be used until ${dateOf(until)}: more than 32 days from now by this computer's clock.`
+      : `By this site's time, what you sign could be used until ${dateOf(until)}: that is over by this computer's clock.`;
+  const remedy = "Nothing was signed. Set this computer's clock right and try again. If it is right, do not go on here: tell the market's operator.";
+  refuse("clocks_differ", message, remedy);
 }
 
 /**
- * What somebody has to know who is told that it failed.
- * @param {unknown} error
- * @param {number} until
- * @returns {unknown}
+ * What is kept once one more is signed, and once it is handed over.
+ * @param {Waiting} before
+ * @param {Wanted} wanted
+ * @returns {{signed: Waiting, out: Waiting}} both with the permit number to sign with
+ * @throws {Refused} two_could_be_paid
  */
-export function mayStillBePaid(error, until) {
-  if (!(error instanceof Refused)) return error;
-  const when = new Date((until + SLACK) * 1_000).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
-  const more = `What you signed can be used until ${when}, whatever is said of it. What you ask from here until then is signed in its place: at most one of them is paid.`;
+export function placed(before, { permit, until, escrow }) {
+  const most = String(larger(BigInt(before.most), escrow));
+  const signed = { ...before, permit: before.permit ?? permit, until: Math.max(before.until, until), most };
+  const escrows = escrow > 0n ? [...before.escrows, String(escrow)] : before.escrows; // what costs nothing is paid nothing
+  requireOnePaid(escrows.map(BigInt), BigInt(most), signed.until);
+  return { signed, out: { ...signed, escrows } };
+}
+
+function requireOnePaid(escrows, most, until) {
+  const [least, next] = [...escrows].sort((one, other) => (one < other ? -1 : Number(one > other)));
+  if (next === undefined || least + next > most) return;
+  const message = "You signed for questions before that may still be paid. Together with this one, two could be, by the permit of a costlier one.";
+  const remedy = `Nothing was signed. Wait until ${dateOf(until + SLACK)}; or ask one now that can cost about as much as the costliest of them.`;
+  refuse("two_could_be_paid", message, remedy, "agreed");
+}
+
+/**
+ * Signs one and hands it over; all of it is kept before anybody else has it, so that tabs of one browser know of each other.
+ * @template T
+ * @param {Own} own
+ * @param {Waiting} before
+ * @param {Wanted} wanted
+ * @param {{kind: "local"|"wallet", prepare: (permit: string) => Promise<T>, send: (ready: T, how: import("./wallet.js").How) => Promise<unknown>}} how
+ *   `prepare` signs the permit and hands nothing of it on; `send` returns once it is in a block
+ * @throws {Refused} clocks_differ, two_could_be_paid, asked_elsewhere; as `prepare` and `send` refuse
+ */
+export async function openOnce(own, before, wanted, { kind, prepare, send }) {
+  requireNear(wanted.until);
+  const { signed, out } = placed(before, wanted);
+  await changedFrom(own, before, out);
+  const ready = await prepare(out.permit).catch((error) => tookBack(own, out, before, error));
+  let isHeard = false;
+  const heard = async ({ hash }) => {
+    await noted(own, out.permit, hash);
+    isHeard = true;
+  };
+  try {
+    await send(ready, { signed: heard });
+  } catch (error) {
+    const isOut = kind === "local" ? isHeard : !NOT_SENT.includes(error?.code);
+    if (isOut) throw mayStillBePaid(error, out);
+    await tookBack(own, out, signed, mayStillBePaid(error, signed)); // its permit went out all the same, with what was asked of gas
+  }
+  await forgotten(own, out.permit);
+}
+
+/** Nothing was handed over. Where another tab went on from it, that stays. */
+async function tookBack(own, out, instead, error) {
+  await changeOpenings(own, (now) => (isSame(now ?? NONE, out) ? keepable(instead) : now));
+  throw error;
+}
+
+function noted(own, permit, hash) {
+  return changeOpenings(own, (now) => (now?.permit === permit ? { ...now, hashes: [...now.hashes, hash].slice(-MOST) } : now));
+}
+
+/** One is paid: no permit of this number is any good now, and none is left. */
+function forgotten(own, permit) {
+  return changeOpenings(own, (now) => (now?.permit === permit ? null : now));
+}
+
+async function changedFrom(own, before, next) {
+  const kept = await changeOpenings(own, (now) => (isSame(now ?? NONE, before) ? keepable(next) : now));
+  if (isSame(kept ?? NONE, next)) return next;
+  const message = "Another tab of this browser asks and pays with this account at the same moment.";
+  return refuse("asked_elsewhere", message, "Nothing was signed here. Wait until it has finished there, then press again.");
+}
+
+function keepable(waiting) {
+  return isSame(waiting, NONE) ? null : waiting;
+}
+
+function isSame(one, other) {
+  return JSON.stringify(one) === JSON.stringify(other);
+}
+
+/** What somebody has to know who is told that it failed. */
+function mayStillBePaid(error, waiting) {
+  if (!(error instanceof Refused) || !isAnyOut(waiting)) return error;
+  const more = `What you signed can be used until ${dateOf(waiting.until + SLACK)}, whatever is said of it. What you ask from here until then is signed in its place: at most one of them is paid.`;
   return new Refused({ ...error.reason(), remedy: `${error.remedy} ${more}` });
+}
+
+function larger(one, other) {
+  return one > other ? one : other;
+}
+
+function secondsNow() {
+  return Date.now() / 1_000;
+}
+
+function dateOf(seconds) {
+  return new Date(seconds * 1_000).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
 }

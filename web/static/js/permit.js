@@ -4,9 +4,6 @@ import { digest, separator } from "./eip712.js";
 import { equal, bytes32 } from "./bytes.js";
 import { refuse } from "./refused.js";
 
-/** Seconds for which a permit holds. */
-export const PERMIT_LIFE = 86_400;
-
 /**
  * The token's own domain, held against the separator that it tells.
  * @param {{name: string, version: string}[]} told what it may call itself, the likeliest first

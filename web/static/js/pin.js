@@ -9,8 +9,9 @@
 
 import { getJson } from "./ask.js";
 import { bytes32, toHex } from "./bytes.js";
-import { committeeHash, custodiansAfter, originsIn, requireSaid } from "./committee.js";
-import { keepPin, pinned } from "./keystore.js";
+import { committeeHash, custodiansAfter, holdersAfter, originsIn, requireSaid } from "./committee.js";
+import { changePin, pinned } from "./keystore.js";
+import { confirmedIn, seatsOf, withPaper } from "./papers.js";
 import { Refused, refuse } from "./refused.js";
 
 const MOST_NAMED = 3; // differences that a refusal spells out
@@ -30,8 +31,9 @@ const LONGEST = 60; // characters of a value that it quotes
  * @property {Object<string, string>} contracts
  * @property {{address: string, decimals: number, symbol: string}} token
  * @property {string[]} custodians origins: told first, or vouched for by a clinic; then as custodians confirm each other
- * @property {boolean} vouched whether a clinic did
+ * @property {number|null} paper the epoch of the latest paper of a clinic that was taken in
  * @property {{epoch: number, quorum: number, keys: string[]}} seats the latest that were confirmed, or told first
+ * @property {Object<string, string>} holders by origin, the key of which each custodian said that it was its own
  * @property {Object<string, string>} committees by epoch, the hash of those that custodians or a clinic confirmed
  */
 
@@ -79,8 +81,7 @@ export async function knownMarket() {
   const pin = await pinned();
   if (pin !== null) return pin;
   const first = pinOf(await toldNow());
-  await keepPin(first);
-  return first;
+  return changePin((kept) => kept ?? first);
 }
 
 /**
@@ -91,42 +92,62 @@ export async function knownMarket() {
 export async function confirmedCommittee() {
   await signedFor();
   const { committee, custodians } = await toldNow();
-  const pin = await pinned();
+  const pin = await knownMarket();
   const now = committee.epoch > pin.seats.epoch ? await brought(committee, custodians, pin) : pin;
-  await requireSaid(committee, now.custodians, committee.quorum);
-  await keepPin(confirmedIn(now, committee));
-  return committee;
+  const isKept = now !== null && (await isConfirmed(committee, now));
+  return isKept ? committee : confirmedCommittee(); // another tab kept something meanwhile: by that, then
+}
+
+async function isConfirmed(committee, pin) {
+  const said = await requireSaid(committee, pin.custodians, committee.quorum);
+  const next = { ...confirmedIn(pin, committee), holders: holdersAfter(committee, pin, said) };
+  return (await keptAfter(pin, next)) !== null;
+}
+
+/** @returns {Promise<Pin|null>} null where it is not `before` any more that is kept: then nothing changes */
+async function keptAfter(before, next) {
+  const kept = await changePin((now) => (isSame(now, before) ? next : now));
+  return isSame(kept, next) ? next : null;
+}
+
+function isSame(one, other) {
+  return textOf(one) === textOf(other);
+}
+
+function textOf(pin) {
+  return JSON.stringify(pin, (_, value) => (typeof value === "bigint" ? String(value) : value));
 }
 
 /**
- * By the word of a clinic, in place of the operator's: once, so that no later one undoes it.
+ * By the word of a clinic, in place of the operator's: no later paper undoes it, but for one of a later epoch.
  * @param {string[]} custodians origins
  * @param {import("./committee.js").Committee} committee
+ * @throws {Refused} papers_differ, older_paper, market_changed
  */
 export async function takeVouched(custodians, committee) {
-  const pin = await knownMarket();
-  if (!pin.vouched) await keepPin({ ...confirmedIn(pin, committee), custodians, vouched: true, seats: seatsOf(committee) });
+  const [first, market] = [await knownMarket(), await toldNow()];
+  await changePin((kept) => {
+    const pin = kept ?? first;
+    requireUnchanged(pin, market);
+    return withPaper(pin, custodians, committee);
+  });
 }
 
 /** @param {Market} market @returns {Pin} */
 function pinOf({ chainId, contracts, token, custodians, committee }) {
-  const asked = { custodians: originsIn(custodians), vouched: false };
-  return { chainId, contracts, token, ...asked, seats: seatsOf(committee), committees: {} };
-}
-
-function seatsOf({ epoch, quorum, members }) {
-  return { epoch, quorum, keys: members.map(({ key }) => toHex(bytes32(key, "committee"))) };
-}
-
-function confirmedIn(pin, committee) {
-  return { ...pin, committees: { ...pin.committees, [committee.epoch]: toHex(committeeHash(committee)) } };
+  const asked = { custodians: originsIn(custodians), paper: null };
+  return { chainId, contracts, token, ...asked, seats: seatsOf(committee), holders: {}, committees: {} };
 }
 
 async function requireSame(market, pin) {
   if (pin === null) return { ...market, custodians: originsIn(market.custodians) };
+  requireUnchanged(pin, market);
+  return { ...market, custodians: (await followed(market, pin)).custodians };
+}
+
+function requireUnchanged(pin, market) {
   const found = differences(pin, market);
   if (found.length > 0) changed(found);
-  return { ...market, custodians: (await followed(market, pin)).custodians };
 }
 
 /** Custodians come and go by epochs: those that are known have to say so, and until they do, they alone are asked. */
@@ -140,13 +161,12 @@ async function followed({ committee, custodians }, pin) {
   return (await following) ?? pin;
 }
 
-/** What a later epoch brings, where as many say so as had to act together in the one that this browser knew. */
+/** What a later epoch brings, where as many say so as had to act together in the one that this browser knew; as `keptAfter`. */
 async function brought(committee, told, pin) {
   const said = await requireSaid(committee, pin.custodians, pin.seats.quorum);
-  const custodians = await custodiansAfter(committee, pin.custodians, said, told, pin.seats.keys);
-  const next = { ...confirmedIn(pin, committee), custodians, seats: seatsOf(committee) };
-  await keepPin(next);
-  return next;
+  const custodians = await custodiansAfter(committee, pin, said, told);
+  const holders = holdersAfter(committee, pin, said);
+  return keptAfter(pin, { ...confirmedIn(pin, committee), custodians, holders, seats: seatsOf(committee) });
 }
 
 /**

@@ -10,7 +10,7 @@ import { stopFactsOf } from "./keystore.js";
 import { refuse } from "./refused.js";
 import { knownMarket } from "./session.js";
 import { Stopping, believable, listed, sentence } from "./stopping.js";
-import { pageNow, stopSigner } from "./whose.js";
+import { pageNow, requireMeant, stopSigner } from "./whose.js";
 
 const PAST_THIS_SITE = { href: "/stop/", label: "Ask every custodian again" };
 const REMEDY = "Press Stop again: it does no harm. Or go past this site, by the link below the button.";
@@ -22,8 +22,9 @@ const REMEDY = "Press Stop again: it does no harm. Or go past this site, by the 
 
 /** Works on whatever stands. @param {Own} own */
 export function offerStop(own) {
+  const named = new Set();
   offer("#stop", async () => {
-    const found = await stopped(own).catch(toldWhereItGoesOn);
+    const found = await stopped(own, named).catch(toldWhereItGoesOn);
     const { isConfirmed, isShownHere } = found.stopping;
     if (isShownHere) sayAt(toldOf(found), location.pathname, isConfirmed ? null : PAST_THIS_SITE);
     else sayHere(toldOf(found)); // a site that does not show it may not load either
@@ -41,15 +42,17 @@ function toldWhereItGoesOn(error) {
  * Has it stopped: what this page's address names, under the address that signs for it here. The facts of the page say
  * how far along it is, and no more: one word of them would have another consent stopped.
  * @param {Own} own
+ * @param {Set<string>} [named] addresses that this page named at a press before
  * @returns {Promise<Stopped>}
- * @throws {Refused} where neither this site nor enough custodians say that the chain has it
+ * @throws {Refused} not_as_shown, once; where neither this site nor enough custodians say that the chain has it
  */
-export async function stopped(own) {
+export async function stopped(own, named = new Set()) {
   const words = [];
   const market = await knownMarket();
-  const who = await stopSigner(market);
+  const who = await stopSigner(market, named);
   const { dataset, ward } = pageNow();
   const [address, guardian] = ward === null ? [who.address, null] : [ward, who.address];
+  await requireMeant(own, { dataset, address }, who, named);
   const { chainId: chain_id, contracts, custodians } = market;
   const sequence = await sequenceOf({ ...own, dataset, account: address, guardian });
   const what = { dataset, address, sequence, chain_id, contracts, custodians };

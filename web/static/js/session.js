@@ -97,12 +97,19 @@ export async function signIn(who, next) {
   return done.next;
 }
 
-/** Signs out on the server and in every tab; what was typed or unlocked here is forgotten. */
+/**
+ * Signs out on the server and in every tab; what was typed or unlocked here is forgotten, whatever the server says.
+ * Who signed in is forgotten last: while the session goes on, pages show that account, and Stop here has to mean it.
+ * @throws {Refused} where the session may go on
+ */
 export async function signOut() {
+  const byWallet = sessionStorage.getItem(BY_WALLET);
   sessionStorage.clear();
+  if (byWallet !== null) sessionStorage.setItem(BY_WALLET, byWallet);
   forgetStudies();
-  await forgetSignedIn().catch(() => {});
   const next = await endSession();
+  sessionStorage.clear();
+  await forgetSignedIn().catch(() => {});
   otherTabs().postMessage(null);
   location.replace(next);
 }

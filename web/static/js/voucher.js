@@ -91,7 +91,10 @@ function readVoucher(told, seen) {
 function wrongPaper({ market, issuer, desk, committee }) {
   const message = "What this server tells is not what your clinic saw when it made this invitation: the market, the clinic's desk or the custodians are others.";
   const shown = `the clinic ${issuer}, its desk ${toHex(desk)}, the consents at ${market.contracts.ConsentRegistry}, custodians of epoch ${committee.epoch}`;
-  return refuse("wrong_paper", message, `Seal nothing here. Ask the clinic for a new invitation, and tell it what you were shown: ${shown}.`, "code");
+  const remedy =
+    `Seal nothing here. Ask the clinic for a new invitation, and tell it what you were shown: ${shown}. ` +
+    "Only if the clinic then says that this browser remembers another market than the right one, remove what it knows of the market, on the page Keys.";
+  return refuse("wrong_paper", message, remedy, "code");
 }
 
 /** HKDF-SHA256 (RFC 5869), then HMAC-SHA256 (RFC 2104). */

@@ -34,8 +34,7 @@ const ANNOUNCED = 200; // milliseconds for wallets to announce themselves (EIP-6
 
 /**
  * @typedef {object} How
- * @property {bigint|null} [nonce] of a key: in the place of what the operator proposes; a wallet counts by itself
- * @property {(signed: {nonce: bigint|null, hash: string}) => Promise<void>} [signed] hears of it: of a key's before anybody else has it
+ * @property {(signed: {hash: string}) => Promise<void>} [signed] hears of it: of a key's before anybody else has it
  */
 
 /** @param {string} text @returns {Uint8Array} what EIP-191 (version 0x45, personal messages) has one sign */
@@ -61,11 +60,10 @@ export function localSigner(key, chainId = null) {
 }
 
 /** Through this operator, which proposes number, gas and fees; it can neither change nor forge what it carries. */
-async function sendSigned(key, { to, data }, chainId, { nonce = null, signed: heard = unheard } = {}) {
+async function sendSigned(key, { to, data }, chainId, { signed: heard = unheard } = {}) {
   const way = proposed(await postJson("/transactions/ways", { to, data: toHex(data) }), chainId);
-  const placed = nonce === null ? way : { ...way, nonce };
-  const { raw, hash } = signTransaction({ ...placed, to, data }, key);
-  await heard({ nonce: placed.nonce, hash: toHex(hash) });
+  const { raw, hash } = signTransaction({ ...way, to, data }, key);
+  await heard({ hash: toHex(hash) });
   await postJson("/transactions", { raw: toHex(raw) });
   await settled(toHex(hash));
 }
@@ -110,7 +108,7 @@ export async function walletSigner(provider, chainId, { byOwnNode = false } = {}
       await requireChain(provider, chainId);
       const call = { from: account, to, data: toHex(data) };
       const hash = await asked(provider, "eth_sendTransaction", [call]);
-      await heard({ nonce: null, hash });
+      await heard({ hash });
       return byOwnNode ? settledBy(provider, hash) : settled(hash);
     },
     codeAt: (at) => asked(provider, "eth_getCode", [at, "latest"]),

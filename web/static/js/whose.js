@@ -10,6 +10,7 @@ import { NO_DATASET } from "./accounts.js";
 import { keyFile, signedInAs } from "./keystore.js";
 import { refuse } from "./refused.js";
 import { ownSigners, walletOf, whoIsSignedIn } from "./session.js";
+import { shortened } from "./stopwords.js";
 import { openedKeys } from "./unlocked.js";
 
 const OWN = /^\/me\/(0x[0-9a-f]{64})(?:\/|$)/i;
@@ -57,26 +58,56 @@ export function mayBeIn({ dataset = null }, wanted) {
  * Who signs a revocation or an erasure of what this page is about. Nothing that the site says or leaves unsaid keeps it
  * back: its word counts only where nothing in this browser says who it is.
  * @param {{chainId: number, contracts: object}} market
+ * @param {Set<string>} [named] addresses that somebody was told of before and goes on with: a site that says another
+ *   one at each press changes nothing any more
  * @returns {Promise<Signer>}
  * @throws {Refused} no_keys, keys_locked, other_account; whatever a wallet refuses
  */
-export async function stopSigner(market) {
+export async function stopSigner(market, named = new Set()) {
   const [page, here] = [pageNow(), await signedInAs()];
   const isByWallet = here === null ? (await keyFile()) === null : here.kind === "wallet";
   if (isByWallet) return walletOf(here?.account ?? null, market.chainId);
   const all = await ownSigners(await openedKeys(), market);
   const may = all.filter((each) => page.ward !== null || mayBeIn(each, page.dataset));
   const derived = page.ward === null ? may.find(({ dataset }) => dataset !== null) : undefined;
-  return may.find((each) => each.address === here?.account) ?? derived ?? bySite(may);
+  const meant = may.find((each) => each.address === here?.account) ?? derived ?? may.find((each) => named.has(each.address));
+  return meant ?? (await bySite(may)) ?? noKey(here);
 }
 
 /** Of brought keys, or a guardian's: the one that the site names; where it names none of them, the likeliest. */
 async function bySite(may) {
+  if (may.length < 2) return may[0];
   const told = await inTime(whoIsSignedIn());
-  const found = may.find((each) => each.address === told?.account) ?? may.find(({ dataset }) => dataset === NO_DATASET) ?? may[0];
-  if (found !== undefined) return found;
-  const message = "The keys of this browser have no address in this dataset.";
+  return may.find((each) => each.address === told?.account) ?? may.find(({ dataset }) => dataset === NO_DATASET) ?? may[0];
+}
+
+function noKey(here) {
+  const as = here === null ? "" : ` You signed in here as ${here.account}.`;
+  const message = `The keys of this browser have no address in this dataset.${as}`;
   return refuse("other_account", message, "Bring the key file that has it, or sign in with the wallet.");
+}
+
+/**
+ * Before Stop ends anything: whoever presses has seen whose consent it is. A page that shows another one, or keys that
+ * lack the address that signed in here, cost one more press, and never hold it back: what was named once is meant.
+ * @param {{dataset: string, account: string}} shown by the page
+ * @param {{dataset: string, address: string}} ends what these keys would end
+ * @param {Signer} who
+ * @param {Set<string>} named addresses, by a press before; grows
+ * @throws {Refused} not_as_shown
+ */
+export async function requireMeant({ dataset, account }, ends, who, named) {
+  const here = await signedInAs();
+  const isShown = dataset === ends.dataset && account === ends.address;
+  if ((isShown && who.address === (here?.account ?? who.address)) || named.has(who.address)) return;
+  named.add(who.address);
+  const page = isShown ? `You signed in here as ${here.account}` : `This page shows the consent of ${quoted(account)} in the dataset ${quoted(dataset)}`;
+  const message = `${page}, but your keys here would end the consent of ${ends.address} in the dataset ${ends.dataset}. Nothing was sent.`;
+  refuse("not_as_shown", message, "To end that one, press Stop again. To end the other, first sign in with its own key or wallet.");
+}
+
+function quoted(text) {
+  return shortened(String(text));
 }
 
 function otherConsent() {

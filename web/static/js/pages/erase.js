@@ -2,7 +2,7 @@
 
 import { getElsewhere, getJson, postJson } from "../ask.js";
 import { bytes32 } from "../bytes.js";
-import { announce, facts, fill, one } from "../dom.js";
+import { announce, facts, fill, one, onPress } from "../dom.js";
 import { Erasing } from "../erasing.js";
 import { formAt, onSubmit } from "../forms.js";
 import { stopFactsOf } from "../keystore.js";
@@ -13,18 +13,18 @@ import { stages } from "../stages.js";
 import { listed, named } from "../stopwords.js";
 import { requireOwn, stopSigner } from "../whose.js";
 
-const AGAIN = 3_000; // milliseconds
+const AGAIN = 3_000; // milliseconds between two looks
+const LATER = 30_000; // milliseconds, once somebody has waited for a while: until it is final takes a chain minutes
+const SOON = 20; // looks
 const told = facts();
 const here = `/me/${told.dataset}`;
 const asked = told.commitment === null ? `${here}/erasure` : `${here}/erasure?commitment=${told.commitment}`;
 const SIGNED = `erasure ${here}`;
-/** Of a site that says nothing. */
-const NOTHING_TOLD = { erased: false, final: false, deleted: null };
-const known = await stopFactsOf({ dataset: told.dataset, address: told.account });
-const name = known?.name ?? told.name;
+const name = (await stopFactsOf({ dataset: told.dataset, address: told.account }))?.name ?? told.name;
 const { custodians } = await deployment().catch(knownMarket);
 /** As it was signed in this tab, so that custodians can be asked whether the chain has it. */
-const erasing = new Erasing(custodians, { isKnown: known !== null, before: JSON.parse(sessionStorage.getItem(SIGNED) ?? "null") });
+const erasing = new Erasing(custodians, told.account, JSON.parse(sessionStorage.getItem(SIGNED) ?? "null"));
+let following = false;
 
 onSubmit(formAt("#erase"), async ({ confirmation }) => {
   if (confirmation.trim() !== name) {
@@ -33,81 +33,92 @@ onSubmit(formAt("#erase"), async ({ confirmation }) => {
   const market = await knownMarket();
   const who = await stopSigner(market);
   requireOwn(told, who);
-  const message = await new Messages(market, who).erasure(bytes32(told.dataset, "dataset"), told.version);
-  await handIn(message, who.dataset === told.dataset);
+  const sign = (version) => new Messages(market, who).erasure(bytes32(told.dataset, "dataset"), version);
+  const refused = await erasing.handIn(told.version, sign, (message) => postJson(`${here}/messages`, { message }));
+  if (refused !== null && !erasing.isConfirmed) throw refused;
+  sessionStorage.setItem(SIGNED, JSON.stringify(erasing.kept));
   formAt("#erase").reset();
   one("#asking").hidden = true;
   one("#after").hidden = false;
   one("#gone-title").tabIndex = -1;
   one("#gone-title").focus();
-  await follow();
+  if (following) await look();
+  else follow();
 });
 
-/** To this site, and to custodians, who carry it where it did not. @throws {Refused} this site's, where they do not */
-async function handIn(message, isDerived) {
-  const refused = await postJson(`${here}/messages`, { message }).then(() => null, (error) => error);
-  erasing.begin(message, isDerived);
-  await erasing.ask();
-  if (refused !== null && !erasing.isConfirmed) throw refused;
-  keep();
-}
+onPress(one("#again button"), () => {
+  one("#asking").hidden = false;
+  one("#confirmation").focus();
+});
 
-function keep() {
-  if (erasing.kept.erasure !== null) sessionStorage.setItem(SIGNED, JSON.stringify(erasing.kept));
-}
-
-/** Looks again until all of it is gone, as far as anybody can tell. */
+/** Looks again until all of it is gone, as far as anybody can tell; one at a time. */
 async function follow() {
-  for (;;) {
-    const isOver = await look().catch(() => false);
-    if (isOver) return;
-    await new Promise((done) => setTimeout(done, AGAIN));
+  if (following) return;
+  following = true;
+  for (let looks = 1; !(await look()); looks++) {
+    await new Promise((done) => setTimeout(done, looks < SOON ? AGAIN : LATER));
   }
+  following = false;
+}
+
+/** What this site says of it. No answer, or one of another shape, says nothing. */
+async function siteSays() {
+  const said = await getJson(asked).catch(() => null);
+  const deleted = typeof said?.deleted === "boolean" ? said.deleted : null;
+  return { erased: said?.erased === true, final: said?.final === true, deleted };
 }
 
 async function look() {
-  const { erased, final, deleted } = await getJson(asked).catch(() => NOTHING_TOLD);
+  const site = await siteSays();
   await erasing.ask();
-  keep();
-  const said = final ? await Promise.all(custodians.map(isDone)) : custodians.map(() => false);
+  const said = await Promise.all(custodians.map(isDone));
   const steps = [
-    { label: "Erased on chain", means: whoSays(erased), state: erased || erasing.isConfirmed ? "done" : "now" },
-    { label: "Final", means: "No later block can take it back.", state: final ? "done" : erased ? "now" : "ahead" },
-    ...said.map((done, place) => custodian(place, done, final)),
-    ...operatorsCopy(deleted, final),
+    { label: "Erased on chain", means: whoSays(site), state: erasing.isConfirmed ? "done" : "now" },
+    { label: "Final", means: whoSaysFinal(site), state: erasing.isFinal ? "done" : erasing.isConfirmed ? "now" : "ahead" },
+    ...said.map((done, place) => custodian(place, done)),
+    ...operatorsCopy(site.deleted),
   ];
   fill(one("#gone"), stages(steps, "What is gone"));
+  one("#again").hidden = erasing.isConfirmed;
   const number = said.filter(Boolean).length;
-  announce(one("#said"), `${number} of ${said.length} custodians say that their share is destroyed.`);
-  return final && said.every(Boolean) && deleted !== false;
+  announce(one("#said"), erasing.isSigned ? `${number} of ${said.length} custodians say that their share is destroyed.` : "");
+  return erasing.isSigned ? said.every(Boolean) && site.deleted !== false : site.final && site.deleted !== false;
 }
 
-function whoSays(erased) {
+function whoSays({ erased }) {
   const names = [...(erased ? ["this site"] : []), ...erasing.seeing.map(named)];
   const ended = names.length === 0 ? "Nobody shows it yet." : `Your consent ended with it. So says ${listed(names)}.`;
-  const more = erasing.isConfirmed ? " Each looked for itself." : " Not yet confirmed by two custodians.";
-  return erasing.kept.erasure === null ? ended : `${ended}${more}`;
+  return `${ended}${erasing.isConfirmed ? " Each looked for itself." : " Not confirmed by two custodians."}`;
 }
 
-function custodian(place, done, final) {
+function whoSaysFinal({ final }) {
+  const names = [...(final ? ["this site"] : []), ...erasing.final.map(named)];
+  return `No later block can take it back.${names.length === 0 ? "" : ` So says ${listed(names)}.`}`;
+}
+
+function custodian(place, done) {
   const label = `Custodian ${place + 1}`;
+  const url = custodians[place];
   if (done) return { label, means: "By its own word it has carried out every final erasure: its share is destroyed.", state: "done" };
-  if (!final) return { label, means: "Destroys its share as soon as the erasure is final.", state: "ahead" };
-  return { label, means: "Does not answer, or is behind: it destroys its share before it does anything else.", state: "now" };
+  if (erasing.final.includes(url)) {
+    return { label, means: "Sees that it is final, and is behind: it destroys its share before it does anything else.", state: "now" };
+  }
+  if (erasing.seeing.includes(url)) return { label, means: "Destroys its share as soon as the erasure is final.", state: "ahead" };
+  return { label, means: erasing.isSigned ? "Has not said that it sees the erasure." : "Was not asked: that takes your signature.", state: "ahead" };
 }
 
-function operatorsCopy(deleted, final) {
+function operatorsCopy(deleted) {
   if (deleted === null) return [];
   const label = "The operator's ciphertext";
   if (deleted) return [{ label, means: "Deleted, as the operator says.", state: "done" }];
   const means = "Kept while a study that was frozen before goes on; without shares it opens no more.";
-  return [{ label, means, state: final ? "now" : "ahead" }];
+  return [{ label, means, state: erasing.isFinal ? "now" : "ahead" }];
 }
 
-/** A custodian is ready only once it has destroyed every share whose erasure is final. */
+/** By whose view this very erasure is final, and who is ready: that is one only once it has destroyed each such share. */
 async function isDone(url) {
   try {
-    return erasing.mayTell(url) && (await getElsewhere(`${url}/health`)).ready === true;
+    return erasing.final.includes(url) && (await getElsewhere(`${url}/health`)).ready === true;
   } catch {
     return false;
   }

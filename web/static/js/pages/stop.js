@@ -3,8 +3,9 @@
 import { canonical } from "../canonical.js";
 import { announce, element, fill, one } from "../dom.js";
 import { onSubmit } from "../forms.js";
-import { keepStopFacts, keyFile, stopFacts } from "../keystore.js";
+import { keepStopFacts, keyFile, pinned, stopFacts } from "../keystore.js";
 import { save } from "../save.js";
+import { usable } from "../stopfacts.js";
 import { beReady, isReady } from "../stopkit.js";
 import { Stopping, sentence } from "../stopping.js";
 import { signerIn, walletOf } from "../stopsigner.js";
@@ -16,6 +17,7 @@ const KEY_FILE = "usufruct-keys.json";
 const MANIFEST = "usufruct-manifest.json";
 /** What a command may be made of: a shell reads nothing else into it. */
 const PLAIN = /^[a-zA-Z0-9:/._-]+$/;
+const UNKNOWN_PLACE = "This browser does not know which contracts hold it, so nothing can sign for it here. The command line does.";
 
 /** @typedef {import("../stopping.js").Kept} Kept */
 
@@ -33,19 +35,35 @@ function consent(own, place, file, found) {
   const shown = { own, outcome, words };
   return element(
     "section",
-    { class: "card stop", "aria-labelledby": id },
+    { class: "card stop", "aria-labelledby": `${id} ${id}-whose` },
     element("h2", { id }, own.name),
-    element("p", { class: "note" }, known(own)),
+    element("p", { class: "note", id: `${id}-whose` }, known(own)),
     outcome,
     words,
-    file === null ? element("p", {}, "This browser has no key file, so a wallet or the command line has to sign.") : byKey(shown, place, file),
-    ...found.map((wallet, at) => byWallet(shown, `${place}-${at}`, wallet)),
+    ...(own.contracts === null ? [element("p", {}, UNKNOWN_PLACE)] : signing(shown, place, file, found)),
     commandLine(own, file),
   );
 }
 
+function signing(shown, place, file, found) {
+  const byFile = file === null ? element("p", {}, "This browser has no key file, so a wallet or the command line has to sign.") : byKey(shown, place, file);
+  return [byFile, ...found.map((wallet, at) => byWallet(shown, `${place}-${at}`, wallet))];
+}
+
+/** One entry keeps no other from being shown. */
+function offered(own, place, file, found) {
+  try {
+    if (own !== null) return consent(own, place, file, found);
+  } catch {
+    // Told below.
+  }
+  const text = "What this browser kept of it is spoiled. Open its page on this site once more, or stop it by the command line.";
+  return element("section", { class: "card" }, element("h2", {}, "A consent that cannot be read"), element("p", {}, text));
+}
+
 function known({ address, guardian = null, state, seen_at: seen, stopped_at: stopped }) {
-  const last = stopped === undefined ? `Last looked at ${when(seen)}` : `Stopped here ${when(stopped)}`;
+  const looked = seen === null ? "Not known when you last looked" : `Last looked at ${when(seen)}`;
+  const last = stopped === undefined ? looked : `Stopped here ${when(stopped)}`;
   const none = state === "none" && stopped === undefined ? ", when you consented to nothing" : "";
   const as = guardian === null ? "" : ` You are its guardian, as ${guardian}.`;
   const moved = state === "moved" ? " By the site's word it has moved on to another address of yours: stop it there, and here, too, if you doubt that." : "";
@@ -137,8 +155,9 @@ function commandLine(own, file) {
       "p",
       { class: "actions" },
       file === null ? "" : saving("Save the key file", KEY_FILE, () => file),
-      saving("Save the manifest", MANIFEST, () => canonical(own.manifest)),
+      own.manifest === undefined ? "" : saving("Save the manifest", MANIFEST, () => canonical(own.manifest)),
     ),
+    own.manifest === undefined ? element("p", {}, "This browser has no manifest to save: take the one that the market's operator publishes elsewhere.") : "",
   );
 }
 
@@ -146,7 +165,7 @@ function plain(text) {
   return PLAIN.test(text) ? text : "…";
 }
 
-/** Written at the press: what cannot be, as a site that lied had it kept, may not keep a consent from being shown. */
+/** Written at the press: what was kept before may not be writable, which may not keep a consent from being shown. */
 function saving(label, name, written) {
   return button(label, "plain", { type: "button", on: { click: () => save(name, written(), "application/json") } });
 }
@@ -162,10 +181,9 @@ function actions(...buttons) {
 // --- the page
 
 async function begin() {
-  const [file, all, found] = await Promise.all([keyFile(), stopFacts(), wallets()]);
-  const known = all.filter((own) => own.manifest !== undefined);
-  fill(one("#consents"), ...known.map((own, place) => consent(own, place, file, found)));
-  one("#none").hidden = known.length > 0;
+  const [file, all, pin, found] = await Promise.all([keyFile(), stopFacts(), pinned(), wallets()]);
+  fill(one("#consents"), ...all.map((kept, place) => offered(usable(kept, pin), place, file, found)));
+  one("#none").hidden = all.length > 0;
   const kept = (await isReady()) || (await beReady());
   announce(one("#kept"), kept ? "This page is kept in your browser: it opens here whatever is down." : "Your browser does not keep this page. Leave it open, or save your key file for the command line.");
 }

@@ -36,8 +36,9 @@ A provider gives a site that asks for it a /48 (RFC 6177), in which there are 65
 shared out by these, one person would take more of them than everybody else, and the largest network, which
 makes room, would be a hospital. Mobile carriers give each telephone a /64 of its own out of a /40 or wider:
 in a /48 of theirs may be thousands of strangers, and fewer bits would be whole carriers. These share
-its places, as all do who are behind one IPv4 address of a carrier. Nobody is refused for it: sign-ins that
-nobody used go first, and who finds no stream asks again. Asking is refused, so see `Kind.of_network`."""
+its places, as all do who are behind one IPv4 address of a carrier: where they take more than there are, the
+oldest challenges go, of sessions first those that nobody used, and who finds no stream asks again. Stop needs
+none of them. Asking is refused, so see `Kind.of_network`."""
 
 
 class TooOften(Refusal):

@@ -30,7 +30,8 @@ MOST_SESSIONS: Final = 20_000
 """Rows in all, whoever makes them, so that a flood fills no disk."""
 CHALLENGES_OF_NETWORK: Final = 6_000
 """All that an address is let have in the ten minutes of a challenge (600 a minute): nobody behind the largest
-NAT loses one that could still be signed. It bounds what counters in memory forget at a restart."""
+NAT loses one that could still be signed. It bounds what counters in memory forget at a restart. Ten /64 of
+one /48 of IPv6 can make more of them together: then the oldest of that network go, at its cost alone."""
 SESSIONS_OF_NETWORK: Final = 1_000
 """People signed in at once behind one hospital's address: of 10,000 employees one in ten. It takes twenty
 networks to fill what there is; and of the thousand no more than 450 are young (300 sign-ins a minute for

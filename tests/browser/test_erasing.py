@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from itertools import cycle
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Page, Route, expect
@@ -83,9 +84,16 @@ def test_what_the_site_alone_says_is_erased_is_not_called_so_and_pressed_again_i
     page.set_viewport_size(DESK)
     assert patient.consent["state"] == "live"
 
-    page.unroute("**/erasures")
+    for path in ("**/messages", "**/erasures"):
+        page.unroute(path)
+    page.route("**/messages", lambda route: route.abort())
+    first = only_one_sees_it(page)
     page.get_by_role("button", name="Sign it again").click()
     erase(patient, page)
+    expect(said).to_contain_text("So says this site and ")
+    expect(said).to_contain_text(f"{first[0]}. Not confirmed by two custodians.")
+    expect(page.locator("#after")).to_be_visible()
+    page.unroute("**/erasures")
     expect(page.locator("#said")).to_contain_text("3 of 3 custodians")
     expect(said).to_contain_text("Each looked for itself.")
     expect(page.locator("#again")).to_be_hidden()
@@ -130,6 +138,23 @@ def erase(patient: Patient, page: Page, passphrase: str | None = None) -> None:
 
 def lies(route: Route) -> None:
     route.fulfill(json={"erased": True, "final": True, "deleted": True})
+
+
+def only_one_sees_it(page: Page) -> list[str]:
+    """Whoever is asked first, by host; the others are behind."""
+    first: list[str] = []
+
+    def answers(route: Route) -> None:
+        host = urlsplit(route.request.url).netloc
+        if not first:
+            first.append(host)
+        if host == first[0]:
+            route.continue_()
+        else:
+            are_behind(route)
+
+    page.route("**/erasures", answers)
+    return first
 
 
 def are_behind(route: Route) -> None:

@@ -253,6 +253,19 @@ test("a later clinic's paper of a later epoch leads on, though those that were k
   assert.deepEqual(await known(), [1, 2, 4].map(urlOf));
 });
 
+test("no later paper takes the place of custodians that are there and say otherwise", async () => {
+  const paper = opening.newCode();
+  await comes(TRUE, await invited(paper), paper);
+  await onPage(TRUE, "confirmedCommittee", honest(THREE, 1, 2, 3));
+  const own = committee(2, [91, 92, 93]);
+  const lie = marketOf(own, EVIL.slice(0, 3));
+  await assert.rejects(typed(lie, { others: { ...honest(THREE, 1, 2, 3), ...evil(own) } }), code("wrong_committee"));
+  assert.deepEqual(await known(), [1, 2, 3].map(urlOf));
+  const next = marketOf(NEXT, [1, 2, 4].map(urlOf));
+  await typed(next, { others: honest(NEXT, 1, 2, 4) });
+  assert.deepEqual(await known(), [1, 2, 4].map(urlOf), "where they agree, it leads on");
+});
+
 test("a paper of the epoch that custodians brought is the clinic's first word of it", async () => {
   const paper = opening.newCode();
   await comes(TRUE, await invited(paper), paper);
@@ -262,7 +275,8 @@ test("a paper of the epoch that custodians brought is the clinic's first word of
   assert.deepEqual(await known(), [1, 2, 3, 4].map(urlOf), "one that left and is silent is asked still");
   await typed(next);
   assert.deepEqual(await known(), [1, 2, 4].map(urlOf));
-  await assert.rejects(typed(next, { vouchedFor: { ...next, custodians: [1, 2, 3, 4].map(urlOf) } }), code("papers_differ"));
+  await typed(next, { vouchedFor: { ...next, custodians: [1, 2, 3, 4].map(urlOf) } });
+  assert.deepEqual(await known(), [1, 2, 4].map(urlOf), "a clinic that was there before still lists who left: neither is wrong");
 });
 
 test("what custodians of an operator's own confirmed before the first paper counts no more", async () => {
@@ -328,6 +342,18 @@ test("what was removed on the page Keys no other tab brings back", async () => {
 
 // --- who holds a seat
 
+test("no committee is sealed to with fewer voices than had to act together in the one that this browser knew", async () => {
+  const others = { ...honest(THREE, 1, 2) };
+  for (const epoch of [1, 0]) {
+    world.forget();
+    await onPage(TRUE, "signedFor", honest(THREE, 1, 2, 3));
+    if (epoch === 0) await onPage(TRUE, "confirmedCommittee", honest(THREE, 1, 2, 3));
+    const alone = committee(epoch, [99], 1);
+    const liar = { [`${urlOf(3)}/health`]: { seated: true, place: 0, key: keyOf(99), ...named(alone) } };
+    await assert.rejects(onPage(marketOf(alone, [1, 2, 3].map(urlOf)), "confirmedCommittee", { ...others, ...liar }), code("wrong_committee"));
+  }
+});
+
 test("a custodian that claims another's new seat hides nobody", async () => {
   await knowing(THREE, [1, 2, 3]);
   const claim = { [`${urlOf(1)}/health`]: { seated: true, place: 2, key: keyOf(4), ...named(NEXT) } };
@@ -361,6 +387,16 @@ test("who once claimed another's key is known by its own", async () => {
   const taking = { [`${urlOf(1)}/health`]: { seated: true, place: 2, key: keyOf(4), ...named(NEXT) } };
   await onPage(marketOf(NEXT, [1, 2, 4].map(urlOf)), "signedFor", { ...honest(NEXT, 2, 3, 4), ...taking });
   assert.deepEqual(await known(), [1, 2, 4].map(urlOf));
+});
+
+test("of two that name one key at the first visit, neither closes its seat", async () => {
+  world.forget();
+  const claim = { [`${urlOf(1)}/health`]: { ...wordOf(1, THREE), place: 1, key: keyOf(2) } };
+  await onPage(TRUE, "confirmedCommittee", { ...honest(THREE, 2, 3), ...claim });
+  const next = committee(2, [1, 4, 3]);
+  const taking = { [`${urlOf(1)}/health`]: { seated: true, place: 1, key: keyOf(4), ...named(next) } };
+  await onPage(marketOf(next, [1, 4, 3].map(urlOf)), "confirmedCommittee", { ...honest(next, 2, 3, 4), ...taking });
+  assert.ok((await known()).includes(urlOf(4)));
 });
 
 test("a custodian that names a seat which is none is one voice less, and stops nobody", async () => {

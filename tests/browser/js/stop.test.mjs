@@ -502,6 +502,15 @@ test("a consent of which half is kept is stopped with what this browser knows of
   }
 });
 
+test("custodians that came since a consent was looked at last are asked to stop it, and those of another market are not", () => {
+  const kept = { ...OWN, state: "live", seen_at: 9, custodians: ["https://left.example"] };
+  const pin = { chainId: CHAIN, contracts: MARKET.contracts, custodians: URLS };
+  assert.deepEqual(stopfacts.usable(kept, pin).custodians, URLS);
+  for (const other of [null, { ...pin, chainId: CHAIN + 1 }, { ...pin, contracts: { ...MARKET.contracts, ConsentRegistry: addressOf(66) } }, { ...pin, custodians: [] }]) {
+    assert.deepEqual(stopfacts.usable(kept, other).custodians, kept.custodians);
+  }
+});
+
 test("signing out leaves nothing behind that says for which study somebody rested", async () => {
   await browserAt(`/me/${D1}`, keyring([D1]), SIGNER.address);
   globalThis.BroadcastChannel = class {

@@ -488,9 +488,9 @@ test("what is signed in the place of an opening that is said to have failed pays
   const first = await paid({ nonce: 4, number: 3, state: FAILED });
   assert.equal(first.outcome.code, "transaction_failed");
   assert.match(first.outcome.remedy, /at most one of them is paid/);
-  const again = await paid({ nonce: 5, number: 4, state: FAILED });
-  const more = await paid({ nonce: 6, number: 5 });
-  assert.deepEqual(permitsOf(first, again, more), [3, 3, 3], "whatever number the operator tells");
+  const again = await paid({ nonce: 5, number: 3, state: FAILED });
+  const more = await paid({ nonce: 6, number: 2 });
+  assert.deepEqual(permitsOf(first, again, more), [3, 3, 3], "also where the operator tells an older number");
   assert.deepEqual(numbersOf(first, again, more), [4, 5, 6], "one that failed in its block used its number up, and holds up nobody");
   assert.match(more.outcome, /^0x/);
   assert.deepEqual(permitsOf(await paid({ nonce: 7, number: 4 })), [4], "what is paid is over");
@@ -500,11 +500,11 @@ test("what was not even answered may be paid all the same", async () => {
   await atFirst();
   const busy = { status: 503, code: "busy", detail: "Later.", remedy: "Later." };
   assert.deepEqual(permitsOf(await paid({ nonce: 4, posted: busy })), [4]);
-  assert.deepEqual(permitsOf(await paid({ nonce: 5, state: busy })), [4]);
-  const unsaid = await paid({ nonce: 5, earlier: busy });
+  assert.deepEqual(permitsOf(await paid({ nonce: 5, number: 4, state: busy })), [4]);
+  const unsaid = await paid({ nonce: 5, number: 4, earlier: busy });
   assert.deepEqual([unsaid.outcome.code, unsaid.raws], ["busy", []]);
   const unknown = { status: 404, code: "unknown_transaction", detail: "No.", remedy: "No." };
-  assert.deepEqual(permitsOf(await paid({ nonce: 5, earlier: unknown })), [4]);
+  assert.deepEqual(permitsOf(await paid({ nonce: 5, number: 4, earlier: unknown })), [4]);
 });
 
 test("a permit went out with what was asked of gas, though no opening did", async () => {
@@ -512,7 +512,7 @@ test("a permit went out with what was asked of gas, though no opening did", asyn
   const refused = { status: 422, code: "price_below_floor", detail: "No.", remedy: "Ask again." };
   const unsent = await paid({ nonce: 4, number: 3, ways: refused });
   assert.deepEqual([unsent.outcome.code, unsent.outcome.remedy, unsent.raws], ["price_below_floor", "Ask again.", []]);
-  assert.deepEqual(permitsOf(await paid({ nonce: 4, number: 4, state: FAILED })), [3]);
+  assert.deepEqual(permitsOf(await paid({ nonce: 4, number: 3, state: FAILED })), [3]);
 });
 
 test("an earlier opening that is in a block after all is told before another is signed", async () => {
@@ -539,7 +539,7 @@ test("an opening that no block can take any more holds up nothing", async () => 
   const first = await paid({ nonce: 4, state: FAILED });
   const { deadline } = permitIn(first.raws[0]);
   const left = Number(deadline) - secondsNow();
-  assert.deepEqual(permitsOf(await later(left + 500, () => paid({ nonce: 5, state: FAILED, now: secondsNow() }))), [4], "a block's clock may be behind");
+  assert.deepEqual(permitsOf(await later(left + 500, () => paid({ nonce: 5, number: 4, state: FAILED, now: secondsNow() }))), [4], "a block's clock may be behind");
   world.forget();
   await atFirst();
   await paid({ nonce: 4, state: FAILED });
@@ -568,13 +568,13 @@ test("a permit holds as long as its opening, and no longer", async () => {
 test("two that one permit could pay together are never out at once", async () => {
   await atFirst();
   await paid({ nonce: 4, state: FAILED, offer: costing(100) });
-  assert.equal((await paid({ nonce: 5, state: FAILED, offer: costing(50) })).outcome.code, "transaction_failed", "each of two needs what the other has taken");
-  const third = await paid({ nonce: 6, offer: costing(50) });
+  assert.equal((await paid({ nonce: 5, number: 4, state: FAILED, offer: costing(50) })).outcome.code, "transaction_failed", "each of two needs what the other has taken");
+  const third = await paid({ nonce: 6, number: 4, offer: costing(50) });
   assert.deepEqual([third.outcome.code, third.raws], ["two_could_be_paid", []]);
   assert.match(third.outcome.remedy, /Nothing was signed. Wait until/);
-  assert.deepEqual(permitsOf(await paid({ nonce: 6, state: FAILED, offer: costing(51) })), [4]);
-  assert.equal((await paid({ nonce: 7, state: FAILED, offer: costing(101) })).outcome.code, "two_could_be_paid", "nor by a larger one that comes after them");
-  assert.match((await paid({ nonce: 7, offer: costing(100) })).outcome, /^0x/);
+  assert.deepEqual(permitsOf(await paid({ nonce: 6, number: 4, state: FAILED, offer: costing(51) })), [4]);
+  assert.equal((await paid({ nonce: 7, number: 4, state: FAILED, offer: costing(101) })).outcome.code, "two_could_be_paid", "nor by a larger one that comes after them");
+  assert.match((await paid({ nonce: 7, number: 4, offer: costing(100) })).outcome, /^0x/);
 });
 
 test("a permit that somebody showed in time pays for longer, and counts until one is paid", async () => {
@@ -582,11 +582,112 @@ test("a permit that somebody showed in time pays for longer, and counts until on
   await paid({ nonce: 4, state: FAILED, offer: costing(100) });
   await later(10_000, async () => {
     assert.deepEqual(permitsOf(await paid({ nonce: 5, state: FAILED, offer: costing(40) })), [5]);
-    assert.equal((await paid({ nonce: 6, offer: costing(40) })).outcome.code, "two_could_be_paid");
-    assert.match((await paid({ nonce: 6, offer: costing(90) })).outcome, /^0x/);
+    assert.equal((await paid({ nonce: 6, number: 5, offer: costing(40) })).outcome.code, "two_could_be_paid");
+    assert.match((await paid({ nonce: 6, number: 5, offer: costing(90) })).outcome, /^0x/);
     await paid({ nonce: 7, state: FAILED, offer: costing(40) });
     assert.match((await paid({ nonce: 7, offer: costing(40) })).outcome, /^0x/, "what was paid used up what was left");
   });
+});
+
+/** A token that takes each permit's number once, and an operator that shows permits and has openings mined as it likes. */
+function tokenOf() {
+  const token = { number: 0, allowance: 0, paid: [] };
+  const shown = ({ number, value }, { number: next, allowance }) => (number === next ? { number: next + 1, allowance: value } : { number: next, allowance });
+  token.show = (permit) => Object.assign(token, shown(permit, token));
+  token.mine = (permit) => {
+    const { number, allowance } = shown(permit, token);
+    if (allowance < permit.value || token.paid.includes(permit)) return false;
+    Object.assign(token, { number, allowance: allowance - permit.value });
+    token.paid.push(permit);
+    return true;
+  };
+  return token;
+}
+
+const PAYING = { chainId: CHAIN, market: MARKET.contracts.ResearchMarket, account: ME };
+
+/** One press for so many units, told this number: what was signed, and how it ended; `says` whether it is told as paid. */
+async function pressed(value, number, says) {
+  answering({ "/transactions/": FAILED });
+  const wanted = { permit: String(number), until: secondsNow() + 2_000, escrow: BigInt(value) };
+  let permit = null;
+  const prepare = async (given) => (permit = { number: Number(given), value });
+  const send = async (_, { signed }) => {
+    await signed({ hash: `0x${"7".repeat(64)}` });
+    if (!says(permit)) throw Object.assign(new Error("failed"), { code: "failed" });
+  };
+  const end = await openings.waitingOf(PAYING).then((before) => openings.openOnce(PAYING, before, wanted, { kind: "local", prepare, send })).then(() => "done", ({ code: why }) => why);
+  return { permit, end };
+}
+
+const never = () => false;
+
+test("what a permit that was shown has left after one is paid counts until it is spent", async () => {
+  await atFirst();
+  const token = tokenOf();
+  const dear = await pressed(100, 0, never);
+  token.show(dear.permit);
+  assert.equal((await pressed(60, 0, token.mine)).end, "done");
+  assert.equal(token.allowance, 40);
+  const cheap = await pressed(20, 7, never);
+  const cheaper = await pressed(20, 7, never);
+  for (const { permit } of [cheap, cheaper]) if (permit !== null) token.mine(permit);
+  assert.deepEqual(token.paid.map(({ value }) => value), [60, 20], "one each, of what was said to be paid and of what was not");
+});
+
+test("an opening that was not the one paid stays out until its deadline", async () => {
+  await atFirst();
+  const token = tokenOf();
+  const first = await pressed(20, 0, never);
+  assert.equal((await pressed(10, 0, token.mine)).end, "done");
+  const dear = await pressed(30, 1, never);
+  const last = await pressed(10, 1, never);
+  if (dear.permit !== null) token.show(dear.permit);
+  for (const { permit } of [first, last]) if (permit !== null) token.mine(permit);
+  assert.equal(token.paid.length, 2, "the one that was said to be, and one more at most");
+  assert.equal(last.end, "two_could_be_paid");
+  await later(3_000, async () => assert.equal((await pressed(40, token.number, token.mine)).end, "done"));
+});
+
+test("a permit that was used without this browser's hearing of it is told once, and locks nobody out", async () => {
+  await atFirst();
+  const token = tokenOf();
+  const hidden = await pressed(50, 0, (permit) => !token.mine(permit)); // mined under another hash, as where a wallet speeds it up
+  assert.equal(hidden.end, "failed");
+  const told = await pressed(50, 1, token.mine);
+  assert.deepEqual([told.end, told.permit], ["opened_before", null]);
+  assert.equal((await pressed(50, 1, token.mine)).end, "done");
+  assert.deepEqual(token.paid.map(({ number }) => number), [0, 1]);
+});
+
+/** One draw after another from a seed (mulberry32): a failure can be run again. */
+function drawing(seed) {
+  let state = seed;
+  return (below) => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) % below;
+  };
+}
+
+test("whatever an operator shows, mines and denies, it has one opening paid for each that it says is", async () => {
+  for (let seed = 1; seed <= 60; seed++) {
+    const draw = drawing(seed);
+    await atFirst();
+    const token = tokenOf();
+    const out = [];
+    let said = 0;
+    for (let press = 0; press < 12; press++) {
+      const number = token.number + (draw(4) === 0 ? draw(3) : 0); // as it is, or a later one
+      const { permit, end } = await pressed(1 + draw(6) * 10, number, (signed) => draw(3) === 0 && token.mine(signed));
+      if (end === "done" || end === "opened_before") said++;
+      if (permit !== null) out.push(permit);
+      for (const each of out) if (draw(4) === 0) (draw(2) === 0 ? token.show : token.mine)(each);
+    }
+    for (const each of [...out].sort(() => draw(3) - 1)) token.mine(each);
+    assert.ok(token.paid.length <= said + 1, `seed ${seed}: ${token.paid.length} paid, ${said} said`);
+  }
 });
 
 test("tabs that ask at the same moment do not sign without knowing of each other", async () => {

@@ -109,7 +109,9 @@ function isOpen({ place, key }, { custodians, seats, holders = {} }, said) {
 export function holdersAfter(committee, { custodians, holders = {} }, said) {
   const keys = new Set(committee.members.map(({ key }) => toHex(bytes32(key, "committee"))));
   const heard = custodians.map((url, i) => [url, keys.has(holders[url]) || !isSeated(said[i]) ? holders[url] : said[i].key]);
-  return Object.fromEntries(heard.filter(([, key]) => key !== undefined));
+  const claimed = heard.map(([, key]) => key);
+  const isAlone = (key) => claimed.indexOf(key) === claimed.lastIndexOf(key); // of two who name one key, one has read it
+  return Object.fromEntries(heard.filter(([, key]) => key !== undefined && isAlone(key)));
 }
 
 function isSeated(word) {

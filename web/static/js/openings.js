@@ -38,7 +38,7 @@ const NONE = { permit: null, until: 0, most: "0", escrows: [], hashes: [] };
  */
 export async function waitingOf(own) {
   const kept = (await openingsOf(own)) ?? NONE;
-  if (kept.permit !== null && kept.until + SLACK < secondsNow()) {
+  if (kept.until !== 0 && kept.until + SLACK < secondsNow()) {
     return changedFrom(own, kept, { ...NONE, most: kept.most }); // a permit that was shown in time stays good
   }
   for (const hash of kept.hashes) if (await isPaid(hash)) await openedBefore(own, kept);
@@ -55,10 +55,19 @@ async function isPaid(hash) {
   }
 }
 
+const LOOK = "Nothing more was signed. Look under My requests first; to ask this one as well, press again.";
+
 async function openedBefore(own, kept) {
   await forgotten(own, kept.permit);
-  const message = "A question that you signed for before is open and paid by now, says this site.";
-  refuse("opened_before", message, "Nothing more was signed. Look under My requests first; to ask this one as well, press again.");
+  refuse("opened_before", "A question that you signed for before is open and paid by now, says this site.", LOOK);
+}
+
+/** A number is used once: what goes by it is paid, or can be paid no more by a permit of its own. */
+async function requireUnused(own, before, told) {
+  if (before.permit === null || BigInt(told) <= BigInt(before.permit)) return;
+  await forgotten(own, before.permit);
+  const message = "The permit by which you signed for questions before was used, says this site: one of them is paid, or it was shown without one.";
+  refuse("opened_before", message, LOOK);
 }
 
 /** @param {Waiting} waiting @returns {boolean} whether one that is out may still be paid */
@@ -94,12 +103,18 @@ export function placed(before, { permit, until, escrow }) {
   const signed = { ...before, permit: before.permit ?? permit, until: Math.max(before.until, until), most };
   const escrows = escrow > 0n ? [...before.escrows, String(escrow)] : before.escrows; // what costs nothing is paid nothing
   requireOnePaid(escrows.map(BigInt), BigInt(most), signed.until);
+  const older = before.permit === null ? before.escrows.map(BigInt) : [];
+  if (older.some((each) => each <= BigInt(before.most))) twoCouldBePaid(signed.until); // one by what is left over, one by this permit
   return { signed, out: { ...signed, escrows } };
 }
 
 function requireOnePaid(escrows, most, until) {
-  const [least, next] = [...escrows].sort((one, other) => (one < other ? -1 : Number(one > other)));
+  const [least, next] = ascending(escrows);
   if (next === undefined || least + next > most) return;
+  twoCouldBePaid(until);
+}
+
+function twoCouldBePaid(until) {
   const message = "You signed for questions before that may still be paid. Together with this one, two could be, by the permit of a costlier one.";
   const remedy = `Nothing was signed. Wait until ${dateOf(until + SLACK)}; or ask one now that can cost about as much as the costliest of them.`;
   refuse("two_could_be_paid", message, remedy, "agreed");
@@ -113,10 +128,11 @@ function requireOnePaid(escrows, most, until) {
  * @param {Wanted} wanted
  * @param {{kind: "local"|"wallet", prepare: (permit: string) => Promise<T>, send: (ready: T, how: import("./wallet.js").How) => Promise<unknown>}} how
  *   `prepare` signs the permit and hands nothing of it on; `send` returns once it is in a block
- * @throws {Refused} clocks_differ, two_could_be_paid, asked_elsewhere; as `prepare` and `send` refuse
+ * @throws {Refused} clocks_differ, opened_before, two_could_be_paid, asked_elsewhere; as `prepare` and `send` refuse
  */
 export async function openOnce(own, before, wanted, { kind, prepare, send }) {
   requireNear(wanted.until);
+  await requireUnused(own, before, wanted.permit);
   const { signed, out } = placed(before, wanted);
   await changedFrom(own, before, out);
   const ready = await prepare(out.permit).catch((error) => tookBack(own, out, before, error));
@@ -132,7 +148,7 @@ export async function openOnce(own, before, wanted, { kind, prepare, send }) {
     if (isOut) throw mayStillBePaid(error, out);
     await tookBack(own, out, signed, mayStillBePaid(error, signed)); // its permit went out all the same, with what was asked of gas
   }
-  await forgotten(own, out.permit);
+  await forgotten(own, out.permit, wanted.escrow);
 }
 
 /** Nothing was handed over. Where another tab went on from it, that stays. */
@@ -145,9 +161,25 @@ function noted(own, permit, hash) {
   return changeOpenings(own, (now) => (now?.permit === permit ? { ...now, hashes: [...now.hashes, hash].slice(-MOST) } : now));
 }
 
-/** One is paid: no permit of this number is any good now, and none is left. */
-function forgotten(own, permit) {
-  return changeOpenings(own, (now) => (now?.permit === permit ? null : now));
+/**
+ * One of those that are out is paid, and no permit of this number is any good. The others stay good until their deadline,
+ * and a later permit could pay them; what the largest one that was shown has left could, too.
+ * @param {bigint|null} [paid] what it cost; null where this site alone says that there is one: then as if the costliest
+ *   were, for the price of the cheapest
+ */
+function forgotten(own, permit, paid = null) {
+  return changeOpenings(own, (now) => (now?.permit === permit ? keepable(afterPaid(now, paid)) : now));
+}
+
+function afterPaid({ until, most, escrows }, paid) {
+  const sorted = ascending(escrows.map(BigInt));
+  const at = paid === null ? sorted.length - 1 : sorted.indexOf(paid);
+  const rest = sorted.filter((_, place) => place !== at).map(String);
+  return { ...NONE, until: rest.length === 0 ? 0 : until, most: String(BigInt(most) - (paid ?? sorted[0] ?? 0n)), escrows: rest };
+}
+
+function ascending(amounts) {
+  return [...amounts].sort((one, other) => (one < other ? -1 : Number(one > other)));
 }
 
 async function changedFrom(own, before, next) {

@@ -51,7 +51,7 @@ function requireOneCommittee({ committees }, committee) {
 function requireSameCustodians(before, now, epoch) {
   const others = (some, all) => some.filter((url) => !all.includes(url)).sort();
   const [gone, come] = [others(before, now), others(now, before)];
-  if (gone.length + come.length > 0) differ(epoch, namedAs(gone), namedAs(come));
+  if (gone.length > 0 && come.length > 0) differ(epoch, namedAs(gone), namedAs(come));
 }
 
 function namedAs(urls) {

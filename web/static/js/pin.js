@@ -99,7 +99,7 @@ export async function confirmedCommittee() {
 }
 
 async function isConfirmed(committee, pin) {
-  const said = await requireSaid(committee, pin.custodians, committee.quorum);
+  const said = await requireSaid(committee, pin.custodians, Math.max(committee.quorum, pin.seats.quorum));
   const next = { ...confirmedIn(pin, committee), holders: holdersAfter(committee, pin, said) };
   return (await keptAfter(pin, next)) !== null;
 }
@@ -126,11 +126,21 @@ function textOf(pin) {
  */
 export async function takeVouched(custodians, committee) {
   const [first, market] = [await knownMarket(), await toldNow()];
+  if ((first.paper ?? null) !== null && committee.epoch > first.seats.epoch) await requireUndenied(committee, first);
   await changePin((kept) => {
     const pin = kept ?? first;
     requireUnchanged(pin, market);
     return withPaper(pin, custodians, committee);
   });
+}
+
+/** Those that are known may be silent, as after a rotation of all; while they answer, their word of a later epoch counts. */
+async function requireUndenied(committee, { custodians, seats }) {
+  try {
+    await requireSaid(committee, custodians, seats.quorum);
+  } catch (error) {
+    if (error.code !== "committee_unconfirmed") throw error;
+  }
 }
 
 /** @param {Market} market @returns {Pin} */

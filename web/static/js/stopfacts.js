@@ -10,19 +10,20 @@ const ADDRESS = /^0x[0-9a-f]{40}$/i;
 
 /**
  * @param {unknown} kept
- * @param {import("./pin.js").Pin|null} pin the market that this browser knows: what the entry lacks of it is taken from there
+ * @param {import("./pin.js").Pin|null} pin the market that this browser knows: what the entry lacks of it is taken from there, and of the same market who its custodians are now
  * @returns {Kept|null} null where nothing says which consent it is of; `contracts` null where nobody could sign for it
  */
 export function usable(kept, pin) {
   const { dataset, address, guardian, name, state, seen_at: seen, custodians } = kept ?? {};
   if (!isText(dataset, DATASET) || !isText(address, ADDRESS)) return null;
+  const place = placeOf(kept, pin);
   return {
     ...kept,
-    ...placeOf(kept, pin),
+    ...place,
     name: isText(name, /\S/) ? name : `The dataset ${dataset}`,
     guardian: isText(guardian, ADDRESS) ? guardian : null,
     state: isText(state) ? state : "unknown",
-    custodians: texts(custodians) ?? texts(pin?.custodians) ?? [],
+    custodians: (isOfMarket(place, pin) ? texts(pin.custodians) : null) ?? texts(custodians) ?? [],
     seen_at: Number.isFinite(seen) ? seen : null,
   };
 }
@@ -33,6 +34,11 @@ function placeOf({ chain_id, contracts }, pin) {
   const isOther = Number.isSafeInteger(chain_id) && chain_id !== pin?.chainId;
   if (isOther || !Number.isSafeInteger(pin?.chainId) || !areContracts(pin.contracts)) return { contracts: null };
   return { chain_id: pin.chainId, contracts: pin.contracts };
+}
+
+/** Then this browser may know of custodians that came after the visit when this was kept. */
+function isOfMarket({ chain_id, contracts }, pin) {
+  return contracts !== null && chain_id === pin?.chainId && contracts.ConsentRegistry === pin.contracts?.ConsentRegistry;
 }
 
 function areContracts(contracts) {

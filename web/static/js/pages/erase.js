@@ -35,8 +35,8 @@ onSubmit(formAt("#erase"), async ({ confirmation }) => {
   requireOwn(told, who);
   const sign = (version) => new Messages(market, who).erasure(bytes32(told.dataset, "dataset"), version);
   const refused = await erasing.handIn(told.version, sign, (message) => postJson(`${here}/messages`, { message }));
-  if (refused !== null && !erasing.isConfirmed) throw refused;
-  sessionStorage.setItem(SIGNED, JSON.stringify(erasing.kept));
+  sessionStorage.setItem(SIGNED, JSON.stringify(erasing.kept)); // whoever has it may carry it, whatever is said now
+  if (refused !== null && erasing.seeing.length === 0) throw refused;
   formAt("#erase").reset();
   one("#asking").hidden = true;
   one("#after").hidden = false;

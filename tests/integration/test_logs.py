@@ -15,6 +15,7 @@ import pytest
 
 from marketplace.local import CUSTODIANS, Local, await_health
 from marketplace.wire import keyfiles
+from tests.support.daily import daily
 from tests.support.market_world import free_ports
 from tests.support.nodes import ROOT
 
@@ -118,7 +119,7 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("kind", ["custodian", "gate"])
+@pytest.mark.parametrize("kind", daily(["custodian", "gate"], ["gate"]))
 def test_a_server_that_cannot_listen_logs_why(local: Local, kind: str) -> None:
     ended = run(f"marketplace.{kind}", "--config", str(local.folder / f"{kind}-0" / "config.json"))
     assert (ended.returncode, ended.stdout) == (1, "")
@@ -141,6 +142,7 @@ def test_a_second_chain_in_one_folder_logs_why_it_does_not_start(local: Local) -
     assert (told["event"], told["code"]) == ("not_started", "chain_not_started")
 
 
+@pytest.mark.long
 def test_the_operator_logs_once_that_a_custodian_is_gone_and_once_that_it_is_back(
     local: Local,
 ) -> None:

@@ -469,6 +469,7 @@ def test_a_gate_that_goes_silent_after_the_turn_costs_the_operators_bond(
     assert after.held == after.owed
 
 
+@pytest.mark.long
 @SELDOM_ELSEWHERE
 def test_without_a_quorum_of_certificates_a_default_waits_and_then_leaves_the_bond(
     world: World, operator: Operator
@@ -492,6 +493,7 @@ def test_without_a_quorum_of_certificates_a_default_waits_and_then_leaves_the_bo
     assert (after.escrows, after.locked_bonds) == (before.escrows, before.locked_bonds)
 
 
+@pytest.mark.long
 @SELDOM_ELSEWHERE
 def test_a_researcher_who_has_the_keys_turned_does_an_operator_at_work_no_harm(
     world: World, operator: Operator
@@ -576,7 +578,7 @@ def test_patients_who_grant_while_a_cohort_is_frozen_take_part_from_the_next_on(
 
 
 @SELDOM_ELSEWHERE
-@pytest.mark.parametrize("end", ["reclaimed", "dissolved"])
+@pytest.mark.parametrize("end", daily(["reclaimed", "dissolved"], ["dissolved"]))
 def test_who_granted_during_a_freeze_that_came_to_nothing_takes_part_in_the_next(
     world: World, operator: Operator, end: str
 ) -> None:
@@ -669,6 +671,7 @@ def suspend(world: World, patient: Patient) -> None:
     steward.send("DatasetRegistry", "addIssuer", world.dataset, issuer)
 
 
+@pytest.mark.long
 @SELDOM_ELSEWHERE
 def test_a_request_that_somebody_else_seals_goes_on(world: World, operator: Operator) -> None:
     before = world.books()
@@ -693,6 +696,7 @@ def test_with_one_custodian_down_a_quorum_still_answers(world: World, operator: 
     await_health(world.local.custodian_urls)
 
 
+@pytest.mark.long
 @SELDOM_ELSEWHERE
 def test_with_one_custodian_that_drips_its_answers_two_honest_ones_settle(
     world: World, operator: Operator, monkeypatch: pytest.MonkeyPatch

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.daily import daily
 from tests.support.nodes import RunningNode, any_node
 from tests.support.terminal import Said, at_a_terminal, in_a_pipe
 
@@ -26,7 +27,8 @@ with bar("starting", None):
     pass
 print('{"done": 3}')
 """
-ANYWHERE = pytest.mark.parametrize("run", [at_a_terminal, in_a_pipe], ids=["terminal", "pipe"])
+RUNS = {"terminal": at_a_terminal, "pipe": in_a_pipe}
+ANYWHERE = pytest.mark.parametrize("run", daily(RUNS.values(), [at_a_terminal]), ids=RUNS)
 
 
 def test_a_bar_and_log_lines_share_a_terminal_and_standard_output_stays_clean() -> None:

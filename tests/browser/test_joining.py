@@ -549,7 +549,8 @@ def test_another_dataset_gets_another_address_and_its_stewards_words_are_shown_a
     patient.goto(f"/me/{hostile}/join")
     patient.fill("#passphrase", PASSPHRASE)
     patient.get_by_role("button", name="Unlock").click()
-    patient.wait_for_url(f"**/me/{hostile}/join")
+    # By the whole URL: that of the page that signs in ends with this path, too.
+    patient.wait_for_url(f"{world.web.url}/me/{hostile}/join")
     expect(patient.locator("#sealing")).to_be_visible()
     assert patient.evaluate(WHO)["account"] != before
     choose(patient, tmp_path, bundles.marked_bundle())

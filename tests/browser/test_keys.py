@@ -236,6 +236,7 @@ def test_keys_that_another_tab_made_meanwhile_are_never_replaced(
 ) -> None:
     older = watched(context, faults)
     older.goto("/sign-in")
+    expect(older.locator("#make-part")).to_be_visible()  # it has looked, and found no keys
     keyring = newcomer(page, tmp_path)
     older.fill("#new", PASSPHRASE)
     older.fill("#again", PASSPHRASE)
@@ -332,6 +333,7 @@ def test_somebody_with_a_browser_alone_makes_a_research_account_and_signs_in_wit
     page.goto("/sign-in?next=/ask")
     own = own_key(make_keys(page, tmp_path), world)
     page.get_by_role("button", name="Make a research account").click()
+    expect(page.locator("#own-part")).to_be_visible()  # it stands there hidden from the start
     expect(page.locator("#own-part")).to_contain_text("Give this address to the credential")
     expect(page.locator("#own-address code")).to_have_text(own.address)
     expect(page.locator("#own-address").get_by_role("button", name="Copy")).to_be_visible()
@@ -374,6 +376,8 @@ def test_the_one_account_is_chosen_and_where_it_was_to_lead_is_kept_while_a_key_
     way = page.locator("#no-account a[href^='/keys']").get_attribute("href") or ""
     bring_key(page, RESEARCHER, tmp_path, at=way)
     page.get_by_role("link", name="Now sign in with it").click()
+    # The page before has such a field, too.
+    page.wait_for_url(lambda url: urlsplit(url).path == "/sign-in")
     page.fill("#passphrase", PASSPHRASE)
     page.get_by_role("button", name="Unlock").click()
     page.locator("#choose button").click()

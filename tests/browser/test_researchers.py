@@ -120,6 +120,7 @@ class Researcher:
     def violations(self) -> list[str]:
         """What axe finds, in light and dark, and what sticks out on the narrowest screen."""
         page, found = self.page, []
+        page.wait_for_load_state("load")
         if not page.evaluate("() => 'axe' in window"):
             page.evaluate(AXE.read_text())
         schemes: tuple[tuple[Scheme, str], ...] = (("light", EVERYTHING), ("dark", COLOURS))
@@ -664,6 +665,8 @@ def test_a_receipt_is_verified_where_it_is_dropped_and_a_false_one_is_refused_at
         telling(page, "**/verify/0x*", lie)
         with page.expect_response("**/verify/0x*"):
             page.get_by_role("button", name="Verify").click()
+        # Hidden at the press, with the verdict before still in it.
+        expect(page.locator("#found")).to_be_visible()
         expect(page.locator("#verdict")).to_contain_text(verdict)
         page.unroute_all(behavior="wait")
     spoilt = {**receipt, "cost": str(int(receipt["cost"]) + 1)}
@@ -719,7 +722,9 @@ def test_a_request_is_cancelled_before_the_freeze_and_the_escrow_comes_back_and_
     cancel = page.get_by_role("button", name="Cancel this request")
     expect(cancel).to_have_attribute("data-kind", "primary")  # red is for what takes something away
     cancel.click()
-    expect(page.locator("#said")).to_contain_text("Cancelled")
+    # What the stream tells of it says “Cancelled”, too, while the page still waits for its transaction.
+    expect(page.locator("#said")).to_contain_text("Cancelled. The chain shows it")
+    expect(page.locator("#said")).to_contain_text("your credit now")
     assert researcher.credit == before + terms.escrow
     page.goto("/my")
     expect(page.locator("main")).to_contain_text(request[2:8])

@@ -92,6 +92,7 @@ def test_what_a_page_sends_is_overheard_bodies_included(browser: Browser, world:
     }
     with overhearing() as heard:
         context = browser.new_context(base_url=world.url, proxy=heard.proxy)
+        context.set_default_timeout(PATIENCE_MILLISECONDS)
         opened = context.new_page()
         opened.goto("/no-such-page?looked=for-quite-long")
         opened.evaluate("fetch('/x', {method: 'POST', body: new Blob(['a canary in a blob'])})")

@@ -22,6 +22,8 @@ def make_keys(page: Page, folder: Path) -> Keyring:
     with page.expect_download() as saved:
         page.get_by_role("button", name="Save the key file").click()
     saved.value.save_as(folder / "keys.json")
+    # Until the page has gone on: whoever left it meanwhile would keep it from signing in, or from its market.
+    expect(page.locator("#save-part")).to_be_hidden()
     return unlock((folder / "keys.json").read_bytes(), PASSPHRASE)
 
 

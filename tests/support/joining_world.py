@@ -98,6 +98,8 @@ def make_keys(page: Page) -> None:
     page.fill("#again", PASSPHRASE)
     page.get_by_role("button", name="Make keys").click()
     page.get_by_role("button", name="I shall do that later").click()
+    # Until the page has gone on: whoever left it meanwhile would keep it from signing in, or from its market.
+    expect(page.locator("#save-part")).to_be_hidden()
 
 
 def root_of(page: Page) -> Root:

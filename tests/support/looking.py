@@ -65,15 +65,25 @@ class Looked:
         """As an account whose key the test has: the requests are the browser's own, with its cookies."""
         sign_in(self.page.context, bytes(account.key))
 
+    def whole(self) -> None:
+        """Until the page that is here has all of its text, styles and modules, as a look at it needs them.
+
+        A press that leads to another page returns before that one is here, or when nothing of it is but its
+        address: whoever reads then waits for something of the new page first.
+        """
+        self.page.wait_for_load_state("load")
+
     def violations(self, options: str = EVERYTHING) -> list[str]:
-        """What axe finds, by rule and the elements at fault."""
+        """What axe finds on the whole page, by rule and the elements at fault."""
+        self.whole()
         if not self.page.evaluate("() => 'axe' in window"):
             self.page.evaluate(AXE.read_text())  # a script element would be refused by the policy
         found = self.page.evaluate(f"axe.run(document, {options})")["violations"]
         return [f"{each['id']}: {_targets(each)}" for each in found]
 
     def beyond(self) -> list[str]:
-        """Elements that stick out to the right, where one would have to scroll sideways."""
+        """Elements of the whole page that stick out to the right, where one would have to scroll sideways."""
+        self.whole()
         found: list[str] = self.page.evaluate(BEYOND)
         wide = self.page.evaluate("() => document.documentElement.scrollWidth > innerWidth")
         return [*found, "the page scrolls sideways"] if wide else found

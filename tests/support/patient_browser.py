@@ -152,6 +152,8 @@ def is_accessible(page: Page, path: str) -> None:
 def is_sound(page: Page, path: str) -> None:
     """As it stands, with everything unfolded; on a phone in the dark, too."""
     assert page.viewport_size is not None
+    # A module may have said something before the page has loaded.
+    page.wait_for_load_state("load")
     page.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
     page.evaluate(AXE.read_text())
     for scheme, rules in SCHEMES if page.viewport_size["width"] == PHONE["width"] else SCHEMES[:1]:

@@ -106,6 +106,7 @@ class Swept:
     def found(self) -> list[str]:
         """Everything that was run, made, fetched, or tried."""
         page = self.looked.page
+        self.looked.whole()
         origin = page.evaluate("location.origin") + "/"
         asked = [url for url in self.looked.asked if not url.startswith((origin, "blob:"))]
         ran = ["the canary"] if page.evaluate("() => window.ran !== undefined") else []
@@ -132,6 +133,7 @@ class Swept:
 
     def seen(self) -> str:
         """All text of the page, in controls and in what is folded away, too."""
+        self.looked.whole()
         return str(self.looked.page.evaluate(SEEN))
 
 

@@ -172,7 +172,7 @@ function showCeiling(made) {
 
 async function ask(given) {
   const { body, missing, rows } = current();
-  if (missing !== null) refuse("bad_parameter", "Something is missing.", missing[1], missing[0]);
+  if (missing !== null) refuse("bad_parameter", "The question is not complete.", missing[1], missing[0]);
   if (JSON.stringify(offer?.question) !== JSON.stringify(body)) {
     soon();
     refuse("quote_missing", "The quote is not that of the question any more.", "Look at the new one first.", "cost");

@@ -234,6 +234,7 @@ def computation(world: World, operator: Any, request: str) -> dict[str, Any]:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3_600)  # 25 requests, each with processes that start anew
 def test_random_kills_of_random_processes_never_pay_or_draw_twice(world: World) -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")

@@ -377,6 +377,18 @@ def test_all_that_is_wrong_with_invitations_is_said_at_once(clinic: Page) -> Non
 
 # --- the whole way
 
+HELD = """() => {
+  const [decrypt, ask] = [crypto.subtle.decrypt.bind(crypto.subtle), window.fetch];
+  const held = new Promise((done) => (window.letGo = done));
+  window.fetch = async (url, ...more) => {
+    const answer = await ask(url, ...more);
+    const later = (...given) => held.then(() => decrypt(...given));
+    if (String(url).endsWith("/open")) crypto.subtle.decrypt = later;
+    return answer;
+  };
+}"""
+"""A browser that takes its time to decrypt what it got."""
+
 
 def test_a_draft_is_taken_back_before_the_clinic_attests_it(
     patient: Page, clinic: Page, world: JoiningWorld
@@ -458,7 +470,12 @@ def require_prints_alone(page: Page) -> None:
 def attest(page: Page, code: str, values: dict[str, str], folder: Path) -> None:
     """As somebody at the clinic does: open, compare, sign."""
     page.reload()
-    page.get_by_role("button", name="Open", exact=True).click()
+    with page.expect_response("**/open"):
+        page.evaluate(HELD)
+        page.get_by_role("button", name="Open", exact=True).click()
+    expect(page.locator("#draft")).to_be_visible()
+    expect(page.locator("#attest")).to_be_hidden()  # nothing to attest before it is seen
+    page.evaluate("letGo()")
     expect(page.locator("#draft-code")).to_contain_text(code)
     assert shown_values(page) == values
     assert shown_missing(page) == {"ldl", LEFT_OUT}

@@ -113,7 +113,6 @@ async function show(commitment) {
     open = { ...mine, place, root, ...seen };
   } catch (error) {
     showRefusal(form, error);
-    formAt("#attest").hidden = true;
     return;
   }
   formAt("#attest").hidden = false;
@@ -134,9 +133,10 @@ one("#save-draft").addEventListener("click", () => {
   save(`draft-${open.commitment}.json`, canonical({ record, opening }), "application/json");
 });
 
-/** What was opened lives in this page's memory alone. */
+/** What was opened lives in this page's memory alone; nothing can be attested that is not open. */
 function forgetDraft() {
   open = null;
+  formAt("#attest").hidden = true;
   fill(one("#draft-values"));
   fill(one("#draft-code"));
   one("#draft").hidden = true;

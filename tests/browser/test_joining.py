@@ -554,6 +554,8 @@ def erase(page: Page, world: JoiningWorld) -> None:
     world.api.operator.erasures.catch_up()
     expect(page.locator("#gone")).to_contain_text("Deleted, as the operator says.")
     require_sound(page)
+    page.reload()  # by now the chain names no record to ask after
+    expect(page.locator("#gone")).to_contain_text("Deleted, as the operator says.")
     consent = world.api.operator.reads.consent(world.custody.dataset, account.address)
     assert consent["state"] == "none"
 

@@ -238,7 +238,7 @@ def test_on_a_phone_stopping_takes_one_press_and_the_next_cohort_is_smaller_by_o
     before, page = patient.live, patient.go(size=PHONE)
     assert patient.presses(since=True) == 0
     page.get_by_role("button", name="Stop now").click()
-    patient.said("Revoked. The chain shows it, say this site and the custodian at")
+    patient.said("Stopped. The chain shows it, say this site and the custodian at")
     patient.said("each from a view of its own")
     assert patient.presses() == 1
     assert patient.consent["state"] == "none"
@@ -261,7 +261,7 @@ def test_stopping_takes_no_more_presses_than_consenting_and_is_on_the_same_page(
     patient.go("/classes/1", PHONE)
     patient.presses(since=True)
     page.get_by_role("button", name="Stop now").click()
-    patient.said("Revoked.")
+    patient.said("Stopped.")
     assert (patient.presses(), to_consent) == (1, 3)
     assert patient.consent["state"] == "none"
 
@@ -274,7 +274,7 @@ def test_an_operator_that_says_yes_and_carries_nothing_stops_nobody_from_stoppin
     page = patient.go()
     page.route("**/messages", lambda route: route.fulfill(json={"kind": "revocation"}))
     page.get_by_role("button", name="Stop now").click()
-    patient.said("Revoked. The chain shows it, say this site and the custodian at")
+    patient.said("Stopped. The chain shows it, say this site and the custodian at")
     page.unroute("**/messages")
     assert patient.consent["state"] == "none"
 
@@ -284,7 +284,7 @@ def test_an_operator_that_refuses_stops_nobody_from_stopping(patient: Patient) -
     page = patient.go()
     page.route("**/messages", lambda route: route.fulfill(status=503, body="gone"))
     page.get_by_role("button", name="Stop now").click()
-    patient.said("Revoked. The chain shows it")
+    patient.said("Stopped. The chain shows it")
     page.unroute("**/messages")
     assert patient.consent["state"] == "none"
 
@@ -310,7 +310,7 @@ def test_a_page_that_shows_another_address_says_whose_consent_ends_and_costs_one
     is_sound(page, "a page that shows another address")
     assert patient.consent["state"] == "live"
     page.get_by_role("button", name="Stop now").click()
-    patient.said("Revoked. The chain shows it")
+    patient.said("Stopped. The chain shows it")
     patient.said(f"what ended is the consent of {patient.key.address}")
     assert patient.consent["state"] == "none"
 
@@ -357,7 +357,7 @@ def test_what_nobody_confirms_is_not_confirmed_yet_and_is_pressed_again(patient:
     for path in ("**/messages", "**/revocations"):
         page.unroute(path)
     page.get_by_role("button", name="Stop now").click()
-    patient.said("Revoked. The chain shows it, say this site and")
+    patient.said("Stopped. The chain shows it, say this site and")
     assert patient.consent["state"] == "none"
 
 
@@ -373,7 +373,7 @@ def test_a_site_that_answers_nothing_but_its_pages_stops_nobody_from_stopping(
     page.get_by_role("button", name="Stop now").click()
     page.fill("#unlock-passphrase", PASSPHRASE)
     page.get_by_role("button", name="Unlock").click()
-    patient.said("Revoked. The chain shows it, say the custodian at")
+    patient.said("Stopped. The chain shows it, say the custodian at")
     patient.said("This site does not show it yet.")
     assert patient.consent["state"] == "none"
     for path in unanswered:
@@ -422,7 +422,7 @@ def test_a_market_that_changes_under_the_keys_is_signed_for_no_more_and_stopped_
     expect(page.locator("#rest")).to_contain_text("the contract ConsentRegistry (before:")
     assert patient.consent["state"] == "live"
     page.get_by_role("button", name="Stop now").click()
-    patient.said("Revoked. The chain shows it, say this site and the custodian at")
+    patient.said("Stopped. The chain shows it, say this site and the custodian at")
     patient.said("Stop still goes to the market that this browser knows.")  # all is answered
     assert patient.consent["state"] == "none"
     page.unroute("**/deployment")
@@ -559,7 +559,7 @@ def test_a_guardian_stops_in_a_browser_of_its_own_also_past_the_operator(
     link = appoint(patient, page.locator("main code.whole").inner_text())
     page.goto(link.locator("code.whole").inner_text())
     page.get_by_role("button", name="Stop now").click()
-    expect(page.locator("#said")).to_contain_text("Revoked. The chain shows it, say this site and")
+    expect(page.locator("#said")).to_contain_text("Stopped. The chain shows it, say this site and")
     expect(page.locator("main")).to_contain_text("Nothing to stop")
     assert patient.consent["state"] == "none"
 
@@ -633,7 +633,7 @@ def test_everything_moves_to_the_next_address_of_the_same_keys_which_then_stops(
     page.wait_for_url(f"**{patient.path}")
     patient.said("Moved to")
     page.get_by_role("button", name="Stop now").click()
-    patient.said("Revoked. The chain shows it, say this site and")
+    patient.said("Stopped. The chain shows it, say this site and")
     assert patient.consent["state"] == "none"
 
 
@@ -692,7 +692,7 @@ def test_from_the_first_visit_to_consent_to_stop_by_keyboard_alone(
     keys.is_at(page.locator("#said"))
     expect(page.locator("#said")).to_contain_text("Consented.")
     keys.press(page.get_by_role("button", name="Stop now"), "Enter")
-    expect(page.locator("#said")).to_contain_text("Revoked. The chain shows it, say this site and")
+    expect(page.locator("#said")).to_contain_text("Stopped. The chain shows it, say this site and")
     keys.is_at(page.locator("#said"))
     keys.leaves()
     dataset = world.api.custody.dataset

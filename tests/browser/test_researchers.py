@@ -451,6 +451,10 @@ def test_a_question_is_paid_followed_and_opened_and_its_numbers_are_those_that_p
     expect(page.locator("#result")).to_be_hidden()
     researcher.api.settle(request)
     expect(page.locator("#state")).to_contain_text("Settled")
+    view = chain.request(bytes.fromhex(request[2:]))
+    expect(page.locator("#money-title")).to_have_text("Paid in all")
+    cost = Token().amount(view.members * view.price + view.fee)
+    expect(page.locator("#money")).to_contain_text(f"{cost}; ")
     expect(page.locator("#plot svg.strip")).to_be_visible()
     opened, receipt = researcher.opened(request)
     noised: Any = opened.document["noised"]

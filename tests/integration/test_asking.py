@@ -23,6 +23,7 @@ from tests.integration.test_api import without_bond
 from tests.support.api_world import ApiWorld, api_world, market_of
 from tests.support.chain_world import CAP, MAX_COST, PURPOSE, account
 from tests.support.custody_world import served
+from tests.support.nodes import blocks_come
 from tests.unit.test_client_documents import operator
 
 pytestmark = pytest.mark.timeout(900)
@@ -55,7 +56,8 @@ def answer(world: ApiWorld, ask: Ask, heard: list[str]) -> Answer:
     thread = worker.start()
     asked = (world.custody.dataset, [1], "mean.v1", SYSTOLIC, PURPOSE)
     try:
-        return ask.run(*asked, cost=MAX_COST, at_most=MUCH, on_stage=heard.append)
+        with blocks_come(world.operator.chain.node):
+            return ask.run(*asked, cost=MAX_COST, at_most=MUCH, on_stage=heard.append)
     finally:
         worker.stop()
         thread.join()

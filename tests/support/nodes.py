@@ -89,6 +89,31 @@ def anvil_node(*options: str) -> Iterator[RunningNode]:
             process.wait()
 
 
+@contextmanager
+def blocks_come(node: Node) -> Iterator[None]:
+    """Meanwhile anvil makes a block a second, as any chain does that is in use.
+
+    Without it, what waits for the block after its own would wait for ever; the embedded node is asked for one
+    by the operator.
+    """
+    if not ON_ANVIL:
+        yield
+        return
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(1):
+            node.mine()
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
 Lie = Callable[[str, list[Any], Any], Any]
 """(method, parameters, true result) -> result."""
 

@@ -143,6 +143,10 @@ def test_it_can_be_cancelled_while_the_chain_has_it_open_and_no_longer(
     view = api.operator.chain.request(bytes.fromhex(request[2:]))
     assert now["result_hash"] == to_hex(view.result_hash)
     assert now["cohort"] == view.members
+    assert now["paid"] == {
+        "cost": Token().amount(view.members * terms.price + terms.fee),
+        "credit": Token().amount(terms.escrow - view.members * terms.price - terms.fee),
+    }
     page = read(researcher, f"/my/requests/{request}")
     cost = view.members * terms.price + terms.fee
     paid = page.partition("Paid in all")[2].partition("</dd>")[0]

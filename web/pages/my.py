@@ -18,7 +18,7 @@ from web.access import NotAllowed
 from web.money_back import money_back
 from web.pages.datasets import name_of
 from web.pages.requests import parameters, titled
-from web.showing import iso, moment
+from web.showing import amount, iso, moment
 from web.site import site
 from web.wording import steps, wording
 
@@ -60,7 +60,6 @@ def show(request_id: str) -> str:
         purpose=purpose_words(terms.purpose),
         odds=words.odds_of(terms.cost, found["cohort_size"], "the result of this request"),
         now=now,
-        paid=_paid(terms, found),
         log=found["stages"],
         no_sampling=words.NO_SAMPLING,
         facts={
@@ -141,6 +140,7 @@ def _now(found: Mapping[str, Any]) -> dict[str, Any]:
         "waiting": _waiting(found["waiting"]),
         "reason": found["reason"],
         "cohort": found["cohort_size"],
+        "paid": _paid(found),
         "ended": stage in TERMINAL and found["chain_stage"] != "opened",
         "back": money_back(found["request"], way),
         "look_again": way.until,
@@ -148,12 +148,14 @@ def _now(found: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _paid(terms: RequestTerms, found: Mapping[str, Any]) -> dict[str, int] | None:
-    """Of what was held, what a settled request cost and what became credit, in token units."""
+def _paid(found: Mapping[str, Any]) -> dict[str, str | None] | None:
+    """Of what was held, what a settled request cost and what became credit, in words."""
     if found["stage"] != Stage.SETTLED or found["cohort_size"] is None:
         return None
+    terms = RequestTerms.from_json(found["terms"])
     cost = found["cohort_size"] * terms.price + terms.fee
-    return {"cost": cost, "credit": terms.escrow - cost}
+    back = terms.escrow - cost
+    return {"cost": amount(cost), "credit": amount(back) if back else None}
 
 
 def _step(of: Mapping[str, Any]) -> dict[str, Any]:

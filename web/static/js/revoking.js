@@ -89,10 +89,10 @@ export function toldOf({ stopping: { custodians, isConfirmed, isShownHere }, wor
   const which = other === null ? "" : ` This page named another one: what ended is the consent of ${other.address} in the dataset ${other.dataset}.`;
   if (isConfirmed) {
     const [here, missing] = isShownHere ? ["this site and ", ""] : ["", " This site does not show it yet."];
-    return `Revoked. The chain shows it, say ${here}${listed(custodians)}, each from a view of its own.${missing}${which}`;
+    return `Stopped. The chain shows it, say ${here}${listed(custodians)}, each from a view of its own.${missing}${which}`;
   }
   const known = custodians.length > 0 ? `this site and ${custodians[0]}` : "this site";
-  return `Revoked. The chain shows it, says ${known}. Not yet confirmed by two custodians. ${denials(words)}${which}`;
+  return `Stopped. The chain shows it, says ${known}. Not yet confirmed by two custodians. ${denials(words)}${which}`;
 }
 
 function denials(words) {

@@ -27,7 +27,7 @@ export function atLabel({ message, remedy }, control) {
   return `${OF_PAIRS[said] ?? said} ${SAID[remedy] ?? remedy}`;
 }
 
-/** Of a group of choices its legend; without “(not needed)”. */
+/** Of a group of choices its legend; without “(optional)”. */
 function labelOf(control) {
   const group = control.closest("fieldset.choices:not([data-part])");
   const label = group?.querySelector("legend") ?? control.labels?.[0];

@@ -18,8 +18,10 @@ const LATER = 30_000; // milliseconds, once somebody has waited for a while: unt
 const SOON = 20; // looks
 const told = facts();
 const here = `/me/${told.dataset}`;
-const asked = told.commitment === null ? `${here}/erasure` : `${here}/erasure?commitment=${told.commitment}`;
-const SIGNED = `erasure ${here}`;
+const [SIGNED, WHICH] = [`erasure ${here}`, `erased ${here}`];
+/** Once it is erased the chain names it no more: whether the operator's copy is gone is asked of the one that was. */
+const commitment = told.commitment ?? sessionStorage.getItem(WHICH);
+const asked = commitment === null ? `${here}/erasure` : `${here}/erasure?commitment=${commitment}`;
 const name = (await stopFactsOf({ dataset: told.dataset, address: told.account }))?.name ?? told.name;
 const { custodians } = await deployment().catch(knownMarket);
 /** As it was signed in this tab, so that custodians can be asked whether the chain has it. */
@@ -36,6 +38,7 @@ onSubmit(formAt("#erase"), async ({ confirmation }) => {
   const sign = (version) => new Messages(market, who).erasure(bytes32(told.dataset, "dataset"), version);
   const refused = await erasing.handIn(told.version, sign, (message) => postJson(`${here}/messages`, { message }));
   sessionStorage.setItem(SIGNED, JSON.stringify(erasing.kept)); // whoever has it may carry it, whatever is said now
+  if (commitment !== null) sessionStorage.setItem(WHICH, commitment);
   if (refused !== null && erasing.seeing.length === 0) throw refused;
   formAt("#erase").reset();
   one("#asking").hidden = true;

@@ -41,11 +41,20 @@ function show(found) {
   fill(one("#steps"), stages(found.steps, "Stages of this request"));
   fill(one("#news"), ...news(found));
   if (found.cohort !== null) one("#cohort").textContent = grouped(found.cohort);
+  if (found.paid !== null) showPaid(found.paid);
   showBack(found.back);
   lookAgain(found.look_again);
   if (moved) announce(one("#said"), `${found.label}. ${found.means}`);
   if (found.stage === "settled") offerAnswer();
   if (found.ended) end();
+}
+
+/** What it came to takes the place of what was held. */
+function showPaid({ cost, credit }) {
+  const money = (text) => element("span", { class: "money" }, text);
+  const back = credit === null ? [] : ["; ", element("a", { href: "/my" }, money(credit), " became credit")];
+  one("#money-title").textContent = "Paid in all";
+  fill(one("#money"), money(cost), ...back);
 }
 
 function news({ reason, waiting, back }) {

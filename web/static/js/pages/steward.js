@@ -126,7 +126,7 @@ offer("#publish-class", async () => {
   await transact("DatasetRegistry.publishClass", [bytes32(own.dataset, "dataset"), abiTuple("ClassTerms", terms)]);
   forget(formAt("#class-form"));
   if (!hasPage) await postJson("/api/v1/class-pages", { page: own.page });
-  sayAt(`Published: ${page.title}. Patients can consent to it now.`, `/steward/${own.dataset}`);
+  sayAt(`Published: ${page.title}. Whoever has a record here can consent to it now.`, `/steward/${own.dataset}`);
 });
 
 /**

@@ -19,6 +19,7 @@ from playwright.sync_api import BrowserContext, FilePayload, Locator, Page, View
 from marketplace.chain.manifest import Manifest
 from marketplace.client.results import open_answer
 from marketplace.receipts.format import load
+from marketplace.wire.amounts import Token
 from marketplace.wire.canonical import canonical
 from marketplace.wire.delivery import Opened
 from marketplace.wire.http import to_hex

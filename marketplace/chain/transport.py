@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import math
 import re
 import socket
 import time
@@ -26,6 +27,9 @@ MOST_ANSWER: Final = 64 * 1024 * 1024
 """Bytes, head and body. The logs of a page of blocks, or a full shard's bitmaps, are far smaller."""
 MOST_CONNECTIONS: Final = 32
 """Kept open to one node; a worker thread needs one."""
+KEPT_SECONDS: Final = 4.0
+"""After which a silent connection is made anew: nodes close theirs (ours after 15 s, Node.js after 5), and
+a question that is on its way just then gets no answer."""
 _REVERTED: Final = re.compile(r"(Reverted )?0x[0-9a-fA-F]{8}")
 """How the data of a revert begins: with a selector, in some nodes behind a word."""
 
@@ -91,18 +95,43 @@ class _BoundedResponse(http.client.HTTPResponse):
 
 class _Connection(HTTPConnection):
     response_class = _BoundedResponse
+    used_at = math.inf
+    """When its last answer began, on the monotonic clock; infinite before there was one."""
+
+    def getresponse(self) -> Any:
+        response = super().getresponse()
+        self.used_at = time.monotonic()
+        return response
+
+    def renew(self) -> None:
+        """Closed, it is connected again by whoever uses it."""
+        if time.monotonic() - self.used_at > KEPT_SECONDS:
+            self.close()
+            self.used_at = math.inf
 
 
-class _SecureConnection(HTTPSConnection):
-    response_class = _BoundedResponse
+class _SecureConnection(_Connection, HTTPSConnection):
+    pass
 
 
 class _Pool(HTTPConnectionPool):
     ConnectionCls = _Connection
 
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        return _renewed(super()._get_conn(timeout))
+
 
 class _SecurePool(HTTPSConnectionPool):
     ConnectionCls = _SecureConnection
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        return _renewed(super()._get_conn(timeout))
+
+
+def _renewed(connection: Any) -> Any:
+    """Before the pool makes its way through a proxy, which it does for one that is closed."""
+    connection.renew()
+    return connection
 
 
 _POOLS: Final = {"http": _Pool, "https": _SecurePool}

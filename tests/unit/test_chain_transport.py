@@ -1,10 +1,12 @@
 """A node's answer is complete in time and of a bounded size, or none: real sockets, real bytes."""
 
+import socket
 import subprocess
 import sys
 import threading
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -106,6 +108,45 @@ def test_an_answer_nested_without_end_is_refused_and_ends_no_process(bracket: by
             [sys.executable, "-c", ASK, url], capture_output=True, text=True, timeout=GIVE_UP
         )
     assert (done.returncode, done.stdout) == (0, "AnswerTooDeep\n"), done.stderr
+
+
+@contextmanager
+def node_of_one_answer() -> Iterator[tuple[str, list[socket.socket]]]:
+    """Hangs up at a connection's second question, as one does that closes what was silent; with who came."""
+    came: list[socket.socket] = []
+
+    def answer(peer: socket.socket) -> None:
+        with peer:
+            question = peer.recv(65_536)
+            while question and not question.endswith(b"}"):
+                question = peer.recv(65_536)
+            peer.sendall(sized(len(WHOLE)) + WHOLE)
+            peer.recv(65_536)
+
+    def listen(server: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                came.append(server.accept()[0])
+                threading.Thread(target=answer, args=[came[-1]], daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=listen, args=[server], daemon=True).start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}", came
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_connection_is_kept_and_one_that_was_silent_is_made_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with node_of_one_answer() as (url, came):
+        node = Node(url, timeout=GIVE_UP)
+        assert (node.chain_id(), len(came)) == (0x7A69, 1)
+        with pytest.raises(NodeUnreachable, match="hung up"):
+            node.chain_id()
+        assert (node.chain_id(), len(came)) == (0x7A69, 2)
+        monkeypatch.setattr(transport, "KEPT_SECONDS", 0.0)
+        for number in (3, 4):
+            assert (node.chain_id(), len(came)) == (0x7A69, number)
 
 
 def test_a_redirect_is_not_followed() -> None:

@@ -107,7 +107,6 @@ class _Connection(HTTPConnection):
         """Closed, it is connected again by whoever uses it."""
         if time.monotonic() - self.used_at > KEPT_SECONDS:
             self.close()
-            self.used_at = math.inf
 
 
 class _SecureConnection(_Connection, HTTPSConnection):

@@ -19,7 +19,7 @@ from marketplace.errors import Refusal
 if TYPE_CHECKING:
     import pandas
 
-INSTALL: Final = "pip install pandas"
+INSTALL: Final = 'pip install "usufruct[pandas]"'
 
 
 def frame(answer: Answer) -> pandas.DataFrame:

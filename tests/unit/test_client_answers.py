@@ -199,7 +199,7 @@ def test_without_pandas_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch
         with pytest.raises(Refusal) as refused:
             table()
         assert refused.value.code == "pandas_missing"
-        assert "pip install pandas" in refused.value.remedy
+        assert 'pip install "usufruct[pandas]"' in refused.value.remedy
 
 
 def test_the_extra_that_is_named_asks_for_the_pandas_that_the_tests_run_with() -> None:

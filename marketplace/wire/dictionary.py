@@ -1,4 +1,4 @@
-"""Data dictionaries (usufruct-dictionary/1) and the fixed-length row that a record seals.
+"""Data dictionaries (usufruct-dictionary/1; /2 with an encoding) and the fixed-length row of a record.
 
 A row is one format byte, then 9 bytes a variable in dictionary order: presence, and the fixed-point
 value or category index as a big-endian int64. Its length says nothing about the patient.
@@ -11,15 +11,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, NoReturn
+from typing import Any
 
 from eth_hash.auto import keccak
 
-from marketplace.errors import BadDictionary, RecordUnreadable
+from marketplace.errors import RecordUnreadable
 from marketplace.vocabulary import DictionaryHash
+from marketplace.wire import encoding as encodings
 from marketplace.wire.canonical import JSON_LIMIT, canonical, parse
+from marketplace.wire.dictionary_checks import refuse, require, require_keys, scaled
+from marketplace.wire.encoding import Encoding
 
 SCHEMA = "usufruct-dictionary/1"
+ENCODED = "usufruct-dictionary/2"
+"""With an encoding: for the homomorphic lane, too."""
 MOST_VARIABLES = 64
 LARGEST_SCALED = (
     2**40
@@ -29,7 +34,6 @@ CATEGORY_COUNT = range(2, 65)
 ROW_FORMAT = b"\x01"
 CELL_BYTES = 9
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
-DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,9})?")
 SHARED_KEYS = {"name", "kind", "label", "code"}
 NUMBER_KEYS = SHARED_KEYS | {"unit", "lower", "upper", "decimals"}
 CATEGORY_KEYS = SHARED_KEYS | {"categories"}
@@ -98,6 +102,7 @@ class Dictionary:
     name: str
     version: int
     variables: tuple[Variable, ...]
+    encoding: Encoding | None = None  # without one: vault lane only
 
     @property
     def row_bytes(self) -> int:
@@ -113,13 +118,15 @@ class Dictionary:
         for variable in self.variables:
             if variable.name == name:
                 return variable
-        return _refuse("name", f"{self.name} has no variable of that name.", "Use one it lists.")
+        return refuse("name", f"{self.name} has no variable of that name.", "Use one it lists.")
 
     def to_bytes(self) -> bytes:
         """Canonical JSON."""
         variables = [v.as_json() for v in self.variables]
-        head = {"schema": SCHEMA, "name": self.name, "version": self.version}
-        return canonical({**head, "variables": variables})
+        schema = SCHEMA if self.encoding is None else ENCODED
+        encoding = {} if self.encoding is None else {"encoding": self.encoding.document}
+        head = {"schema": schema, "name": self.name, "version": self.version}
+        return canonical({**head, "variables": variables, **encoding})
 
 
 def load(data: bytes) -> Dictionary:
@@ -129,18 +136,22 @@ def load(data: bytes) -> Dictionary:
 
 def from_json(document: Any) -> Dictionary:
     """A checked dictionary. Raises BadDictionary naming the field and the remedy."""
-    _require_keys(document, {"schema", "name", "version", "variables"}, "dictionary")
-    _require(document["schema"] == SCHEMA, "schema", "is another", f"Set it to {SCHEMA}.")
+    encoded = isinstance(document, dict) and document.get("schema") == ENCODED
+    keys = {"schema", "name", "version", "variables"}
+    require_keys(document, keys | {"encoding"} if encoded else keys, "dictionary")
+    known = document["schema"] in (SCHEMA, ENCODED)
+    require(known, "schema", "is another", f"Set it to {SCHEMA}.")
     _require_name(document["name"], "name")
     version = document["version"]
-    _require(_is_int(version) and version >= 1, "version", "is not a positive integer", "Count up.")
+    require(_is_int(version) and version >= 1, "version", "is not a positive integer", "Count up.")
     listed = document["variables"]
     sized = isinstance(listed, list) and 1 <= len(listed) <= MOST_VARIABLES
-    _require(sized, "variables", "has a wrong length", f"List 1 to {MOST_VARIABLES} variables.")
+    require(sized, "variables", "has a wrong length", f"List 1 to {MOST_VARIABLES} variables.")
     variables = tuple(_variable(v, f"variables[{i}]") for i, v in enumerate(listed))
     names = {v.name for v in variables}
-    _require(len(names) == len(variables), "variables", "repeats a name", "Name each once.")
-    return Dictionary(document["name"], version, variables)
+    require(len(names) == len(variables), "variables", "repeats a name", "Name each once.")
+    encoding = encodings.read(document["encoding"], variables) if encoded else None
+    return Dictionary(document["name"], version, variables, encoding)
 
 
 def encode_row(dictionary: Dictionary, row: Sequence[int | None]) -> bytes:
@@ -178,11 +189,11 @@ def _value(variable: Variable, cell: bytes) -> int | None:
 
 
 def _variable(entry: Any, path: str) -> Variable:
-    _require(isinstance(entry, dict), path, "is not an object", "Describe one variable.")
+    require(isinstance(entry, dict), path, "is not an object", "Describe one variable.")
     kinds = list(Kind)
-    _require(entry.get("kind") in kinds, f"{path}.kind", "is unknown", "Use number or category.")
+    require(entry.get("kind") in kinds, f"{path}.kind", "is unknown", "Use number or category.")
     number = entry["kind"] == Kind.NUMBER
-    _require_keys(entry, NUMBER_KEYS if number else CATEGORY_KEYS, path)
+    require_keys(entry, NUMBER_KEYS if number else CATEGORY_KEYS, path)
     _require_name(entry["name"], f"{path}.name")
     _require_text(entry["label"], f"{path}.label")
     shared = {
@@ -195,7 +206,7 @@ def _variable(entry: Any, path: str) -> Variable:
 
 
 def _code(entry: Any, path: str) -> Code:
-    _require_keys(entry, {"system", "code"}, path)
+    require_keys(entry, {"system", "code"}, path)
     _require_text(entry["system"], f"{path}.system")
     _require_text(entry["code"], f"{path}.code")
     return Code(entry["system"], entry["code"])
@@ -204,22 +215,17 @@ def _code(entry: Any, path: str) -> Code:
 def _bounds(entry: Mapping[str, Any], path: str) -> dict[str, Any]:
     decimals = entry["decimals"]
     fits = _is_int(decimals) and 0 <= decimals <= MOST_DECIMALS
-    _require(fits, f"{path}.decimals", "is out of range", f"Use 0 to {MOST_DECIMALS}.")
+    require(fits, f"{path}.decimals", "is out of range", f"Use 0 to {MOST_DECIMALS}.")
     _require_text(entry["unit"], f"{path}.unit")
     lower = _bound(entry["lower"], decimals, f"{path}.lower")
     upper = _bound(entry["upper"], decimals, f"{path}.upper")
-    _require(lower < upper, f"{path}.lower", "is not below upper", "Swap or widen the bounds.")
+    require(lower < upper, f"{path}.lower", "is not below upper", "Swap or widen the bounds.")
     return {"unit": entry["unit"], "lower": lower, "upper": upper, "decimals": decimals}
 
 
 def _bound(text: Any, decimals: int, path: str) -> Decimal:
-    matches = isinstance(text, str) and DECIMAL.fullmatch(text) is not None
-    _require(matches, path, "is not a decimal in text", 'Write it like "72.5".')
-    value = Decimal(text)
-    scaled = value.scaleb(decimals)
-    whole = scaled == scaled.to_integral_value()
-    _require(whole, path, "has more decimals than the variable", "Round it, or raise decimals.")
-    _require(abs(scaled) <= LARGEST_SCALED, path, "is too large", "Keep it within 2^40 units.")
+    value, integer = scaled(text, decimals, path)
+    require(abs(integer) <= LARGEST_SCALED, path, "is too large", "Keep it within 2^40 units.")
     return value
 
 
@@ -227,39 +233,25 @@ def _categories(entry: Mapping[str, Any], path: str) -> dict[str, Any]:
     path = f"{path}.categories"
     listed = entry["categories"]
     sized = isinstance(listed, list) and len(listed) in CATEGORY_COUNT
-    _require(sized, path, "has a wrong length", "List 2 to 64 categories.")
+    require(sized, path, "has a wrong length", "List 2 to 64 categories.")
     for i, category in enumerate(listed):
         _require_text(category, f"{path}[{i}]")
-    _require(len(set(listed)) == len(listed), path, "repeats a category", "List each once.")
+    require(len(set(listed)) == len(listed), path, "repeats a category", "List each once.")
     return {"categories": tuple(listed)}
-
-
-def _require_keys(entry: Any, keys: set[str], path: str) -> None:
-    exact = isinstance(entry, dict) and set(entry) == keys
-    _require(exact, path, "has missing or unknown keys", f"Give exactly {', '.join(sorted(keys))}.")
 
 
 def _require_name(value: Any, path: str) -> None:
     matches = isinstance(value, str) and NAME.fullmatch(value) is not None
-    _require(matches, path, "is not a name", "Use a-z, 0-9 and _, a letter first, at most 40.")
+    require(matches, path, "is not a name", "Use a-z, 0-9 and _, a letter first, at most 40.")
 
 
 def _require_text(value: Any, path: str) -> None:
     fits = isinstance(value, str) and 1 <= len(value) <= 200
-    _require(fits, path, "is not text of 1 to 200 characters", "Give a short text.")
+    require(fits, path, "is not text of 1 to 200 characters", "Give a short text.")
 
 
 def _is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _require(holds: bool, path: str, problem: str, remedy: str) -> None:
-    if not holds:
-        _refuse(path, f"{path} {problem}.", remedy)
-
-
-def _refuse(path: str, message: str, remedy: str) -> NoReturn:
-    raise BadDictionary(message=message, remedy=remedy, field=path)
 
 
 def _unreadable(field: str, message: str) -> RecordUnreadable:

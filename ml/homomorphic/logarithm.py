@@ -1,0 +1,200 @@
+"""Small discrete logarithms: v from v G, for v in a known range, negative values included.
+
+Baby steps and giant steps (D. Shanks, 1971). The table holds i G for i = 1..T by x coordinate, so that one
+look finds i and -i, and a giant step passes 2 T + 1 values. It depends on nothing but T: it is built once,
+and kept (`save`, `load`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from coincurve._libsecp256k1 import ffi, lib
+from coincurve.context import GLOBAL_CONTEXT
+
+from ml.homomorphic.curve import MEMORY_BYTES, G, Memory, Point, Points, times_base
+
+MOST_BITS: Final = 40
+"""Of a range: what one answer may lie in, `2**MOST_BITS` values."""
+LARGEST_TABLE: Final = 1 << 26
+_STEPS = 1 << 12
+"""Giant steps between two looks into the table."""
+_WORTH_PROCESSES = 1 << 18
+"""Steps below which other processes take longer to start than they save."""
+
+Keys = npt.NDArray[np.uint64]
+
+
+class OutOfRange(ValueError):
+    """A point whose logarithm does not lie in the range; `position` says which."""
+
+    def __init__(self, position: int) -> None:
+        super().__init__(f"point {position} has no logarithm in the range")
+        self.position = position
+
+
+class TableDamaged(ValueError):
+    """A kept table that is not what was built."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """i G for i = 1..size: the upper bits of x and the lower ones of i in one number each, ascending."""
+
+    size: int
+    keys: Keys
+
+    @classmethod
+    def build(cls, size: int) -> Table:
+        """A table of `size` points: about 3 microseconds and 8 bytes each. Raises ValueError beyond
+        `LARGEST_TABLE`.
+        """
+        if not 1 <= size <= LARGEST_TABLE:
+            raise ValueError(f"a table has 1 to {LARGEST_TABLE} points")
+        mask = _index_mask(size)
+        keys = np.empty(size, dtype=np.uint64)
+        first = G
+        for start in range(0, size, _STEPS):
+            count = min(_STEPS, size - start)
+            memory = _walk(first, G, count)
+            keys[start : start + count] = _marks(memory) & ~mask
+            keys[start : start + count] |= np.arange(start + 1, start + count + 1, dtype=np.uint64)
+            first = times_base(start + count + 1)
+        keys.sort()
+        return cls(size, keys)
+
+    def save(self, path: Path) -> None:
+        """Writes the table, whole or not at all."""
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        with part.open("wb") as file:
+            file.write(_digest(self.keys))
+            np.save(file, self.keys)
+        part.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Table:
+        """A table that `save` wrote. Raises TableDamaged, OSError."""
+        with path.open("rb") as file:
+            digest = file.read(32)
+            try:
+                keys = np.load(file, allow_pickle=False)
+            except (ValueError, EOFError):
+                raise TableDamaged(f"{path.name} is not a table of logarithms") from None
+        if keys.dtype != np.uint64 or keys.ndim != 1 or _digest(keys) != digest:
+            raise TableDamaged(f"{path.name} was changed since it was built")
+        return cls(int(keys.size), keys)
+
+    def find(self, points: Sequence[Point], low: int, high: int, processes: int = 1) -> list[int]:
+        """The logarithm of each point, all of which lie in low..high.
+
+        Every answer is checked against its point. At most (high - low) / (2 size + 1) steps a point, of
+        about 3 microseconds each. Raises OutOfRange, naming the first point that has none; ValueError for a
+        range beyond 2**MOST_BITS.
+        """
+        if not 0 <= high - low < 1 << MOST_BITS:
+            raise ValueError(f"a range has 1 to 2^{MOST_BITS} values")
+        steps = (high - low) // (2 * self.size + 1) + 1
+        if processes > 1 and len(points) > 1 and steps * len(points) > _WORTH_PROCESSES:
+            found = self._find_in_processes(points, low, steps, processes)
+        else:
+            found = [self._find(point, low, steps) for point in points]
+        for position, value in enumerate(found):
+            if value is None or value > high:
+                raise OutOfRange(position)
+        return [value for value in found if value is not None]
+
+    def _find_in_processes(
+        self, points: Sequence[Point], low: int, steps: int, processes: int
+    ) -> list[int | None]:
+        tasks = [(point.to_bytes(), low, steps) for point in points]
+        _Shared.table = self  # inherited by fork: the table is not copied
+        try:
+            with ProcessPoolExecutor(processes, mp_context=get_context("fork")) as pool:
+                return list(pool.map(_find_shared, tasks))
+        finally:
+            _Shared.table = None
+
+    def _find(self, point: Point, low: int, steps: int) -> int | None:
+        stride, middle = 2 * self.size + 1, low + self.size
+        back = times_base(-stride)
+        for start in range(0, steps, _STEPS):
+            count = min(_STEPS, steps - start)
+            offset = middle + start * stride
+            first = point - times_base(offset)
+            if first.is_infinity:
+                return offset
+            memory = _walk(first, back, count)
+            if len(memory) < count:
+                return offset + len(memory) * stride
+            for step, index in self._look_up(memory):
+                for value in (offset + step * stride + index, offset + step * stride - index):
+                    if value >= low and times_base(value) == point:
+                        return value
+        return None
+
+    def _look_up(self, memory: Memory) -> list[tuple[int, int]]:
+        """(position, index) wherever the upper bits of x are those of index * G."""
+        mask = _index_mask(self.size)
+        marks = _marks(memory) & ~mask
+        at = np.searchsorted(self.keys, marks)
+        pairs: list[tuple[int, int]] = []
+        while True:
+            inside = at < self.keys.size
+            same = inside.copy()
+            same[inside] = (self.keys[at[inside]] & ~mask) == marks[inside]
+            if not same.any():
+                return sorted(pairs)
+            pairs += [(int(p), int(self.keys[at[p]] & mask)) for p in np.flatnonzero(same)]
+            at = np.where(same, at + 1, self.keys.size)
+
+
+class _Shared:
+    table: Table | None = None
+
+
+def _find_shared(task: tuple[bytes, int, int]) -> int | None:
+    table = _Shared.table
+    if table is None:
+        raise RuntimeError("the table was not inherited")
+    raw, low, steps = task
+    return table._find(Point.sum_from_bytes(raw), low, steps)
+
+
+def _walk(first: Point, step: Point, count: int) -> Memory:
+    """first, first + step, ...: `count` points, or those before the point at infinity."""
+    memory = np.zeros((count, MEMORY_BYTES), dtype=np.uint8)
+    memory[0] = Points.parse(first.to_bytes()).memory[0]
+    fixed = Points.parse(step.to_bytes()).memory
+    pairs = np.empty((count, 2), dtype=np.uint64)
+    pairs[:, 0] = memory.ctypes.data + MEMORY_BYTES * np.arange(count, dtype=np.uint64)
+    pairs[:, 1] = fixed.ctypes.data
+    source = ffi.cast("secp256k1_pubkey **", ffi.from_buffer(pairs))
+    target = ffi.from_buffer("secp256k1_pubkey[]", memory)
+    combine: Any = lib.secp256k1_ec_pubkey_combine
+    context = GLOBAL_CONTEXT.ctx
+    for i in range(1, count):
+        if not combine(context, target + i, source + 2 * (i - 1), 2):
+            return memory[:i]
+    return memory
+
+
+def _marks(memory: Memory) -> Keys:
+    """64 bits of each x coordinate, as libsecp256k1 lies in memory: the same for a point and its negative."""
+    return np.ascontiguousarray(memory[:, :8]).view(np.uint64)[:, 0]
+
+
+def _index_mask(size: int) -> np.uint64:
+    return np.uint64((1 << size.bit_length()) - 1)
+
+
+def _digest(keys: Keys) -> bytes:
+    return hashlib.sha256(np.ascontiguousarray(keys).data).digest()

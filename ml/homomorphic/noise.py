@@ -1,0 +1,139 @@
+"""Noise that k of n holders make together, so that k - 1 of them can neither know nor undo it.
+
+Of m contributors at most k - 1 collude, so at least h = m - k + 1 are honest. Each adds discrete Gaussian
+noise of variance sigma^2 / h, where sigma is what one trusted party would add: what the honest ones add
+then suffices alone, and the whole has m / h times the variance of that one party's (`inflation`). A sum of
+h discrete Gaussians of scale s is (1/2) eps^2-zCDP with
+
+    eps^2 = D^2 / (h s^2) + tau d / 2,   tau = 10 sum_{j=1}^{h-1} exp(-2 pi^2 s^2 j / (j + 1))
+
+for d sums of L2 sensitivity D (P. Kairouz, Z. Liu, T. Steinke, ICML 2021, arXiv 2102.06387, proposition 14).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+import opendp.prelude as dp
+
+from ml.dp.accounting import rho, scale_for, sqrt_up
+from ml.homomorphic.curve import Point
+from ml.homomorphic.elgamal import draw_randomness, encrypt
+from ml.homomorphic.relation import ONE, Builder, Relation, combined
+from ml.homomorphic.validity import Statement, prove
+
+dp.enable_features("contrib")
+
+LEAST_SCALE: Final = 3.0
+"""At and above it, tau < 16e-37: a sum of discrete Gaussians is one for every purpose."""
+ROOM: Final = 12
+"""Scales that one contribution may be away from 0. Beyond lies 2^-105 of the distribution; it is clamped."""
+
+Sampler = Callable[[float, int], list[int]]
+"""(scale, how many) -> that many integers."""
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How the noise of `sums` sums is split: cost in nano-rho, L2 sensitivity squared, the quorum k."""
+
+    cost: int
+    squared_sensitivity: int
+    sums: int
+    quorum: int
+
+    def scale(self, contributors: int) -> float:
+        """Of one contribution among `contributors`. Raises ValueError for fewer than the quorum;
+        CostRefused.
+        """
+        honest = contributors - self.quorum + 1
+        if self.quorum < 1 or honest < 1:
+            raise ValueError("noise needs as many contributors as the quorum")
+        alone = Fraction(scale_for(self.cost, self.squared_sensitivity))
+        scale = max(LEAST_SCALE, math.nextafter(float(alone / _root_down(honest)), math.inf))
+        self._require_private(scale, honest)
+        return scale
+
+    def bound(self, contributors: int) -> int:
+        """No contribution is larger in magnitude: `ROOM` scales, rounded up."""
+        return math.ceil(ROOM * Fraction(self.scale(contributors)))
+
+    def sigma(self, contributors: int) -> Fraction:
+        """Of the whole noise of one sum, at most: sqrt(contributors) scales."""
+        return Fraction(self.scale(contributors)) * sqrt_up(Fraction(contributors))
+
+    def relation(self, contributors: int) -> Relation:
+        """That every one of the columns encrypts a whole number within the bound."""
+        return _stated(self.bound(contributors), [0] * self.sums).relation()
+
+    def _require_private(self, scale: float, honest: int) -> None:
+        variance = Fraction(scale) ** 2
+        terms = (math.exp(-2 * math.pi**2 * scale**2 * j / (j + 1)) for j in range(1, honest))
+        tau = Fraction(10 * sum(terms) * (1 + 1e-9))
+        squared = Fraction(self.squared_sensitivity) / (honest * variance) + tau * self.sums / 2
+        if squared > 2 * rho(self.cost):
+            raise ArithmeticError(
+                "the noise of the honest contributors is below what the cost needs"
+            )
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """One contributor's noise for a set of a given size: 66 bytes a sum, and the proof of its range."""
+
+    columns: bytes
+    proof: bytes
+
+
+def gaussian(scale: float, count: int) -> list[int]:
+    """Independent discrete Gaussians, by OpenDP's exact sampler (C. Canonne, G. Kamath, T. Steinke, NeurIPS
+    2020).
+    """
+    space = (dp.vector_domain(dp.atom_domain(T="i64")), dp.l2_distance(T="f64"))
+    mechanism = dp.m.make_gaussian(*space, scale=scale)
+    return [int(value) for value in mechanism([0] * count)]
+
+
+def contribute(
+    shares: Shares,
+    contributors: int,
+    public_key: Point,
+    context: bytes,
+    sampler: Sampler = gaussian,
+) -> Contribution:
+    """Fresh noise for every sum, encrypted, with a proof bound to `context` that it is known and within its
+    bound.
+
+    The integers are forgotten here: nobody, its contributor included, can say them afterwards.
+    """
+    bound = shares.bound(contributors)
+    drawn = sampler(shares.scale(contributors), shares.sums)
+    values = [max(-bound, min(bound, value)) for value in drawn]
+    stated = _stated(bound, values)
+    randomness = draw_randomness(shares.sums)
+    columns = encrypt(values, randomness, public_key)
+    statement = Statement(context, public_key, stated.relation(), columns)
+    return Contribution(columns, prove(statement, stated.vector, randomness))
+
+
+def inflation(contributors: int, quorum: int) -> Fraction:
+    """How many times the variance of one trusted party's noise the whole has: m / (m - k + 1)."""
+    return Fraction(contributors, contributors - quorum + 1)
+
+
+def _stated(bound: int, values: Sequence[int]) -> Builder:
+    builder = Builder()
+    for value in values:
+        builder.encrypt(
+            [combined((1, builder.number(2 * bound, value + bound)), (-bound, {ONE: 1}))]
+        )
+    return builder
+
+
+def _root_down(whole: int) -> Fraction:
+    """A rational at most the square root of a positive integer, less than 2^-60 (relative) below it."""
+    return Fraction(math.isqrt(whole << 128), 1 << 64)

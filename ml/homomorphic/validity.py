@@ -1,0 +1,391 @@
+"""One proof that ElGamal columns encrypt a vector's forms, and that the vector satisfies a relation.
+
+Statement: columns (A_j, B_j) under public key Y, and a relation over a vector v in Z_n^m. The prover knows
+v and r_j with A_j = r_j G, B_j = r_j Y + column_j(v) G, and left_k(v) right_k(v) = result_k(v) for every
+product k.
+
+A Sigma protocol with two preliminary challenges, made non-interactive by Fiat and Shamir:
+
+    V = sum v_i G_i + w H                           vector commitment (T. Pedersen, CRYPTO 1991)
+    <- delta, whose powers weigh columns:           A' = sum delta^j A_j, B' and r' likewise
+    W = sum a_i G_i + u H, S = s G,                 announcements, with a, u, s uniform
+    S' = s Y + (sum delta^j column_j(a)) G
+    <- y, whose powers weigh products:              sum y^k (left right - x result)(x v + a) = x T_1 + T_0
+    C_1 = T_1 K + t_1 H, C_0 = T_0 K + t_0 H
+    <- x
+    f = x v + a, phi = x w + u, z = x r' + s, tau = x t_1 + t_0
+
+where a form's constant is multiplied by x, so that the coefficient of x^2 is what the products leave
+over: 0. The verifier checks
+
+    sum f_i G_i + phi H = x V + W
+    z G = x A' + S,  z Y + (sum delta^j column_j(f)) G = x B' + S'
+    (sum y^k (left right - x result)(f)) K + tau H = x C_1 + C_0.
+
+Any pair of points encrypts exactly one value, so a column that encrypts another one than the form of the
+committed v survives the weighing for one delta in n / m; products likewise (J. Groth, CRYPTO 2009, and J.
+Bootle, A. Cerulli, P. Chaidos, J. Groth, C. Petit, EUROCRYPT 2016, check products of committed vectors this
+way). Three answers to different x with one V give v, r' and the products: special soundness, under the
+discrete logarithm problem, which binds V. Answers are uniform and announcements follow from them: perfect
+zero knowledge for an honest verifier, and so, in the random oracle model, for all.
+
+A batch of proofs about one relation is one sum of products, with weights of 128 bits (M. Bellare, J. Garay,
+T. Rabin, EUROCRYPT 1998): a false proof among them passes with probability 2^-128.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Final
+
+import numpy as np
+
+from ml.homomorphic import generators
+from ml.homomorphic.curve import (
+    ORDER,
+    POINT_BYTES,
+    SCALAR_BYTES,
+    G,
+    NotAPoint,
+    Point,
+    Points,
+    times_base,
+    total,
+)
+from ml.homomorphic.relation import Relation, evaluate
+from ml.homomorphic.transcript import Transcript
+
+PROTOCOL: Final = "usufruct/validity/1"
+_POINTS = 6
+_SCALARS = 3  # beside the answers f
+_WEIGHT_BITS = 128
+
+
+class ProofInvalid(ValueError):
+    """A proof that does not hold; `position` is its place in the batch."""
+
+    def __init__(self, position: int, problem: str) -> None:
+        super().__init__(f"proof {position}: {problem}")
+        self.position = position
+        self.problem = problem
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What one proof is about. `columns` are 66 bytes each, A then B; `context` is 32 bytes."""
+
+    context: bytes
+    public_key: Point
+    relation: Relation
+    columns: bytes
+
+
+@dataclass(frozen=True)
+class _Announced:
+    """The points of a proof, in the order in which they are written."""
+
+    vector: Point  # V
+    blinds: Point  # W
+    key: Point  # S
+    column: Point  # S'
+    linear: Point  # C_1
+    constant: Point  # C_0
+
+
+@dataclass(frozen=True)
+class _Proof:
+    announced: _Announced
+    answers: tuple[int, ...]  # f
+    phi: int
+    z: int
+    tau: int
+
+
+def proof_bytes(relation: Relation) -> int:
+    """The length of every proof about this relation."""
+    return _POINTS * POINT_BYTES + (relation.size + _SCALARS) * SCALAR_BYTES
+
+
+def prove(statement: Statement, vector: Sequence[int], randomness: Sequence[int]) -> bytes:
+    """A proof, fresh each time, that says nothing but that the statement is true.
+
+    Args:
+        vector: v, `relation.size` integers.
+        randomness: r_j of each column, in [1, n - 1].
+
+    Raises:
+        ValueError: the vector does not satisfy the relation, or the columns do not encrypt it.
+    """
+    blinds = [_random() for _ in range(statement.relation.size)]
+    return _prove(statement, vector, randomness, blinds, [_random() for _ in range(5)])
+
+
+def _prove(
+    statement: Statement,
+    vector: Sequence[int],
+    randomness: Sequence[int],
+    blinds: Sequence[int],
+    drawn: Sequence[int],
+) -> bytes:
+    """As `prove`, with a_i and (w, u, s, t_1, t_0) given: for test vectors."""
+    relation, key = statement.relation, statement.public_key
+    _require_true(statement, vector, randomness)
+    w, u, s, t_1, t_0 = drawn
+    hide, bases = generators.blinding(), generators.vector(relation.size)
+    talk = _Talk(statement)
+    committed = total((_committed(bases, vector), hide.times_secret(w)))
+    delta = talk.columns(committed)
+    blinded = total((_committed(bases, blinds), hide.times_secret(u)))
+    announced_column = total(
+        (key.times_secret(s), times_base(_weighed(relation, delta, blinds, 0)))
+    )
+    y = talk.products(blinded, times_base(s), announced_column)
+    linear, constant = _cross_terms(relation, y, vector, blinds)
+    commit_linear = total((_secret_product(generators.single(), linear), hide.times_secret(t_1)))
+    commit_constant = total(
+        (_secret_product(generators.single(), constant), hide.times_secret(t_0))
+    )
+    x = talk.answers(commit_linear, commit_constant)
+    weighed = sum(r * d for r, d in zip(randomness, _powers(delta), strict=False))
+    points = (committed, blinded, times_base(s), announced_column, commit_linear, commit_constant)
+    answers = [x * v + a for v, a in zip(vector, blinds, strict=True)]
+    scalars = [*answers, x * w + u, x * weighed + s, x * t_1 + t_0]
+    return b"".join(point.to_bytes() for point in points) + b"".join(map(_scalar_bytes, scalars))
+
+
+def verify(statement: Statement, proof: bytes) -> None:
+    """Raises ProofInvalid, saying what does not hold."""
+    verify_batch([statement], [proof])
+
+
+def verify_batch(statements: Sequence[Statement], proofs: Sequence[bytes]) -> None:
+    """All of them at once, about one relation and one public key; a false one is looked for by halves.
+
+    Raises:
+        ProofInvalid: naming one that does not hold.
+        ValueError: the statements are about different relations or keys.
+    """
+    if not statements:
+        return
+    first = statements[0]
+    alike = all(
+        (each.relation, each.public_key) == (first.relation, first.public_key)
+        for each in statements
+    )
+    if not alike or len(statements) != len(proofs):
+        raise ValueError("a batch has one relation, one public key, and a proof for each statement")
+    read = [
+        _read(at, each, raw) for at, (each, raw) in enumerate(zip(statements, proofs, strict=True))
+    ]
+    _require_all(read, 0)
+
+
+def _require_all(read: Sequence[_Checked], start: int) -> None:
+    if _adds_up(read):
+        return
+    if len(read) == 1:
+        raise ProofInvalid(start, read[0].fault())
+    half = len(read) // 2
+    _require_all(read[:half], start)
+    _require_all(read[half:], start + half)
+    raise ProofInvalid(start, "it holds alone and not together with others")
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """A proof that was read, with its challenges: what is left to do are its four equations."""
+
+    statement: Statement
+    columns: Points
+    proof: _Proof
+    delta: int
+    x: int
+    total: int  # sum y^k (left right - x result)(f)
+
+    @property
+    def weighed(self) -> int:
+        return _weighed(self.statement.relation, self.delta, self.proof.answers, self.x)
+
+    def fault(self) -> str:
+        """Which of the equations does not hold."""
+        proof, said, x = self.proof, self.proof.announced, self.x
+        hide = generators.blinding()
+        bases = generators.vector(len(proof.answers))
+        keys, values = self._weighed_columns()
+        if (
+            total((bases.sum_of_products(proof.answers), hide * proof.phi))
+            != said.vector * x + said.blinds
+        ):
+            return "the answers are not of the committed vector"
+        if times_base(proof.z) != keys * x + said.key:
+            return "the columns' randomness is not known"
+        if self.statement.public_key * proof.z + G * self.weighed != values * x + said.column:
+            return "a column does not encrypt what the relation says"
+        if generators.single() * self.total + hide * proof.tau != said.linear * x + said.constant:
+            return "a product does not hold"
+        return "it does not add up"
+
+    def _weighed_columns(self) -> tuple[Point, Point]:
+        powers = _powers(self.delta)
+        both = [power for power, _ in zip(powers, range(len(self.columns) // 2), strict=False)]
+        rows = np.arange(len(self.columns), dtype=np.int64)
+        keys, values = (Points(self.columns.memory[rows[part::2]]) for part in (0, 1))
+        return keys.sum_of_products(both), values.sum_of_products(both)
+
+
+def _adds_up(read: Sequence[_Checked]) -> bool:
+    """The four equations of each, weighed at random and brought to one side, are the neutral element."""
+    size, key = read[0].statement.relation.size, read[0].statement.public_key
+    shared = [0] * size
+    base = hide = single = public = 0
+    memory, scalars = [], []
+    for each in read:
+        vector_weight, key_weight, column_weight, product_weight = (
+            1 + secrets.randbits(_WEIGHT_BITS) for _ in range(4)
+        )
+        proof, said, x = each.proof, each.proof.announced, each.x
+        shared = [s + vector_weight * f for s, f in zip(shared, proof.answers, strict=True)]
+        hide += vector_weight * proof.phi + product_weight * proof.tau
+        base += key_weight * proof.z + column_weight * each.weighed
+        public += column_weight * proof.z
+        single += product_weight * each.total
+        memory.append(each.columns.memory)
+        for power, _ in zip(_powers(each.delta), range(len(each.columns) // 2), strict=False):
+            scalars += [-key_weight * x * power, -column_weight * x * power]
+        memory.append(Points.parse(b"".join(point.to_bytes() for point in _in_order(said))).memory)
+        scalars += [-vector_weight * x, -vector_weight, -key_weight, -column_weight]
+        scalars += [-product_weight * x, -product_weight]
+    ours = (G, generators.blinding(), generators.single(), key)
+    memory.append(Points.parse(b"".join(point.to_bytes() for point in ours)).memory)
+    memory.append(generators.vector(size).memory)
+    scalars += [base, hide, single, public, *shared]
+    return Points(np.concatenate(memory)).sum_of_products(scalars).is_infinity
+
+
+class _Talk:
+    """The conversation of prover and verifier: one order, one place."""
+
+    def __init__(self, statement: Statement) -> None:
+        self._talk = Transcript(PROTOCOL, statement.context)
+        self._talk.absorb("relation", statement.relation.digest)
+        self._talk.absorb("key", statement.public_key.to_bytes())
+        self._talk.absorb("columns", statement.columns)
+
+    def columns(self, vector: Point) -> int:
+        """delta."""
+        self._talk.absorb("vector", vector.to_bytes())
+        return self._talk.challenge("columns")
+
+    def products(self, blinds: Point, key: Point, column: Point) -> int:
+        """y."""
+        self._talk.absorb("announced", blinds.to_bytes() + key.to_bytes() + column.to_bytes())
+        return self._talk.challenge("products")
+
+    def answers(self, linear: Point, constant: Point) -> int:
+        """x."""
+        self._talk.absorb("terms", linear.to_bytes() + constant.to_bytes())
+        return self._talk.challenge("answers")
+
+
+def _read(at: int, statement: Statement, raw: bytes) -> _Checked:
+    relation = statement.relation
+    if len(raw) != proof_bytes(relation):
+        raise ProofInvalid(at, "it has a wrong length")
+    if len(statement.columns) != 2 * POINT_BYTES * len(relation.columns):
+        raise ProofInvalid(at, "it is about another number of columns")
+    try:
+        columns = Points.parse(statement.columns)
+        announced = _Announced(*_points(raw))
+    except NotAPoint as fault:
+        raise ProofInvalid(at, f"{fault}") from None
+    scalars = [int.from_bytes(part, "big") for part in _parts(raw[_POINTS * POINT_BYTES :])]
+    if max(scalars) >= ORDER:
+        raise ProofInvalid(at, "a scalar is not reduced")
+    *answers, phi, z, tau = scalars
+    proof = _Proof(announced, tuple(answers), phi, z, tau)
+    talk = _Talk(statement)
+    delta = talk.columns(announced.vector)
+    y = talk.products(announced.blinds, announced.key, announced.column)
+    x = talk.answers(announced.linear, announced.constant)
+    return _Checked(statement, columns, proof, delta, x, _left_over(relation, y, answers, x))
+
+
+def _points(raw: bytes) -> Iterator[Point]:
+    for at in range(_POINTS):
+        yield Point.from_bytes(raw[at * POINT_BYTES : (at + 1) * POINT_BYTES])
+
+
+def _parts(raw: bytes) -> Iterator[bytes]:
+    for at in range(0, len(raw), SCALAR_BYTES):
+        yield raw[at : at + SCALAR_BYTES]
+
+
+def _in_order(announced: _Announced) -> list[Point]:
+    return [getattr(announced, each.name) for each in fields(announced)]
+
+
+def _require_true(statement: Statement, vector: Sequence[int], randomness: Sequence[int]) -> None:
+    relation = statement.relation
+    if not relation.holds(vector):
+        raise ValueError("the vector does not satisfy the relation")
+    if len(randomness) != len(relation.columns):
+        raise ValueError("one random scalar for each column")
+
+
+def _committed(bases: Points, scalars: Sequence[int]) -> Point:
+    """sum scalars[i] bases[i] of secret scalars: products in constant time, one by one."""
+    return total(
+        _secret_product(bases.point(i), scalar) for i, scalar in enumerate(scalars) if scalar
+    )
+
+
+def _secret_product(point: Point, scalar: int) -> Point:
+    reduced = scalar % ORDER
+    return point.times_secret(reduced) if reduced else point * 0
+
+
+def _weighed(relation: Relation, delta: int, vector: Sequence[int], one: int) -> int:
+    """sum delta^j column_j(vector)."""
+    pairs = zip(relation.columns, _powers(delta), strict=False)
+    return sum(evaluate(column, vector, one) * power for column, power in pairs) % ORDER
+
+
+def _left_over(relation: Relation, y: int, answers: Sequence[int], x: int) -> int:
+    """sum y^k (left right - x result)(answers)."""
+    left_over = 0
+    for each, power in zip(relation.products, _powers(y), strict=False):
+        left, right = evaluate(each.left, answers, x), evaluate(each.right, answers, x)
+        left_over += power * (left * right - x * evaluate(each.result, answers, x))
+    return left_over % ORDER
+
+
+def _cross_terms(
+    relation: Relation, y: int, vector: Sequence[int], blinds: Sequence[int]
+) -> tuple[int, int]:
+    """T_1 and T_0: what `_left_over` is at x v + a, by powers of x."""
+    linear = constant = 0
+    for each, power in zip(relation.products, _powers(y), strict=False):
+        left, right = evaluate(each.left, vector, 1), evaluate(each.right, vector, 1)
+        left_blind, right_blind = evaluate(each.left, blinds, 0), evaluate(each.right, blinds, 0)
+        cross = left * right_blind + left_blind * right - evaluate(each.result, blinds, 0)
+        linear += power * cross
+        constant += power * left_blind * right_blind
+    return linear % ORDER, constant % ORDER
+
+
+def _powers(base: int) -> Iterator[int]:
+    """1, base, base^2, ... modulo the order."""
+    power = 1
+    while True:
+        yield power
+        power = power * base % ORDER
+
+
+def _random() -> int:
+    return 1 + secrets.randbelow(ORDER - 1)
+
+
+def _scalar_bytes(scalar: int) -> bytes:
+    return (scalar % ORDER).to_bytes(SCALAR_BYTES, "big")

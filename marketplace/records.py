@@ -14,7 +14,18 @@ import fsspec
 
 from marketplace.errors import Refusal
 from marketplace.store import ERASED, Database, RecordRow
+from marketplace.wire.header import read_header
+from marketplace.wire.http import to_hex
 from marketplace.wire.private import make_folder
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A record's ciphertext of the vault lane, and what its commitment is made of beside it (hex)."""
+
+    box: bytes
+    key_commitments: list[str]
+    others: list[str]
 
 
 @dataclass(frozen=True)
@@ -98,8 +109,8 @@ class RecordStore:
         was_here = self.delete(commitment)
         return was_known or was_here
 
-    def fetch(self, commitments: Sequence[bytes]) -> dict[bytes, tuple[bytes, list[str]]]:
-        """Box and key commitments (hex) of each record that is here."""
+    def fetch(self, commitments: Sequence[bytes]) -> dict[bytes, Kept]:
+        """Box, key commitments and leaves of other lanes (hex) of each record that is here."""
         rows = self.database.records([_name(each) for each in commitments])
         found = {}
         for commitment in commitments:
@@ -108,7 +119,7 @@ class RecordStore:
                 continue
             box = self.get(commitment)
             if box is not None:
-                found[commitment] = (box, list(row.header["key_commitments"]))
+                found[commitment] = _kept(box, row.header)
         return found
 
     def kept(self, commitment: bytes) -> tuple[RecordRow, bytes] | None:
@@ -127,6 +138,13 @@ class RecordStore:
 
     def _path(self, commitment: bytes) -> str:
         return f"{self._root}/{commitment.hex()}.box"
+
+
+def _kept(box: bytes, header: dict[str, Any]) -> Kept:
+    others = (
+        [to_hex(leaf) for leaf in read_header(header).leaves()[1:]] if "tally" in header else []
+    )
+    return Kept(box, list(header["key_commitments"]), others)
 
 
 def _name(commitment: bytes) -> str:

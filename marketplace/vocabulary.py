@@ -28,6 +28,7 @@ class Lane(IntEnum):
     """How a record is stored; a number on the wire for ever."""
 
     VAULT = 1
+    HOMOMORPHIC = 2
 
 
 def address(value: str, field: str = "address") -> Address:

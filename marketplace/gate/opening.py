@@ -28,10 +28,11 @@ Row = tuple[int | None, ...]
 
 @dataclass(frozen=True)
 class Ciphertext:
-    """One member's sealed record as the operator hands it over: box and key commitments."""
+    """One member's sealed record as the operator hands it over; `others` are the leaves of other lanes."""
 
     box: bytes
     key_commitments: tuple[bytes, ...]
+    others: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,8 @@ class Opener:
             return False
         context = self._context(stored)
         leaf = record_leaf(context, ciphertext.box, ciphertext.key_commitments)
-        return record_commitment(stored.version, [leaf]) == stored.commitment
+        leaves = [leaf, *ciphertext.others]
+        return record_commitment(stored.version, leaves) == stored.commitment
 
 
 def _named(few: TooFewShares) -> list[int]:

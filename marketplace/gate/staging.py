@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from marketplace.errors import Refusal
 from marketplace.gate.opening import Ciphertext
-from marketplace.vocabulary import address
+from marketplace.vocabulary import Lane, address
 from marketplace.wire import feldman
-from marketplace.wire.http import binary_field, hex_field, require_keys
+from marketplace.wire.http import binary_field, hash_field, hex_field, require_keys
 from marketplace.wire.record import LARGEST_BOX
 
 MOST_BYTES = 512 * 1024 * 1024
@@ -66,13 +66,18 @@ def _size(records: Mapping[str, Ciphertext]) -> int:
 
 
 def read_records(document: object) -> dict[str, Ciphertext]:
-    """Ciphertexts by patient, from [{patient, box, key_commitments}]. Raises BadParameter."""
+    """Ciphertexts by patient, from [{patient, box, key_commitments}], each with its `leaves` of other lanes.
+
+    Raises BadParameter.
+    """
     listed = document if isinstance(document, list) else [document]
     return dict(_read(entry, f"records[{i}]") for i, entry in enumerate(listed))
 
 
 def _read(entry: object, at: str) -> tuple[str, Ciphertext]:
-    fields = require_keys(entry, {"patient", "box", "key_commitments"}, at=at)
+    fields = require_keys(
+        entry, {"patient", "box", "key_commitments"}, frozenset({"leaves"}), at=at
+    )
     points = fields["key_commitments"]
     points = points[: feldman.MOST_CUSTODIANS + 1] if isinstance(points, list) else [points]
     commitments = tuple(
@@ -80,4 +85,10 @@ def _read(entry: object, at: str) -> tuple[str, Ciphertext]:
         for i, point in enumerate(points)
     )
     box = binary_field(fields["box"], f"{at}.box", LARGEST_BOX)
-    return address(fields["patient"], f"{at}.patient"), Ciphertext(box, commitments)
+    others = _leaves(fields.get("leaves", []), f"{at}.leaves")
+    return address(fields["patient"], f"{at}.patient"), Ciphertext(box, commitments, others)
+
+
+def _leaves(listed: object, at: str) -> tuple[bytes, ...]:
+    leaves = listed[: len(Lane)] if isinstance(listed, list) else [listed]
+    return tuple(hash_field(leaf, f"{at}[{i}]") for i, leaf in enumerate(leaves))

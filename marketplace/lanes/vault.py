@@ -125,10 +125,14 @@ class Vault:
         stored = self.chain.commitments_of(cohort.dataset, patients, cohort.seal_block)
         found = self.records.fetch([each.commitment for each in stored if each.usable])
         entries = [
-            {"patient": each.patient, "box": to_base64(box), "key_commitments": list(commitments)}
+            {
+                "patient": each.patient,
+                "box": to_base64(kept.box),
+                "key_commitments": kept.key_commitments,
+                "leaves": kept.others,
+            }
             for each in stored
             if (kept := found.get(each.commitment)) is not None
-            for box, commitments in [kept]
         ]
         return [
             entries[start : start + RECORDS_PER_PAGE]

@@ -1,7 +1,8 @@
 """A record without its ciphertext: all that a custodian needs to check its share.
 
 The header is the SealedRecord JSON with `box_hash` (keccak256 of the box) instead of `box` and
-without `shares`. It leads to the very commitment that the issuer attested.
+without `shares`, and a tally's `column_root` and `proof_hash` instead of its columns and proof. It
+leads to the very commitment that the issuer attested.
 """
 
 from __future__ import annotations
@@ -27,15 +28,20 @@ from marketplace.wire.canonical import tagged_hash
 from marketplace.wire.http import hash_field, hex_field, require_keys, to_hex
 from marketplace.wire.record import (
     SCHEMA,
+    WITH_TALLY,
     RecordContext,
     SealedRecord,
     record_commitment,
 )
+from marketplace.wire.tally import TallyHeader
+from ml.homomorphic.curve import POINT_BYTES
 
 KEYS = {
     *("schema", "chain_id", "registry", "dataset", "patient", "record_version", "lane"),
     *("dictionary_hash", "epoch", "box_hash", "key_commitments", "commitment"),
 }
+
+TALLY_KEYS = {"public_key", "column_root", "proof_hash"}
 
 
 @dataclass(frozen=True)
@@ -46,10 +52,15 @@ class RecordHeader:
     epoch: Epoch
     box_hash: bytes
     key_commitments: tuple[bytes, ...]
+    tally: TallyHeader | None = None
 
     @property
     def commitment(self) -> Commitment:
         """What the issuer attests and the chain keeps."""
+        return record_commitment(self.context.record_version, self.leaves())
+
+    def leaves(self) -> list[bytes]:
+        """One for each lane that the record has a part in, in ascending lane order."""
         c = self.context
         points = keccak(b"".join(self.key_commitments))
         leaf = tagged_hash(
@@ -57,18 +68,19 @@ class RecordHeader:
             ["uint8", "bytes32", "bytes32", "bytes32"],
             [c.lane, c.dictionary_hash, self.box_hash, points],
         )
-        return record_commitment(c.record_version, [leaf])
+        return [leaf] if self.tally is None else [leaf, self.tally.leaf(c.dictionary_hash)]
 
     @classmethod
     def of(cls, record: SealedRecord) -> RecordHeader:
         """The header of a whole record."""
-        return cls(record.context, record.epoch, keccak(record.box), record.key_commitments)
+        tally = None if record.tally is None else record.tally.header
+        return cls(record.context, record.epoch, keccak(record.box), record.key_commitments, tally)
 
     def to_json(self) -> dict[str, Any]:
         """What `read_header` reads back: public, the commitment included."""
         c = self.context
         return {
-            "schema": SCHEMA,
+            "schema": SCHEMA if self.tally is None else WITH_TALLY,
             "chain_id": c.chain_id,
             "registry": c.registry,
             "dataset": to_hex(c.dataset),
@@ -80,6 +92,7 @@ class RecordHeader:
             "box_hash": to_hex(self.box_hash),
             "key_commitments": [to_hex(point) for point in self.key_commitments],
             "commitment": to_hex(self.commitment),
+            **({} if self.tally is None else {"tally": _tally_to_json(self.tally)}),
         }
 
 
@@ -89,7 +102,8 @@ def read_header(document: object) -> RecordHeader:
     Raises:
         RecordUnreadable: naming the field that is wrong, or a commitment that does not match.
     """
-    fields = require_keys(document, KEYS, at="record")
+    with_tally = isinstance(document, dict) and document.get("schema") == WITH_TALLY
+    fields = require_keys(document, KEYS | {"tally"} if with_tally else KEYS, at="record")
     try:
         header = _read(fields)
         feldman.require_points(header.key_commitments)
@@ -103,7 +117,7 @@ def read_header(document: object) -> RecordHeader:
 
 
 def _read(document: dict[str, Any]) -> RecordHeader:
-    if document["schema"] != SCHEMA:
+    if document["schema"] not in (SCHEMA, WITH_TALLY):
         raise _unreadable("schema", f"The schema is not {SCHEMA}.")
     points = document["key_commitments"]
     if not isinstance(points, list) or not 1 <= len(points) <= feldman.MOST_CUSTODIANS:
@@ -116,7 +130,25 @@ def _read(document: dict[str, Any]) -> RecordHeader:
             hex_field(point, f"key_commitments[{i}]", feldman.POINT_BYTES)
             for i, point in enumerate(points)
         ),
+        tally=_tally(document["tally"]) if "tally" in document else None,
     )
+
+
+def _tally(document: object) -> TallyHeader:
+    fields = require_keys(document, TALLY_KEYS, at="tally")
+    return TallyHeader(
+        hex_field(fields["public_key"], "tally.public_key", POINT_BYTES),
+        hash_field(fields["column_root"], "tally.column_root"),
+        hash_field(fields["proof_hash"], "tally.proof_hash"),
+    )
+
+
+def _tally_to_json(tally: TallyHeader) -> dict[str, str]:
+    return {
+        "public_key": to_hex(tally.public_key),
+        "column_root": to_hex(tally.column_root),
+        "proof_hash": to_hex(tally.proof_hash),
+    }
 
 
 def _context(document: dict[str, Any]) -> RecordContext:

@@ -1,4 +1,5 @@
-"""Sealed records (usufruct-record/1): AES-256-GCM under a key that only k custodians can rebuild.
+"""Sealed records (usufruct-record/1): AES-256-GCM under a key that only k custodians can rebuild; with a
+tally for the homomorphic lane (usufruct-record/2), where the dictionary has an encoding.
 
 The key is HKDF-SHA256 (RFC 5869) of the shared secret; the box is AES-256-GCM (NIST SP 800-38D);
 both are bound to chain, registry, dataset, patient, dictionary, lane and version, so a copy under
@@ -10,7 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 from cryptography.exceptions import InvalidTag
@@ -36,12 +37,15 @@ from marketplace.vocabulary import (
 from marketplace.wire import feldman, hpke
 from marketplace.wire.canonical import canonical, parse, tagged_hash
 from marketplace.wire.feldman import Share
+from marketplace.wire.tally import SealedTally, require_tally
 
 SCHEMA = "usufruct-record/1"
+WITH_TALLY = "usufruct-record/2"
 NONCE_BYTES = 12
 TAG_BYTES = 16
 LARGEST_BOX = 64 * 1024
 LARGEST_RECORD = 128 * 1024  # the box in base64 and 16 envelopes
+LARGEST_WITH_TALLY = 512 * 1024  # and the tally in base64
 ENVELOPE_BYTES = hpke.OVERHEAD + feldman.SCALAR_BYTES
 KEYS = {
     *("schema", "chain_id", "registry", "dataset", "patient", "record_version", "lane"),
@@ -62,8 +66,12 @@ class RecordContext:
     record_version: int
     lane: Lane = Lane.VAULT
 
+    def in_lane(self, lane: Lane) -> RecordContext:
+        """The same record's part in another lane."""
+        return replace(self, lane=lane)
+
     def aad(self) -> bytes:
-        """The associated data of the box, 32 bytes."""
+        """The associated data of the box, and what a tally's proof is bound to in its lane; 32 bytes."""
         types = ["uint256", "address", "bytes32", "address", "bytes32", "uint8", "uint32"]
         where = [self.chain_id, self.registry, self.dataset, self.patient, self.dictionary_hash]
         return tagged_hash("usufruct/record/1", types, [*where, self.lane, self.record_version])
@@ -86,18 +94,27 @@ class SealedRecord:
     box: bytes
     key_commitments: tuple[bytes, ...]
     shares: tuple[SealedShare, ...]
+    tally: SealedTally | None = None
 
     @property
     def commitment(self) -> Commitment:
         """What the issuer attests and the chain keeps."""
-        leaf = record_leaf(self.context, self.box, self.key_commitments)
-        return record_commitment(self.context.record_version, [leaf])
+        leaves = record_leaves(self.context, self.box, self.key_commitments, self.tally)
+        return record_commitment(self.context.record_version, leaves)
 
 
 def record_leaf(context: RecordContext, box: bytes, key_commitments: Sequence[bytes]) -> bytes:
     """The leaf of one lane: lane, dictionary, ciphertext and key commitments. 32 bytes."""
     values = [context.lane, context.dictionary_hash, keccak(box), keccak(b"".join(key_commitments))]
     return tagged_hash("usufruct/leaf/1", ["uint8", "bytes32", "bytes32", "bytes32"], values)
+
+
+def record_leaves(
+    context: RecordContext, box: bytes, key_commitments: Sequence[bytes], tally: SealedTally | None
+) -> list[bytes]:
+    """One leaf for each lane that the record has a part in, in ascending lane order."""
+    vault = record_leaf(context, box, key_commitments)
+    return [vault] if tally is None else [vault, tally.header.leaf(context.dictionary_hash)]
 
 
 def record_commitment(record_version: int, leaves: Sequence[bytes]) -> Commitment:
@@ -165,9 +182,10 @@ def open_share(record: SealedRecord, index: int, secret: hpke.SecretKey) -> Shar
 def dump(record: SealedRecord) -> bytes:
     """Canonical JSON."""
     c = record.context
+    tally = {} if record.tally is None else {"tally": record.tally.to_json()}
     return canonical(
         {
-            "schema": SCHEMA,
+            "schema": SCHEMA if record.tally is None else WITH_TALLY,
             "chain_id": c.chain_id,
             "registry": c.registry,
             "dataset": _hex(c.dataset),
@@ -183,6 +201,7 @@ def dump(record: SealedRecord) -> bytes:
                 for s in record.shares
             ],
             "commitment": _hex(record.commitment),
+            **tally,
         }
     )
 
@@ -190,17 +209,27 @@ def dump(record: SealedRecord) -> bytes:
 def load(data: bytes, expected: RecordContext | None = None) -> SealedRecord:
     """A record from hostile bytes; its commitment is recomputed, its context compared.
 
+    That a tally's proof holds, it does not say (`wire.tally.require_valid`).
+
     Raises RecordUnreadable naming the field at fault.
     """
-    document = parse(data, limit=LARGEST_RECORD, refusal=RecordUnreadable)
-    if not isinstance(document, dict) or set(document) != KEYS or document["schema"] != SCHEMA:
-        raise _unreadable("schema", f"The document is not a {SCHEMA} with exactly its keys.")
+    has_tally = f'"schema":"{WITH_TALLY}"'.encode() in data
+    limit = LARGEST_WITH_TALLY if has_tally else LARGEST_RECORD
+    document = parse(data, limit=limit, refusal=RecordUnreadable)
+    _require_keys(document)
     record = _read_checked(document)
     if document["commitment"] != _hex(record.commitment):
         raise _unreadable("commitment", "The commitment does not match box and key commitments.")
     if expected is not None:
         require_context(record, expected)
     return record
+
+
+def _require_keys(document: Any) -> None:
+    schema = document.get("schema") if isinstance(document, dict) else None
+    keys = KEYS | {"tally"} if schema == WITH_TALLY else KEYS
+    if schema not in (SCHEMA, WITH_TALLY) or set(document) != keys:
+        raise _unreadable("schema", f"The document is not a {SCHEMA} with exactly its keys.")
 
 
 def require_context(record: SealedRecord, expected: RecordContext) -> None:
@@ -231,11 +260,12 @@ def _read(document: dict[str, Any]) -> SealedRecord:
     shares = _list(document["shares"], "shares", _share)
     _require_shares(shares, len(points))
     epoch = Epoch(unsigned(document["epoch"], 32, "epoch"))
-    return SealedRecord(_context(document), epoch, box, points, shares)
+    tally = require_tally(document["tally"]) if document["schema"] == WITH_TALLY else None
+    return SealedRecord(_context(document), epoch, box, points, shares, tally)
 
 
 def _context(document: dict[str, Any]) -> RecordContext:
-    if document["lane"] is True or document["lane"] not in list(Lane):
+    if document["lane"] is True or document["lane"] != Lane.VAULT:
         raise _unreadable("lane", "The lane is unknown.")
     return RecordContext(
         chain_id=unsigned(document["chain_id"], 53, "chain_id"),

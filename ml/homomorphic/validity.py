@@ -161,14 +161,24 @@ def verify(statement: Statement, proof: bytes) -> None:
 
 
 def verify_batch(statements: Sequence[Statement], proofs: Sequence[bytes]) -> None:
-    """All of them at once, about one relation and one public key; a false one is looked for by halves.
+    """All of them at once, about one relation and one public key.
 
     Raises:
-        ProofInvalid: naming one that does not hold.
+        ProofInvalid: naming the first that does not hold.
         ValueError: the statements are about different relations or keys.
     """
-    if not statements:
-        return
+    for position, problem in enumerate(faults(statements, proofs)):
+        if problem is not None:
+            raise ProofInvalid(position, problem)
+
+
+def faults(statements: Sequence[Statement], proofs: Sequence[bytes]) -> list[str | None]:
+    """For each proof, in order, None, or what does not hold; false ones are looked for by halves.
+
+    Raises ValueError unless all statements are about one relation and one public key, with a proof each.
+    """
+    if not statements and not proofs:
+        return []
     first = statements[0]
     alike = all(
         (each.relation, each.public_key) == (first.relation, first.public_key)
@@ -176,21 +186,28 @@ def verify_batch(statements: Sequence[Statement], proofs: Sequence[bytes]) -> No
     )
     if not alike or len(statements) != len(proofs):
         raise ValueError("a batch has one relation, one public key, and a proof for each statement")
-    read = [
-        _read(at, each, raw) for at, (each, raw) in enumerate(zip(statements, proofs, strict=True))
-    ]
-    _require_all(read, 0)
+    found: list[str | None] = []
+    read: list[tuple[int, _Checked]] = []
+    for position, (statement, raw) in enumerate(zip(statements, proofs, strict=True)):
+        try:
+            read.append((position, _read(position, statement, raw)))
+            found.append(None)
+        except ProofInvalid as invalid:
+            found.append(invalid.problem)
+    for position, problem in _sifted(read):
+        found[position] = problem
+    return found
 
 
-def _require_all(read: Sequence[_Checked], start: int) -> None:
-    if _adds_up(read):
-        return
+def _sifted(read: Sequence[tuple[int, _Checked]]) -> list[tuple[int, str]]:
+    """Positions and problems of those that do not hold."""
+    if not read or _adds_up([checked for _, checked in read]):
+        return []
     if len(read) == 1:
-        raise ProofInvalid(start, read[0].fault())
+        position, checked = read[0]
+        return [(position, checked.fault())]
     half = len(read) // 2
-    _require_all(read[:half], start)
-    _require_all(read[half:], start + half)
-    raise ProofInvalid(start, "it holds alone and not together with others")
+    return [*_sifted(read[:half]), *_sifted(read[half:])]
 
 
 @dataclass(frozen=True)

@@ -282,7 +282,7 @@ def test_a_header_whose_parts_do_not_give_its_commitment_is_refused(field: str) 
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("schema", "usufruct-record/2"),
+        ("schema", "usufruct-record/3"),
         ("lane", True),
         ("lane", 2),
         ("key_commitments", []),

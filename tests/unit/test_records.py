@@ -14,7 +14,7 @@ import fsspec
 import pytest
 
 from marketplace.errors import Refusal
-from marketplace.records import RecordStore
+from marketplace.records import Kept, RecordStore
 from marketplace.store import RecordRow
 from marketplace.store.database import Database, open_database
 
@@ -166,7 +166,7 @@ def test_a_record_is_found_where_both_its_ciphertext_and_its_row_are_here(
     for commitment in (COMMITMENT, only_row):
         database.keep_record(row(commitment))
     asked = [only_row, COMMITMENT, only_file]
-    assert store.fetch(asked) == {COMMITMENT: (BOX, POINTS)}
+    assert store.fetch(asked) == {COMMITMENT: Kept(BOX, POINTS, [])}
     assert [store.holds(each) for each in asked] == [False, True, False]
 
 

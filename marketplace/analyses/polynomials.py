@@ -1,0 +1,121 @@
+"""What a sum over encrypted columns can say: polynomials in the atoms of an encoding, and the columns that
+hold them.
+
+An atom is 0 or 1 (`name?`, `name=i`) or a whole number (`name`), and 0 where the variable is absent; so an
+atom that is 0 or 1 is its own square, two indicators of one variable exclude each other, and presence is
+idle beside any other atom of its variable.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import product
+
+from marketplace.errors import BadParameter
+from marketplace.wire.encoding import TIMES, Encoded, Encoding
+
+Monomial = tuple[str, ...]
+"""Atoms in order, repeated as often as they are multiplied; empty for the constant 1."""
+
+
+@dataclass(frozen=True)
+class Polynomial:
+    """Whole coefficients of monomials; no coefficient is 0."""
+
+    terms: Mapping[Monomial, int]
+
+    def __add__(self, other: Polynomial) -> Polynomial:
+        sums = Counter(dict(self.terms))
+        for monomial, coefficient in other.terms.items():
+            sums[monomial] += coefficient
+        return Polynomial({monomial: c for monomial, c in sums.items() if c})
+
+    def __sub__(self, other: Polynomial) -> Polynomial:
+        return self + other * -1
+
+    def __mul__(self, other: Polynomial | int) -> Polynomial:
+        if isinstance(other, int):
+            return Polynomial({m: other * c for m, c in self.terms.items() if other})
+        whole = Polynomial({})
+        for (left, a), (right, b) in product(self.terms.items(), other.terms.items()):
+            joined = _reduced(left + right)
+            whole = whole + Polynomial({} if joined is None else {joined: a * b})
+        return whole
+
+
+ONE = Polynomial({(): 1})
+NOTHING = Polynomial({})
+
+
+def atom(name: str) -> Polynomial:
+    """One atom alone."""
+    return Polynomial({(name,): 1})
+
+
+def present(name: str) -> Polynomial:
+    """1 where the variable is present."""
+    return atom(f"{name}?")
+
+
+def any_of(name: str, chosen: Iterable[int]) -> Polynomial:
+    """1 where the variable is one of these categories, or in one of these intervals."""
+    return Polynomial({(f"{name}={i}",): 1 for i in chosen})
+
+
+def columns_of(polynomial: Polynomial, encoding: Encoding) -> dict[int, int]:
+    """position of a column -> coefficient, such that the columns' weighed sum is the polynomial of each
+    record.
+
+    Raises:
+        BadParameter: a product that the encoding does not list; `facts["product"]` names it.
+    """
+    by_atoms = {column.atoms: at for at, column in enumerate(encoding.columns)}
+    variables = {each.name: each for each in encoding.variables}
+    found: Counter[int] = Counter()
+    for monomial, coefficient in polynomial.terms.items():
+        for held in _held(monomial, by_atoms, variables):
+            found[held] += coefficient
+    return {at: coefficient for at, coefficient in sorted(found.items()) if coefficient}
+
+
+def _held(
+    monomial: Monomial, by_atoms: Mapping[Monomial, int], variables: Mapping[str, Encoded]
+) -> list[int]:
+    """The columns whose sum is this monomial: its own, or those of the indicators that make up a presence."""
+    if monomial in by_atoms:
+        return [by_atoms[monomial]]
+    for at, name in enumerate(monomial):
+        variable = variables.get(name.removesuffix("?")) if name.endswith("?") else None
+        if variable is not None and variable.indicators:
+            others = monomial[:at] + monomial[at + 1 :]
+            parts = [
+                tuple(sorted((*others, f"{variable.name}={i}"))) for i in range(variable.indicators)
+            ]
+            return [held for part in parts for held in _held(part, by_atoms, variables)]
+    raise BadParameter(
+        message=f"The dataset's encoding has no column for {TIMES.join(monomial) or '1'}.",
+        remedy="Ask in the vault lane, or for what the encoding lists.",
+        field="encoding",
+        facts={"product": TIMES.join(monomial)},
+    )
+
+
+def _reduced(atoms: Monomial) -> Monomial | None:
+    """The same product with no idle atom; None where it is 0 of every record."""
+    indicators: dict[str, str] = {}
+    values: list[str] = []
+    presences: set[str] = set()
+    for each in atoms:
+        variable = each.partition("=")[0].removesuffix("?")
+        if "=" in each:
+            if indicators.setdefault(variable, each) != each:
+                return None
+        elif each.endswith("?"):
+            presences.add(variable)
+        else:
+            values.append(each)
+    idle = indicators.keys() | set(values)
+    left = [f"{variable}?" for variable in presences - idle]
+    return tuple(sorted([*indicators.values(), *values, *left]))

@@ -32,7 +32,7 @@ MANIFEST = VENDOR / "vendor.json"
 
 ENTRIES = {
     "@noble/curves": ("secp256k1.js",),
-    "@noble/hashes": ("sha3.js", "argon2.js"),
+    "@noble/hashes": ("sha2.js", "sha3.js", "argon2.js"),
 }
 """What our own modules import of each package; the rest follows from what these files import."""
 

@@ -25,7 +25,7 @@ POLICY: Final = (
     "frame-ancestors 'none'",
     "base-uri 'none'",
     "require-trusted-types-for 'script'",
-    "trusted-types sw",
+    "trusted-types sw tally",
 )
 OTHERS: Final = {
     "X-Content-Type-Options": "nosniff",

@@ -13,6 +13,8 @@ contract CustodianCommittee is ICustodianCommittee, AccessControl, EIP712 {
 
     bytes32 private constant JOURNAL_HEAD_TYPEHASH =
         keccak256("JournalHead(uint32 epoch,uint8 place,uint64 height,bytes32 head)");
+    bytes32 private constant JOINT_KEY_TYPEHASH =
+        keccak256("JointKey(uint32 epoch,bytes commitments,bytes32 transcript)");
 
     /// A bound on the work of one quorum check, and what Shamir shares are cut for.
     uint256 private constant MAX_MEMBERS = 16;
@@ -37,9 +39,15 @@ contract CustodianCommittee is ICustodianCommittee, AccessControl, EIP712 {
         bytes32 head;
     }
 
+    struct JointKey {
+        bytes32 transcript;
+        bytes commitments; // empty until recorded
+    }
+
     uint32 private _current;
     mapping(uint32 epoch => Epoch) private _epochs;
     mapping(address signer => Journal) private _journals;
+    mapping(uint32 epoch => JointKey) private _jointKeys;
 
     constructor(address admin) EIP712("Usufruct CustodianCommittee", "1") {
         _grantRole(DEFAULT_ADMIN_ROLE, admin);
@@ -82,7 +90,35 @@ contract CustodianCommittee is ICustodianCommittee, AccessControl, EIP712 {
     }
 
     /// @inheritdoc ICustodianCommittee
-    function requireQuorum(uint32 epoch, bytes32 digest, QuorumSignature[] calldata signatures) external view {
+    function recordJointKey(
+        uint32 epoch,
+        bytes calldata commitments,
+        bytes32 transcript,
+        QuorumSignature[] calldata signatures
+    ) external {
+        // Check
+        Epoch storage opened = _opened(epoch);
+        JointKey storage joint = _jointKeys[epoch];
+        if (joint.commitments.length != 0) revert JointKeyExists(epoch);
+        if (!_arePoints(commitments, opened.quorum)) revert JointKeyInvalid(epoch);
+        // Fewer than all could record a key of which the others hold no share, and then keep it from being used.
+        if (signatures.length != opened.members) revert QuorumMissing(opened.members, signatures.length);
+        bytes32 structHash = keccak256(abi.encode(JOINT_KEY_TYPEHASH, epoch, keccak256(commitments), transcript));
+        requireQuorum(epoch, _hashTypedDataV4(structHash), signatures);
+        // Effect
+        joint.transcript = transcript;
+        joint.commitments = commitments;
+        emit JointKeyRecorded(epoch, transcript, commitments);
+    }
+
+    /// @inheritdoc ICustodianCommittee
+    function requireJointKey(uint32 epoch) external view {
+        _opened(epoch);
+        if (_jointKeys[epoch].commitments.length == 0) revert NoJointKey(epoch);
+    }
+
+    /// @inheritdoc ICustodianCommittee
+    function requireQuorum(uint32 epoch, bytes32 digest, QuorumSignature[] calldata signatures) public view {
         Epoch storage opened = _opened(epoch);
         uint256 members = opened.members;
         if (signatures.length < opened.quorum) revert QuorumMissing(opened.quorum, signatures.length);
@@ -130,6 +166,13 @@ contract CustodianCommittee is ICustodianCommittee, AccessControl, EIP712 {
     function journalOf(address signer) external view returns (uint64 height, bytes32 head) {
         Journal storage journal = _journals[signer];
         return (journal.height, journal.head);
+    }
+
+    /// @inheritdoc ICustodianCommittee
+    function jointKeyOf(uint32 epoch) external view returns (bytes memory commitments, bytes32 transcript) {
+        _opened(epoch);
+        JointKey storage joint = _jointKeys[epoch];
+        return (joint.commitments, joint.transcript);
     }
 
     /// @inheritdoc ICustodianCommittee
@@ -182,9 +225,16 @@ contract CustodianCommittee is ICustodianCommittee, AccessControl, EIP712 {
 
     function _isKey(CommitteeKey calldata key) private pure returns (bool) {
         if (key.scheme == SCHEME_X25519) return key.key.length == X25519_KEY_BYTES && bytes32(key.key) != 0;
-        if (key.scheme == SCHEME_ELGAMAL) {
-            return key.key.length == ELGAMAL_KEY_BYTES && (key.key[0] == 0x02 || key.key[0] == 0x03);
-        }
+        if (key.scheme == SCHEME_ELGAMAL) return _arePoints(key.key, 1);
         return key.scheme == SCHEME_CKKS && key.key.length != 0;
+    }
+
+    /// Whether these are so many points in the compressed form of SEC 1.
+    function _arePoints(bytes calldata points, uint256 number) private pure returns (bool) {
+        if (points.length != number * ELGAMAL_KEY_BYTES) return false;
+        for (uint256 i = 0; i < points.length; i += ELGAMAL_KEY_BYTES) {
+            if (points[i] != 0x02 && points[i] != 0x03) return false;
+        }
+        return true;
     }
 }

@@ -7,6 +7,7 @@ import {UnorderedNonces} from "./base/UnorderedNonces.sol";
 import {IConsentRegistry} from "./interfaces/IConsentRegistry.sol";
 import {ICustodianCommittee, QuorumSignature} from "./interfaces/ICustodianCommittee.sol";
 import {IDatasetRegistry} from "./interfaces/IDatasetRegistry.sol";
+import {INoiseRegistry} from "./interfaces/INoiseRegistry.sol";
 import {IResearchMarket} from "./interfaces/IResearchMarket.sol";
 import {
     CreditWithdrawal,
@@ -47,6 +48,7 @@ contract ResearchMarket is
     bytes32 public constant PAUSER = keccak256("PAUSER");
 
     uint8 public constant VAULT = 1;
+    uint8 public constant HOMOMORPHIC = 2;
     uint16 public constant SCHEMA = 1;
     /// One request freezes at most so many shards, so that a freeze fits a transaction.
     uint256 public constant MOST_SHARDS = 64;
@@ -70,6 +72,7 @@ contract ResearchMarket is
     IResearcherRegistry public immutable RESEARCHERS;
     IConsentRegistry public immutable CONSENTS;
     ICustodianCommittee public immutable COMMITTEE;
+    INoiseRegistry public immutable NOISES;
 
     MarketPolicy private _policy;
     mapping(RequestId => RequestView) private _requests;
@@ -93,6 +96,7 @@ contract ResearchMarket is
         IResearcherRegistry researchers,
         IConsentRegistry consents,
         ICustodianCommittee committee,
+        INoiseRegistry noises,
         MarketPolicy memory rules
     ) EIP712("Usufruct ResearchMarket", "1") {
         if (token.decimals() > MOST_DECIMALS) {
@@ -110,6 +114,7 @@ contract ResearchMarket is
         RESEARCHERS = researchers;
         CONSENTS = consents;
         COMMITTEE = committee;
+        NOISES = noises;
         _policy = rules;
         _grantRole(DEFAULT_ADMIN_ROLE, admin);
     }
@@ -178,7 +183,7 @@ contract ResearchMarket is
 
     /// What is wrong with the terms themselves, whatever the state of the world.
     function _requireValid(RequestTerms calldata terms) private view {
-        if (terms.lane != VAULT) revert TermsInvalid("lane");
+        if (terms.lane != VAULT && terms.lane != HOMOMORPHIC) revert TermsInvalid("lane");
         if (terms.classes.length == 0) revert TermsInvalid("classes");
         if (terms.cost == 0) revert TermsInvalid("cost");
         if (terms.analysis == 0) revert TermsInvalid("analysis");
@@ -256,19 +261,26 @@ contract ResearchMarket is
         if (block.timestamp < noticeEnds) revert NoticeStillRunning(noticeEnds);
         if (block.timestamp >= r.sealDeadline) revert SealDeadlinePassed(r.sealDeadline);
         _requirePermitted(researcher, terms, classes);
+        uint32 epoch = _epochFor(r.lane);
         // Effect
         uint40 until = uint40(block.timestamp) + _policy.freezeWindow;
         if (until > r.sealDeadline) until = r.sealDeadline;
         r.stage = Stage.Frozen;
         r.operator = msg.sender;
-        r.epoch = COMMITTEE.currentEpoch();
+        r.epoch = epoch;
         r.frozenUntil = until;
         // Interaction: our own registry, which never calls back.
         uint256 live = _freezeShards(request, terms);
         if (live < _policy.minimumCohort) revert CohortTooSmall(live, _policy.minimumCohort);
         if (live > r.maxPatients) revert CohortTooLarge(live, r.maxPatients);
         uint96 bond = _lockBond(r, live);
-        emit RequestFrozen(request, msg.sender, r.epoch, uint32(live), bond, until);
+        emit RequestFrozen(request, msg.sender, epoch, uint32(live), bond, until);
+    }
+
+    /// The epoch in force. Nothing could be computed on ciphertext if its custodians had no joint key.
+    function _epochFor(uint8 lane) private view returns (uint32 epoch) {
+        epoch = COMMITTEE.currentEpoch();
+        if (lane == HOMOMORPHIC) COMMITTEE.requireJointKey(epoch);
     }
 
     /// The registry is our own and never calls back, so what is written behind its calls is safe.
@@ -379,14 +391,15 @@ contract ResearchMarket is
         r.sealBlock = uint64(block.number);
         _releaseEscrow(r, r.researcher, r.escrow - r.fee);
         emit RequestSealed(request, r.root, r.members);
-        r.drawBlock = uint64(block.number) + 1;
+        if (r.lane == VAULT) r.drawBlock = uint64(block.number) + 1;
+        else r.gateDrawnAt = uint40(block.timestamp);
     }
 
     // --- the gate
 
     /// @inheritdoc IResearchMarket
     function drawGate(RequestId request) external {
-        RequestView storage r = _requireStage(request, Stage.Sealed);
+        RequestView storage r = _requireGated(request);
         if (r.gate != address(0)) revert GateAlreadyDrawn(request);
         if (block.number <= r.drawBlock) revert DrawTooEarly(r.drawBlock);
         bytes32 hash = blockhash(r.drawBlock);
@@ -406,7 +419,7 @@ contract ResearchMarket is
 
     /// @inheritdoc IResearchMarket
     function recordGateKey(RequestId request, bytes32 key, bytes calldata signature) external {
-        RequestView storage r = _requireStage(request, Stage.Sealed);
+        RequestView storage r = _requireGated(request);
         if (r.gate == address(0)) revert GateNotDrawn(request);
         if (r.gateKey != 0) revert GateKeyAlreadyRecorded(request);
         if (key == 0) revert GateKeyEmpty();
@@ -417,7 +430,7 @@ contract ResearchMarket is
 
     /// @inheritdoc IResearchMarket
     function redrawGate(RequestId request) external {
-        RequestView storage r = _requireStage(request, Stage.Sealed);
+        RequestView storage r = _requireGated(request);
         if (r.gate == address(0)) revert GateNotDrawn(request);
         if (r.gateKey != 0) revert GateKeyAlreadyRecorded(request);
         uint40 until = r.gateDrawnAt + _policy.gateWindow;
@@ -449,15 +462,28 @@ contract ResearchMarket is
     }
 
     function _requireMatches(RequestView storage r, Settlement calldata s, bytes calldata sealedResult) private view {
-        if (r.gateKey == 0) revert NoGateKey(s.request);
+        bytes32 noise = _requireNoised(s.request, r);
         if (s.root != r.root) revert SettlementMismatch("root");
         if (s.epoch != r.epoch) revert SettlementMismatch("epoch");
         if (s.lane != r.lane) revert SettlementMismatch("lane");
         if (s.schema != SCHEMA) revert SettlementMismatch("schema");
         if (s.gate != r.gate) revert SettlementMismatch("gate");
-        if (s.noise != 0) revert SettlementMismatch("noise");
+        if (s.noise != noise) revert SettlementMismatch("noise");
         if (s.resultHash == 0) revert SettlementMismatch("resultHash");
         if (keccak256(sealedResult) != s.deliveryHash) revert SettlementMismatch("deliveryHash");
+    }
+
+    /// What a settlement says of the noise: in the vault lane nothing, since the gate draws it; in the homomorphic
+    /// lane what the custodians fixed.
+    function _requireNoised(RequestId request, RequestView storage r) private view returns (bytes32 noise) {
+        if (r.lane == VAULT) {
+            if (r.gateKey == 0) revert NoGateKey(request);
+            return 0;
+        }
+        // Whose noise it is, is part of its hash.
+        // slither-disable-next-line unused-return
+        (, noise) = NOISES.noiseOf(request);
+        if (noise == 0) revert NoNoise(request);
     }
 
     /// @inheritdoc IResearchMarket
@@ -628,6 +654,11 @@ contract ResearchMarket is
     function _requireStage(RequestId request, Stage expected) private view returns (RequestView storage r) {
         r = _requests[request];
         if (r.stage != expected) revert WrongStage(request, expected, r.stage);
+    }
+
+    function _requireGated(RequestId request) private view returns (RequestView storage r) {
+        r = _requireStage(request, Stage.Sealed);
+        if (r.lane != VAULT) revert WrongLane(request, r.lane);
     }
 
     function _requireAfter(uint40 deadline) private view {

@@ -12,12 +12,12 @@ import {Pausable} from "@openzeppelin/contracts/utils/Pausable.sol";
 contract AdministrationTest is World {
     address private constant NEXT = address(0xad1);
 
-    function _contracts() private view returns (AccessControl[6] memory all) {
-        return [AccessControl(token), committee, datasets, researchers, consents, market];
+    function _contracts() private view returns (AccessControl[7] memory all) {
+        return [AccessControl(token), committee, datasets, researchers, consents, noises, market];
     }
 
     function test_administration_is_handed_over_and_nothing_stays_behind() public {
-        AccessControl[6] memory all = _contracts();
+        AccessControl[7] memory all = _contracts();
         for (uint256 i = 0; i < all.length; ++i) {
             bytes32 admin = all[i].DEFAULT_ADMIN_ROLE();
             all[i].grantRole(admin, NEXT);
@@ -34,7 +34,7 @@ contract AdministrationTest is World {
     }
 
     function test_nobody_gives_up_anothers_role() public {
-        AccessControl[6] memory all = _contracts();
+        AccessControl[7] memory all = _contracts();
         for (uint256 i = 0; i < all.length; ++i) {
             bytes32 admin = all[i].DEFAULT_ADMIN_ROLE();
             vm.expectRevert(IAccessControl.AccessControlBadConfirmation.selector);

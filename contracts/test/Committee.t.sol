@@ -8,6 +8,8 @@ import {World} from "./base/World.sol";
 
 /// openEpoch ── members, quorum, keys and gates, each out of bounds (sizes: Registries.t.sol)
 /// requireQuorum ── unknown epoch ── too few ── out of order or twice ── unknown place ── bad signature
+/// recordJointKey ── unknown epoch ── recorded already ── not a point for each of the quorum ── not all signed ── else kept
+/// requireJointKey, jointKeyOf ── unknown epoch ── none recorded: NoJointKey, or empty
 /// anchorJournal ── unknown place ── not the custodian's ── not rising ── else anchored
 contract CommitteeTest is World {
     function _member(uint256 key) private pure returns (Member[] memory members) {
@@ -119,6 +121,87 @@ contract CommitteeTest is World {
         committee.anchorJournal(1, 1, 8, "head", signed);
         vm.expectRevert(abi.encodeWithSelector(ICustodianCommittee.UnknownPlace.selector, uint32(1), uint8(3)));
         committee.anchorJournal(1, 3, 8, "head", signed);
+    }
+
+    // --- the joint key
+
+    function _refuseJointKey(uint32 epoch, bytes memory points, bytes memory reason) private {
+        QuorumSignature[] memory signatures = _quorum(_committeeDigest(Signing.jointKeyHash(epoch, points, "t")), 0);
+        vm.expectRevert(reason);
+        committee.recordJointKey(epoch, points, "t", signatures);
+    }
+
+    function test_a_joint_key_is_recorded_once_and_for_ever() public {
+        vm.expectRevert(abi.encodeWithSelector(ICustodianCommittee.NoJointKey.selector, uint32(1)));
+        committee.requireJointKey(1);
+        (bytes memory told, bytes32 transcript) = committee.jointKeyOf(1);
+        assertTrue(told.length == 0 && transcript == 0, "none");
+        vm.expectEmit(address(committee));
+        emit ICustodianCommittee.JointKeyRecorded(1, "transcript", _points());
+        _recordJointKey(1);
+        committee.requireJointKey(1);
+        (told, transcript) = committee.jointKeyOf(1);
+        assertEq(keccak256(told), keccak256(_points()), "commitments");
+        assertEq(transcript, bytes32("transcript"), "transcript");
+        _refuseJointKey(1, _points(), abi.encodeWithSelector(ICustodianCommittee.JointKeyExists.selector, uint32(1)));
+    }
+
+    function test_an_epoch_that_is_not_open_has_no_joint_key() public {
+        bytes memory refused = abi.encodeWithSelector(ICustodianCommittee.UnknownEpoch.selector, uint32(2));
+        _refuseJointKey(2, _points(), refused);
+        vm.expectRevert(refused);
+        committee.requireJointKey(2);
+        vm.expectRevert(refused);
+        committee.jointKeyOf(2);
+        _openEpoch(1);
+        _recordJointKey(2);
+        committee.requireJointKey(2);
+    }
+
+    /// A quorum of two: 66 bytes, of which the first and the 34th are 2 or 3.
+    function testFuzz_a_joint_key_is_a_compressed_point_for_each_of_the_quorum(bytes1 first, bytes1 second, uint8 size)
+        public
+    {
+        if (uint8(first) % 2 == 0) first = 0x02;
+        if (uint8(second) % 2 == 0) second = 0x03;
+        uint256 length = uint256(size) % 4 == 0 ? size : 66;
+        bytes memory points = new bytes(length);
+        if (length > 0) points[0] = first;
+        if (length > 33) points[33] = second;
+        bool good = length == 66 && (first == 0x02 || first == 0x03) && (second == 0x02 || second == 0x03);
+        if (!good) {
+            _refuseJointKey(1, points, abi.encodeWithSelector(ICustodianCommittee.JointKeyInvalid.selector, uint32(1)));
+            return;
+        }
+        committee.recordJointKey(1, points, "t", _all(_committeeDigest(Signing.jointKeyHash(1, points, "t")), 0));
+        (bytes memory told,) = committee.jointKeyOf(1);
+        assertEq(keccak256(told), keccak256(points), "commitments");
+    }
+
+    /// A quorum could keep the others from a share, and then the key from being used.
+    function test_a_joint_key_needs_every_member() public {
+        bytes32 digest = _committeeDigest(Signing.jointKeyHash(1, _points(), "t"));
+        vm.expectRevert(abi.encodeWithSelector(ICustodianCommittee.QuorumMissing.selector, uint8(3), 2));
+        committee.recordJointKey(1, _points(), "t", _quorum(digest, 0));
+        QuorumSignature[] memory twice = _all(digest, 0);
+        twice[1] = twice[0];
+        vm.expectRevert(abi.encodeWithSelector(ICustodianCommittee.SignaturesOutOfOrder.selector, uint8(0)));
+        committee.recordJointKey(1, _points(), "t", twice);
+        committee.recordJointKey(1, _points(), "t", _all(digest, 0));
+    }
+
+    function testFuzz_a_changed_joint_key_is_not_signed(uint256 field, uint256 change) public {
+        (uint32 epoch, bytes memory points, bytes32 transcript) = (1, _points(), "t");
+        bytes32 before = Signing.jointKeyHash(epoch, points, transcript);
+        field %= 3;
+        if (field == 0) epoch = uint32(change);
+        if (field == 1) points[1 + change % 32] = bytes1(uint8(change >> 8));
+        if (field == 2) transcript = bytes32(change);
+        bytes32 structHash = Signing.jointKeyHash(epoch, points, transcript);
+        vm.assume(structHash != before);
+        QuorumSignature[] memory signatures = _all(_committeeDigest(structHash), 0);
+        vm.expectRevert(abi.encodeWithSelector(ICustodianCommittee.BadCustodianSignature.selector, uint8(0)));
+        committee.recordJointKey(1, _points(), "t", signatures);
     }
 
     function _anchorSignature(uint8 place, uint64 height, uint256 key) private view returns (bytes memory) {

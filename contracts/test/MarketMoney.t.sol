@@ -170,7 +170,7 @@ contract MarketMoneyTest is Story {
     function test_a_token_that_says_no_is_refused() public {
         FalseToken no = new FalseToken();
         ResearchMarket refused =
-            new ResearchMarket(address(this), no, datasets, researchers, consents, committee, _policy());
+            new ResearchMarket(address(this), no, datasets, researchers, consents, committee, noises, _policy());
         vm.expectRevert(abi.encodeWithSelector(SafeERC20.SafeERC20FailedOperation.selector, address(no)));
         refused.postBond(1);
     }
@@ -180,7 +180,7 @@ contract MarketMoneyTest is Story {
     function test_no_door_opens_while_tokens_move() public {
         CallingToken caller = new CallingToken();
         ResearchMarket entered =
-            new ResearchMarket(address(this), caller, datasets, researchers, consents, committee, _policy());
+            new ResearchMarket(address(this), caller, datasets, researchers, consents, committee, noises, _policy());
         caller.approve(address(entered), 1000);
         entered.postBond(100);
         bytes[4] memory doors = [

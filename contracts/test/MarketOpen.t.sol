@@ -56,7 +56,7 @@ contract FineToken is ERC20("Fine", "FINE") {
 /// cancel ── not opened: WrongStage ── not its researcher: NotResearcher ── else all is credited back
 contract MarketOpenTest is Story {
     function _deployWith(MarketPolicy memory rules, IERC20Metadata euro) private returns (ResearchMarket) {
-        return new ResearchMarket(address(this), euro, datasets, researchers, consents, committee, rules);
+        return new ResearchMarket(address(this), euro, datasets, researchers, consents, committee, noises, rules);
     }
 
     function _expectPolicy(MarketPolicy memory rules, string memory field) private {
@@ -207,7 +207,9 @@ contract MarketOpenTest is Story {
 
     function test_every_term_has_its_bounds() public {
         RequestTerms memory terms = _terms();
-        terms.lane = 2;
+        terms.lane = 0;
+        _refuseTerms(terms, "lane");
+        terms.lane = 3;
         _refuseTerms(terms, "lane");
         terms = _terms();
         terms.classes = new uint16[](0);

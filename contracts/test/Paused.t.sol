@@ -31,6 +31,36 @@ contract PausedTest is Story {
         vm.warp(market.requestOf(request).settleDeadline + after_);
     }
 
+    // --- on ciphertext
+
+    function test_recordJointKey_goes_on_while_paused() public {
+        _pauseAll();
+        _recordJointKey(1);
+        committee.requireJointKey(1);
+    }
+
+    function test_commitNoise_goes_on_while_paused() public {
+        _recordJointKey(1);
+        RequestId request = _sealedCiphertext();
+        _pauseAll();
+        _commitNoise(request, ALL);
+    }
+
+    function test_fixNoise_goes_on_while_paused() public {
+        _recordJointKey(1);
+        RequestId request = _committedCiphertext();
+        _pauseAll();
+        _fixNoise(request, ALL);
+    }
+
+    function test_a_settlement_on_ciphertext_goes_on_while_paused() public {
+        _recordJointKey(1);
+        RequestId request = _noised();
+        _pauseAll();
+        _settle(request);
+        _assertStage(request, Stage.Settled);
+    }
+
     // --- consents
 
     function test_revoke_goes_on_while_paused() public {

@@ -121,8 +121,8 @@ class Analysis(Generic[P]):
 
     def expected_error(self, parameters: P, n: int, cost: int) -> Forecast:
         """The error to expect if n members are counted, at `cost` nano-rho. Raises BadParameter."""
-        _require_members(n)
-        with _refusals():
+        require_members(n)
+        with refusals():
             return self.foretell(parameters, n, cost)
 
     def cost_for_error(
@@ -136,7 +136,7 @@ class Analysis(Generic[P]):
 
         Raises ErrorOutOfReach when no allowed cost reaches it, naming the smallest that one does.
         """
-        _require_members(n)
+        require_members(n)
         wanted = target if isinstance(target, Fraction) else exact_number(target, "target")
         if not self._reaches(parameters, n, MAX_COST, wanted, measure):
             raise _out_of_reach(self.expected_error(parameters, n, MAX_COST), measure)
@@ -164,13 +164,14 @@ class Analysis(Generic[P]):
         Whether it refuses depends on parameters, cost and the public size of the cohort, never on
         a record.
         """
-        _require_members(table.n)
-        with _refusals():
+        require_members(table.n)
+        with refusals():
             return self.answer(parameters, table, cost)
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
+def refusals() -> Iterator[None]:
+    """Turns what the mathematics refuse, cost or size, into BadParameter."""
     try:
         yield
     except CostRefused as refused:
@@ -188,7 +189,8 @@ def _refusals() -> Iterator[None]:
         ) from None
 
 
-def _require_members(n: int) -> None:
+def require_members(n: int) -> None:
+    """Raises BadParameter unless a cohort can have `n` members."""
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MAX_MEMBERS:
         raise BadParameter(
             message="The number of members is out of range.",

@@ -71,20 +71,25 @@ class Fields:
 
     def variable(self, key: str = "variable") -> Variable:
         """A variable of the dictionary, by name."""
-        name = self.get(key)
+        return self._named(self.get(key), self.path(key))
+
+    def _named(self, name: object, at: str) -> Variable:
         if not isinstance(name, str) or name not in self._dictionary:
             known = some_of(sorted(self._dictionary))
-            raise bad(self.path(key), "is not in the data dictionary", f"Use one of: {known}.")
+            raise bad(at, "is not in the data dictionary", f"Use one of: {known}.")
         return self._dictionary[name]
 
-    def number(self) -> Variable:
+    def number(self, key: str = "variable") -> Variable:
         """`variable`, which must be a number."""
-        variable = self.variable()
-        if variable.kind != "number":
-            raise bad(
-                self.path("variable"), "is a category", "Choose a number, or use histogram.v1."
-            )
-        return variable
+        return _require_number(self.variable(key), self.path(key))
+
+    def numbers(self, key: str, least: int, most: int) -> tuple[Variable, ...]:
+        """A list of `least` to `most` different numbers of the dictionary, by name, in the order given."""
+        names = self.items(key, least, most)
+        found = [(self._named(name, f"{self.path(key)}[{i}]"), i) for i, name in enumerate(names)]
+        if len({variable.name for variable, _ in found}) < len(found):
+            raise bad(self.path(key), "name a variable twice", "Name each variable once.")
+        return tuple(_require_number(each, f"{self.path(key)}[{i}]") for each, i in found)
 
     def measured(self) -> Measured:
         """`variable`, a number; `clip`, [lower, upper] or the dictionary's bounds; `filters`."""
@@ -144,6 +149,12 @@ class Fields:
     def within(self, key: str, entry: object, keys: frozenset[str]) -> "Fields":
         """Fields of an object inside this one; `key` is its name, for messages."""
         return Fields(entry, self._dictionary, keys, self.path(key))
+
+
+def _require_number(variable: Variable, at: str) -> Variable:
+    if variable.kind != "number":
+        raise bad(at, "is a category", "Choose a number, or use histogram.v1.")
+    return variable
 
 
 def exact_number(value: object, field: str) -> Fraction:

@@ -75,14 +75,28 @@ def columns_of(polynomial: Polynomial, encoding: Encoding) -> dict[int, int]:
     variables = {each.name: each for each in encoding.variables}
     found: Counter[int] = Counter()
     for monomial, coefficient in polynomial.terms.items():
-        for held in _held(monomial, by_atoms, variables):
+        for held in _require_held(monomial, by_atoms, variables):
             found[held] += coefficient
     return {at: coefficient for at, coefficient in sorted(found.items()) if coefficient}
 
 
-def _held(
+def _require_held(
     monomial: Monomial, by_atoms: Mapping[Monomial, int], variables: Mapping[str, Encoded]
 ) -> list[int]:
+    held = _held(monomial, by_atoms, variables)
+    if held is None:
+        raise BadParameter(
+            message=f"The dataset's encoding has no column for {TIMES.join(monomial) or '1'}.",
+            remedy="Ask in the vault lane, or for what the encoding lists.",
+            field="encoding",
+            facts={"product": TIMES.join(monomial)},
+        )
+    return held
+
+
+def _held(
+    monomial: Monomial, by_atoms: Mapping[Monomial, int], variables: Mapping[str, Encoded]
+) -> list[int] | None:
     """The columns whose sum is this monomial: its own, or those of the indicators that make up a presence."""
     if monomial in by_atoms:
         return [by_atoms[monomial]]
@@ -91,15 +105,12 @@ def _held(
         if variable is not None and variable.indicators:
             others = monomial[:at] + monomial[at + 1 :]
             parts = [
-                tuple(sorted((*others, f"{variable.name}={i}"))) for i in range(variable.indicators)
+                _held(tuple(sorted((*others, f"{variable.name}={i}"))), by_atoms, variables)
+                for i in range(variable.indicators)
             ]
-            return [held for part in parts for held in _held(part, by_atoms, variables)]
-    raise BadParameter(
-        message=f"The dataset's encoding has no column for {TIMES.join(monomial) or '1'}.",
-        remedy="Ask in the vault lane, or for what the encoding lists.",
-        field="encoding",
-        facts={"product": TIMES.join(monomial)},
-    )
+            if None not in parts:
+                return [held for part in parts for held in part or ()]
+    return None
 
 
 def _reduced(atoms: Monomial) -> Monomial | None:

@@ -16,6 +16,11 @@ from ml.homomorphic.noise import Shares
 
 MOST_SUMS = 1024
 
+Finish = Callable[[Sequence[int], GaussianNoise, int, int], Noised]
+"""(noised sums, their noise, the cohort's size, the cost) -> the answer. Post-processing, which never fails,
+whatever the noised sums are.
+"""
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -37,7 +42,7 @@ class Tallied:
 
     wanted: tuple[Wanted, ...]
     squared_sensitivity: int
-    finish: Callable[[Sequence[int], GaussianNoise, int, int], Noised]
+    finish: Finish
 
     def forms(self, encoding: Encoding) -> list[Mapping[int, int]]:
         """Of each sum, column -> coefficient. Raises BadParameter: the encoding lacks a product."""

@@ -28,6 +28,7 @@ CONTRACTS = (
     "CustodianCommittee",
     "DatasetRegistry",
     "ConsentRegistry",
+    "NoiseRegistry",
     "ResearchMarket",
 )
 """Those that are deployed, in the order of deployment."""

@@ -66,7 +66,9 @@ ROLE_CONTRACTS = {
     "MINTER": (TOKEN,),
 }
 """Which contracts know a role."""
-BINDINGS: Final = 2
+REGISTRIES: Final = ("DatasetRegistry", "ResearcherRegistry", "ConsentRegistry")
+"""Those that the market is told of, in the order of its constructor."""
+BINDINGS: Final = 3
 """Transactions that name the registries and the market to each other."""
 
 
@@ -197,14 +199,10 @@ class _Site:
             settings.minimum_horizon,
             settings.thaw_gap,
         )
-        registries = ("DatasetRegistry", "ResearcherRegistry", "ConsentRegistry")
+        at["NoiseRegistry"] = self._create("NoiseRegistry", admin, at["CustodianCommittee"])
+        named = (*REGISTRIES, "CustodianCommittee", "NoiseRegistry")
         at["ResearchMarket"] = self._create(
-            "ResearchMarket",
-            admin,
-            at[TOKEN],
-            *(at[name] for name in registries),
-            at["CustodianCommittee"],
-            settings.policy,
+            "ResearchMarket", admin, at[TOKEN], *(at[name] for name in named), settings.policy
         )
         return {name: at[name] for name in CONTRACTS}
 
@@ -241,6 +239,7 @@ def _bind_and_appoint(
 ) -> None:
     sender.send("DatasetRegistry", "bindConsents", manifest.address("ConsentRegistry"))
     sender.send("ConsentRegistry", "bindMarket", manifest.market)
+    sender.send("NoiseRegistry", "bindMarket", manifest.market)
     done(BINDINGS)
     for role, holders in settings.roles().items():
         for contract in ROLE_CONTRACTS[role]:

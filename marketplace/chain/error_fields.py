@@ -73,10 +73,19 @@ FIELDS: Final[dict[str, str]] = {
     "UnknownPlace": "place",
     "BadCustodianSignature": "signatures",
     "JournalNotRising": "height",
+    "JointKeyExists": "epoch",
+    "JointKeyInvalid": "commitments",
+    # noise
+    "NoiseAlreadyCommitted": "request",
+    "NoiseAlreadyFixed": "request",
+    "NoiseCommitmentEmpty": "commitments",
+    "PlacesNotCommitted": "places",
+    "NoiseSetTooSmall": "places",
     # market
     "TokenHasTooManyDecimals": "token",
     "RequestExists": "salt",
     "WrongStage": "request",
+    "WrongLane": "request",
     "NotResearcher": "request",
     "NotRequestOperator": "request",
     "PriceBelowFloor": "price",
@@ -122,6 +131,7 @@ FIELDLESS: Final = frozenset(
         *("NoticeStillRunning", "ShardIsFrozen", "FreezeLapsed", "DeadlineRunning"),
         *("GateNotDrawn", "GateAlreadyDrawn", "DrawTooEarly", "GateWindowRunning"),
         *("NoGateKey", "GateKeyAlreadyRecorded", "CohortStillLarge", "WordStale"),
+        *("NoJointKey", "NoNoise", "NoiseNotCommitted", "OnlyOperatorUntil"),
         *("ShardNotFrozenFor", "NoEpoch", "EnforcedPause", "ExpectedPause"),
         # Between contracts, which no message reaches.
         *("OnlyMarket", "OnlyConsentRegistry", "AlreadyBound", "ReentrancyGuardReentrantCall"),

@@ -45,7 +45,7 @@ class Deployed:
 
 @dataclass(frozen=True)
 class Manifest:
-    """One deployment. `contracts` holds the five of the market and, under TestEuro, its token."""
+    """One deployment. `contracts` holds the six of the market and, under TestEuro, its token."""
 
     chain_id: int
     genesis_hash: bytes

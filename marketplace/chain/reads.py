@@ -8,6 +8,7 @@ from typing import TypeVar
 from eth_utils.crypto import keccak
 
 from marketplace.chain.core import ChainCore, ForgedLogs, PartialLogs
+from marketplace.chain.faults import NodeFault
 from marketplace.chain.rpc import BlockName
 from marketplace.chain.views import (
     CommitteeMember,
@@ -340,9 +341,49 @@ class CommitteeReads(ChainCore):
         height, head = self.call("CustodianCommittee", "journalOf", signer)
         return height, head
 
+    def joint_key(self, epoch: int, block: BlockName = "latest") -> tuple[bytes, bytes]:
+        """Feldman commitments (quorum x 33 bytes, the joint ElGamal key first) and transcript hash.
 
-class Reads(MarketReads, ConsentReads, DatasetReads, CommitteeReads):
+        Empty and zeros where the epoch has recorded none.
+
+        Raises:
+            ContractRefusal: unknown_epoch.
+        """
+        name = "CustodianCommittee"
+        commitments, transcript = self.call(name, "jointKeyOf", epoch, block=block)
+        return commitments, transcript
+
+
+class NoiseReads(ChainCore):
+    """NoiseRegistry."""
+
+    def noise_commitments(self, request: bytes, block: BlockName = "latest") -> dict[int, bytes]:
+        """The custodians' hashes of their noise, by place, ascending; none before they are on chain."""
+        bitmap, commitments = self.call("NoiseRegistry", "commitmentsOf", request, block=block)
+        places = _places(bitmap)
+        if len(places) != len(commitments):
+            raise NodeFault(
+                message="The node answered with noise commitments that belong to nobody, or to two.",
+                remedy="Use another node; nothing was decided on this one.",
+                facts={"places": len(places), "commitments": len(commitments)},
+            )
+        return dict(zip(places, commitments, strict=True))
+
+    def noise_set(
+        self, request: bytes, block: BlockName = "latest"
+    ) -> tuple[tuple[int, ...], bytes]:
+        """The places whose noise counts, ascending, and their hash; none and zeros until it is fixed."""
+        bitmap, noise = self.call("NoiseRegistry", "noiseOf", request, block=block)
+        return _places(bitmap), noise
+
+
+class Reads(MarketReads, ConsentReads, DatasetReads, CommitteeReads, NoiseReads):
     """All of them."""
+
+
+def _places(bitmap: int) -> tuple[int, ...]:
+    """Bit i is the custodian at place i."""
+    return tuple(place for place in range(bitmap.bit_length()) if bitmap >> place & 1)
 
 
 def pages_of(items: Sequence[T], size: int = PAGE) -> Iterator[list[T]]:

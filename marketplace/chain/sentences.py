@@ -240,6 +240,48 @@ SENTENCES: Final[dict[str, tuple[str, str]]] = {
         "The journal height {height} is not above the anchored {anchored}.",
         "If this custodian was restored from a backup, it must not go on: see its manual.",
     ),
+    "JointKeyExists": (
+        "The custodians of epoch {epoch} have a joint key, for ever.",
+        "Use the recorded one; another key needs another epoch.",
+    ),
+    "NoJointKey": (
+        "The custodians of epoch {epoch} have not recorded a joint key.",
+        "Have them make it together and record it, then try again; or ask on the vault lane.",
+    ),
+    "JointKeyInvalid": (
+        "What was given as the joint key of epoch {epoch} is not one point for each of its quorum.",
+        "Give as many commitments as the quorum, of 33 bytes each, compressed, the joint key first.",
+    ),
+    # noise
+    "OnlyOperatorUntil": (
+        "Until {until} only the request's operator may bring in the noise.",
+        "Wait until then: after that anybody may, {caller} too.",
+    ),
+    "NoiseAlreadyCommitted": (
+        "The custodians have committed to their noise for {request} already.",
+        "Go on with what is on chain: it never changes.",
+    ),
+    "NoiseNotCommitted": (
+        "No custodian has committed to noise for {request} yet.",
+        "Bring in the commitments of a quorum first.",
+    ),
+    "NoiseAlreadyFixed": (
+        "Whose noise counts for {request} is fixed already.",
+        "Settle with the noise that is on chain: it never changes.",
+    ),
+    "NoiseCommitmentEmpty": (
+        "The noise commitment of the custodian at place {place} is empty.",
+        "Ask that custodian for the hash of its noise.",
+    ),
+    "PlacesNotCommitted": (
+        "The set of places {places} names custodians outside those that committed, {committed} (bit i is "
+        "place i).",
+        "Name only custodians whose commitment is on chain.",
+    ),
+    "NoiseSetTooSmall": (
+        "The noise of {given:custodian} was named; a quorum is {quorum}.",
+        "Name at least a quorum of those that committed.",
+    ),
     # market
     "TokenHasTooManyDecimals": (
         "The token has {decimals} decimals.",
@@ -254,6 +296,10 @@ SENTENCES: Final[dict[str, tuple[str, str]]] = {
     "WrongStage": (
         "The request {request} is {actual}; this needs it to be {expected}.",
         "Read the request again: it may have moved on already.",
+    ),
+    "WrongLane": (
+        "The request {request} is of lane {lane}, which has no such step.",
+        "A request of the vault lane (1) has a gate, one of the homomorphic lane (2) the custodians' noise.",
     ),
     "NotResearcher": ("{caller} did not open this request.", "Let its researcher do this."),
     "NotRequestOperator": ("{caller} did not freeze this request.", "Let its operator do this."),
@@ -319,6 +365,10 @@ SENTENCES: Final[dict[str, tuple[str, str]]] = {
     "NoGateKey": (
         "The gate of {request} has recorded no key.",
         "Start the drawn gate, or redraw once its window has passed.",
+    ),
+    "NoNoise": (
+        "Whose noise counts for {request} is not fixed yet.",
+        "Have a quorum of custodians sign the set, and fix it on chain, then settle.",
     ),
     "GateWindowRunning": (
         "The drawn gate has until {until} to record its key.",

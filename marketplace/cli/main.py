@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "deploy": "marketplace.cli.market:deploy",
     "resume": "marketplace.cli.market:resume",
     "open-epoch": "marketplace.cli.admin:open_epoch",
+    "generate-key": "marketplace.cli.keygen:generate_key",
     "post-bond": "marketplace.cli.admin:post_bond",
     "mint": "marketplace.cli.admin:mint",
     "hand-over-roles": "marketplace.cli.roles:hand_over_roles",

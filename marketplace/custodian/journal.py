@@ -18,6 +18,7 @@ from marketplace.custodian.models import (
     ErasedRow,
     SettlementRow,
     ShareRow,
+    TallyRow,
     TurnRow,
 )
 from marketplace.errors import Refusal
@@ -169,6 +170,9 @@ class Journal:
         if gone:
             session.execute(delete(ShareRow).where(held))
             session.add_all(ErasedRow(commitment=each) for each in gone)
+            for start in range(0, len(gone), PART):
+                tallies = TallyRow.commitment.in_(gone[start : start + PART])
+                session.execute(update(TallyRow).where(tallies).values(columns=None, proof=None))
             body = {
                 "dataset": "0x" + dataset.hex(),
                 "holder": holder,

@@ -53,7 +53,7 @@ def build(config: CustodianConfig) -> Custodian:
         minimum_cohort=config.minimum_cohort,
         analyses={analysis_hash(name): RELEASE_KINDS[name] for name in config.known_analyses},
     )
-    return Custodian(chain, journal, own, rules)
+    return Custodian(chain, journal, own, rules, config.data)
 
 
 @click.group(invoke_without_command=True)

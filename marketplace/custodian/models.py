@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Index, Integer, LargeBinary, String, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 HASH = LargeBinary(32)
@@ -111,6 +120,60 @@ class FailureRow(Base):
     dataset: Mapped[str] = mapped_column(String(66), primary_key=True)
     patient: Mapped[str] = mapped_column(String(42), primary_key=True)
     number: Mapped[int] = mapped_column(Integer)
+
+
+class KeygenRow(Base):
+    """One session of key generation, as far as this custodian took part; what it said, it says again.
+
+    `commits`, `dealt` and `answers` are hashes of what it was shown before each of its own messages.
+    """
+
+    __tablename__ = "keygen"
+    session: Mapped[bytes] = mapped_column(HASH, primary_key=True)
+    epoch: Mapped[int] = mapped_column(BigInteger)
+    origin: Mapped[int] = mapped_column(BigInteger)
+    dealing: Mapped[bytes | None] = mapped_column(LargeBinary)
+    polynomial: Mapped[bytes | None] = mapped_column(LargeBinary)  # under the storage key
+    envelopes: Mapped[str | None] = mapped_column(Text)
+    commits: Mapped[bytes | None] = mapped_column(HASH)
+    dealt: Mapped[bytes | None] = mapped_column(HASH)
+    complaints: Mapped[str | None] = mapped_column(Text)
+    answers: Mapped[bytes | None] = mapped_column(HASH)
+
+
+class JointShareRow(Base):
+    """This custodian's share of one joint key, by the hash of the key's commitments."""
+
+    __tablename__ = "joint_shares"
+    commitments: Mapped[bytes] = mapped_column(HASH, primary_key=True)
+    epoch: Mapped[int] = mapped_column(BigInteger, index=True)
+    raw: Mapped[bytes] = mapped_column(LargeBinary)
+    transcript: Mapped[bytes] = mapped_column(HASH)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)  # under the storage key
+
+
+class TallyRow(Base):
+    """One record's part in the homomorphic lane. `row` is its place in the folder of columns, for ever.
+
+    Columns and proof are `None` once the record was erased; the row goes when its cells are zeros.
+    """
+
+    __tablename__ = "tallies"
+    __table_args__ = (UniqueConstraint("folder", "row"),)
+    commitment: Mapped[bytes] = mapped_column(HASH, primary_key=True)
+    folder: Mapped[str] = mapped_column(String(64))
+    row: Mapped[int] = mapped_column(Integer)
+    public_key: Mapped[bytes] = mapped_column(LargeBinary(33))
+    columns: Mapped[bytes | None] = mapped_column(LargeBinary)
+    proof: Mapped[bytes | None] = mapped_column(LargeBinary)
+
+
+class DictionaryRow(Base):
+    """A data dictionary that a dataset on chain names by its hash."""
+
+    __tablename__ = "dictionaries"
+    hash: Mapped[bytes] = mapped_column(HASH, primary_key=True)
+    document: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class CursorRow(Base):

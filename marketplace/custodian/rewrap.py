@@ -13,7 +13,7 @@ hand its shares on, and that is its way back, under another identity.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import exists, func, select
@@ -27,7 +27,7 @@ from marketplace.errors import Refusal
 from marketplace.vocabulary import Address, Epoch
 from marketplace.wire.canonical import JSON_LIMIT, parse
 from marketplace.wire.custody import Handover
-from marketplace.wire.header import RecordHeader, read_header
+from marketplace.wire.header import read_header
 from marketplace.wire.http import hex_field, to_base64, to_hex
 from marketplace.wire.http_client import SMALL_ANSWER, PeerUnreachable, declined, post
 from marketplace.wire.keyfiles import Signer
@@ -162,7 +162,7 @@ class Rewrap:
         """The share in an envelope to the successor's key, under the record's unchanged commitment."""
         old = read_header(parse(row.header.encode(), limit=JSON_LIMIT))
         epoch = self.successor.epoch
-        header = RecordHeader(old.context, epoch, old.box_hash, old.key_commitments)
+        header = replace(old, epoch=epoch)
         share = self._vault.unlock(row)
         sealed = seal_share(share, self.successor.key, header.context, header.commitment, epoch)
         return Deposit(header, sealed.index, sealed.envelope, row.holder)

@@ -16,12 +16,14 @@ from marketplace.custodian.vault import X25519, Deposit, Held
 from marketplace.errors import BadParameter, Refusal
 from marketplace.vocabulary import address, unsigned
 from marketplace.wire import http
+from marketplace.wire.canonical import canonical
 from marketplace.wire.custody import Handover
 from marketplace.wire.eip712 import MOST_SIGNATURE
 from marketplace.wire.header import read_header
 from marketplace.wire.http import answer, binary_field, hash_field, hex_field, read_body
 from marketplace.wire.record import ENVELOPE_BYTES
 from marketplace.wire.structs import Erasure, Revocation, Settlement
+from marketplace.wire.tally import require_tally
 from marketplace.wire.voucher import committee_hash
 
 MOST_RESULT = 128 * 1024
@@ -30,7 +32,9 @@ MOST_DEPOSITS = 500
 """In one upload."""
 LARGEST_DEPOSITS = 4 * 1024 * 1024
 """Bytes of one upload of deposits: each takes about 1.5 KB."""
-OPTIONAL = frozenset({"holder", "held"})
+LARGEST_DICTIONARY = 1024 * 1024
+"""Bytes: 64 variables and 512 columns take a few hundred kilobytes at most."""
+OPTIONAL = frozenset({"holder", "held", "tally"})
 """Of a deposit, besides record and share."""
 
 AT_ONCE = 2
@@ -68,6 +72,11 @@ def create_app(custodian: Custodian) -> flask.Flask:
         body = read_body({"deposits"}, limit=LARGEST_DEPOSITS)
         return answer({"outcomes": custodian.take_shares(_listed(body["deposits"]))})
 
+    @app.post("/dictionaries")
+    def take_dictionary() -> flask.Response:
+        body = read_body({"dictionary"}, limit=LARGEST_DICTIONARY)
+        return answer(custodian.take_dictionary(canonical(body["dictionary"])))
+
     @app.post("/handovers")
     def take_handover() -> flask.Response:
         body = read_body({"handover", "signature"})
@@ -77,6 +86,10 @@ def create_app(custodian: Custodian) -> flask.Flask:
                 hex_field(body["signature"], "signature", MOST_SIGNATURE),
             )
         )
+
+    @app.post("/keygen")
+    def take_keygen() -> flask.Response:
+        return answer(custodian.take_keygen(read_body({"session", "signature", "round", "said"})))
 
     @app.post("/turns")
     def turn() -> flask.Response:
@@ -238,6 +251,7 @@ def _deposit(body: dict[str, Any]) -> Deposit:
         envelope=binary_field(share["envelope"], "share.envelope", ENVELOPE_BYTES),
         holder=address(str(holder), "holder"),
         held=None if "held" not in body else _held(body["held"]),
+        tally=None if "tally" not in body else require_tally(body["tally"]),
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from marketplace.chain.adapter import Chain, NotSealed
@@ -16,23 +17,27 @@ from marketplace.custodian.checks import (
     turnable,
 )
 from marketplace.custodian.cohort_shares import cohort_shares
+from marketplace.custodian.deposits import Deposits
 from marketplace.custodian.failures import Failures
 from marketplace.custodian.finality import FinalityWatch
+from marketplace.custodian.joint_shares import JointShares
 from marketplace.custodian.journal import Head, Journal
+from marketplace.custodian.keygen import Keygen
 from marketplace.custodian.keys import Keys
 from marketplace.custodian.models import TurnRow
 from marketplace.custodian.relaying import Relaying
 from marketplace.custodian.settling import mismatch, require_answer, sign_first
 from marketplace.custodian.succession import Succession
+from marketplace.custodian.tallies import Tallies
 from marketplace.custodian.turns import Equivocation, require_same, seal_of, turn_document
-from marketplace.custodian.vault import Deposit, Seat, Vault, receipt_of
+from marketplace.custodian.vault import Deposit, Vault
 from marketplace.custodian.watch import Watch
 from marketplace.errors import Refusal
 from marketplace.vocabulary import CohortRoot, CustodianIndex, Epoch, RequestId
 from marketplace.wire.custody import Handover
 from marketplace.wire.delivery import delivery_hash
 from marketplace.wire.feldman import Share
-from marketplace.wire.http import problem_document, to_hex
+from marketplace.wire.http import to_hex
 from marketplace.wire.outcomes import Act, Outcomes
 from marketplace.wire.structs import (
     Erasure,
@@ -51,14 +56,21 @@ LOCKS = 64
 class Custodian:
     """One custodian over its own chain view, journal and keys. Safe for threads."""
 
-    def __init__(self, chain: Chain, journal: Journal, keys: Keys, rules: Rules) -> None:
+    def __init__(
+        self, chain: Chain, journal: Journal, keys: Keys, rules: Rules, data: Path
+    ) -> None:
         self.chain = chain
         self.journal = journal
         self.keys = keys
         self.rules = rules
-        self.vault = Vault(chain, journal, keys, rules.place)
-        self.watch = Watch(chain, journal)
+        self.data = data
+        self.tallies = Tallies(chain, journal, data)
+        self.vault = Vault(chain, journal, keys, rules.place, self.tallies)
+        self.deposits = Deposits(self.vault, self.tallies)
+        self.watch = Watch(chain, journal, self.tallies)
         self.finality = FinalityWatch(chain, journal)
+        self.joint_shares = JointShares(chain, journal, keys, rules.place)
+        self.keygen = Keygen(chain, journal, keys, self.joint_shares, rules.place)
         self.succession = Succession(chain, journal, rules.place, keys.signer.address)
         self._turning = [threading.Lock() for _ in range(LOCKS)]
         self._sending = threading.Lock()
@@ -97,9 +109,9 @@ class Custodian:
     # --- shares
 
     def take_share(self, offered: Deposit) -> dict[str, Any]:
-        """Keeps one share and answers with the signed storage receipt; see `Vault.deposit`."""
+        """Keeps one share, and the record's tally; see `Deposits.take`, which raises."""
         self.require_current()
-        return self._keep(offered, self.vault.seat())
+        return self.deposits.take(offered)
 
     def take_shares(self, offered: Sequence[Deposit | Refusal]) -> list[dict[str, Any]]:
         """Keeps shares; answers each with its signed storage receipt, or with why not, in order.
@@ -108,29 +120,26 @@ class Custodian:
             As `require_current`; nothing was looked at then.
         """
         self.require_current()
-        seat = self.vault.seat()
-        return [self._take_one(each, seat) for each in offered]
+        return self.deposits.take_all(offered)
 
-    def _take_one(self, offered: Deposit | Refusal, seat: Seat) -> dict[str, Any]:
-        try:
-            if isinstance(offered, Refusal):
-                raise offered
-            return self._keep(offered, seat)
-        except Refusal as refusal:
-            return problem_document(refusal)
+    def take_dictionary(self, raw: bytes) -> dict[str, Any]:
+        """Keeps the dictionary of a dataset on chain, by whose encoding its records' tallies are verified.
 
-    def _keep(self, offered: Deposit, seat: Seat) -> dict[str, Any]:
-        signature = self.vault.deposit(offered, seat)
-        return {
-            "receipt": receipt_of(offered).to_json(),
-            "place": self.rules.place,
-            "signature": to_hex(signature),
-        }
+        Raises:
+            BadDictionary, MalformedJson; TallyRefused: no dataset has it.
+        """
+        self.require_current()
+        return {"dictionary": to_hex(self.tallies.keep_dictionary(raw))}
 
     def take_handover(self, handover: Handover, signature: bytes) -> dict[str, Any]:
         """Takes the predecessor's word that all its shares came over; see `Succession.receive`."""
         self.require_current()
         return self.succession.receive(handover, signature)
+
+    def take_keygen(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """This custodian's word in a round of a key generation; see `Keygen.answer`, which raises."""
+        self.require_current()
+        return self.keygen.answer(body)
 
     # --- turns
 

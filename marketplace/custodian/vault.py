@@ -13,6 +13,7 @@ from marketplace.chain.patience import Patience, not_looked_at
 from marketplace.custodian.journal import Journal
 from marketplace.custodian.keys import Keys
 from marketplace.custodian.models import ErasedRow, ShareRow
+from marketplace.custodian.tallies import Tallies
 from marketplace.errors import EnvelopeUnreadable, Refusal
 from marketplace.wire import feldman, hpke
 from marketplace.wire.canonical import canonical
@@ -22,6 +23,7 @@ from marketplace.wire.header import RecordHeader
 from marketplace.wire.http import to_hex
 from marketplace.wire.record import share_info
 from marketplace.wire.structs import StorageReceipt, require_signed, sign
+from marketplace.wire.tally import SealedTally
 
 NONCE_BYTES = 12
 X25519 = 1
@@ -50,6 +52,7 @@ class Deposit:
     envelope: bytes
     holder: str
     held: Held | None = None  # not needed for a record that is in use already
+    tally: SealedTally | None = None  # of a record whose header names one
 
 
 @dataclass(frozen=True)
@@ -71,10 +74,13 @@ class Seat:
 class Vault:
     """The shares of one custodian, at one place."""
 
-    def __init__(self, chain: Chain, journal: Journal, keys: Keys, place: int) -> None:
+    def __init__(
+        self, chain: Chain, journal: Journal, keys: Keys, place: int, tallies: Tallies
+    ) -> None:
         self._chain = chain
         self._journal = journal
         self._keys = keys
+        self._tallies = tallies
         self.place = place
 
     @property
@@ -82,20 +88,27 @@ class Vault:
         """Of this custodian's shares: places count from 0, shares from 1 (f(0) is the secret)."""
         return self.place + 1
 
-    def deposit(self, offered: Deposit, seat: Seat) -> bytes:
-        """Checks, keeps and acknowledges a share; the signature of its StorageReceipt.
-
-        The share is on disk before the receipt exists. Asked again, the answer is the same.
+    def admitted(self, offered: Deposit, seat: Seat) -> bytes | None:
+        """Whether the chain has this record; the receipt's signature, if its share is kept already.
 
         Raises:
-            RecordRefused, EnvelopeUnreadable, WrongShare, Refusal (storage_full, too_many_refused): nothing
-            was kept.
+            RecordRefused, Refusal (too_many_refused).
         """
         self._require_ours(offered)
         self._require_on_chain(offered, seat)
         kept = self._journal.share(offered.header.commitment)
         if kept is not None and (kept.epoch, kept.holder) == (offered.header.epoch, offered.holder):
             return kept.signature
+        return None
+
+    def deposit(self, offered: Deposit, seat: Seat) -> bytes:
+        """Keeps and acknowledges what was `admitted`, and whose tally has no faults: the receipt's signature.
+
+        Share and tally are on disk before the receipt exists. Asked again, the answer is the same.
+
+        Raises:
+            EnvelopeUnreadable, WrongShare, RecordRefused, Refusal (storage_full): nothing was kept.
+        """
         share = self._open(offered, seat)
         return self._keep(offered, share)
 
@@ -203,6 +216,8 @@ class Vault:
             if session.get(ErasedRow, header.commitment) is not None:
                 raise _refused("record_erased", "This record was erased meanwhile.")
             session.merge(row)
+            if offered.tally is not None:
+                self._tallies.keep(session, header, offered.tally)
             body = {"commitment": to_hex(header.commitment), "epoch": int(header.epoch)}
             self._journal.append(session, "share-stored", body)
         return signature

@@ -18,6 +18,7 @@ from marketplace.chain.adapter import (
 from marketplace.chain.following import Followed, Following, Page
 from marketplace.chain.moves import arrived, moves_of, require_left, way
 from marketplace.custodian.journal import Journal
+from marketplace.custodian.tallies import Tallies
 from marketplace.errors import Refusal
 
 CONTRACTS: Final = ("DatasetRegistry",)
@@ -34,9 +35,10 @@ _Patient = tuple[bytes, str]
 class Watch:
     """Takes in RecordErased and RecordMoved of final blocks, in order; repeating that changes nothing."""
 
-    def __init__(self, chain: Chain, journal: Journal) -> None:
+    def __init__(self, chain: Chain, journal: Journal, tallies: Tallies) -> None:
         self._chain = chain
         self._journal = journal
+        self._tallies = tallies
         self._lock = threading.Lock()
         self._stop = threading.Event()
 
@@ -76,6 +78,7 @@ class Watch:
             self._journal.set_followed(session, page.last, page.last_hash)
         if destroyed:
             self._journal.wipe()
+        self._tallies.wipe()
 
     def _require_left(self, events: Sequence[Event]) -> None:
         """A made-up move would hide a share from its erasure."""
@@ -112,6 +115,7 @@ class Watch:
                 destroyed += self._destroy_erased(dataset, holder, record)
         if destroyed:
             self._journal.wipe()
+        self._tallies.wipe()
         return destroyed
 
     def _unusable(self, dataset: bytes, holders: Sequence[str], final: int) -> dict[str, Record]:

@@ -70,7 +70,7 @@ def _seal(
     context: RecordContext,
     custodians: Sequence[CustodianKey],
     epoch: Epoch,
-    tally: SealedTally | None,
+    tally: SealedTally | None = None,
     *,
     coefficients: Sequence[int],
     nonce: bytes,

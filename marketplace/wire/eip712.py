@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -24,6 +25,7 @@ CONSENT_REGISTRY = "Usufruct ConsentRegistry"
 DATASET_REGISTRY = "Usufruct DatasetRegistry"
 RESEARCH_MARKET = "Usufruct ResearchMarket"
 CUSTODIAN_COMMITTEE = "Usufruct CustodianCommittee"
+NOISE_REGISTRY = "Usufruct NoiseRegistry"
 API = "Usufruct API"
 VERSION = "1"
 
@@ -32,6 +34,12 @@ HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 
 MOST_SIGNATURE: Final = 4_096
 """Bytes of a signature that anything of ours reads: an ERC-1271 wallet's may be longer than a key's 65."""
+
+_HASHED: Final[dict[str, Callable[[Any], bytes]]] = {
+    "string": lambda text: bytes(keccak(text=text)),
+    "bytes": lambda data: bytes(keccak(data)),
+}
+"""EIP-712, encodeData: values of a dynamic type are encoded as their hash."""
 
 SigningKey = bytes | LocalAccount
 _DOMAIN_TYPE = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
@@ -93,9 +101,9 @@ class SignedStruct(SolidityStruct):
     def struct_hash(self) -> bytes:
         """EIP-712 hashStruct, 32 bytes."""
         kinds = self.kinds()
-        types = ["bytes32" if kind.name == "string" else kind.name for kind in kinds.values()]
+        types = ["bytes32" if kind.name in _HASHED else kind.name for kind in kinds.values()]
         values = [
-            keccak(text=getattr(self, name)) if kind.name == "string" else getattr(self, name)
+            _HASHED[kind.name](getattr(self, name)) if kind.name in _HASHED else getattr(self, name)
             for name, kind in kinds.items()
         ]
         return hash_encoded(["bytes32", *types], [keccak(text=self.type_string()), *values])

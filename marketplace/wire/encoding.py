@@ -30,7 +30,7 @@ MOST_EDGES: Final = 63
 MOST_FACTORS: Final = 4
 """Atoms in one product."""
 LARGEST_COLUMN: Final = 2**32
-"""A value of one patient: 256 of them still add up within the logarithms that can be found."""
+"""A value of one patient. That the sum of a cohort can be opened is for each request to see."""
 TIMES: Final = "*"
 Row = Sequence[int | None]
 
@@ -82,7 +82,9 @@ class Encoded:
         return [*present, *value, *(f"{self.name}={i}" for i in range(self.indicators))]
 
     def quantised(self, stored: int) -> int:
-        """q of a stored integer of the variable's domain."""
+        """q of a stored integer. Raises ValueError outside the variable's domain."""
+        if not self.lower <= stored <= self.lower + self.step * self.steps:
+            raise ValueError("the value lies outside its domain")
         return (2 * (stored - self.lower) + self.step) // (2 * self.step)
 
     def interval(self, q: int) -> int:
@@ -133,7 +135,10 @@ class Encoding:
         return self.relation.values(self.stated(row).vector)
 
     def stated(self, row: Row) -> Builder:
-        """Relation and vector of one row; the vector is the record's, and secret."""
+        """Relation and vector of one row; the vector is the record's, and secret.
+
+        Raises ValueError, without the value, for one outside its domain.
+        """
         builder = Builder()
         forms: dict[str, Form] = {}
         for each in self.variables:
@@ -165,7 +170,8 @@ def read(document: Any, variables: Sequence[Described]) -> Encoding:
     for i, entry in enumerate(listed):
         at = f"encoding.variables[{i}]"
         require(isinstance(entry, dict), at, "is not an object", "Describe one variable.")
-        position = positions.get(entry.get("name"), -1)
+        name = entry.get("name")
+        position = positions.get(name, -1) if isinstance(name, str) else -1
         require(position >= 0, f"{at}.name", "is no variable here", "Use the dictionary's.")
         repeated = any(each.position == position for each in encoded)
         require(not repeated, f"{at}.name", "is repeated", "Encode each variable once.")
@@ -274,6 +280,8 @@ def _state(builder: Builder, variable: Encoded, stored: int | None) -> dict[str,
 
 def _one_of(builder: Builder, variable: Encoded, chosen: int | None) -> dict[str, Form]:
     """One of the indicators is 1, or none."""
+    if chosen is not None and not 0 <= chosen < variable.indicators:
+        raise ValueError("the category lies outside its domain")
     each = [builder.bit(int(i == chosen)) for i in range(variable.indicators)]
     present = combined(*((1, form) for form in each))
     builder.require_bit(present)

@@ -6,6 +6,7 @@ another. Source: EIP-712; the type strings stand in contracts/src/interfaces.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from eth_utils.crypto import keccak
@@ -15,6 +16,7 @@ from marketplace.wire.eip712 import (
     CONSENT_REGISTRY,
     CUSTODIAN_COMMITTEE,
     DATASET_REGISTRY,
+    NOISE_REGISTRY,
     RESEARCH_MARKET,
     BadSignature,
     Domain,
@@ -29,6 +31,7 @@ from marketplace.wire.eip712 import (
 from marketplace.wire.solidity import (
     Address,
     Bool,
+    Bytes,
     Bytes32,
     SolidityStruct,
     Text,
@@ -39,6 +42,7 @@ from marketplace.wire.solidity import (
     Uint56,
     Uint64,
     Uint256,
+    hash_encoded,
 )
 from marketplace.wire.terms import (
     ClassTerms,
@@ -53,6 +57,7 @@ from marketplace.wire.terms import (
 )
 
 __all__ = [
+    "HOMOMORPHIC",
     "MESSAGES",
     "SETTLEMENT_SCHEMA",
     "VAULT",
@@ -67,7 +72,10 @@ __all__ = [
     "GateKey",
     "Grant",
     "Guardianship",
+    "JointKey",
     "JournalHead",
+    "NoiseCommitment",
+    "NoiseSet",
     "Permit",
     "Purpose",
     "RecordAttestation",
@@ -96,7 +104,12 @@ __all__ = [
 
 VAULT = 1
 """Lane of a settlement whose records a gate opened."""
+HOMOMORPHIC = 2
+"""Lane of a settlement whose records nobody opened: computed on ciphertext, with the custodians' noise."""
 SETTLEMENT_SCHEMA = 1
+NOISE_TAG = "usufruct/noise/1"
+_NOISE_TYPES = ["string", "uint256", "address", *["bytes32"] * 2, "uint32", "uint16", "bytes32[]"]
+"""NoiseRegistry.fixNoise: tag, chain, market, request, root, epoch, places, commitments."""
 
 # --- ConsentRegistry
 
@@ -260,10 +273,10 @@ class Settlement(SignedStruct):
     lane: Uint8
     schema: Uint16
     ciphertext_root: Bytes32
-    noise: Bytes32  # zero in the vault lane
+    noise: Bytes32  # as NoiseRegistry fixed it; zero in the vault lane
     result_hash: Bytes32  # keccak(salt || result)
     delivery_hash: Bytes32  # keccak of the sealed result
-    gate: Address
+    gate: Address  # zero in the homomorphic lane
 
 
 @dataclass(frozen=True)
@@ -291,6 +304,59 @@ class EarningsWithdrawal(SignedStruct):
     deadline: Uint40
 
 
+# --- NoiseRegistry
+
+
+@dataclass(frozen=True)
+class NoiseCommitment(SignedStruct):
+    """A custodian's hash of its noise for one request, before anybody's is revealed."""
+
+    DOMAIN = NOISE_REGISTRY
+
+    request: Bytes32
+    root: Bytes32
+    epoch: Uint32
+    place: Uint8
+    commitment: Bytes32
+
+
+@dataclass(frozen=True)
+class NoiseSet(SignedStruct):
+    """A custodian's word that it holds and has verified the noise of these places, which count."""
+
+    DOMAIN = NOISE_REGISTRY
+
+    request: Bytes32
+    root: Bytes32
+    epoch: Uint32
+    places: Uint16  # bit i is the custodian at place i
+    noise: Bytes32  # hash of their commitments: see `of`
+
+    @classmethod
+    def of(
+        cls, domain: Domain, sealed: NoiseCommitment, commitments: Mapping[int, bytes]
+    ) -> NoiseSet:
+        """The set of these places, with `noise` as the contract computes it.
+
+        Args:
+            domain: the market's, whose chain and address are part of the noise.
+            sealed: any one of the commitments, for request, root and epoch.
+            commitments: by place.
+        """
+        places = sum(1 << place for place in commitments)
+        sealed_for = (sealed.request, sealed.root, sealed.epoch)
+        hashes = [commitments[place] for place in sorted(commitments)]
+        values = [
+            NOISE_TAG,
+            domain.chain_id,
+            domain.verifying_contract,
+            *sealed_for,
+            places,
+            hashes,
+        ]
+        return cls(*sealed_for, places, hash_encoded(_NOISE_TYPES, values))
+
+
 # --- CustodianCommittee, the token, and the operator's API
 
 
@@ -304,6 +370,17 @@ class JournalHead(SignedStruct):
     place: Uint8
     height: Uint64
     head: Bytes32
+
+
+@dataclass(frozen=True)
+class JointKey(SignedStruct):
+    """The key to which an epoch's custodians made shares together."""
+
+    DOMAIN = CUSTODIAN_COMMITTEE
+
+    epoch: Uint32
+    commitments: Bytes  # Feldman's, quorum x 33 bytes, the joint ElGamal key first
+    transcript: Bytes32  # hash of how they made it
 
 
 @dataclass(frozen=True)
@@ -352,7 +429,10 @@ MESSAGES: tuple[type[SignedStruct], ...] = (
     Settlement,
     CreditWithdrawal,
     EarningsWithdrawal,
+    NoiseCommitment,
+    NoiseSet,
     JournalHead,
+    JointKey,
     Permit,
     ApiRequest,
 )

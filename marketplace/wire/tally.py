@@ -96,8 +96,10 @@ def prove_columns(columns: bytes, used: Sequence[int]) -> list[bytes]:
 def root_of_columns(shown: Mapping[int, bytes], count: int, proof: Sequence[bytes]) -> bytes:
     """The root that `shown` columns (by position, of `count`) and a proof of `prove_columns` lead to.
 
-    Raises ValueError for a proof of another length.
+    Raises ValueError for a proof of another length, or a column beyond `count`.
     """
+    if not all(0 <= position < count for position in shown):
+        raise ValueError("a column is shown that there is none of")
     left = list(proof)
     root = _rebuilt(0, count, shown, left)
     if left:

@@ -15,6 +15,7 @@ import numpy as np
 from ml.dp.domain import Condition, Ints, Table, Variable
 from ml.dp.interval import Bounds, clamp
 from ml.dp.noised import ExpectedError
+from ml.dp.units import Unit, stored_unit
 
 EXTRA_DIGITS = 3  # places after the point beyond the variable's own, for a mean or a variance
 
@@ -73,6 +74,11 @@ class Measured:
     variable: Variable
     clip: Clip
     conditions: tuple[Condition, ...] = ()
+
+    @property
+    def unit(self) -> Unit:
+        """Of its stored integers."""
+        return stored_unit(self.variable.unit, self.variable.decimals)
 
     def values(self, table: Table) -> Ints:
         """(m,) int64 stored integers of the members that are counted: not clipped yet, not to be released."""

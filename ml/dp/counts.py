@@ -47,8 +47,14 @@ def noised_count(table: Table, conditions: Sequence[Condition], cost: int) -> No
     """
     noise = count_noise(table.n, cost)
     (noised,) = add_gaussian([exact_count(table, conditions)], noise)
-    estimate = _cell((), noised, table.n, noise)
-    return Noised("count", "members", (estimate,), _noise_text("count", noise), cost, table.n)
+    return count_answer(noised, noise, table.n)
+
+
+def count_answer(noised: int, noise: GaussianNoise, members: int) -> Noised:
+    """What `noised_count` says, from a noised `exact_count`."""
+    estimate = _cell((), noised, members, noise)
+    text = _noise_text("count", noise)
+    return Noised("count", "members", (estimate,), text, noise.cost, members)
 
 
 def exact_cells(cells: Ints, number: int) -> list[int]:
@@ -69,11 +75,20 @@ def noised_cells(cells: Ints, labels: Sequence[tuple[str, ...]], members: int, c
     member's record, null allowed. Raises CostRefused, NotRepresentable.
     """
     noise = cells_noise(members, cost)
-    noised = add_gaussian(exact_cells(cells, len(labels)), noise)
+    return cells_answer(
+        add_gaussian(exact_cells(cells, len(labels)), noise), noise, labels, members
+    )
+
+
+def cells_answer(
+    noised: Sequence[int], noise: GaussianNoise, labels: Sequence[tuple[str, ...]], members: int
+) -> Noised:
+    """What `noised_cells` says, from noised `exact_cells`, one for each label."""
     estimates = tuple(
         _cell(label, value, members, noise) for label, value in zip(labels, noised, strict=True)
     )
-    return Noised("counts", "members", estimates, _noise_text("cell", noise), cost, members)
+    text = _noise_text("cell", noise)
+    return Noised("counts", "members", estimates, text, noise.cost, members)
 
 
 def _cell(label: tuple[str, ...], noised: int, members: int, noise: GaussianNoise) -> Estimate:

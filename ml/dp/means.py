@@ -1,5 +1,6 @@
 """The mean of a clipped variable: a noised sum over a noised count, noised together."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 
 from ml.dp.accounting import sqrt_up
@@ -8,6 +9,7 @@ from ml.dp.domain import Ints, Table
 from ml.dp.interval import Z_95, Bounds, ratio_bounds, reach, within
 from ml.dp.noise import GaussianNoise, add_gaussian, gaussian_noise
 from ml.dp.noised import ExpectedError, Noised, interval_estimate, scale_text
+from ml.dp.units import Unit
 
 
 def mean_noise(clip: Clip, members: int, cost: int) -> GaussianNoise:
@@ -26,12 +28,12 @@ def exact_mean_vector(values: Ints, clip: Clip) -> list[int]:
     return [int(deviations.sum()), clip.count_weight * len(values)]
 
 
-def mean_of(noised: list[int], clip: Clip, members: int) -> Fraction:
+def mean_of(noised: Sequence[int], clip: Clip, members: int) -> Fraction:
     """The noised mean, stored units, clamped to [L, U]; the count is clamped to [1, n] first."""
     return clip.middle + mean_deviation(noised[0], noised[1], clip, members, clip.count_weight) / 2
 
 
-def mean_interval(noised: list[int], clip: Clip, noise: GaussianNoise) -> Bounds | None:
+def mean_interval(noised: Sequence[int], clip: Clip, noise: GaussianNoise) -> Bounds | None:
     """Fieller's 95% interval for the cohort's mean, or None if the noise drowns the count.
 
     For the true mean m of u, S - m N has expectation 0, so its noise is one Gaussian whose length
@@ -66,20 +68,22 @@ def noised_mean(table: Table, measured: Measured, cost: int) -> Noised:
     one member's record, null allowed. A mean of nobody, or of too few to tell through the noise,
     has the whole clipping range for its interval. Raises CostRefused, NotRepresentable.
     """
-    clip = measured.clip
-    noise = mean_noise(clip, table.n, cost)
-    noised = add_gaussian(exact_mean_vector(measured.values(table), clip), noise)
-    value = mean_of(noised, clip, table.n)
+    noise = mean_noise(measured.clip, table.n, cost)
+    noised = add_gaussian(exact_mean_vector(measured.values(table), measured.clip), noise)
+    return mean_answer(noised, noise, measured.clip, measured.unit, table.n)
+
+
+def mean_answer(
+    noised: Sequence[int], noise: GaussianNoise, clip: Clip, unit: Unit, members: int
+) -> Noised:
+    """What `noised_mean` says, from a noised `exact_mean_vector` of whole numbers of `unit`."""
+    value = mean_of(noised, clip, members)
     low, high = Fraction(clip.lower), Fraction(clip.upper)
     bounds = within(mean_interval(noised, clip, noise), value, low, high)
-    unit = Fraction(1, 10**measured.variable.decimals)
-    estimate = interval_estimate(
-        value * unit,
-        (bounds[0] * unit, bounds[1] * unit),
-        measured.variable.decimals + EXTRA_DIGITS,
-    )
+    digits = unit.digits + EXTRA_DIGITS
+    estimate = interval_estimate(unit.value(value), unit.values(bounds), digits)
     text = (
         ("count", scale_text(noise.sigma / clip.count_weight)),
-        ("sum of deviations from the middle", scale_text(noise.sigma * unit / 2)),
+        ("sum of deviations from the middle", scale_text(noise.sigma * unit.size / 2)),
     )
-    return Noised("mean", measured.variable.unit, (estimate,), text, cost, table.n)
+    return Noised("mean", unit.name, (estimate,), text, noise.cost, members)

@@ -5,11 +5,12 @@ import math
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context, Decimal
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, get_args
 
 from ml.dp.interval import CONFIDENCE
 
 Rounding = Literal["nearest", "down", "up"]
+Covers = Literal["noise", "noise and sampling"]
 
 _SCALE_DIGITS = 6
 _FORMAT = 1
@@ -37,8 +38,9 @@ class Noised:
     cost_nano_rho: zCDP spent, for every member, under replacement of one member's record.
     members: the public size of the cohort, null records included.
     noise: (what was noised, its noise scale in the unit of that thing), both decimal strings.
-    The intervals cover the noise around the true (clipped) value *of this cohort*; they say
-    nothing about sampling, so nothing about people outside it.
+    covers: "noise": the intervals cover the noise around the true (clipped) value *of this cohort*; they
+    say nothing about sampling, so nothing about people outside it. "noise and sampling": they cover the
+    value in the population that the cohort is a random sample of, if the analysis's model holds.
     """
 
     quantity: str
@@ -47,13 +49,14 @@ class Noised:
     noise: tuple[tuple[str, str], ...]
     cost_nano_rho: int
     members: int
+    covers: Covers = "noise"
 
     def to_json(self) -> bytes:
         """Canonical bytes: keys sorted, no spaces, ASCII, no floats; equal results, equal bytes."""
         document = {
             "confidence": CONFIDENCE,
             "cost_nano_rho": self.cost_nano_rho,
-            "covers": "noise",
+            "covers": self.covers,
             "estimates": [
                 {"high": e.high, "label": list(e.label), "low": e.low, "value": e.value}
                 for e in self.estimates
@@ -79,8 +82,9 @@ class Noised:
                 noise=tuple((name, scale) for name, scale in read["noise"]),
                 cost_nano_rho=read["cost_nano_rho"],
                 members=read["members"],
+                covers=read["covers"],
             )
-            same = noised.to_json() == data
+            same = noised.covers in get_args(Covers) and noised.to_json() == data
         except (KeyError, TypeError, ValueError, RecursionError):
             raise ValueError("these bytes are not a noised result") from None
         if not same:

@@ -9,6 +9,7 @@ from ml.dp.domain import Ints, Table
 from ml.dp.interval import clamp, half_width, within
 from ml.dp.noise import GaussianNoise, add_gaussian, gaussian_noise
 from ml.dp.noised import ExpectedError, Noised, interval_estimate, scale_text
+from ml.dp.units import Unit
 
 
 def sum_noise(clip: Clip, members: int, cost: int) -> GaussianNoise:
@@ -37,15 +38,16 @@ def noised_sum(table: Table, measured: Measured, cost: int) -> Noised:
     rho-zCDP with rho = sensitivity^2 / (2 sigma^2) <= cost; replacement of one member's record,
     null allowed. Raises CostRefused, NotRepresentable.
     """
-    variable, clip = measured.variable, measured.clip
-    noise = sum_noise(clip, table.n, cost)
-    (noised,) = add_gaussian([exact_sum(measured.values(table), clip)], noise)
-    low, high = Fraction(table.n * min(0, clip.lower)), Fraction(table.n * max(0, clip.upper))
+    noise = sum_noise(measured.clip, table.n, cost)
+    (noised,) = add_gaussian([exact_sum(measured.values(table), measured.clip)], noise)
+    return sum_answer(noised, noise, measured.clip, measured.unit, table.n)
+
+
+def sum_answer(noised: int, noise: GaussianNoise, clip: Clip, unit: Unit, members: int) -> Noised:
+    """What `noised_sum` says, from a noised `exact_sum` of whole numbers of `unit`."""
+    low, high = Fraction(members * min(0, clip.lower)), Fraction(members * max(0, clip.upper))
     value, wide = clamp(Fraction(noised), low, high), half_width(noise)
     bounds = within((Fraction(noised - wide), Fraction(noised + wide)), value, low, high)
-    unit = Fraction(1, 10**variable.decimals)
-    estimate = interval_estimate(
-        value * unit, (bounds[0] * unit, bounds[1] * unit), variable.decimals
-    )
-    text = (("sum", scale_text(noise.sigma * unit)),)
-    return Noised("sum", variable.unit, (estimate,), text, cost, table.n)
+    estimate = interval_estimate(unit.value(value), unit.values(bounds), unit.digits)
+    text = (("sum", scale_text(noise.sigma * unit.size)),)
+    return Noised("sum", unit.name, (estimate,), text, noise.cost, members)

@@ -1,5 +1,6 @@
 """The variance of a clipped variable: noised count, sum and sum of squares, noised together."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 
 from ml.dp.accounting import sqrt_up
@@ -11,10 +12,11 @@ from ml.dp.clipping import (
     clamped_count,
     mean_deviation,
 )
-from ml.dp.domain import Ints, Table, Variable
+from ml.dp.domain import Ints, Table
 from ml.dp.interval import RADIUS_95_OF_THREE, Bounds, clamp, ratio_bounds, reach, within
 from ml.dp.noise import GaussianNoise, add_gaussian, gaussian_noise
 from ml.dp.noised import ExpectedError, Noised, interval_estimate, scale_text
+from ml.dp.units import Unit
 
 
 def variance_noise(clip: Clip, members: int, cost: int) -> GaussianNoise:
@@ -42,7 +44,7 @@ def exact_variance_vector(values: Ints, clip: Clip) -> list[int]:
     ]
 
 
-def variance_of(noised: list[int], clip: Clip, members: int) -> Fraction:
+def variance_of(noised: Sequence[int], clip: Clip, members: int) -> Fraction:
     """The noised variance (over the cohort, divisor N), stored units squared, in [0, R^2 / 4]."""
     centre = _centre(noised, clip, members)
     count = clamped_count(noised[1], clip.variance_count_weight, members)
@@ -51,7 +53,7 @@ def variance_of(noised: list[int], clip: Clip, members: int) -> Fraction:
 
 
 def variance_interval(
-    noised: list[int], clip: Clip, noise: GaussianNoise, members: int
+    noised: Sequence[int], clip: Clip, noise: GaussianNoise, members: int
 ) -> Bounds | None:
     """A 95% interval for the cohort's variance, or None if the noise drowns the count.
 
@@ -96,46 +98,41 @@ def noised_variance(table: Table, measured: Measured, cost: int) -> Noised:
     replacement of one member's record, null allowed. Its 95% interval for the noise is
     conservative. Raises CostRefused, NotRepresentable.
     """
-    clip, unit = measured.clip, Fraction(1, 100**measured.variable.decimals)
-    noise = variance_noise(clip, table.n, cost)
-    noised = add_gaussian(exact_variance_vector(measured.values(table), clip), noise)
-    value = variance_of(noised, clip, table.n)
-    bounds = within(
-        variance_interval(noised, clip, noise, table.n),
-        value,
-        Fraction(0),
-        Fraction(clip.width**2, 4),
-    )
-    estimate = interval_estimate(
-        value * unit,
-        (bounds[0] * unit, bounds[1] * unit),
-        2 * measured.variable.decimals + EXTRA_DIGITS,
-    )
-    name = f"({measured.variable.unit})^2" if measured.variable.unit else ""
-    text = _noise_text(noise, clip, measured.variable)
-    return Noised("variance", name, (estimate,), text, cost, table.n)
+    noise = variance_noise(measured.clip, table.n, cost)
+    noised = add_gaussian(exact_variance_vector(measured.values(table), measured.clip), noise)
+    return variance_answer(noised, noise, measured.clip, measured.unit, table.n)
 
 
-def _noise_text(
-    noise: GaussianNoise, clip: Clip, variable: Variable
-) -> tuple[tuple[str, str], ...]:
-    unit = Fraction(1, 10**variable.decimals)
+def variance_answer(
+    noised: Sequence[int], noise: GaussianNoise, clip: Clip, unit: Unit, members: int
+) -> Noised:
+    """What `noised_variance` says, from a noised `exact_variance_vector` of whole numbers of `unit`."""
+    value = variance_of(noised, clip, members)
+    found = variance_interval(noised, clip, noise, members)
+    bounds = within(found, value, Fraction(0), Fraction(clip.width**2, 4))
+    digits = 2 * unit.digits + EXTRA_DIGITS
+    estimate = interval_estimate(value * unit.size**2, unit.squares(bounds), digits)
+    text = _noise_text(noise, clip, unit.size)
+    return Noised("variance", unit.squared_name, (estimate,), text, noise.cost, members)
+
+
+def _noise_text(noise: GaussianNoise, clip: Clip, size: Fraction) -> tuple[tuple[str, str], ...]:
     return (
         ("count", scale_text(noise.sigma / clip.variance_count_weight)),
         (
             "sum of deviations from the middle",
-            scale_text(noise.sigma * unit / (2 * clip.linear_weight)),
+            scale_text(noise.sigma * size / (2 * clip.linear_weight)),
         ),
-        ("sum of squared deviations", scale_text(noise.sigma * unit**2 / 8)),
+        ("sum of squared deviations", scale_text(noise.sigma * size**2 / 8)),
     )
 
 
-def _centre(noised: list[int], clip: Clip, members: int) -> Fraction:
+def _centre(noised: Sequence[int], clip: Clip, members: int) -> Fraction:
     a, w = clip.linear_weight, clip.variance_count_weight
     return mean_deviation(Fraction(noised[0], a), noised[1], clip, members, w)
 
 
-def _mean_bounds(noised: list[int], clip: Clip, noise: GaussianNoise) -> Bounds | None:
+def _mean_bounds(noised: Sequence[int], clip: Clip, noise: GaussianNoise) -> Bounds | None:
     a, w = clip.linear_weight, clip.variance_count_weight
     weights = (Fraction(1, a**2), Fraction(1, w**2))
     radius = reach(noise, RADIUS_95_OF_THREE, 3)
@@ -147,7 +144,7 @@ def _mean_bounds(noised: list[int], clip: Clip, noise: GaussianNoise) -> Bounds 
 
 
 def _spread_about(
-    centre: Fraction, noised: list[int], clip: Clip, noise: GaussianNoise
+    centre: Fraction, noised: Sequence[int], clip: Clip, noise: GaussianNoise
 ) -> Bounds | None:
     """Bounds of E (u - c)^2 = (Q / 2 - 2 c S) / N + R^2 / 2 + c^2."""
     a, w = clip.linear_weight, clip.variance_count_weight

@@ -25,6 +25,8 @@ from ml.homomorphic.threshold import Sum
 
 SEGMENT_ROWS: Final = 4096
 _MARK_FILE = "layout"
+_X_BYTES = 32
+"""Of a point in memory: libsecp256k1 ends the process where x is 0, whatever y is."""
 
 Bools = npt.NDArray[np.bool_]
 
@@ -61,6 +63,18 @@ class ColumnStore:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._require_layout()
 
+    @classmethod
+    def existing(cls, folder: Path) -> ColumnStore:
+        """A folder that was made before, with its own number of columns. Raises LayoutChanged, OSError."""
+        return cls(folder, int.from_bytes((folder / _MARK_FILE).read_bytes()[:4], "big"))
+
+    def holds(self, row: int) -> bool:
+        """Whether a record lies at this row."""
+        with self._lock:
+            number, at = divmod(row, SEGMENT_ROWS)
+            known = row >= 0 and (number in self._segments or self._path(number).exists())
+            return known and bool(self._segment(number).filled[at])
+
     def close(self) -> None:
         """Ends the threads that add."""
         self._threads.shutdown()
@@ -68,13 +82,16 @@ class ColumnStore:
     def write(self, row: int, columns: bytes) -> None:
         """Puts a record's columns (66 bytes each) at a row, on disk when this returns.
 
-        Raises NotAPoint; ValueError for another number of columns. A row is written once, or after `erase`.
+        A row is written once, or after `erase`. Raises NotAPoint; ValueError for another number of columns,
+        or a row that holds something; OSError where the disk is full, and nothing was written then.
         """
         if len(columns) != self.columns * COLUMN_BYTES:
             raise ValueError("the record has another number of columns")
         points = Points.parse(columns).memory
         with self._lock:
             segment, at = self._place(row)
+            if segment.filled[at]:
+                raise ValueError("the row holds a record")
             segment.points[:, at] = points
             _flush(segment.points)
             segment.filled[at] = True
@@ -83,6 +100,8 @@ class ColumnStore:
     def erase(self, row: int) -> None:
         """Overwrites a row with zeros, on disk when this returns."""
         with self._lock:
+            if row >= 0 and not self._path(row // SEGMENT_ROWS).exists():
+                return
             segment, at = self._place(row)
             segment.filled[at] = False
             segment.points[:, at] = 0
@@ -102,6 +121,8 @@ class ColumnStore:
 
         Raises KeyError for a row that holds nothing, ValueError for a repeated one.
         """
+        if not all(0 <= column < self.columns for column in columns):
+            raise KeyError("a column is not there")
         chosen = np.unique(np.asarray(rows, dtype=np.int64))
         if chosen.size != len(rows):
             raise ValueError("each row counts once")
@@ -156,7 +177,7 @@ class ColumnStore:
             points = np.memmap(path, dtype=np.uint8, mode="r+", shape=shape)
             filled = np.ones(SEGMENT_ROWS, dtype=np.bool_)
             for column in points:
-                filled &= column.any(axis=1)
+                filled &= column[:, :_X_BYTES].any(axis=1)
             held = self._segments[number] = _Segment(points, filled)
         return held
 
@@ -167,15 +188,29 @@ class ColumnStore:
         mark = self._folder / _MARK_FILE
         own = self.columns.to_bytes(4, "big") + Points.parse(G.to_bytes()).memory.tobytes()
         if not mark.exists():
-            mark.write_bytes(own)
+            part = mark.with_suffix(".part")
+            part.write_bytes(own)
+            part.replace(mark)
         if mark.read_bytes() != own:
             raise LayoutChanged("the folder of columns is of another layout")
 
 
 def _make(path: Path, size: int) -> None:
-    """A file of zeros that takes no space until it is written to, readable by its owner alone."""
-    with os.fdopen(os.open(path, os.O_CREAT | os.O_RDWR, 0o600), "wb") as file:
-        file.truncate(size)
+    """A file of zeros with all its space, readable by its owner alone, whole or not at all.
+
+    The space is taken now: a full disk found while a mapped page is written would end the process.
+    """
+    part = path.with_suffix(".part")
+    file = os.open(part, os.O_CREAT | os.O_TRUNC | os.O_RDWR, 0o600)
+    try:
+        os.posix_fallocate(file, 0, size)
+        os.fsync(file)
+    except OSError:
+        part.unlink()
+        raise
+    finally:
+        os.close(file)
+    part.replace(path)
 
 
 def _flush(segment: Memory) -> None:

@@ -66,7 +66,7 @@ class Point:
         if len(raw) != POINT_BYTES:
             raise NotAPoint(0)
         try:
-            return cls(PublicKey(raw))
+            return cls(PublicKey(bytes(raw)))
         except ValueError:
             raise NotAPoint(0) from None
 
@@ -113,8 +113,8 @@ class Point:
         good = lib.secp256k1_ecdh(
             GLOBAL_CONTEXT.ctx, output, self._key.public_key, secret, _whole_point, ffi.NULL
         )
-        if not good:
-            raise ValueError("the product could not be formed")
+        if not good:  # an interrupt came while the point was copied: nothing is wrong with it
+            raise RuntimeError("the product was interrupted; form it again")
         return Point(PublicKey(b"\x04" + bytes(output)))
 
     def __eq__(self, other: object) -> bool:
@@ -212,9 +212,11 @@ class Points:
         """The sum of all, or of the `rows` given (each any number of times, as often as it is named).
 
         Parses nothing, and takes memory for `_BLOCK` addresses whatever the number of rows. Other threads
-        run meanwhile. Raises IndexError for a row that is not there.
+        run meanwhile. Raises IndexError for a row that is not there, ValueError for what are no row numbers.
         """
         chosen = np.arange(len(self), dtype=np.int64) if rows is None else rows
+        if chosen.ndim != 1 or chosen.dtype != np.int64:
+            raise ValueError("rows are a list of int64")
         if chosen.size and (int(chosen.min()) < 0 or int(chosen.max()) >= len(self)):
             raise IndexError("a row lies outside the points")
         starts = range(0, chosen.size, _BLOCK)

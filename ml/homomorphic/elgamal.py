@@ -32,7 +32,9 @@ def encrypt(values: Sequence[int], randomness: Sequence[int], public_key: Point)
 
 
 def _column(value: int, scalar: int, public_key: Point) -> bytes:
-    hidden = total((public_key.times_secret(scalar), times_base(value)))
+    # v G as (v + r) G - r G: no product with a scalar that says, by its time, whether the value is 0.
+    key = times_base(scalar)
+    hidden = total((public_key.times_secret(scalar), times_base(value + scalar), -key))
     if hidden.is_infinity:  # r Y = -v G: who draws that has found the key
         raise ValueError("the random scalar cannot be used; draw another")
-    return times_base(scalar).to_bytes() + hidden.to_bytes()
+    return key.to_bytes() + hidden.to_bytes()

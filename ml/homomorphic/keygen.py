@@ -130,12 +130,22 @@ def is_share(value: int, index: int, dealing: Dealing) -> bool:
     return 0 < value < ORDER and times_base(value) == share_key(dealing.commitments, index)
 
 
-def joined(dealings: Mapping[int, Dealing], *, resharing: bool) -> tuple[Point, ...]:
+def joined(
+    dealings: Mapping[int, Dealing], needed: int, constant: Point | None = None
+) -> tuple[Point, ...]:
     """Commitments of the joint polynomial: a sum for a new key; weighed by dealer for a re-sharing.
 
-    Raises DealingInvalid where the joint key would be at infinity, or there are no dealings.
+    Args:
+        dealings: by dealer's index; in a re-sharing, each verified to share the dealer's old share.
+        needed: dealers that there must be: of fewer, colluders alone would know the key, or another would
+        come out. constant: the joint key that a re-sharing keeps; None for a new one.
+
+    Raises:
+        DealingInvalid: too few, for different quorums, with a sum at infinity, or another key.
     """
-    factors = _factors(sorted(dealings), resharing)
+    if len(dealings) < needed:
+        raise DealingInvalid(f"{len(dealings)} of {needed} dealers are left")
+    factors = _factors(sorted(dealings), constant is not None)
     quorums = {len(each.commitments) for each in dealings.values()}
     if len(quorums) != 1:
         raise DealingInvalid("the dealings are for different quorums")
@@ -145,6 +155,8 @@ def joined(dealings: Mapping[int, Dealing], *, resharing: bool) -> tuple[Point, 
     )
     if any(point.is_infinity for point in points):
         raise DealingInvalid("the dealings cancel")
+    if constant is not None and points[0] != constant:
+        raise DealingInvalid("the dealings lead to another key")
     return points
 
 

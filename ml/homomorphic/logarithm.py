@@ -26,6 +26,8 @@ from ml.homomorphic.curve import MEMORY_BYTES, G, Memory, Point, Points, times_b
 MOST_BITS: Final = 40
 """Of a range: what one answer may lie in, `2**MOST_BITS` values."""
 LARGEST_TABLE: Final = 1 << 26
+_MARK = b"usufruct/logarithms/1\0" + Points.parse(G.to_bytes()).memory.tobytes()
+"""With G as libsecp256k1 holds it: the table is of its own making."""
 _STEPS = 1 << 12
 """Giant steps between two looks into the table."""
 _WORTH_PROCESSES = 1 << 18
@@ -75,22 +77,20 @@ class Table:
     def save(self, path: Path) -> None:
         """Writes the table, whole or not at all."""
         part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        with part.open("wb") as file:
-            file.write(_digest(self.keys))
-            np.save(file, self.keys)
+        part.write_bytes(_MARK + _digest(self.keys) + self.keys.tobytes())
         part.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> Table:
         """A table that `save` wrote. Raises TableDamaged, OSError."""
+        head = len(_MARK) + 32
+        rest = path.stat().st_size - head
+        whole = rest > 0 and rest % 8 == 0
+        keys = np.fromfile(path, dtype=np.uint64, offset=head) if whole else None
         with path.open("rb") as file:
-            digest = file.read(32)
-            try:
-                keys = np.load(file, allow_pickle=False)
-            except (ValueError, EOFError):
-                raise TableDamaged(f"{path.name} is not a table of logarithms") from None
-        if keys.dtype != np.uint64 or keys.ndim != 1 or _digest(keys) != digest:
-            raise TableDamaged(f"{path.name} was changed since it was built")
+            mark, digest = file.read(len(_MARK)), file.read(32)
+        if keys is None or mark != _MARK or _digest(keys) != digest:
+            raise TableDamaged(f"{path.name} is not a table that was built here")
         return cls(int(keys.size), keys)
 
     def find(self, points: Sequence[Point], low: int, high: int, processes: int = 1) -> list[int]:
@@ -116,12 +116,12 @@ class Table:
         self, points: Sequence[Point], low: int, steps: int, processes: int
     ) -> list[int | None]:
         tasks = [(point.to_bytes(), low, steps) for point in points]
-        _Shared.table = self  # inherited by fork: the table is not copied
-        try:
-            with ProcessPoolExecutor(processes, mp_context=get_context("fork")) as pool:
-                return list(pool.map(_find_shared, tasks))
-        finally:
-            _Shared.table = None
+        # Inherited by fork, so that the table is not copied; by each pool its own.
+        context = get_context("fork")
+        with ProcessPoolExecutor(
+            processes, mp_context=context, initializer=_inherit, initargs=(self,)
+        ) as pool:
+            return list(pool.map(_find_shared, tasks))
 
     def _find(self, point: Point, low: int, steps: int) -> int | None:
         stride, middle = 2 * self.size + 1, low + self.size
@@ -158,15 +158,18 @@ class Table:
 
 
 class _Shared:
-    table: Table | None = None
+    """In a process of the pool: its table."""
+
+    table: Table
+
+
+def _inherit(table: Table) -> None:
+    _Shared.table = table
 
 
 def _find_shared(task: tuple[bytes, int, int]) -> int | None:
-    table = _Shared.table
-    if table is None:
-        raise RuntimeError("the table was not inherited")
     raw, low, steps = task
-    return table._find(Point.sum_from_bytes(raw), low, steps)
+    return _Shared.table._find(Point.sum_from_bytes(raw), low, steps)
 
 
 def _walk(first: Point, step: Point, count: int) -> Memory:

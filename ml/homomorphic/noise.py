@@ -12,8 +12,9 @@ for d sums of L2 sensitivity D (P. Kairouz, Z. Liu, T. Steinke, ICML 2021, arXiv
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
@@ -24,14 +25,18 @@ from ml.dp.accounting import rho, scale_for, sqrt_up
 from ml.homomorphic.curve import Point
 from ml.homomorphic.elgamal import draw_randomness, encrypt
 from ml.homomorphic.relation import ONE, Builder, Relation, combined
-from ml.homomorphic.validity import Statement, prove
+from ml.homomorphic.validity import Statement, prove, verify
 
 dp.enable_features("contrib")
 
 LEAST_SCALE: Final = 3.0
 """At and above it, tau < 16e-37: a sum of discrete Gaussians is one for every purpose."""
 ROOM: Final = 12
-"""Scales that one contribution may be away from 0. Beyond lies 2^-105 of the distribution; it is clamped."""
+"""Scales that one contribution may be away from 0. Beyond lies 2^-105 of the distribution; it is clamped,
+so that what is said of zCDP holds but for an event of probability (sums x contributors) 2^-105.
+"""
+LARGEST_BOUND: Final = 1 << 56
+"""Far beyond any sum that can be opened, and far below where the sampler leaves 64 bits."""
 
 Sampler = Callable[[float, int], list[int]]
 """(scale, how many) -> that many integers."""
@@ -60,7 +65,10 @@ class Shares:
 
     def bound(self, contributors: int) -> int:
         """No contribution is larger in magnitude: `ROOM` scales, rounded up."""
-        return math.ceil(ROOM * Fraction(self.scale(contributors)))
+        bound = math.ceil(ROOM * Fraction(self.scale(contributors)))
+        if bound > LARGEST_BOUND:
+            raise ValueError("the noise would be too large to be opened")
+        return bound
 
     def sigma(self, contributors: int) -> Fraction:
         """Of the whole noise of one sum, at most: sqrt(contributors) scales."""
@@ -82,11 +90,51 @@ class Shares:
 
 
 @dataclass(frozen=True)
+class Contributor:
+    """Who contributes, and to what: no proof or commitment can be made that leaves it out, so none can be
+    copied.
+
+    session: 32 bytes that name chain, market, request, cohort and epoch.
+    """
+
+    session: bytes
+    place: int
+
+    def context(self, contributors: int, quorum: int) -> bytes:
+        """What the proof of a contribution to a set of that size is bound to, 32 bytes."""
+        return self._hash(b"usufruct/noise-proof/1", contributors, quorum)
+
+    def commitment(self, contributions: Mapping[int, bytes], quorum: int) -> bytes:
+        """What is put on chain before anything is revealed, 32 bytes.
+
+        Args:
+            contributions: `Contribution.digest` of each, by the size of the set it is for: every size from
+            the
+                quorum up to all holders.
+        """
+        sizes = sorted(contributions)
+        listed = b"".join(_two(size) + contributions[size] for size in sizes)
+        return self._hash(b"usufruct/noise-commitment/1", len(sizes), quorum, listed)
+
+    def _hash(self, tag: bytes, first: int, quorum: int, rest: bytes = b"") -> bytes:
+        if len(self.session) != 32:
+            raise ValueError("a session is named by 32 bytes")
+        numbers = b"".join(map(_two, (self.place, first, quorum)))
+        return hashlib.sha256(tag + self.session + numbers + rest).digest()
+
+
+@dataclass(frozen=True)
 class Contribution:
     """One contributor's noise for a set of a given size: 66 bytes a sum, and the proof of its range."""
 
     columns: bytes
     proof: bytes
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of both, each with its length; 32 bytes."""
+        lengths = len(self.columns).to_bytes(8, "big") + len(self.proof).to_bytes(8, "big")
+        return hashlib.sha256(lengths + self.columns + self.proof).digest()
 
 
 def gaussian(scale: float, count: int) -> list[int]:
@@ -102,10 +150,10 @@ def contribute(
     shares: Shares,
     contributors: int,
     public_key: Point,
-    context: bytes,
+    by: Contributor,
     sampler: Sampler = gaussian,
 ) -> Contribution:
-    """Fresh noise for every sum, encrypted, with a proof bound to `context` that it is known and within its
+    """Fresh noise for every sum, encrypted, with a proof by its contributor that it is known and within its
     bound.
 
     The integers are forgotten here: nobody, its contributor included, can say them afterwards.
@@ -116,8 +164,22 @@ def contribute(
     stated = _stated(bound, values)
     randomness = draw_randomness(shares.sums)
     columns = encrypt(values, randomness, public_key)
+    context = by.context(contributors, shares.quorum)
     statement = Statement(context, public_key, stated.relation(), columns)
     return Contribution(columns, prove(statement, stated.vector, randomness))
+
+
+def verify_contribution(
+    contribution: Contribution,
+    shares: Shares,
+    contributors: int,
+    public_key: Point,
+    by: Contributor,
+) -> None:
+    """Raises ProofInvalid unless this contributor knows this noise, for these sums and a set of this size."""
+    context = by.context(contributors, shares.quorum)
+    relation = shares.relation(contributors)
+    verify(Statement(context, public_key, relation, contribution.columns), contribution.proof)
 
 
 def inflation(contributors: int, quorum: int) -> Fraction:
@@ -132,6 +194,10 @@ def _stated(bound: int, values: Sequence[int]) -> Builder:
             [combined((1, builder.number(2 * bound, value + bound)), (-bound, {ONE: 1}))]
         )
     return builder
+
+
+def _two(number: int) -> bytes:
+    return number.to_bytes(2, "big")
 
 
 def _root_down(whole: int) -> Fraction:

@@ -39,6 +39,7 @@ PARTIAL: Final = "usufruct/partial/1"
 OPENING: Final = "usufruct/opening/1"
 PAIR_BYTES: Final = 2 * POINT_BYTES
 PROOF_BYTES: Final = 3 * SCALAR_BYTES
+MOST_HOLDERS: Final = 255
 
 
 class PartialInvalid(ValueError):
@@ -59,6 +60,11 @@ class Sum:
     def to_bytes(self) -> bytes:
         """66 bytes."""
         return self.key.to_bytes() + self.value.to_bytes()
+
+    @classmethod
+    def zero(cls) -> Sum:
+        """Of nothing: 0 without any randomness."""
+        return cls(INFINITY, INFINITY)
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> Sum:
@@ -117,15 +123,21 @@ def share_key(commitments: Sequence[Point], index: int) -> Point:
 
     Raises ValueError for an index below 1: f(0) is the key itself.
     """
-    if index < 1:
+    if not 1 <= index <= MOST_HOLDERS:
         raise ValueError("holders count from 1")
+    if any(point.is_infinity for point in commitments):
+        raise ValueError("a commitment at infinity would lower the quorum")
     return sum_of_products(commitments, [pow(index, j, ORDER) for j in range(len(commitments))])
 
 
 def lagrange(indices: Sequence[int]) -> dict[int, int]:
-    """For each index its factor in f(0) = sum factor * f(index). Raises ValueError for a repeated index."""
+    """For each index its factor in f(0) = sum factor * f(index). Raises ValueError for a repeated one, or
+    below 1.
+    """
     if len(set(indices)) != len(indices):
         raise ValueError("each holder counts once")
+    if min(indices, default=1) < 1:
+        raise ValueError("holders count from 1")
     factors = {}
     for own in indices:
         factor = 1
@@ -178,6 +190,8 @@ def verify_partial(
     """
     if len(partial.pairs) != len(sums) or len(partial.proof) != PROOF_BYTES:
         raise PartialInvalid("it is about another number of sums")
+    if recipient.is_infinity:
+        raise PartialInvalid("it is for nobody: the recipient's key is the point at infinity")
     c, for_share, for_blind = _scalars(partial.proof)
     talk = _PartialTalk(share_public, sums, recipient, context, partial.pairs)
     weighed = talk.weighed_pair()

@@ -61,6 +61,8 @@ PROTOCOL: Final = "usufruct/validity/1"
 _POINTS = 6
 _SCALARS = 3  # beside the answers f
 _WEIGHT_BITS = 128
+_EXPLAINED = 4
+"""False proofs of a batch that are told what is wrong with them, and searched by halves: each takes long."""
 
 
 class ProofInvalid(ValueError):
@@ -113,10 +115,11 @@ def prove(statement: Statement, vector: Sequence[int], randomness: Sequence[int]
 
     Args:
         vector: v, `relation.size` integers.
-        randomness: r_j of each column, in [1, n - 1].
+        randomness: r_j of each column, in [1, n - 1]: with which the statement's columns encrypt the
+        vector's.
 
     Raises:
-        ValueError: the vector does not satisfy the relation, or the columns do not encrypt it.
+        ValueError: the vector does not satisfy the relation.
     """
     blinds = [_random() for _ in range(statement.relation.size)]
     return _prove(statement, vector, randomness, blinds, [_random() for _ in range(5)])
@@ -133,20 +136,22 @@ def _prove(
     relation, key = statement.relation, statement.public_key
     _require_true(statement, vector, randomness)
     w, u, s, t_1, t_0 = drawn
-    hide, bases = generators.blinding(), generators.vector(relation.size)
+    hide, single = generators.blinding(), generators.single()
+    bases = generators.vector(relation.size)
     talk = _Talk(statement)
-    committed = total((_committed(bases, vector), hide.times_secret(w)))
+    # sum v_i G_i as sum (v_i + a_i) G_i - sum a_i G_i: an entry that is 0 takes as long as any other.
+    announced_vector = _secret_sum(bases, blinds)
+    moved = _secret_sum(bases, [v + a for v, a in zip(vector, blinds, strict=True)])
+    committed = total((moved, -announced_vector, hide.times_secret(w)))
     delta = talk.columns(committed)
-    blinded = total((_committed(bases, blinds), hide.times_secret(u)))
+    blinded = total((announced_vector, hide.times_secret(u)))
     announced_column = total(
         (key.times_secret(s), times_base(_weighed(relation, delta, blinds, 0)))
     )
     y = talk.products(blinded, times_base(s), announced_column)
     linear, constant = _cross_terms(relation, y, vector, blinds)
-    commit_linear = total((_secret_product(generators.single(), linear), hide.times_secret(t_1)))
-    commit_constant = total(
-        (_secret_product(generators.single(), constant), hide.times_secret(t_0))
-    )
+    commit_linear = total((_secret_product(single, linear), hide.times_secret(t_1)))
+    commit_constant = total((_secret_product(single, constant), hide.times_secret(t_0)))
     x = talk.answers(commit_linear, commit_constant)
     weighed = sum(r * d for r, d in zip(randomness, _powers(delta), strict=False))
     points = (committed, blinded, times_base(s), announced_column, commit_linear, commit_constant)
@@ -177,15 +182,11 @@ def faults(statements: Sequence[Statement], proofs: Sequence[bytes]) -> list[str
 
     Raises ValueError unless all statements are about one relation and one public key, with a proof each.
     """
-    if not statements and not proofs:
-        return []
-    first = statements[0]
-    alike = all(
-        (each.relation, each.public_key) == (first.relation, first.public_key)
-        for each in statements
-    )
-    if not alike or len(statements) != len(proofs):
+    about = {(each.relation.digest, each.public_key) for each in statements}
+    if len(about) > 1 or len(statements) != len(proofs):
         raise ValueError("a batch has one relation, one public key, and a proof for each statement")
+    if any(key.is_infinity for _, key in about):
+        raise ValueError("the public key is the point at infinity")
     found: list[str | None] = []
     read: list[tuple[int, _Checked]] = []
     for position, (statement, raw) in enumerate(zip(statements, proofs, strict=True)):
@@ -194,20 +195,35 @@ def faults(statements: Sequence[Statement], proofs: Sequence[bytes]) -> list[str
             found.append(None)
         except ProofInvalid as invalid:
             found.append(invalid.problem)
-    for position, problem in _sifted(read):
+    for position, problem in _Sieve().sifted(read):
         found[position] = problem
     return found
 
 
-def _sifted(read: Sequence[tuple[int, _Checked]]) -> list[tuple[int, str]]:
-    """Positions and problems of those that do not hold."""
-    if not read or _adds_up([checked for _, checked in read]):
-        return []
-    if len(read) == 1:
-        position, checked = read[0]
-        return [(position, checked.fault())]
-    half = len(read) // 2
-    return [*_sifted(read[:half]), *_sifted(read[half:])]
+class _Sieve:
+    """Looks for false proofs by halves, and one by one once there are many: a flood costs no more than
+    that.
+    """
+
+    def __init__(self) -> None:
+        self._found = 0
+
+    def sifted(self, read: Sequence[tuple[int, _Checked]]) -> list[tuple[int, str]]:
+        """Positions and problems of those that do not hold."""
+        if not read or _adds_up([checked for _, checked in read]):
+            return []
+        if len(read) == 1:
+            position, checked = read[0]
+            self._found += 1
+            return [
+                (position, checked.fault() if self._found <= _EXPLAINED else "it does not hold")
+            ]
+        half = len(read) // 2 if self._found < _EXPLAINED else 1
+        return [
+            each
+            for start in range(0, len(read), half)
+            for each in self.sifted(read[start : start + half])
+        ]
 
 
 @dataclass(frozen=True)
@@ -351,15 +367,13 @@ def _require_true(statement: Statement, vector: Sequence[int], randomness: Seque
         raise ValueError("one random scalar for each column")
 
 
-def _committed(bases: Points, scalars: Sequence[int]) -> Point:
+def _secret_sum(bases: Points, scalars: Sequence[int]) -> Point:
     """sum scalars[i] bases[i] of secret scalars: products in constant time, one by one."""
-    return total(
-        _secret_product(bases.point(i), scalar) for i, scalar in enumerate(scalars) if scalar
-    )
+    return total(_secret_product(bases.point(i), scalar) for i, scalar in enumerate(scalars))
 
 
 def _secret_product(point: Point, scalar: int) -> Point:
-    reduced = scalar % ORDER
+    reduced = scalar % ORDER  # 0 with probability 2^-256 only, where it is a blind or added to one
     return point.times_secret(reduced) if reduced else point * 0
 
 

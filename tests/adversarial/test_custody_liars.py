@@ -122,7 +122,7 @@ class WrongShares(Custodian):
 
 def wrong_shares(world: CustodyWorld, place: int, folder: Any) -> Custodian:
     true = world.custodian(place)
-    return WrongShares(true.chain, true.journal, true.keys, true.rules)
+    return WrongShares(true.chain, true.journal, true.keys, true.rules, folder)
 
 
 @pytest.mark.parametrize("place", [0, 1])

@@ -25,7 +25,7 @@ class Mute(Custodian):
     """Turns and notes like any other, and signs no settlement when the operator asks."""
 
     def __init__(self, of: Custodian) -> None:
-        super().__init__(of.chain, of.journal, of.keys, of.rules)
+        super().__init__(of.chain, of.journal, of.keys, of.rules, of.data)
         self.asked = 0
         self.speaks = False
 

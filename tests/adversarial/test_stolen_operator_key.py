@@ -40,7 +40,7 @@ from tests.contracts.stolen_key_shots import (
     send,
     shoot,
 )
-from tests.contracts.stolen_key_theft import FOUND, GATE_READY, PASSER_BY, Theft, found
+from tests.contracts.stolen_key_theft import FOUND, PASSER_BY, READY, Theft, found
 from tests.model.market import Stage
 
 Seen = TypeVar("Seen")
@@ -60,6 +60,8 @@ ANYBODYS = {
     ("market", "dissolve"),
     ("market", "drawGate"),
     ("market", "redrawGate"),
+    ("noises", "commitNoise"),
+    ("noises", "fixNoise"),
     ("market", "defaultCertified"),
     ("market", "defaultUncertified"),
     ("market", "reclaim"),
@@ -137,7 +139,7 @@ ALONE, WITH_CUSTODIANS = False, True
 
 @pytest.mark.parametrize(
     ("how", "genuine"),
-    [*((how, ALONE) for how in FOUND), *((how, WITH_CUSTODIANS) for how in GATE_READY)],
+    [*((how, ALONE) for how in FOUND), *((how, WITH_CUSTODIANS) for how in READY)],
 )
 def test_no_call_harms_anybody(clean: Setting, how: str, genuine: bool) -> None:
     t = found(clean, how, genuine=genuine)

@@ -26,6 +26,8 @@ WAKE_WORDS = ("wake_words", 0, 0, 1)  # waits for the thaw
 
 FROZEN = [OPEN, FREEZE]
 SEALED = [*FROZEN, SEAL]
+# The first request is in the vault lane, the second in the homomorphic one.
+ON_CIPHERTEXT = [OPEN, CANCEL, *SEALED]
 SECOND_FREEZE = [*SEALED, SETTLE, *FROZEN]
 
 LIVES: dict[str, list[Step]] = {
@@ -56,6 +58,8 @@ LIVES: dict[str, list[Step]] = {
     "sealAll": [*FROZEN, SEAL_ALL],
     "settle": [*SEALED, SETTLE],
     "settle again: WrongStage": [*SEALED, SETTLE, SETTLE],
+    "settle on ciphertext": [*ON_CIPHERTEXT, SETTLE],
+    "settle on ciphertext again: WrongStage": [*ON_CIPHERTEXT, SETTLE, SETTLE],
     "defaultCertified": [*SEALED, CERTIFIED],
     "defaultUncertified": [*SEALED, UNCERTIFIED],
     "reclaim": [*FROZEN, RECLAIM],
@@ -93,6 +97,7 @@ GOES_ON: dict[str, list[Step]] = {
     "seal": [*FROZEN, PAUSE, SEAL],
     "sealAll": [*FROZEN, PAUSE, SEAL_ALL],
     "settle": [*SEALED, PAUSE, SETTLE],
+    "settle on ciphertext": [*ON_CIPHERTEXT, PAUSE, SETTLE],
     "defaultCertified": [*SEALED, PAUSE, CERTIFIED],
     "defaultUncertified": [*SEALED, PAUSE, UNCERTIFIED],
     "reclaim": [*FROZEN, PAUSE, RECLAIM],

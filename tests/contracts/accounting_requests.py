@@ -10,6 +10,7 @@ from tests.contracts.accounting_patients import PatientSteps
 from tests.contracts.accounting_setting import (
     ADMIN,
     BOND,
+    CUSTODIANS,
     GATE,
     HIGHEST_COST,
     OPERATOR,
@@ -25,6 +26,8 @@ from tests.contracts.pyrevm_chain import CHAIN_ID
 from tests.model.accounting import Address, Room
 from tests.model.market import Request, Stage, Terms
 
+VAULT = 1
+HASHES = [word_of("noise 0"), word_of("noise 1")]
 _GATE_KEY = "GateKey(bytes32 request,bytes32 root,bytes32 key)"
 _CERTIFICATE = "TurnCertificate(bytes32 request,bytes32 root,uint32 epoch)"
 _SETTLEMENT = (
@@ -32,6 +35,11 @@ _SETTLEMENT = (
     "bytes32 ciphertextRoot,bytes32 noise,bytes32 resultHash,bytes32 deliveryHash,address gate)"
 )
 _SETTLEMENT_TYPES = ["bytes32", "bytes32", "uint32", "uint8", "uint16", *["bytes32"] * 4, "address"]
+_NOISE_COMMITMENT = (
+    "NoiseCommitment(bytes32 request,bytes32 root,uint32 epoch,uint8 place,bytes32 commitment)"
+)
+_NOISE_SET = "NoiseSet(bytes32 request,bytes32 root,uint32 epoch,uint16 places,bytes32 noise)"
+_NOISE_TYPES = ["string", "uint256", "address", *["bytes32"] * 2, "uint32", "uint16", "bytes32[]"]
 _OPEN_STAGES = (Stage.OPENED, Stage.FROZEN, Stage.SEALED)
 
 
@@ -201,23 +209,54 @@ class RequestSteps(PatientSteps):
         if (request := self.request_in(a, wanted)) is None:
             return
         if request.stage is Stage.SEALED:
-            self.open_gate(request)
+            self.make_ready(request)
         told = self.s.market.view("requestOf", self.id_of(request))
+        _, noise = self.s.noises.ask("noiseOf", self.id_of(request))
         result = b"sealed result"
-        values = [self.id_of(request), told["root"], 1, 1, 1, word_of("ciphertexts"), ZERO]
-        values += [word_of("result"), keccak(result), GATE.address]
+        values = [self.id_of(request), told["root"], 1, told["lane"], 1, word_of("ciphertexts")]
+        values += [noise, word_of("result"), keccak(result), told["gate"]]
         signed = self.s.quorum(
             self.s.market, "ResearchMarket", _SETTLEMENT, _SETTLEMENT_TYPES, values
         )
         arguments = (tuple(values), result, signed)
+        name = "settle" if told["lane"] == VAULT else "settle on ciphertext"
         self.both(
-            "settle" if request.stage is not Stage.SETTLED else "settle again",
+            name if request.stage is not Stage.SETTLED else f"{name} again",
             lambda: self.model.settle(request),
             self.s.market,
             OPERATOR.address,
             "settle",
             *arguments,
         )
+
+    def make_ready(self, request: Request) -> None:
+        """All that a settlement waits for, by its lane."""
+        in_vault = self.s.market.view("requestOf", self.id_of(request))["lane"] == VAULT
+        (self.open_gate if in_vault else self.fix_noise)(request)
+
+    def commit_noise(self, request: Request) -> None:
+        """Custodians 0 and 1 commit: no money moves."""
+        id_, noises = self.id_of(request), self.s.noises
+        root = self.s.market.view("requestOf", id_)["root"]
+        kinds = ["bytes32", "bytes32", "uint32", "uint8", "bytes32"]
+        signed = []
+        for place, hash_ in enumerate(HASHES):
+            said = [id_, root, 1, place, hash_]
+            digest = noises.digest("Usufruct NoiseRegistry", _NOISE_COMMITMENT, kinds, said)
+            signed.append((place, hash_, CUSTODIANS[place].sign(digest)))
+        noises.send(OPERATOR.address, "commitNoise", id_, signed)
+
+    def fix_noise(self, request: Request) -> None:
+        """Their set is the one that counts."""
+        id_, noises = self.id_of(request), self.s.noises
+        if noises.ask("noiseOf", id_) != (0, ZERO):
+            return
+        self.commit_noise(request)
+        root = self.s.market.view("requestOf", id_)["root"]
+        values = [id_, root, 1, 0b11, noise_hash(self.s.market.address, id_, root)]
+        kinds = ["bytes32", "bytes32", "uint32", "uint16", "bytes32"]
+        signed = self.s.quorum(noises, "NoiseRegistry", _NOISE_SET, kinds, values)
+        noises.send(OPERATOR.address, "fixNoise", id_, 0b11, signed)
 
     def open_gate(self, request: Request) -> None:
         """Draws the gate and records its key: no money moves."""
@@ -330,6 +369,12 @@ class RequestSteps(PatientSteps):
                 me,
                 amount,
             )
+
+
+def noise_hash(market: str, request: bytes, root: bytes) -> bytes:
+    """Of the set of custodians 0 and 1, as the registry must compute it."""
+    head = ["usufruct/noise/1", CHAIN_ID, market, request, root, 1, 0b11]
+    return keccak(encode(_NOISE_TYPES, [*head, HASHES]))
 
 
 def _places(bitmaps: bytes) -> list[int]:

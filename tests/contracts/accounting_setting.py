@@ -44,6 +44,7 @@ _ATTESTATION = (
 _RECEIPT = (
     "StorageReceipt(bytes32 dataset,address patient,bytes32 commitment,uint32 version,uint32 epoch)"
 )
+_JOINT_KEY = "JointKey(uint32 epoch,bytes commitments,bytes32 transcript)"
 _USE: tuple[Any, ...] = (64, [], False, False, 0, ZERO, ZERO, 0)
 
 ADMIN, OLD_ISSUER, NEW_ISSUER, GATE = (Key.number(n) for n in range(900, 904))
@@ -56,6 +57,11 @@ def word_of(text: str) -> bytes:
     return keccak(text.encode())
 
 
+def lane_of(order: int) -> int:
+    """Requests are in the vault lane (1) and in the homomorphic one (2) by turns, in their order."""
+    return 1 + order % 2
+
+
 @dataclass
 class Setting:
     """Addresses of everything. Made once; schedules start from a snapshot of it."""
@@ -66,6 +72,7 @@ class Setting:
     datasets: Contract
     researchers: Contract
     consents: Contract
+    noises: Contract
     market: Contract
     dataset: bytes = ZERO
 
@@ -81,7 +88,7 @@ class Setting:
         return (
             self.dataset,
             list(fields["classes"]),
-            1,
+            lane_of(salt),
             0,
             word_of("mean"),
             word_of("parameters"),
@@ -93,10 +100,16 @@ class Setting:
         )
 
     def quorum(
-        self, contract: Contract, name: str, typed: str, kinds: list[str], values: list[Any]
+        self,
+        contract: Contract,
+        name: str,
+        typed: str,
+        kinds: list[str],
+        values: list[Any],
+        number: int = 2,
     ) -> list[tuple[int, bytes]]:
         digest = contract.digest(f"Usufruct {name}", typed, kinds, values)
-        return [(place, CUSTODIANS[place].sign(digest)) for place in (0, 1)]
+        return [(place, CUSTODIANS[place].sign(digest)) for place in range(number)]
 
     def attest(self, who: Key, person: bytes, issuer: Key) -> None:
         """The next version of this person's record, signed by the issuer and by a quorum."""
@@ -136,15 +149,17 @@ def _deploy(chain: Chain) -> Setting:
     windows = (POLICY.notice_window, POLICY.freeze_window, TURN_WINDOW, GATE_WINDOW)
     bond = (POLICY.unused_freeze_bps, POLICY.minimum_bond)
     rules = (POLICY.minimum_cohort, *windows, POLICY.certificate_window, *bond)
-    parts = (token, datasets, researchers, consents, committee)
+    noises = chain.deploy("NoiseRegistry", me, me, committee.address)
+    parts = (token, datasets, researchers, consents, committee, noises)
     market = chain.deploy("ResearchMarket", me, me, *(part.address for part in parts), rules)
-    return Setting(chain, token, committee, datasets, researchers, consents, market)
+    return Setting(chain, token, committee, datasets, researchers, consents, noises, market)
 
 
 def _wire(s: Setting) -> None:
     me = ADMIN.address
     s.datasets.send(me, "bindConsents", s.consents.address)
     s.consents.send(me, "bindMarket", s.market.address)
+    s.noises.send(me, "bindMarket", s.market.address)
     for contract, role, holder in (
         (s.token, "MINTER", me),
         (s.datasets, "STEWARD", me),
@@ -156,12 +171,23 @@ def _wire(s: Setting) -> None:
         contract.send(me, "grantRole", word_of(role), holder)
     members = [(key.address, [(1, key.secret)]) for key in CUSTODIANS]
     s.committee.send(me, "openEpoch", members, 2, [GATE.address])
+    _record_joint_key(s)
     for key in (OPERATOR, *RESEARCHERS):
         s.token.send(me, "mint", key.address, WEALTH)
         s.token.send(key.address, "approve", s.market.address, 2**256 - 1)
     credential = (1, b"FR", FAR, False, word_of("user"), word_of("institution"), word_of("seen"))
     for key in RESEARCHERS:
         s.researchers.send(me, "give", key.address, credential)
+
+
+def _record_joint_key(s: Setting) -> None:
+    points = b"\x02" + word_of("A_0") + b"\x03" + word_of("A_1")
+    # EIP-712 hashes a field of type bytes.
+    values = [1, keccak(points), word_of("transcript")]
+    kinds = ["uint32", "bytes32", "bytes32"]
+    everybody = len(CUSTODIANS)
+    signed = s.quorum(s.committee, "CustodianCommittee", _JOINT_KEY, kinds, values, everybody)
+    s.committee.send(ADMIN.address, "recordJointKey", 1, points, values[2], signed)
 
 
 def _publish(s: Setting) -> None:

@@ -39,6 +39,8 @@ CEILINGS: Figures = {
     "freeze_each_further_shard": 150_000,
     "seal_per_patient": 17.5,
     "settle_3_signatures_without_payload": 200_000,
+    # Without a gate's key: instead the noise is read from its registry.
+    "settle_on_ciphertext_3_signatures_without_payload": 200_000,
     "withdraw_earnings_to_existing_address": 70_000,
     "withdraw_earnings_to_fresh_address": 70_000 + NEW_TOKEN_BALANCE,
     "withdraw_earnings_after_revoke_to_fresh_address": 70_000 + NEW_TOKEN_BALANCE,

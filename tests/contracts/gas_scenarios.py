@@ -11,6 +11,12 @@ from tests.contracts.anvil_chain import AnvilChain, anvil_chain
 from tests.contracts.market_deployment import make_world
 from tests.contracts.market_terms import CAP, CUSTODIANS, MAX_COST, STAFF
 from tests.contracts.market_world import World
+from tests.contracts.noise_acts import (
+    commit_noise,
+    fix_noise,
+    record_joint_key,
+    sealed_ciphertext,
+)
 from tests.contracts.registry_storage import (
     SHARD_SEATS,
     WORD,
@@ -155,6 +161,18 @@ def life_of_a_request(world: World, chain: AnvilChain) -> Figures:
     return figures
 
 
+def life_on_ciphertext(world: World, chain: AnvilChain) -> Figures:
+    """What a request of the homomorphic lane has in place of a gate, with three custodians."""
+    world.join(*PATIENTS[:4])
+    figures: Figures = {"record_joint_key_quorum_2": record_joint_key(world).gas}
+    request = sealed_ciphertext(world)
+    figures["commit_noise_3"] = commit_noise(world, request).gas
+    figures["fix_noise_3_signatures"] = fix_noise(world, request, signers=(0, 1, 2)).gas
+    settled = world.settle(request, b"", (0, 1, 2))
+    figures["settle_on_ciphertext_3_signatures_without_payload"] = settled.gas
+    return figures
+
+
 def freezes(world: World, chain: AnvilChain) -> Figures:
     """A class of one shard, and the same class as if it had four."""
     world.join(*PATIENTS[:4])
@@ -253,6 +271,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     rotation,
     records,
     life_of_a_request,
+    life_on_ciphertext,
     freezes,
     seal_a_full_shard,
     life_in_a_full_shard,

@@ -29,16 +29,18 @@ def _deploy(chain: Chain, policy: dict[str, int]) -> Parts:
     datasets = chain.deploy("DatasetRegistry", committee.address, admin)
     researchers = chain.deploy("ResearcherRegistry", admin)
     consents = chain.deploy("ConsentRegistry", admin, datasets.address, HORIZON, THAW_GAP)
-    parts = (token, datasets, researchers, consents, committee)
+    noises = chain.deploy("NoiseRegistry", admin, committee.address)
+    parts = (token, datasets, researchers, consents, committee, noises)
     rules = tuple(policy.values())  # web3 encodes no dict in a constructor
     market = chain.deploy("ResearchMarket", admin, *(part.address for part in parts), rules)
-    return Parts(token, committee, datasets, researchers, consents, market)
+    return Parts(token, committee, datasets, researchers, consents, noises, market)
 
 
 def _bind(world: World) -> None:
     parts = world.parts
     world.send("admin", parts.datasets, "bindConsents", parts.consents.address)
     world.send("admin", parts.consents, "bindMarket", parts.market.address)
+    world.send("admin", parts.noises, "bindMarket", parts.market.address)
 
 
 def _appoint(world: World) -> None:

@@ -46,6 +46,9 @@ SIGNED: dict[str, str] = {
     "CreditWithdrawal": "address account,address to,uint256 nonce,uint40 deadline",
     "EarningsWithdrawal": "address patient,bytes32 dataset,address to,uint256 nonce,"
     "uint40 deadline",
+    "JointKey": "uint32 epoch,bytes commitments,bytes32 transcript",
+    "NoiseCommitment": "bytes32 request,bytes32 root,uint32 epoch,uint8 place,bytes32 commitment",
+    "NoiseSet": "bytes32 request,bytes32 root,uint32 epoch,uint16 places,bytes32 noise",
 }
 CLASS_TERMS: dict[str, Any] = {
     "permission": 2,  # GRU

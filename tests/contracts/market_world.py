@@ -18,7 +18,7 @@ from tests.contracts.market_terms import (
     SIGNED,
     THAW_GAP,
 )
-from tests.contracts.support import DAY, ZERO, Chain, Sent, address, class_id, sign_typed, word
+from tests.contracts.support import DAY, Chain, Sent, address, class_id, sign_typed, word
 
 
 @dataclass
@@ -30,6 +30,7 @@ class Parts:
     datasets: Contract
     researchers: Contract
     consents: Contract
+    noises: Contract
     market: Contract
 
 
@@ -254,14 +255,15 @@ class World:
 
     def settlement(self, request: bytes, payload: bytes, **changes: Any) -> dict[str, Any]:
         r = self.request(request)
+        _, noise = self.read(self.parts.noises, "noiseOf", request)
         made = {
             "request": request,
             "root": r["root"],
             "epoch": r["epoch"],
-            "lane": 1,
+            "lane": r["lane"],
             "schema": 1,
             "ciphertextRoot": word("ciphertexts"),
-            "noise": ZERO,
+            "noise": noise,
             "resultHash": word("result"),
             "deliveryHash": self.chain.w3.keccak(payload),
             "gate": r["gate"],

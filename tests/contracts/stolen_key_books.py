@@ -86,6 +86,8 @@ def fixed_questions(t: Theft, people: list[str]) -> list[Question]:
     keys = [key.address for key in (*CUSTODIANS, *RESEARCHERS)]
     issuers = [OLD_ISSUER.address, NEW_ISSUER.address, me]
     signers, thieves = [*people, *keys], (me, ACCOMPLICE)
+    # Where custodians sign whatever they are asked, their noise is whatever they signed.
+    ids = () if t.genuine else tuple(t.world.ids.values())
     holders = itertools.product(CONTRACTS, ROLES, (ADMIN.address, *thieves))
     return [
         *(("consents", "guardianOf", dataset, who) for who in people),
@@ -100,7 +102,9 @@ def fixed_questions(t: Theft, people: list[str]) -> list[Question]:
         *(("datasets", name, dataset) for name in ("stewardOf", "isRetired", "classesOf")),
         *(("datasets", "isIssuer", dataset, who) for who in issuers),
         *(("researchers", "credentialOf", who) for who in (*keys, me)),
-        ("consents", "market"),
+        ("committee", "jointKeyOf", 1),
+        *((on, "market") for on in ("consents", "noises")),
+        *(("noises", name, id_) for id_ in ids for name in ("commitmentsOf", "noiseOf")),
         ("token", "totalSupply"),
         *(
             ("token", "allowance", who, to)

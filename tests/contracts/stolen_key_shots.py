@@ -9,6 +9,9 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from eth_utils.crypto import keccak
+
+from tests.contracts.accounting_requests import noise_hash
 from tests.contracts.accounting_setting import (
     ADMIN,
     FAR,
@@ -26,7 +29,7 @@ NONCE = 77
 VICTIMS, CHOICES = 6, 4  # the numbers that a shot is given: whom or what, and how
 EVERYTHING = 2**256 - 1
 ROLES = (ZERO, *(word_of(r) for r in ("OPERATOR", "PAUSER", "STEWARD", "AUTHORITY", "MINTER")))
-CONTRACTS = ("token", "committee", "datasets", "researchers", "consents", "market")
+CONTRACTS = ("token", "committee", "datasets", "researchers", "consents", "noises", "market")
 _CREDENTIAL = (1, b"FR", FAR, False, word_of("user"), word_of("institution"), word_of("seen"))
 
 Shot = Callable[[Theft, int, int], Arguments]
@@ -133,6 +136,20 @@ def _settle(t: Theft, a: int, b: int) -> Arguments:
     return said, RESULT, t.quorum("market", "Settlement", said)
 
 
+def _noise_set(t: Theft, a: int, b: int) -> Arguments:
+    root = t.s.market.view("requestOf", t.id(a))["root"]
+    said = (t.id(a), root, 1, 0b11, noise_hash(t.s.market.address, t.id(a), root))
+    return t.id(a), said[3], t.quorum("noises", "NoiseSet", said)
+
+
+def _joint_key(t: Theft, a: int, b: int) -> Arguments:
+    """Of the epoch, which has one, or of the next."""
+    points, transcript = b"\x02" + bytes(32) + b"\x03" + bytes(32), word_of("the thief's")
+    hashed = (b % 2 + 1, keccak(points), transcript)
+    signed = t.quorum("committee", "JointKey", hashed, ("uint32", "bytes32", "bytes32"))
+    return hashed[0], points, transcript, signed
+
+
 def _gate_key(t: Theft, a: int, b: int) -> Arguments:
     root = t.s.market.view("requestOf", t.id(a))["root"]
     said = (t.id(a), root, word_of("the thief's key"))
@@ -205,6 +222,9 @@ SHOTS: dict[tuple[str, str], Shot] = {
     ("consents", "sealShard"): lambda t, a, b: (t.id(a), t.class_id(b), 0, 0, 2**40),
     ("consents", "collect"): _OF_VICTIM,
     ("consents", "bindMarket"): _MYSELF,
+    ("noises", "bindMarket"): _MYSELF,
+    ("noises", "commitNoise"): lambda t, a, b: t.commitments(a),
+    ("noises", "fixNoise"): _noise_set,
     ("market", "open"): lambda t, a, b: _anew(t, a),
     ("market", "openWithPermit"): lambda t, a, b: (*_anew(t, a), _permit(t, a, b)),
     ("market", "cancel"): _ONLY_REQUEST,
@@ -255,6 +275,7 @@ SHOTS: dict[tuple[str, str], Shot] = {
     ("committee", "anchorJournal"): lambda t, a, b: (
         1, a % 3, 2**63, word_of("head"), t.me.sign(word_of("journal")),
     ),
+    ("committee", "recordJointKey"): _joint_key,
     ("token", "approve"): lambda t, a, b: (ACCOMPLICE, EVERYTHING),
     ("token", "permit"): lambda t, a, b: (_owner(t, a), ACCOMPLICE, *_permit(t, a, b)),
     ("token", "mint"): lambda t, a, b: (t.me.address, WEALTH),

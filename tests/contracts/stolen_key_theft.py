@@ -1,19 +1,19 @@
 """A market in the eyes of somebody who holds its operator's key: whom to aim at, and how to sign."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from eth_utils.crypto import keccak
 
+from tests.contracts.accounting_requests import HASHES
 from tests.contracts.accounting_setting import (
     ADMIN,
     CUSTODIANS,
-    GATE,
     HIGHEST_COST,
     OPERATOR,
     PATIENTS,
     WEALTH,
-    ZERO,
     Setting,
     word_of,
 )
@@ -26,7 +26,9 @@ RESULT = b"sealed result"
 _DOMAINS = {
     "datasets": "DatasetRegistry",
     "consents": "ConsentRegistry",
+    "noises": "NoiseRegistry",
     "market": "ResearchMarket",
+    "committee": "CustodianCommittee",
 }
 
 Arguments = tuple[Any, ...]
@@ -36,6 +38,8 @@ OPEN, OPEN_TWO, NOTICE = ("open", 2, 1, 0), ("open", 5, 6, 0), ("pass", 4, 0, 0)
 FREEZE, FREEZE_TWO = ("progress", 0, 0, 1), ("progress", 1, 0, 1)
 SEAL, SEAL_ALL, A_WHILE = ("seal", 0, 0, 0), ("seal", 0, 0, 3), ("pass", 8, 0, 0)
 SEALED: list[Step] = [OPEN_TWO, NOTICE, FREEZE_TWO, SEAL_ALL]
+# The second request is in the homomorphic lane; so long after its seal anybody may bring in the noise.
+ON_CIPHERTEXT: list[Step] = [OPEN, *SEALED, A_WHILE]
 FOUND: dict[str, list[Step]] = {
     "opened": [OPEN, OPEN_TWO, NOTICE],
     "frozen": [OPEN, OPEN_TWO, NOTICE, FREEZE, ("rest", 5, 0, 0)],
@@ -46,8 +50,11 @@ FOUND: dict[str, list[Step]] = {
     "a freeze lapsed": [OPEN, FREEZE, ("grant", 11, 0, 25), A_WHILE],
     "nobody left": [OPEN, FREEZE, ("exodus", 0, 0, 0)],
     "never answered": [*SEALED, *[A_WHILE] * 5],
+    "sealed on ciphertext": ON_CIPHERTEXT,
+    "noise committed": ON_CIPHERTEXT,
+    "noise fixed": ON_CIPHERTEXT,
 }
-GATE_READY = ("gate ready", "never answered")
+READY = ("gate ready", "never answered", "noise fixed")
 
 
 @dataclass
@@ -122,33 +129,62 @@ class Theft:
     def record(self, a: int) -> dict[str, Any]:
         return self.s.datasets.view("recordOf", self.dataset, self.victim(a))
 
-    def sign(self, on: str, kind: str, values: Arguments, by: Key | None = None) -> bytes:
-        kinds = [field.split(" ")[0] for field in SIGNED[kind].split(",")]
-        typed = f"{kind}({SIGNED[kind]})"
-        digest = self.contract(on).digest(f"Usufruct {_DOMAINS[on]}", typed, kinds, list(values))
+    def sign(
+        self,
+        on: str,
+        kind: str,
+        values: Arguments,
+        by: Key | None = None,
+        kinds: Sequence[str] = (),
+    ) -> bytes:
+        """`kinds`: as they are encoded, where a field is of a dynamic type and given as its hash."""
+        encoded = kinds or [field.split(" ")[0] for field in SIGNED[kind].split(",")]
+        typed, name = f"{kind}({SIGNED[kind]})", f"Usufruct {_DOMAINS[on]}"
+        digest = self.contract(on).digest(name, typed, list(encoded), list(values))
         return (by or self.me).sign(digest)
 
-    def quorum(self, on: str, kind: str, values: Arguments) -> list[tuple[int, bytes]]:
-        """Two signatures, which would be a quorum: the custodians' if they sign, else the thief's."""
-        signers = CUSTODIANS if self.genuine else [self.me] * 2
-        return [(place, self.sign(on, kind, values, signers[place])) for place in (0, 1)]
+    @property
+    def signers(self) -> list[Key]:
+        """Two, which would be a quorum: the custodians if they sign, else the thief."""
+        return CUSTODIANS[:2] if self.genuine else [self.me] * 2
+
+    def quorum(
+        self, on: str, kind: str, values: Arguments, kinds: Sequence[str] = ()
+    ) -> list[tuple[int, bytes]]:
+        return [
+            (place, self.sign(on, kind, values, signer, kinds))
+            for place, signer in enumerate(self.signers)
+        ]
+
+    def commitments(self, a: int) -> Arguments:
+        """What `commitNoise` takes."""
+        root = self.s.market.view("requestOf", self.id(a))["root"]
+        said = [(self.id(a), root, 1, place, hash_) for place, hash_ in enumerate(HASHES)]
+        signed = [
+            (*each[3:], self.sign("noises", "NoiseCommitment", each, signer))
+            for each, signer in zip(said, self.signers, strict=True)
+        ]
+        return self.id(a), signed
 
     def settlement(self, a: int) -> Arguments:
-        root = self.s.market.view("requestOf", self.id(a))["root"]
-        words = (word_of("ciphertexts"), ZERO, word_of("result"), keccak(RESULT))
-        return (self.id(a), root, 1, 1, 1, *words, GATE.address)
+        told = self.s.market.view("requestOf", self.id(a))
+        _, noise = self.s.noises.ask("noiseOf", self.id(a))
+        words = (word_of("ciphertexts"), noise, word_of("result"), keccak(RESULT))
+        return (self.id(a), told["root"], 1, told["lane"], 1, *words, told["gate"])
 
 
 def found(setting: Setting, how: str, *, genuine: bool = False) -> Theft:
     """A market as the thief finds it, with a passer-by who has as much money as an operator.
 
-    genuine: custodians sign what they are asked to, as they do where the gate's answer is a true one.
+    genuine: custodians sign what they are asked to, as they do where the answer is a true one.
     """
     world = World(setting)
     world.run(FOUND[how])
     for request in world.model.requests:
-        if request.stage is Stage.SEALED and how in GATE_READY:
-            world.open_gate(request)
+        if request.stage is Stage.SEALED and how in READY:
+            world.make_ready(request)
+        elif request.stage is Stage.SEALED and how == "noise committed":
+            world.commit_noise(request)
     setting.chain.at(world.people.now, setting.chain.block + 2)
     t = Theft(world, genuine=genuine)
     if how == "gate drawn":

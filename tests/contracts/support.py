@@ -142,7 +142,7 @@ def sign_typed(
 ) -> bytes:
     """The account's EIP-712 signature, 65 bytes, for a contract whose domain is named like it."""
     domain = {
-        "name": f"Usufruct {CONTRACT_NAMES[contract.address]}",
+        "name": f"Usufruct {CONTRACT_NAMES[contract]}",
         "version": "1",
         "chainId": chain_id,
         "verifyingContract": contract.address,
@@ -152,8 +152,8 @@ def sign_typed(
     return bytes(account(signer).sign_message(signable).signature)
 
 
-# Contract address -> name; the EIP-712 domain is made of it.
-CONTRACT_NAMES: dict[str, str] = {}
+# Contract -> name; the EIP-712 domain is made of it. Not by address: chains share those.
+CONTRACT_NAMES: dict[Contract, str] = {}
 
 
 class Chain:
@@ -191,8 +191,9 @@ class Chain:
         factory = self.w3.eth.contract(abi=parts["abi"], bytecode=parts["bytecode"])
         sent = self.send(factory.constructor(*arguments), "deployer")
         where = sent.receipt["contractAddress"]
-        CONTRACT_NAMES[str(where)] = name
-        return Contract.factory(self.w3, abi=parts["abi"])(where)
+        made = Contract.factory(self.w3, abi=parts["abi"])(where)
+        CONTRACT_NAMES[made] = name
+        return made
 
     def deploy_code(self, runtime: bytes) -> str:
         """A contract of exactly this code."""

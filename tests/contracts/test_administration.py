@@ -1,8 +1,10 @@
 """Administration: every role is given by its admin, can be handed over whole, and is nobody else's."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from web3.contract import Contract
 
 from tests.contracts.market_terms import CREDENTIAL, HORIZON, POLICY, THAW_GAP
 from tests.contracts.market_world import World
@@ -16,6 +18,7 @@ ROLES = {
     "datasets": ("STEWARD", "PAUSER"),
     "researchers": ("AUTHORITY", "PAUSER"),
     "consents": ("PAUSER",),
+    "noises": (),
     "market": ("OPERATOR", "PAUSER"),
 }
 EVERY_CONTRACT = pytest.mark.parametrize("contract", sorted(ROLES))
@@ -25,6 +28,7 @@ DOMAINS = {
     "committee": "Usufruct CustodianCommittee",
     "datasets": "Usufruct DatasetRegistry",
     "consents": "Usufruct ConsentRegistry",
+    "noises": "Usufruct NoiseRegistry",
     "market": "Usufruct ResearchMarket",
 }
 ACCESS_CONTROL = bytes.fromhex("7965db0b")  # ERC-165 identifier of IAccessControl
@@ -87,7 +91,9 @@ def test_an_old_admin_is_refused_everywhere(world: World, contract: str) -> None
             ACTS[contract, name](world, OLD)
 
 
-@pytest.mark.parametrize("bound", [("datasets", "bindConsents"), ("consents", "bindMarket")])
+@pytest.mark.parametrize(
+    "bound", [("datasets", "bindConsents"), ("consents", "bindMarket"), ("noises", "bindMarket")]
+)
 def test_an_old_admin_binds_nothing(world: World, bound: tuple[str, str]) -> None:
     contract, action = bound
     hand_over(world, contract)
@@ -136,7 +142,7 @@ def test_who_gives_a_role_up_can_act_no_longer(world: World, contract: str, name
 
 def test_what_a_deployment_is_made_of_can_be_read(world: World) -> None:
     parts = world.parts
-    expected = {
+    expected: dict[Contract, dict[str, Any]] = {
         parts.consents: {
             "DATASETS": parts.datasets.address,
             "MINIMUM_HORIZON": HORIZON,
@@ -152,12 +158,15 @@ def test_what_a_deployment_is_made_of_can_be_read(world: World) -> None:
             "RESEARCHERS": parts.researchers.address,
             "CONSENTS": parts.consents.address,
             "COMMITTEE": parts.committee.address,
+            "NOISES": parts.noises.address,
             "VAULT": 1,
+            "HOMOMORPHIC": 2,
             "SCHEMA": 1,
             "MOST_SHARDS": 64,
             "MOST_DECIMALS": 6,
             "LONGEST_WAIT": 30 * DAY,
         },
+        parts.noises: {"COMMITTEE": parts.committee.address, "market": parts.market.address},
     }
     for contract, views in expected.items():
         assert {view: world.read(contract, view) for view in views} == views

@@ -8,7 +8,7 @@ from tests.contracts.support import ARTIFACTS, artifact
 
 HERE = Path(__file__).parent
 # What a test's people do, they do through these.
-HELPERS = ("market_world.py", "market_deployment.py", "market_books.py")
+HELPERS = ("market_world.py", "market_deployment.py", "market_books.py", "noise_acts.py")
 # What these are given names something else: a role, an account, a text that was hashed, an event, a refusal.
 NOT_CALLS = {"role", "account", "address", "word", "facts", "refusing", "get_function_by_name"}
 
@@ -17,6 +17,7 @@ NOT_CALLS = {"role", "account", "address", "word", "facts", "refusing", "get_fun
 CALLED_OF_EACH = {
     "batch": "consents, datasets and market: wherever people enrol, grant and withdraw together",
     "cancelNonce": "consents and market: test_consent_signatures.py, test_market_money.py",
+    "commitmentsOf": "datasets: test_dataset_registry.py; noises (of a request): test_noise_registry.py",
     "isNonceUsed": "consents and market: test_consent_signatures.py, test_market_money.py",
     "shardsOf": "consents (of a class): registry_storage.py; market (of a request): test_market_freeze.py",
 }

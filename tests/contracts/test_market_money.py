@@ -228,7 +228,7 @@ def market_on(world: World, code: bytes) -> Contract:
     """A second market, whose money is a contract of this code."""
     where = world.chain.deploy_code(code)
     parts = world.parts
-    others = (parts.datasets, parts.researchers, parts.consents, parts.committee)
+    others = (parts.datasets, parts.researchers, parts.consents, parts.committee, parts.noises)
     addresses = (where, *(each.address for each in others))
     rules = tuple(POLICY.values())
     return world.chain.deploy("ResearchMarket", address("admin"), *addresses, rules)
@@ -265,7 +265,7 @@ def test_a_token_that_calls_back_is_refused(world: World) -> None:
 def test_a_token_with_too_many_decimals_is_refused(chain: Chain) -> None:
     fine = hostile_code.assemble("18 0 MSTORE 32 0 RETURN")
     token = chain.deploy_code(fine)
-    others = [address("admin")] * 4
+    others = [address("admin")] * 5
     with refusing("TokenHasTooManyDecimals", 18):
         chain.deploy("ResearchMarket", address("admin"), token, *others, tuple(POLICY.values()))
 

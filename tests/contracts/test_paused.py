@@ -10,6 +10,13 @@ import pytest
 
 from tests.contracts.market_terms import POLICY
 from tests.contracts.market_world import World
+from tests.contracts.noise_acts import (
+    commit_noise,
+    fix_noise,
+    noised,
+    record_joint_key,
+    sealed_ciphertext,
+)
 from tests.contracts.support import Sent, address
 
 Act = Callable[[], Sent]
@@ -107,6 +114,26 @@ def record_key(world: World) -> Act:
 
 def settle(world: World) -> Act:
     request = world.keyed()
+    return lambda: world.settle(request)
+
+
+def joint_key(world: World) -> Act:
+    return lambda: record_joint_key(world)
+
+
+def noise_commitments(world: World) -> Act:
+    request = sealed_ciphertext(world)
+    return lambda: commit_noise(world, request)
+
+
+def noise_set(world: World) -> Act:
+    request = sealed_ciphertext(world)
+    commit_noise(world, request)
+    return lambda: fix_noise(world, request)
+
+
+def settle_ciphertext(world: World) -> Act:
+    request = noised(world)
     return lambda: world.settle(request)
 
 
@@ -209,6 +236,10 @@ GOES_ON: dict[str, tuple[str, Prepare]] = {
     "redrawGate": ("GateDrawn", redraw),
     "recordGateKey": ("GateKeyRecorded", record_key),
     "settle": ("RequestSettled", settle),
+    "recordJointKey": ("JointKeyRecorded", joint_key),
+    "commitNoise": ("NoiseCommitted", noise_commitments),
+    "fixNoise": ("NoiseFixed", noise_set),
+    "settle on ciphertext": ("RequestSettled", settle_ciphertext),
     "defaultCertified": ("RequestDefaulted", default_certified),
     "defaultUncertified": ("RequestDefaulted", default_uncertified),
     "reclaim what was opened": ("RequestReclaimed", reclaim_opened),

@@ -57,7 +57,8 @@ def test_a_request_is_opened_once(world: World) -> None:
     ("field", "value"),
     [
         ("lane", 0),
-        ("lane", 2),
+        ("lane", 3),
+        ("lane", 255),
         ("classes", []),
         ("cost", 0),
         ("analysis", ZERO),
@@ -241,7 +242,8 @@ def test_a_policy_that_protects_nobody_is_not_deployed(
     world: World, field: str, value: int
 ) -> None:
     parts = world.parts
-    others = (parts.token, parts.datasets, parts.researchers, parts.consents, parts.committee)
+    registries = (parts.datasets, parts.researchers, parts.consents)
+    others = (parts.token, *registries, parts.committee, parts.noises)
     rules = tuple((POLICY | {field: value}).values())
     with refusing("PolicyInvalid", field):
         world.chain.deploy(

@@ -6,13 +6,18 @@ here, and counts.
 """
 
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.contracts import market_world
 from tests.contracts.market_world import World
+from tests.contracts.noise_acts import (
+    commit_noise,
+    fix_noise,
+    record_joint_key,
+    sealed_ciphertext,
+)
 from tests.contracts.support import CONTRACT_NAMES, NOBODY, Sent, address, refusing, sign_typed
 
 Act = Callable[[], Sent]  # signs anew, and shows it
@@ -60,11 +65,29 @@ def turn_certificate(world: World) -> Act:
     )
 
 
+def joint_key(world: World) -> Act:
+    return lambda: record_joint_key(world)
+
+
+def noise_commitments(world: World) -> Act:
+    request = sealed_ciphertext(world)
+    return lambda: commit_noise(world, request)
+
+
+def noise_set(world: World) -> Act:
+    request = sealed_ciphertext(world)
+    commit_noise(world, request)
+    return lambda: fix_noise(world, request)
+
+
 KINDS: dict[str, tuple[Callable[[World], Act], str]] = {
     "Rotation": (rotation, "BadSignature"),
     "StorageReceipt": (storage, "BadCustodianSignature"),
     "GateKey": (gate_key, "BadSignature"),
     "TurnCertificate": (turn_certificate, "BadCustodianSignature"),
+    "JointKey": (joint_key, "BadCustodianSignature"),
+    "NoiseCommitment": (noise_commitments, "BadCustodianSignature"),
+    "NoiseSet": (noise_set, "BadCustodianSignature"),
 }
 
 
@@ -74,12 +97,18 @@ def on_another_chain(
     return sign_typed(signer, contract, kind, fields, said, chain_id + 1)
 
 
+class Twin:
+    """A contract, as far as a signature names one."""
+
+    address = NOBODY
+
+
 def for_another_deployment(
     signer: str, contract: Any, kind: str, fields: Any, said: Any, chain_id: int
 ) -> bytes:
     """Of the same contract, by the same name, at another address."""
-    CONTRACT_NAMES[NOBODY] = CONTRACT_NAMES[contract.address]
-    twin: Any = SimpleNamespace(address=NOBODY)
+    twin: Any = Twin()
+    CONTRACT_NAMES[twin] = CONTRACT_NAMES[contract]
     return sign_typed(signer, twin, kind, fields, said, chain_id)
 
 

@@ -24,8 +24,9 @@ LEAST_SUCCESS = 0.10
 ACTIONS = {
     *("grant", "regrant", "revoke", "rest", "wake", "wakeWords", "withdrawEarnings", "rotate"),
     *("erase", "attest", "expel", "warp", "open", "cancel", "freeze", "tidy", "seal", "sealAll"),
-    *("dissolve", "drawGate", "redrawGate", "recordGateKey", "settle", "defaultCertified"),
-    *("defaultUncertified", "reclaim", "postBond", "releaseBond", "withdrawCredit"),
+    *("dissolve", "drawGate", "redrawGate", "recordGateKey", "commitNoise", "fixNoise", "settle"),
+    *("defaultCertified", "defaultUncertified", "reclaim", "postBond", "releaseBond"),
+    "withdrawCredit",
 }
 """All that the campaign does. One that fell out of the handler's list would not be missed by its laws."""
 

@@ -309,7 +309,7 @@ ACCOUNTS = {
     *(f"gate_{place}" for place in range(3)),
     "patient_destination",
     *("DatasetRegistry", "ResearcherRegistry", "CustodianCommittee", "ConsentRegistry"),
-    *("ResearchMarket", "TestEuro"),
+    *("NoiseRegistry", "ResearchMarket", "TestEuro"),
 }
 OWED = {"owed:escrows", "owed:locked_bonds", "owed:free_bonds", "owed:credits", "owed:earnings"}
 MINTED = 3 * 100_000 * 10**6

@@ -111,7 +111,9 @@ def with_token(node: RunningNode, name: str) -> Chain:
     connection, at = Node(node.url), create(node, name)
     nothing = Deployed(account("nothing").address, bytes(32))
     names = ("TestEuro", "ResearcherRegistry", "CustodianCommittee", "DatasetRegistry")
-    contracts = dict.fromkeys((*names, "ConsentRegistry", "ResearchMarket"), nothing)
+    contracts = dict.fromkeys(
+        (*names, "ConsentRegistry", "NoiseRegistry", "ResearchMarket"), nothing
+    )
     contracts["TestEuro"] = replace(nothing, address=at)
     return Chain(node.url, Manifest(connection.chain_id(), bytes(32), 0, contracts, POLICY))
 

@@ -68,7 +68,7 @@ def test_deploying_is_shown_to_people_and_prints_the_manifest_only(
     assert json.loads(said.stdout) == json.loads(manifest.read_text())
     if run is at_a_terminal:
         assert "deploying" in said.stderr
-        assert "9/9" in said.stderr  # six contracts, two bindings, one role
+        assert "11/11" in said.stderr  # seven contracts, three bindings, one role
     else:
         assert said.stderr == ""
 

@@ -303,7 +303,7 @@ class Stuck(Custodian):
     """Whatever is asked of it but a revocation or an erasure takes until it is let go."""
 
     def __init__(self, of: Custodian) -> None:
-        super().__init__(of.chain, of.journal, of.keys, of.rules)
+        super().__init__(of.chain, of.journal, of.keys, of.rules, of.data)
         self.let_go = threading.Event()
         self.inside = threading.Semaphore(0)
 

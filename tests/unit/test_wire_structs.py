@@ -57,6 +57,8 @@ def values(kind: Kind) -> st.SearchStrategy[Any]:
         return st.booleans()
     if kind.name == "string":
         return st.text(max_size=30)
+    if kind.name == "bytes":
+        return st.binary(max_size=100)
     size = int(kind.name[5:])
     return st.binary(min_size=size, max_size=size)
 

@@ -46,7 +46,9 @@ def sample(kind: Kind, name: str, seed: str) -> Any:
         return "0x" + digest[:20].hex()
     if kind.name == "bool":
         return True
-    return TEXTS[name] if kind.name == "string" else digest[: int(kind.name[5:])]
+    if kind.name == "string":
+        return TEXTS[name]
+    return digest + digest[:1] if kind.name == "bytes" else digest[: int(kind.name[5:])]
 
 
 def make(struct: type[SolidityStruct], seed: str) -> Any:

@@ -24,6 +24,7 @@ DICTIONARY_FIELDS = {
     "Dictionary.name": "a name of a-z, 0-9 and _",
     "Dictionary.version": NUMBER,
     "Dictionary.variables": SWEPT,
+    "Dictionary.encoding": "names of variables, and decimals",
     "Variable.name": "a name of a-z, 0-9 and _",
     "Variable.kind": LISTED,
     "Variable.label": SWEPT,

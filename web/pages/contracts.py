@@ -12,8 +12,9 @@ PURPOSES: Final = {
     "DatasetRegistry": "Datasets, their classes and issuers, and the commitment to each record.",
     "ResearcherRegistry": "Credentials of researchers.",
     "ConsentRegistry": "Consents, revocations, lifetime budgets and earnings.",
+    "NoiseRegistry": "Whose noise protects an answer computed on ciphertext: commitments, then the set.",
     "ResearchMarket": "Requests, escrow, seals, settlement, bonds and credits.",
-    "CustodianCommittee": "Custodians and gates of each epoch, and their keys.",
+    "CustodianCommittee": "Custodians and gates of each epoch, their keys, and the key that they share.",
     "TestEuro": "The token that everything is paid in.",
 }
 """What each contract holds."""

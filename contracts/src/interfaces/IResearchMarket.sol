@@ -21,7 +21,7 @@ enum Stage {
 struct RequestTerms {
     DatasetId dataset;
     uint16[] classes; // indices, strictly ascending
-    uint8 lane; // 1 vault
+    uint8 lane; // 1 vault, 2 homomorphic
     uint8 releaseKind;
     bytes32 analysis; // hash of the catalogue entry's id
     bytes32 parameters; // hash of the canonical parameters
@@ -32,7 +32,9 @@ struct RequestTerms {
     uint32 maxPatients;
     uint40 sealDeadline; // unix seconds
     uint40 settleDeadline; // unix seconds
-    bytes32 deliveryKey; // the researcher's X25519 key, to which the result is sealed
+    // The researcher's key, to which the result is sealed: X25519; in the homomorphic lane the x coordinate of a
+    // point of secp256k1 whose y is even (BIP 340).
+    bytes32 deliveryKey;
     bytes32 salt;
 }
 
@@ -45,10 +47,10 @@ struct Settlement {
     uint8 lane;
     uint16 schema; // of the settlement and receipt format: 1
     bytes32 ciphertextRoot; // over the commitments of the records used, in cohort order
-    bytes32 noise; // commitments of the noise contributors; 0 in the vault lane, whose gate draws it
-    bytes32 resultHash; // salted
+    bytes32 noise; // as NoiseRegistry fixed it; 0 in the vault lane, whose gate draws it
+    bytes32 resultHash; // salted; in the homomorphic lane of the noised ciphertexts
     bytes32 deliveryHash; // of the sealed result
-    address gate;
+    address gate; // 0 in the homomorphic lane
 }
 
 /// EIP-712: CreditWithdrawal(address account,address to,uint256 nonce,uint40 deadline)
@@ -82,7 +84,9 @@ struct MarketPolicy {
     uint40 noticeWindow; // seconds between open and freeze, for patients to rest
     uint40 freezeWindow; // longest freeze, seconds
     uint40 turnWindow; // least time between seal and settle deadline, seconds
-    uint40 gateWindow; // after which a gate that recorded no key can be replaced, seconds
+    // After which a gate that recorded no key can be replaced and, in the homomorphic lane, anybody may bring in
+    // the custodians' noise, seconds.
+    uint40 gateWindow;
     uint40 certificateWindow; // after the settle deadline, for showing a turn certificate, seconds
     uint16 unusedFreezeBps; // of the bond, to the researcher when a freeze was not used
     uint96 minimumBond; // token units
@@ -109,11 +113,11 @@ struct RequestView {
     uint96 bond; // the operator's, still held for this request
     uint64 sealBlock; // of the last shard
     bytes32 root; // cohort root once Sealed
-    address gate; // 0 until drawn
+    address gate; // 0 until drawn; the homomorphic lane draws none
     uint16 gateDraw; // modulo the number of gates
-    uint40 gateDrawnAt;
+    uint40 gateDrawnAt; // in the homomorphic lane, when the request was sealed
     uint40 frozenUntil;
-    uint64 drawBlock; // whose hash draws the gate
+    uint64 drawBlock; // whose hash draws the gate; 0 in the homomorphic lane
     bytes32 gateKey; // X25519, 0 until recorded
     bytes32 resultHash;
 }
@@ -148,6 +152,7 @@ interface IResearchMarket {
     error TermsInvalid(string field);
     error RequestExists(RequestId request);
     error WrongStage(RequestId request, Stage expected, Stage actual);
+    error WrongLane(RequestId request, uint8 lane);
     error NotResearcher(address caller);
     error NotRequestOperator(address caller);
     error PriceBelowFloor(ClassId class, uint256 floor, uint256 price);
@@ -168,6 +173,7 @@ interface IResearchMarket {
     error DrawTooEarly(uint256 drawBlock);
     error CohortStillLarge(uint256 members, uint256 minimum);
     error NoGateKey(RequestId request);
+    error NoNoise(RequestId request);
     error GateWindowRunning(uint40 until);
     error SettleDeadlinePassed(uint40 deadline);
     error SettlementMismatch(string field);
@@ -184,7 +190,8 @@ interface IResearchMarket {
         returns (RequestId);
     function cancel(RequestId request) external;
 
-    /// Operator: fixes the shards; from here to the seal their words only lose members.
+    /// Operator: fixes the shards; from here to the seal their words only lose members. In the homomorphic lane the
+    /// committee's epoch must have a joint key.
     function freeze(address researcher, RequestTerms calldata terms, ClassTerms[] calldata classes) external;
     /// Anyone, while frozen: removes expired consents and rests those that cannot afford the cost.
     function tidy(RequestId request, uint16 shard, uint256[] calldata words) external;
@@ -197,7 +204,8 @@ interface IResearchMarket {
     function dissolve(RequestId request) external;
 
     /// Anyone: draws the gate, by the hash of a block that came after the seal, so that whoever seals cannot
-    /// choose it. Where that hash is no longer to be had (256 blocks), a later block is named.
+    /// choose it. Where that hash is no longer to be had (256 blocks), a later block is named. Only a request of the
+    /// vault lane has a gate.
     function drawGate(RequestId request) external;
 
     /// Records the drawn gate's per-request key, signed by the gate.
@@ -206,7 +214,8 @@ interface IResearchMarket {
     /// Anyone, once the drawn gate has let its window pass without a key.
     function redrawGate(RequestId request) external;
 
-    /// The request's operator, with a quorum's signatures and the result sealed to the researcher.
+    /// The request's operator, with a quorum's signatures and the result sealed to the researcher; once the gate's key
+    /// is recorded or, in the homomorphic lane, the noise is fixed.
     function settle(Settlement calldata settlement, bytes calldata sealedResult, QuorumSignature[] calldata signatures)
         external;
     /// After the settle deadline, by anyone with a quorum's certificate that keys were turned.

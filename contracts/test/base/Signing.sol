@@ -90,6 +90,29 @@ library Signing {
         return keccak256(abi.encode(keccak256(kind), s));
     }
 
+    function jointKeyHash(uint32 epoch, bytes memory commitments, bytes32 transcript) internal pure returns (bytes32) {
+        bytes32 kind = keccak256("JointKey(uint32 epoch,bytes commitments,bytes32 transcript)");
+        return keccak256(abi.encode(kind, epoch, keccak256(commitments), transcript));
+    }
+
+    function noiseCommitmentHash(RequestId request, bytes32 root, uint32 epoch, uint8 place, bytes32 commitment)
+        internal
+        pure
+        returns (bytes32)
+    {
+        bytes memory kind = "NoiseCommitment(bytes32 request,bytes32 root,uint32 epoch,uint8 place,bytes32 commitment)";
+        return keccak256(abi.encode(keccak256(kind), request, root, epoch, place, commitment));
+    }
+
+    function noiseSetHash(RequestId request, bytes32 root, uint32 epoch, uint16 places, bytes32 noise)
+        internal
+        pure
+        returns (bytes32)
+    {
+        bytes memory kind = "NoiseSet(bytes32 request,bytes32 root,uint32 epoch,uint16 places,bytes32 noise)";
+        return keccak256(abi.encode(keccak256(kind), request, root, epoch, places, noise));
+    }
+
     function hash(CreditWithdrawal memory w) internal pure returns (bytes32) {
         bytes memory kind = "CreditWithdrawal(address account,address to,uint256 nonce,uint40 deadline)";
         return keccak256(abi.encode(keccak256(kind), w));

@@ -3,6 +3,7 @@ pragma solidity ^0.8.24;
 
 import {ConsentState, ConsentView, Grant} from "../../src/interfaces/IConsentRegistry.sol";
 import {QuorumSignature} from "../../src/interfaces/ICustodianCommittee.sol";
+import {NoiseCommitment} from "../../src/interfaces/INoiseRegistry.sol";
 import {RequestTerms, RequestView, Settlement, Stage} from "../../src/interfaces/IResearchMarket.sol";
 import {ConsentWord} from "../../src/types/ConsentWord.sol";
 import {ClassTerms} from "../../src/types/DataUseTypes.sol";
@@ -197,16 +198,98 @@ abstract contract Story is World {
         _recordKey(request);
     }
 
+    // --- requests on ciphertext
+
+    uint16 internal constant ALL = 7; // bit i is the custodian at place i
+
+    function _onCiphertext() internal view returns (RequestTerms memory terms) {
+        terms = _terms();
+        terms.lane = 2;
+    }
+
+    /// The epoch must have a joint key.
+    function _sealedCiphertext() internal returns (RequestId request) {
+        request = _freeze(_onCiphertext());
+        _sealAll(request);
+    }
+
+    function _hashOf(uint256 place) internal pure returns (bytes32) {
+        return keccak256(abi.encode("noise", place));
+    }
+
+    /// Of the first epoch's custodians at these places, each signed by its own.
+    function _commitments(RequestId request, uint16 places) internal view returns (NoiseCommitment[] memory given) {
+        uint256 number;
+        for (uint16 rest = places; rest != 0; rest &= rest - 1) {
+            ++number;
+        }
+        given = new NoiseCommitment[](number);
+        uint256 next;
+        for (uint8 place = 0; place < 16; ++place) {
+            if ((places >> place) & 1 == 1) given[next++] = _commitment(request, place, CUSTODIAN + place);
+        }
+    }
+
+    function _commitment(RequestId request, uint8 place, uint256 key) internal view returns (NoiseCommitment memory) {
+        RequestView memory r = market.requestOf(request);
+        bytes32 structHash = Signing.noiseCommitmentHash(request, r.root, r.epoch, place, _hashOf(place));
+        return NoiseCommitment(place, _hashOf(place), signature(key, _noiseDigest(structHash)));
+    }
+
+    function _commitNoise(RequestId request, uint16 places) internal {
+        NoiseCommitment[] memory given = _commitments(request, places);
+        vm.prank(OPERATOR);
+        noises.commitNoise(request, given);
+    }
+
+    function _committedCiphertext() internal returns (RequestId request) {
+        request = _sealedCiphertext();
+        _commitNoise(request, ALL);
+    }
+
+    /// What the set of these places must be fixed as.
+    function _noiseOver(RequestId request, uint16 places) internal view returns (bytes32) {
+        RequestView memory r = market.requestOf(request);
+        NoiseCommitment[] memory given = _commitments(request, places);
+        bytes32[] memory hashes = new bytes32[](given.length);
+        for (uint256 i = 0; i < given.length; ++i) {
+            hashes[i] = given[i].commitment;
+        }
+        return keccak256(
+            abi.encode("usufruct/noise/1", block.chainid, address(market), request, r.root, r.epoch, places, hashes)
+        );
+    }
+
+    function _noiseSignatures(RequestId request, uint16 places) internal view returns (QuorumSignature[] memory) {
+        RequestView memory r = market.requestOf(request);
+        bytes32 noise = _noiseOver(request, places);
+        return _quorum(_noiseDigest(Signing.noiseSetHash(request, r.root, r.epoch, places, noise)), 0);
+    }
+
+    function _fixNoise(RequestId request, uint16 places) internal {
+        QuorumSignature[] memory signatures = _noiseSignatures(request, places);
+        vm.prank(OPERATOR);
+        noises.fixNoise(request, places, signatures);
+    }
+
+    function _noised() internal returns (RequestId request) {
+        request = _committedCiphertext();
+        _fixNoise(request, ALL);
+    }
+
+    // --- both ends
+
     function _settlement(RequestId request) internal view returns (Settlement memory) {
         RequestView memory r = market.requestOf(request);
+        (, bytes32 noise) = noises.noiseOf(request);
         return Settlement({
             request: request,
             root: r.root,
             epoch: r.epoch,
-            lane: 1,
+            lane: r.lane,
             schema: 1,
             ciphertextRoot: "ciphertexts",
-            noise: 0,
+            noise: noise,
             resultHash: "result",
             deliveryHash: keccak256(RESULT),
             gate: r.gate

@@ -4,6 +4,7 @@ pragma solidity ^0.8.24;
 import {ConsentRegistry} from "../../src/ConsentRegistry.sol";
 import {CustodianCommittee} from "../../src/CustodianCommittee.sol";
 import {DatasetRegistry} from "../../src/DatasetRegistry.sol";
+import {NoiseRegistry} from "../../src/NoiseRegistry.sol";
 import {ResearchMarket} from "../../src/ResearchMarket.sol";
 import {ResearcherRegistry} from "../../src/ResearcherRegistry.sol";
 import {TestEuro} from "../../src/TestEuro.sol";
@@ -35,6 +36,7 @@ abstract contract World is Test {
     CustodianCommittee internal committee;
     DatasetRegistry internal datasets;
     ConsentRegistry internal consents;
+    NoiseRegistry internal noises;
     ResearchMarket internal market;
     DatasetId internal dataset;
 
@@ -72,9 +74,11 @@ abstract contract World is Test {
         committee = new CustodianCommittee(address(this));
         datasets = new DatasetRegistry(committee, address(this));
         consents = new ConsentRegistry(address(this), datasets, HORIZON, THAW_GAP);
-        market = new ResearchMarket(address(this), token, datasets, researchers, consents, committee, _policy());
+        noises = new NoiseRegistry(address(this), committee);
+        market = new ResearchMarket(address(this), token, datasets, researchers, consents, committee, noises, _policy());
         datasets.bindConsents(address(consents));
         consents.bindMarket(address(market));
+        noises.bindMarket(address(market));
     }
 
     function _appoint() private {
@@ -98,6 +102,16 @@ abstract contract World is Test {
             gates[place] = vm.addr(GATE + generation * 100 + place);
         }
         return committee.openEpoch(members, 2, gates);
+    }
+
+    /// Two points, as far as a chain looks at them: of a quorum of two.
+    function _points() internal pure returns (bytes memory) {
+        return abi.encodePacked(hex"02", keccak256("A_0"), hex"03", keccak256("A_1"));
+    }
+
+    function _recordJointKey(uint32 epoch) internal {
+        bytes32 digest = _committeeDigest(Signing.jointKeyHash(epoch, _points(), "transcript"));
+        committee.recordJointKey(epoch, _points(), "transcript", _all(digest, uint256(epoch) - 1));
     }
 
     function _classTerms(uint16 index) internal pure virtual returns (ClassTerms memory terms) {
@@ -169,8 +183,23 @@ abstract contract World is Test {
         given[1] = QuorumSignature(2, signature(CUSTODIAN + generation * 100 + 2, digest));
     }
 
+    function _all(bytes32 digest, uint256 generation) internal pure returns (QuorumSignature[] memory given) {
+        given = new QuorumSignature[](3);
+        for (uint8 i = 0; i < 3; ++i) {
+            given[i] = QuorumSignature(i, signature(CUSTODIAN + generation * 100 + i, digest));
+        }
+    }
+
     function _consentDigest(bytes32 structHash) internal view returns (bytes32) {
         return Signing.digest("Usufruct ConsentRegistry", address(consents), structHash);
+    }
+
+    function _committeeDigest(bytes32 structHash) internal view returns (bytes32) {
+        return Signing.digest("Usufruct CustodianCommittee", address(committee), structHash);
+    }
+
+    function _noiseDigest(bytes32 structHash) internal view returns (bytes32) {
+        return Signing.digest("Usufruct NoiseRegistry", address(noises), structHash);
     }
 
     function _marketDigest(bytes32 structHash) internal view returns (bytes32) {

@@ -32,6 +32,8 @@ abstract contract Ghost is Story {
         uint256 bond;
         uint256 members;
         bytes32 root;
+        bytes32 noise; // once fixed
+        uint8 lane;
         Gate gate;
         uint40 due; // until when the request can take its next step: seal deadline, end of freeze, settle deadline
     }
@@ -40,7 +42,10 @@ abstract contract Ghost is Story {
     enum Gate {
         None,
         Drawn,
-        Keyed
+        Keyed,
+        Silent, // on ciphertext: sealed, no noise yet
+        Committed,
+        Noised
     }
 
     /// Nothing in this world is fit for the action: it counts as refused.
@@ -68,6 +73,7 @@ abstract contract Ghost is Story {
             persons[i].account = _patient(i);
             _store(_patient(i), _name(i));
         }
+        _recordJointKey(1);
         _postBond(100_000);
         freeBond = 100_000;
     }
@@ -115,10 +121,16 @@ abstract contract Ghost is Story {
     }
 
     /// The first from `seed` on that is at this stage, and can still go on from it; else `found` is false.
-    function _find(uint256 seed, Stage stage, Gate gate) internal view returns (RequestId request, bool found) {
+    /// `lane` 0 is any.
+    function _find(uint256 seed, Stage stage, Gate gate, uint8 lane)
+        internal
+        view
+        returns (RequestId request, bool found)
+    {
         for (uint256 i = 0; i < requests.length; ++i) {
             request = requests[(seed % requests.length + i) % requests.length];
             Row storage row = rows[request];
+            if (lane != 0 && row.lane != lane) continue;
             if (row.stage == stage && row.gate == gate && clock() <= row.due) return (request, true);
         }
     }
@@ -190,6 +202,9 @@ abstract contract Ghost is Story {
             assertEq(r.escrow, row.escrow, "escrow");
             assertEq(r.bond, row.bond, "bond");
             assertEq(r.root, row.root, "a root is made of the shards' roots");
+            (, bytes32 noise) = noises.noiseOf(requests[i]);
+            assertEq(noise, row.noise, "noise is fixed once");
+            assertTrue(r.lane == 1 || r.gate == address(0), "no gate on ciphertext");
             escrows += r.escrow;
             bonds += r.bond;
         }

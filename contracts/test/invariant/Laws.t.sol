@@ -7,7 +7,7 @@ import {RequestActions} from "./RequestActions.sol";
 
 contract Handler is PatientActions, RequestActions {
     function actions() external pure returns (bytes4[] memory all) {
-        bytes4[28] memory each = [
+        bytes4[30] memory each = [
             this.grant.selector,
             this.regrant.selector,
             this.revoke.selector,
@@ -30,6 +30,8 @@ contract Handler is PatientActions, RequestActions {
             this.drawGate.selector,
             this.redrawGate.selector,
             this.recordGateKey.selector,
+            this.commitNoise.selector,
+            this.fixNoise.selector,
             this.settle.selector,
             this.defaultCertified.selector,
             this.defaultUncertified.selector,
@@ -53,6 +55,7 @@ contract Handler is PatientActions, RequestActions {
 ///     frozen        while a shard is frozen its words only lose members
 ///     root          a cohort root is that of the persons whose consents were live, unexpired and agreed to
 ///     revocation    it never reverts, whatever is paused, frozen or held
+///     noise         whose noise counts is fixed once; a request on ciphertext has no gate
 ///     end           a request moves along the stages only, and ends once
 ///     money         each of the five liabilities is the sum of its items; the balance is their sum
 contract LawsTest is Test {

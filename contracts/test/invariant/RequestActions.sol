@@ -3,6 +3,7 @@ pragma solidity ^0.8.24;
 
 import {ConsentState, ConsentView} from "../../src/interfaces/IConsentRegistry.sol";
 import {QuorumSignature} from "../../src/interfaces/ICustodianCommittee.sol";
+import {NoiseCommitment} from "../../src/interfaces/INoiseRegistry.sol";
 import {
     CreditWithdrawal,
     RequestTerms,
@@ -19,6 +20,9 @@ import {Ghost} from "./Ghost.sol";
 /// What researchers, the operator and passers-by do with requests. An action that must wait for a deadline
 /// waits for it, and one that finds no request at its stage first takes the step that leads there.
 abstract contract RequestActions is Ghost {
+    uint8 private constant VAULT = 1;
+    uint8 private constant CIPHERTEXT = 2;
+
     function warp(uint256 seed) external step {
         seed = _mix(seed);
         skip(seed & 7 == 0 ? within(seed >> 8, 1, 2 days) : within(seed >> 8, 1, 600));
@@ -26,11 +30,13 @@ abstract contract RequestActions is Ghost {
     }
 
     function open(uint256 seed) external step {
-        _openNext(_mix(seed));
+        _openNext(_mix(seed), 0);
     }
 
-    function _openNext(uint256 seed) private {
+    /// `lane` 0 is either.
+    function _openNext(uint256 seed, uint8 lane) private {
         RequestTerms memory terms = _termsOver(uint16(1 + seed % CLASSES));
+        terms.lane = lane == 0 ? uint8(1 + (seed >> 64) % 2) : lane;
         if (seed >> 4 & 1 == 0) terms.classes = _termsOverBoth().classes;
         terms.cost = uint56(within(seed >> 8, 1, 60));
         terms.price = uint56(within(seed >> 16, 25, 60)); // at times under the floor
@@ -44,6 +50,7 @@ abstract contract RequestActions is Ghost {
         requests.push(request);
         termsOf[request] = terms;
         rows[request].stage = Stage.Opened;
+        rows[request].lane = terms.lane;
         rows[request].researcher = researcher;
         rows[request].due = terms.sealDeadline;
         rows[request].escrow = uint256(terms.maxPatients) * terms.price + terms.fee;
@@ -59,18 +66,18 @@ abstract contract RequestActions is Ghost {
     function cancel(uint256 seed) external step {
         seed = _mix(seed);
         _spare(seed, 2);
-        RequestId request = _needOpened(seed);
+        RequestId request = _needOpened(seed, 0);
         vm.prank(rows[request].researcher);
         market.cancel(request);
         _endEscrow(request, Stage.Cancelled, rows[request].researcher);
     }
 
     function freeze(uint256 seed) external step {
-        _freezeNext(_mix(seed));
+        _freezeNext(_mix(seed), 0);
     }
 
-    function _freezeNext(uint256 seed) private {
-        RequestId request = _needOpened(seed);
+    function _freezeNext(uint256 seed, uint8 lane) private {
+        RequestId request = _needOpened(seed, lane);
         RequestTerms memory terms = termsOf[request];
         _waitUntil(market.requestOf(request).openedAt + _policy().noticeWindow);
         if (seed >> 8 & 1 == 0) _waitForThaw(terms);
@@ -100,13 +107,13 @@ abstract contract RequestActions is Ghost {
 
     function tidy(uint256 seed) external step {
         seed = _mix(seed);
-        RequestId request = _needFrozen(seed);
+        RequestId request = _needFrozen(seed, 0);
         market.tidy(request, uint16((seed >> 8) % market.requestOf(request).shards), _one(0));
     }
 
     function seal(uint256 seed) external step {
         seed = _mix(seed);
-        RequestId request = _needFrozen(seed);
+        RequestId request = _needFrozen(seed, 0);
         RequestView memory before = market.requestOf(request);
         bytes32[] memory roots = _foreseen(request, before);
         vm.prank(OPERATOR);
@@ -115,11 +122,11 @@ abstract contract RequestActions is Ghost {
     }
 
     function sealAll(uint256 seed) external step {
-        _sealAllNext(_mix(seed));
+        _sealAllNext(_mix(seed), 0);
     }
 
-    function _sealAllNext(uint256 seed) private {
-        RequestId request = _needFrozen(seed);
+    function _sealAllNext(uint256 seed, uint8 lane) private {
+        RequestId request = _needFrozen(seed, lane);
         RequestView memory before = market.requestOf(request);
         bytes32[] memory roots = _foreseen(request, before);
         vm.prank(OPERATOR);
@@ -165,6 +172,7 @@ abstract contract RequestActions is Ghost {
         }
         if (to != r.shards) return;
         row.stage = Stage.Sealed;
+        if (r.lane == CIPHERTEXT) row.gate = Gate.Silent;
         row.due = r.settleDeadline;
         credits[row.researcher] += row.escrow - r.fee;
         row.escrow = r.fee;
@@ -189,7 +197,7 @@ abstract contract RequestActions is Ghost {
     function dissolve(uint256 seed) external step {
         seed = _mix(seed);
         _spare(seed, 2);
-        RequestId request = _needFrozen(seed);
+        RequestId request = _needFrozen(seed, 0);
         uint256 left = _liveIn(termsOf[request]);
         for (uint256 i = 0; i < PERSONS && left >= _policy().minimumCohort; ++i) {
             if (_consentOf(persons[i].account).state != ConsentState.Live || !_asks(request, persons[i].class)) {
@@ -214,7 +222,7 @@ abstract contract RequestActions is Ghost {
     }
 
     function _drawGateNext(uint256 seed) private {
-        RequestId request = _needSealed(seed);
+        RequestId request = _needSealed(seed, VAULT);
         vm.roll(vm.getBlockNumber() + 2);
         market.drawGate(request);
         if (market.requestOf(request).gate != address(0)) rows[request].gate = Gate.Drawn;
@@ -237,9 +245,48 @@ abstract contract RequestActions is Ghost {
         rows[request].gate = Gate.Keyed;
     }
 
+    function commitNoise(uint256 seed) external step {
+        _commitNoiseNext(_mix(seed));
+    }
+
+    function _commitNoiseNext(uint256 seed) private {
+        RequestId request = _needSealed(seed, CIPHERTEXT);
+        NoiseCommitment[] memory given = _commitments(request, _someOf(ALL, seed >> 8));
+        _turnOf(request, seed);
+        noises.commitNoise(request, given);
+        rows[request].gate = Gate.Committed;
+    }
+
+    function fixNoise(uint256 seed) external step {
+        _fixNoiseNext(_mix(seed));
+    }
+
+    function _fixNoiseNext(uint256 seed) private {
+        RequestId request = _needCommitted(seed);
+        (uint16 committed,) = noises.commitmentsOf(request);
+        uint16 places = _someOf(committed, seed >> 8);
+        QuorumSignature[] memory signatures = _noiseSignatures(request, places);
+        _turnOf(request, seed);
+        noises.fixNoise(request, places, signatures);
+        rows[request].gate = Gate.Noised;
+        rows[request].noise = _noiseOver(request, places);
+    }
+
+    /// All of them or, where a quorum is left, all but one.
+    function _someOf(uint16 places, uint256 seed) private pure returns (uint16) {
+        uint16 fewer = places & ~uint16(1 << (seed % 3));
+        return places == ALL && seed >> 8 & 1 == 0 ? fewer : places;
+    }
+
+    /// The next call is the operator's or, after the window, a passer-by's.
+    function _turnOf(RequestId request, uint256 seed) private {
+        uint256 until = market.requestOf(request).gateDrawnAt + _policy().gateWindow;
+        vm.prank(clock() > until && seed >> 32 & 1 == 0 ? address(0xbee) : OPERATOR);
+    }
+
     function settle(uint256 seed) external step {
         seed = _mix(seed);
-        RequestId request = _needKeyed(seed);
+        RequestId request = seed >> 8 & 1 == 0 ? _needKeyed(seed) : _needNoised(seed);
         Settlement memory s = _settlement(request);
         QuorumSignature[] memory signatures = _quorum(_marketDigest(Signing.hash(s)), 0);
         vm.prank(OPERATOR);
@@ -286,57 +333,77 @@ abstract contract RequestActions is Ghost {
         _endEscrow(request, Stage.Reclaimed, r.researcher);
     }
 
-    function _needOpened(uint256 seed) private returns (RequestId request) {
+    function _needOpened(uint256 seed, uint8 lane) private returns (RequestId request) {
         bool found;
-        (request, found) = _find(seed, Stage.Opened, Gate.None);
+        (request, found) = _find(seed, Stage.Opened, Gate.None, lane);
         if (found) return request;
-        _openNext(seed);
-        (request, found) = _find(seed, Stage.Opened, Gate.None);
+        _openNext(seed, lane);
+        (request, found) = _find(seed, Stage.Opened, Gate.None, lane);
         if (!found) revert Nothing();
     }
 
-    function _needFrozen(uint256 seed) private returns (RequestId request) {
+    function _needFrozen(uint256 seed, uint8 lane) private returns (RequestId request) {
         bool found;
-        (request, found) = _find(seed, Stage.Frozen, Gate.None);
+        (request, found) = _find(seed, Stage.Frozen, Gate.None, lane);
         if (found) return request;
-        _freezeNext(seed);
-        (request, found) = _find(seed, Stage.Frozen, Gate.None);
+        _freezeNext(seed, lane);
+        (request, found) = _find(seed, Stage.Frozen, Gate.None, lane);
         if (!found) revert Nothing();
     }
 
-    function _needSealed(uint256 seed) private returns (RequestId request) {
+    /// Sealed in the vault lane, and no gate drawn yet; or on ciphertext, and no noise committed yet.
+    function _needSealed(uint256 seed, uint8 lane) private returns (RequestId request) {
+        Gate gate = lane == VAULT ? Gate.None : Gate.Silent;
         bool found;
-        (request, found) = _find(seed, Stage.Sealed, Gate.None);
+        (request, found) = _find(seed, Stage.Sealed, gate, lane);
         if (found) return request;
-        _sealAllNext(seed);
-        (request, found) = _find(seed, Stage.Sealed, Gate.None);
+        _sealAllNext(seed, lane);
+        (request, found) = _find(seed, Stage.Sealed, gate, lane);
         if (!found) revert Nothing();
     }
 
     function _needDrawn(uint256 seed) private returns (RequestId request) {
         bool found;
-        (request, found) = _find(seed, Stage.Sealed, Gate.Drawn);
+        (request, found) = _find(seed, Stage.Sealed, Gate.Drawn, VAULT);
         if (found) return request;
         _drawGateNext(seed);
-        (request, found) = _find(seed, Stage.Sealed, Gate.Drawn);
+        (request, found) = _find(seed, Stage.Sealed, Gate.Drawn, VAULT);
         if (!found) revert Nothing();
     }
 
     function _needKeyed(uint256 seed) private returns (RequestId request) {
         bool found;
-        (request, found) = _find(seed, Stage.Sealed, Gate.Keyed);
+        (request, found) = _find(seed, Stage.Sealed, Gate.Keyed, VAULT);
         if (found) return request;
         _recordGateKeyNext(seed);
-        (request, found) = _find(seed, Stage.Sealed, Gate.Keyed);
+        (request, found) = _find(seed, Stage.Sealed, Gate.Keyed, VAULT);
+        if (!found) revert Nothing();
+    }
+
+    function _needCommitted(uint256 seed) private returns (RequestId request) {
+        bool found;
+        (request, found) = _find(seed, Stage.Sealed, Gate.Committed, CIPHERTEXT);
+        if (found) return request;
+        _commitNoiseNext(seed);
+        (request, found) = _find(seed, Stage.Sealed, Gate.Committed, CIPHERTEXT);
+        if (!found) revert Nothing();
+    }
+
+    function _needNoised(uint256 seed) private returns (RequestId request) {
+        bool found;
+        (request, found) = _find(seed, Stage.Sealed, Gate.Noised, CIPHERTEXT);
+        if (found) return request;
+        _fixNoiseNext(seed);
+        (request, found) = _find(seed, Stage.Sealed, Gate.Noised, CIPHERTEXT);
         if (!found) revert Nothing();
     }
 
     /// At any point of its way to a settlement, also after its deadline.
     function _anySealed(uint256 seed) private returns (RequestId) {
-        Gate gate = Gate((seed >> 8) % 3);
-        (RequestId request, bool found) = _find(seed, Stage.Sealed, gate);
+        Gate gate = Gate((seed >> 8) % 6);
+        (RequestId request, bool found) = _find(seed, Stage.Sealed, gate, 0);
         if (found) return request;
-        if (seed >> 16 & 1 == 0) _needSealed(seed);
+        if (seed >> 16 & 1 == 0) _needSealed(seed, uint8(1 + (seed >> 17) % 2));
         return _choose(seed, Stage.Sealed);
     }
 

@@ -11,13 +11,14 @@ import { receipt } from "./receipt.mjs";
 import { sealing } from "./sealing.mjs";
 import { signing } from "./signing.mjs";
 import { Checks, load } from "./support.mjs";
+import { tally } from "./tally.mjs";
 
 export { load };
 export const VECTORS = [
   ...["web", "structs", "record", "hpke", "turn", "delivery", "feldman", "roots"],
-  ...["browser_keys", "opening", "siwe", "class_page"],
+  ...["browser_keys", "opening", "siwe", "class_page", "tally"],
 ];
-export const SUITES = { forms, sealing, signing, chain, fhir, keys, receipt };
+export const SUITES = { forms, sealing, signing, chain, fhir, keys, receipt, tally };
 
 /**
  * @param {Object<string, object>} vectors the files of VECTORS, read, by name

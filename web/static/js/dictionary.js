@@ -1,16 +1,19 @@
 /**
- * Data dictionaries (usufruct-dictionary/1) and the fixed-length row that a record seals: one format byte,
- * then 9 bytes a variable in dictionary order, presence and the fixed-point value (or category index) as a
- * big-endian int64. Its length says nothing about the patient.
+ * Data dictionaries (usufruct-dictionary/1; /2 with an encoding) and the fixed-length row that a record seals:
+ * one format byte, then 9 bytes a variable in dictionary order, presence and the fixed-point value (or category
+ * index) as a big-endian int64. Its length says nothing about the patient.
  */
 
 import { JSON_LIMIT, canonical, parse } from "./canonical.js";
 import { Decimal } from "./decimal.js";
+import { isObject, require, requireKeys, scaled } from "./dictionarychecks.js";
 import { keccak } from "./hash.js";
-import { hasExactly } from "./json.js";
 import { refuse } from "./refused.js";
+import { read as readEncoding } from "./tally/encoding.js";
 
 export const SCHEMA = "usufruct-dictionary/1";
+/** With an encoding: for the homomorphic lane, too. */
+export const ENCODED = "usufruct-dictionary/2";
 const MOST_VARIABLES = 64;
 const LARGEST_SCALED = 2n ** 40n;
 const MOST_DECIMALS = 9;
@@ -19,7 +22,7 @@ const MOST_TEXT = 200;
 const ROW_FORMAT = 1;
 const CELL_BYTES = 9;
 const NAME = /^[a-z][a-z0-9_]{0,39}$/;
-const DECIMAL = /^-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,9})?$/;
+const KEYS = ["schema", "name", "version", "variables"];
 const SHARED_KEYS = ["name", "kind", "label", "code"];
 const NUMBER_KEYS = [...SHARED_KEYS, "unit", "lower", "upper", "decimals"];
 const CATEGORY_KEYS = [...SHARED_KEYS, "categories"];
@@ -36,7 +39,13 @@ const CATEGORY_KEYS = [...SHARED_KEYS, "categories"];
  * @property {number} [decimals]
  * @property {string[]} [categories]
  */
-/** @typedef {{name: string, version: number, variables: Variable[]}} Dictionary */
+/**
+ * @typedef {object} Dictionary
+ * @property {string} name
+ * @property {number} version
+ * @property {Variable[]} variables
+ * @property {import("./tally/encoding.js").Encoding|null} [encoding] without one: vault lane only
+ */
 /** @typedef {(number|null)[]} Row scaled values and category indices; null is absent */
 
 /** @param {Uint8Array} data JSON @returns {Dictionary} @throws {Refused} malformed_json, bad_dictionary */
@@ -46,8 +55,9 @@ export function load(data) {
 
 /** @param {unknown} document as `parse` gives it @returns {Dictionary} @throws {Refused} bad_dictionary */
 export function fromJson(document) {
-  requireKeys(document, ["schema", "name", "version", "variables"], "dictionary");
-  require(document.schema === SCHEMA, "schema", "is another", `Set it to ${SCHEMA}.`);
+  const isEncoded = isObject(document) && document.schema === ENCODED;
+  requireKeys(document, isEncoded ? [...KEYS, "encoding"] : KEYS, "dictionary");
+  require(isEncoded || document.schema === SCHEMA, "schema", "is another", `Set it to ${SCHEMA}.`);
   requireName(document.name, "name");
   require(isInteger(document.version) && document.version >= 1, "version", "is not a positive integer", "Count up.");
   const listed = document.variables;
@@ -56,12 +66,14 @@ export function fromJson(document) {
   const variables = listed.map((entry, i) => variableOf(entry, `variables[${i}]`));
   const names = new Set(variables.map((variable) => variable.name));
   require(names.size === variables.length, "variables", "repeats a name", "Name each once.");
-  return { name: document.name, version: document.version, variables };
+  const encoding = isEncoded ? readEncoding(document.encoding, variables.map(described)) : null;
+  return { name: document.name, version: document.version, variables, encoding };
 }
 
 /** @param {Dictionary} dictionary @returns {Uint8Array} canonical JSON */
-export function toBytes({ name, version, variables }) {
-  return canonical({ schema: SCHEMA, name, version, variables });
+export function toBytes({ name, version, variables, encoding = null }) {
+  if (encoding === null) return canonical({ schema: SCHEMA, name, version, variables });
+  return canonical({ schema: ENCODED, name, version, variables, encoding: encoding.document });
 }
 
 /** @param {Dictionary} dictionary @returns {Uint8Array} what the chain keeps, 32 bytes */
@@ -126,6 +138,12 @@ function isWithin(variable, value) {
   return Number.isSafeInteger(value) && value >= least && value <= greatest;
 }
 
+/** As far as an encoding needs it. */
+function described(variable) {
+  const { name, decimals, categories } = variable;
+  return { name, decimals, categories, domain: domainOf(variable) };
+}
+
 function variableOf(entry, path) {
   require(isObject(entry), path, "is not an object", "Describe one variable.");
   const known = entry.kind === "number" || entry.kind === "category";
@@ -151,13 +169,10 @@ function requireBounds({ decimals, unit, lower, upper }, path) {
 }
 
 function bound(text, decimals, path) {
-  const matches = typeof text === "string" && DECIMAL.test(text);
-  require(matches, path, "is not a decimal in text", 'Write it like "72.5".');
-  const scaled = Decimal.parse(text).scaled(decimals);
-  require(scaled !== null, path, "has more decimals than the variable", "Round it, or raise decimals.");
-  const fits = scaled <= LARGEST_SCALED && scaled >= -LARGEST_SCALED;
+  const integer = scaled(text, decimals, path);
+  const fits = integer <= LARGEST_SCALED && integer >= -LARGEST_SCALED;
   require(fits, path, "is too large", "Keep it within 2^40 units.");
-  return scaled;
+  return integer;
 }
 
 function requireCategories(listed, path) {
@@ -165,10 +180,6 @@ function requireCategories(listed, path) {
   require(sized, path, "has a wrong length", "List 2 to 64 categories.");
   listed.forEach((category, i) => requireText(category, `${path}[${i}]`));
   require(new Set(listed).size === listed.length, path, "repeats a category", "List each once.");
-}
-
-function requireKeys(entry, keys, path) {
-  require(hasExactly(entry, keys), path, "has missing or unknown keys", `Give exactly ${[...keys].sort().join(", ")}.`);
 }
 
 function requireName(value, path) {
@@ -181,16 +192,8 @@ function requireText(value, path) {
   require(length >= 1 && length <= MOST_TEXT, path, "is not text of 1 to 200 characters", "Give a short text.");
 }
 
-function isObject(value) {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 function isInteger(value) {
   return typeof value === "bigint" || Number.isInteger(value);
-}
-
-function require(holds, path, problem, remedy) {
-  if (!holds) refuse("bad_dictionary", `${path} ${problem}.`, remedy, path);
 }
 
 function unreadable(field, message) {

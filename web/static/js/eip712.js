@@ -19,6 +19,9 @@ const DOMAIN_FIELDS = [
   ["verifyingContract", "address"],
 ];
 
+/** @type {Object<string, (value: any) => Uint8Array>} */
+const HASHED = { string: keccakText, bytes: keccak };
+
 /** @typedef {{name: string, version: string, chainId: number|bigint|string, verifyingContract: string}} Domain */
 
 /** @param {string} name of a struct @returns {string} EIP-712 encodeType */
@@ -39,8 +42,9 @@ export function separator(domain) {
 export function structHash(name, values) {
   const known = checked(name, values);
   const { fields } = STRUCTS[name];
-  const types = fields.map(([, type]) => (type === "string" ? "bytes32" : type));
-  const parts = fields.map(([field, type]) => (type === "string" ? keccakText(known[field]) : known[field]));
+  // Values of a dynamic type are encoded as their hash.
+  const types = fields.map(([, type]) => (HASHED[type] ? "bytes32" : type));
+  const parts = fields.map(([field, type]) => HASHED[type]?.(known[field]) ?? known[field]);
   return keccak(encode(["bytes32", ...types], [keccakText(typeString(name)), ...parts]));
 }
 

@@ -1,0 +1,102 @@
+"""`generate-key`: the custodians' joint key for the homomorphic lane, made or re-shared by them, put on
+chain.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from marketplace.chain.adapter import Chain, Manifest
+from marketplace.chain.sender import Sender
+from marketplace.cli.admin import KEY, MANIFEST, NODE
+from marketplace.cli.say import Whole, refusals_as_words, say
+from marketplace.errors import BadParameter, Refusal
+from marketplace.keygen import Generated, generate, new_session
+from marketplace.peers import Peer
+from marketplace.wire import keyfiles
+from marketplace.wire.http import to_hex
+
+
+@click.command("generate-key")
+@NODE
+@MANIFEST
+@KEY
+@click.option(
+    "--custodian",
+    "custodians",
+    multiple=True,
+    required=True,
+    help="Where a custodian of the current epoch answers; once each, in the order of their places.",
+)
+@click.option(
+    "--from-epoch",
+    "origin",
+    type=Whole(1, 2**32 - 1),
+    help="Hand the key of this epoch on, instead of making a new one: records stay usable.",
+)
+@click.option(
+    "--leaving",
+    multiple=True,
+    help="With --from-epoch: where a custodian of that epoch answers, in the order of their places.",
+)
+@refusals_as_words
+def generate_key(
+    node: str,
+    manifest: Path,
+    key_file: Path,
+    custodians: tuple[str, ...],
+    origin: int | None,
+    leaving: tuple[str, ...],
+) -> None:
+    """Have the current epoch's custodians generate their joint key, and record it (role ADMIN).
+
+    Nobody ever holds the key: each custodian gets a share, and a quorum of them opens sums. Run it once an
+    epoch, before records are sealed for the homomorphic lane.
+    """
+    chain, admin = Chain(node, Manifest.load(manifest)), keyfiles.read(key_file)
+    holders = _peers(custodians)
+    if bool(leaving) != (origin is not None):
+        raise BadParameter(
+            message="--from-epoch and --leaving belong together.",
+            remedy="Give both to hand a key on, or neither to make a new one.",
+            field="leaving",
+        )
+    dealers = _peers(leaving) if leaving else holders
+    session = new_session(chain, int(chain.current_epoch()), origin or 0)
+    generated = generate(chain, admin, dealers, holders, session)
+    _require_whole(generated, len(holders))
+    Sender(chain, admin).send(
+        "CustodianCommittee",
+        "recordJointKey",
+        generated.epoch,
+        generated.commitments,
+        generated.transcript,
+        list(generated.signatures),
+    )
+    say(
+        {
+            "epoch": generated.epoch,
+            "joint_key": to_hex(generated.commitments[:33]),
+            "holders": [place for place, _ in generated.signatures],
+            "absent": {str(place): why for place, why in generated.absent.items()},
+        }
+    )
+
+
+def _peers(urls: tuple[str, ...]) -> list[Peer]:
+    return [Peer(f"custodian {place + 1}", url) for place, url in enumerate(urls)]
+
+
+def _require_whole(generated: Generated, holders: int) -> None:
+    """Every custodian has a share: the chain takes the key with all signatures only."""
+    missing = set(range(holders)) - {place for place, _ in generated.signatures}
+    if missing:
+        named = ", ".join(str(place + 1) for place in sorted(missing))
+        raise Refusal(
+            code="keygen_incomplete",
+            message=f"Custodians {named} hold no share of this key. Nothing was recorded.",
+            remedy="Start them and run it again, or open an epoch without them.",
+            facts={"absent": {str(place): why for place, why in generated.absent.items()}},
+        )

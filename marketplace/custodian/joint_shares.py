@@ -1,0 +1,115 @@
+"""This custodian's shares of joint keys, under its storage key; the chain says which of them counts."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from eth_hash.auto import keccak
+from sqlalchemy.orm import Session as Transaction
+
+from marketplace.chain.adapter import Chain
+from marketplace.custodian.journal import Journal
+from marketplace.custodian.keys import Keys
+from marketplace.custodian.models import JointShareRow
+from marketplace.errors import Refusal
+from marketplace.wire.http import to_hex
+from ml.homomorphic.curve import POINT_BYTES, SCALAR_BYTES, Point
+
+NONCE_BYTES = 12
+
+
+class NoJointShare(Refusal):
+    """The epoch has no joint key, or this custodian no share of it."""
+
+    CODE = "no_joint_share"
+
+
+@dataclass(frozen=True)
+class JointShare:
+    """A share of one epoch's joint key, for holder `index` = place + 1."""
+
+    epoch: int
+    index: int
+    commitments: tuple[Point, ...]
+    value: int = field(repr=False)
+
+    @property
+    def public_key(self) -> Point:
+        """The joint key."""
+        return self.commitments[0]
+
+
+class JointShares:
+    """The shares of one custodian, at one place."""
+
+    def __init__(self, chain: Chain, journal: Journal, keys: Keys, place: int) -> None:
+        self._chain = chain
+        self._journal = journal
+        self._keys = keys
+        self._place = place
+
+    def keep(
+        self, session: Transaction, epoch: int, raw: bytes, transcript: bytes, value: int
+    ) -> None:
+        """Keeps a share in the caller's transaction; it counts once the chain has these commitments."""
+        name = bytes(keccak(raw))
+        row = JointShareRow(
+            commitments=name,
+            epoch=epoch,
+            raw=raw,
+            transcript=transcript,
+            sealed=lock(self._keys, value.to_bytes(SCALAR_BYTES, "big"), name),
+        )
+        session.merge(row)
+        body = {"epoch": epoch, "commitments": to_hex(name), "transcript": to_hex(transcript)}
+        self._journal.append(session, "joint-share", body)
+
+    def held(self, raw: bytes) -> JointShareRow | None:
+        """The row of these commitments; None where this custodian has no share of them."""
+        with self._journal.reading() as session:
+            return session.get(JointShareRow, bytes(keccak(raw)))
+
+    def of(self, epoch: int) -> JointShare:
+        """This custodian's share of the key that the chain has for the epoch.
+
+        Raises:
+            NoJointShare; Refusal (share_damaged).
+        """
+        raw, _ = self._chain.joint_key(epoch)
+        if not raw:
+            raise _none(f"Epoch {epoch} has no joint key on chain.", "Have the key generated.")
+        row = self.held(raw)
+        if row is None:
+            raise _none(
+                f"This custodian holds no share of the joint key of epoch {epoch}.",
+                "Ask the other custodians; a re-sharing gives it one.",
+            )
+        points = range(0, len(raw), POINT_BYTES)
+        commitments = tuple(Point.from_bytes(raw[at : at + POINT_BYTES]) for at in points)
+        value = int.from_bytes(unlock(self._keys, row.sealed, row.commitments), "big")
+        return JointShare(epoch, self._place + 1, commitments, value)
+
+
+def lock(keys: Keys, secret: bytes, about: bytes) -> bytes:
+    """A secret under the custodian's storage key, bound to what it is about."""
+    nonce = secrets.token_bytes(NONCE_BYTES)
+    return nonce + AESGCM(keys.storage).encrypt(nonce, secret, about)
+
+
+def unlock(keys: Keys, sealed: bytes, about: bytes) -> bytes:
+    """Inverse of `lock`. Raises Refusal (share_damaged)."""
+    try:
+        return AESGCM(keys.storage).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], about)
+    except InvalidTag:
+        raise Refusal(
+            code="share_damaged",
+            message="A secret in this custodian's journal file was damaged or replaced.",
+            remedy="Restore the newest good copy of the journal and storage key.",
+        ) from None
+
+
+def _none(message: str, remedy: str) -> NoJointShare:
+    return NoJointShare(message=message, remedy=remedy)

@@ -1,0 +1,257 @@
+"""This custodian's own copy of every record's encrypted columns, each proven valid before it is acknowledged.
+
+The journal holds columns and proofs; the folders of columns beside it are made from them, and made again
+where they lack a row. So a sum needs nobody's word: every custodian adds up what it has checked itself.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from eth_hash.auto import keccak
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session as Transaction
+
+from marketplace.chain.adapter import Chain
+from marketplace.custodian.journal import PART, Journal
+from marketplace.custodian.models import DictionaryRow, TallyRow
+from marketplace.errors import Refusal
+from marketplace.vocabulary import Lane
+from marketplace.wire import dictionary as dictionaries
+from marketplace.wire.encoding import Encoding
+from marketplace.wire.header import RecordHeader
+from marketplace.wire.tally import SealedTally, encoding_of, require_valid
+from ml.homomorphic.columns import ColumnStore, LayoutChanged
+from ml.homomorphic.curve import POINT_BYTES
+from ml.homomorphic.elgamal import COLUMN_BYTES
+from ml.homomorphic.threshold import Sum
+
+FOLDER = "columns"
+
+
+class TallyRefused(Refusal):
+    """A record whose part in the homomorphic lane this custodian does not take."""
+
+    CODE = "tally_refused"
+
+
+@dataclass(frozen=True)
+class OfferedTally:
+    """A tally with the header of the record that it came with."""
+
+    header: RecordHeader
+    tally: SealedTally | None
+
+
+class Tallies:
+    """The tallies of one custodian. Safe for threads."""
+
+    def __init__(self, chain: Chain, journal: Journal, data: Path) -> None:
+        self._chain = chain
+        self._journal = journal
+        self._data = data / FOLDER
+        self._stores: dict[str, ColumnStore] = {}
+        self._lock = threading.RLock()
+        """Held from what the journal says to what the folder holds: nothing erased comes back in between."""
+
+    # --- dictionaries
+
+    def keep_dictionary(self, raw: bytes) -> bytes:
+        """Keeps a dictionary that some dataset on chain has; its hash. Raises BadDictionary, TallyRefused."""
+        read = dictionaries.load(raw)
+        digest = read.hash()
+        if digest not in {self._chain.dictionary_of(each) for each in self._chain.datasets()}:
+            raise _refused("unknown_dictionary", "No dataset on chain has this dictionary.")
+        with self._journal.writing() as session:
+            session.merge(DictionaryRow(hash=digest, document=read.to_bytes()))
+        return digest
+
+    def encoding(self, dictionary: bytes) -> Encoding:
+        """The encoding of a dictionary that is kept, by its hash. Raises TallyRefused, RecordUnreadable."""
+        with self._journal.reading() as session:
+            row = session.get(DictionaryRow, dictionary)
+        if row is None:
+            raise _refused("dictionary_missing", "This custodian lacks the dataset's dictionary.")
+        return encoding_of(dictionaries.load(row.document))
+
+    # --- taking in
+
+    def faults(self, offered: Sequence[OfferedTally]) -> list[Refusal | None]:
+        """For each record, in order, None, or why its tally is not taken; all proofs of an upload at once.
+
+        A record of a dictionary with an encoding has a tally, and no other has.
+        """
+        found: list[Refusal | None] = [None] * len(offered)
+        groups: dict[bytes, list[int]] = {}
+        for at, each in enumerate(offered):
+            found[at] = self._misfit(each)
+            if found[at] is None and each.tally is not None:
+                groups.setdefault(each.header.context.dictionary_hash, []).append(at)
+        key = self._joint_key() if groups else b""
+        for dictionary, positions in groups.items():
+            refusals = self._invalid([offered[at] for at in positions], dictionary, key)
+            for at, why in zip(positions, refusals, strict=True):
+                found[at] = why
+        return found
+
+    def _invalid(
+        self, offered: Sequence[OfferedTally], dictionary: bytes, key: bytes
+    ) -> Sequence[Refusal | None]:
+        try:
+            pairs = [_with_context(each) for each in offered]
+            return require_valid(pairs, self.encoding(dictionary), key)
+        except Refusal as refusal:
+            return [refusal] * len(offered)
+
+    def _misfit(self, offered: OfferedTally) -> Refusal | None:
+        stated = offered.header.tally
+        given = None if offered.tally is None else offered.tally.header
+        if stated != given:
+            return _refused(
+                "wrong_tally", "The tally is not the one that the record's header names."
+            )
+        return None
+
+    def _joint_key(self) -> bytes:
+        raw, _ = self._chain.joint_key(int(self._chain.current_epoch()))
+        if not raw:
+            raise _refused("no_joint_key", "The current committee has no joint key on chain.")
+        return raw[:POINT_BYTES]
+
+    def keep(self, session: Transaction, header: RecordHeader, tally: SealedTally) -> None:
+        """Keeps a tally that `faults` let pass, in the caller's transaction; the first sum takes it in."""
+        commitment = header.commitment
+        if session.get(TallyRow, commitment) is not None:
+            return
+        folder = _folder(header.context.dataset, tally.public_key)
+        last = session.scalar(select(func.max(TallyRow.row)).where(TallyRow.folder == folder))
+        session.add(
+            TallyRow(
+                commitment=commitment,
+                folder=folder,
+                row=0 if last is None else last + 1,
+                public_key=tally.public_key,
+                columns=tally.columns,
+                proof=tally.proof,
+            )
+        )
+
+    def of(self, commitment: bytes) -> SealedTally | None:
+        """The tally of a record; None where there is none, or it was erased."""
+        with self._journal.reading() as session:
+            row = session.get(TallyRow, commitment)
+        if row is None or row.columns is None or row.proof is None:
+            return None
+        return SealedTally(row.public_key, row.columns, row.proof)
+
+    # --- sums
+
+    def sums(
+        self,
+        dataset: bytes,
+        public_key: bytes,
+        commitments: Sequence[bytes],
+        forms: Sequence[Mapping[int, int]],
+    ) -> list[Sum]:
+        """For each form (column -> coefficient), the weighed sum of these records' columns.
+
+        Records without a tally under this key count as null: they add nothing.
+
+        Raises:
+            Refusal: storage_full, storage_unavailable.
+        """
+        used = sorted({column for form in forms for column in form})
+        with self._lock:
+            rows = self._rows(_folder(dataset, public_key), commitments)
+            if not rows or not used:
+                return [Sum.zero() for _ in forms]
+            store = self._store(rows[0])
+            self._spread(store, rows)
+            found = dict(zip(used, store.sum(used, [row.row for row in rows]), strict=True))
+        return [_weighed(form, found) for form in forms]
+
+    def _rows(self, folder: str, commitments: Sequence[bytes]) -> list[TallyRow]:
+        """Without what has been erased."""
+        found: list[TallyRow] = []
+        here = (TallyRow.folder == folder) & TallyRow.columns.is_not(None)
+        with self._journal.reading() as session:
+            for start in range(0, len(commitments), PART):
+                part = commitments[start : start + PART]
+                query = select(TallyRow).where(here, TallyRow.commitment.in_(part))
+                found += session.scalars(query)
+        return found
+
+    def _store(self, row: TallyRow) -> ColumnStore:
+        store = self._stores.get(row.folder)
+        if store is None:
+            columns = len(row.columns or b"") // COLUMN_BYTES
+            store = self._stores[row.folder] = self._opened(self._data / row.folder, columns)
+        return store
+
+    def _opened(self, folder: Path, columns: int) -> ColumnStore:
+        try:
+            return ColumnStore(folder, columns)
+        except LayoutChanged:  # of another libsecp256k1: the journal has everything to make it anew
+            shutil.rmtree(folder)
+            return ColumnStore(folder, columns)
+
+    def _spread(self, store: ColumnStore, rows: Iterable[TallyRow]) -> None:
+        """Writes the rows that the folder lacks: new ones, and what a crash or a restored backup left out."""
+        for row in rows:
+            if row.columns is not None and not store.holds(row.row):
+                store.write(row.row, row.columns)
+
+    # --- erasing
+
+    def wipe(self) -> None:
+        """Overwrites the cells of what `Journal.destroy` forgot. Repeated after a crash, it goes on."""
+        with self._journal.reading() as session:
+            gone = list(session.scalars(select(TallyRow).where(TallyRow.columns.is_(None))))
+        for row in gone:
+            with self._lock:
+                self._erase(row)
+                with self._journal.writing() as session:
+                    session.execute(delete(TallyRow).where(TallyRow.commitment == row.commitment))
+
+    def _erase(self, row: TallyRow) -> None:
+        folder = self._data / row.folder
+        store = self._stores.get(row.folder)
+        if store is None and folder.exists():
+            try:
+                store = self._stores[row.folder] = ColumnStore.existing(folder)
+            except (LayoutChanged, OSError):
+                shutil.rmtree(
+                    folder
+                )  # it is made anew from the journal, which has this record no more
+        if store is not None:
+            store.erase(row.row)
+
+
+def _with_context(offered: OfferedTally) -> tuple[SealedTally, bytes]:
+    if offered.tally is None:
+        raise TypeError("only records with a tally are verified")
+    return offered.tally, offered.header.context.in_lane(Lane.HOMOMORPHIC).aad()
+
+
+def _weighed(form: Mapping[int, int], sums: Mapping[int, Sum]) -> Sum:
+    whole = Sum.zero()
+    for column, coefficient in form.items():
+        whole = whole + sums[column] * coefficient
+    return whole
+
+
+def _folder(dataset: bytes, public_key: bytes) -> str:
+    return bytes(keccak(dataset + public_key)).hex()[:32]
+
+
+def _refused(code: str, message: str) -> TallyRefused:
+    return TallyRefused(
+        code=code,
+        message=message,
+        remedy="Seal the record again with the dataset's dictionary, for the current committee's joint key.",
+        field="tally",
+    )

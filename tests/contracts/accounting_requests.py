@@ -247,7 +247,7 @@ class RequestSteps(PatientSteps):
         noises.send(OPERATOR.address, "commitNoise", id_, signed)
 
     def fix_noise(self, request: Request) -> None:
-        """Their set is the one that counts. After the settle deadline there is nothing to commit to any more."""
+        """Their set is the one that counts. After the settle deadline there is nothing left to do."""
         id_, noises = self.id_of(request), self.s.noises
         over = self.s.market.view("requestOf", id_)["settleDeadline"] < self.people.now
         if over or noises.ask("noiseOf", id_) != (0, ZERO):

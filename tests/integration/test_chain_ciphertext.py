@@ -36,10 +36,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield made
 
 
-def signed(world: World, contract: str, struct: SignedStruct) -> list[tuple[int, bytes]]:
-    """A quorum's: custodians 0 and 2."""
+def signed(
+    world: World, contract: str, struct: SignedStruct, places: tuple[int, ...] = (0, 2)
+) -> list[tuple[int, bytes]]:
+    """By a quorum, custodians 0 and 2, unless more are named."""
     domain = world.chain.domain(contract)
-    return [(place, sign(struct, domain, world.custodians[place])) for place in (0, 2)]
+    return [(place, sign(struct, domain, world.custodians[place])) for place in places]
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,7 @@ def request_id(world: World) -> bytes:
     """Sealed on ciphertext; the joint key is recorded first, and told."""
     assert world.chain.joint_key(world.epoch) == (b"", ZERO_HASH)
     key = JointKey(world.epoch, POINTS, TRANSCRIPT)
-    signatures = signed(world, "CustodianCommittee", key)
+    signatures = signed(world, "CustodianCommittee", key, (0, 1, 2))
     arguments = (world.epoch, POINTS, TRANSCRIPT, signatures)
     world.sender.send("CustodianCommittee", "recordJointKey", *arguments)
     terms = replace(world.terms("ciphertext"), lane=HOMOMORPHIC)

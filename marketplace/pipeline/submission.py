@@ -21,6 +21,7 @@ from marketplace.rehearsal import fields_as_sent, require_openable
 from marketplace.stages import Stage
 from marketplace.store import Database, RequestRow
 from marketplace.wire import hpke
+from marketplace.wire.structs import HOMOMORPHIC, VAULT
 from marketplace.wire.terms import RequestTerms
 
 UNPAID_AT_ONCE: Final = 32
@@ -62,6 +63,7 @@ class Submission:
                 field="terms.parameters",
             )
         _require_release_kind(terms, int(analysis.release_kind))
+        _require_lane(terms)
         hpke.seal(b"", terms.delivery_key, b"")  # refuses a key that nothing can be sealed to
         self._require_fee(terms)
         require_openable(self.chain, researcher, terms)
@@ -121,4 +123,15 @@ def _require_release_kind(terms: RequestTerms, kind: int) -> None:
             message=f"The terms state release kind {terms.release_kind}; this analysis releases kind {kind}.",
             remedy="Set terms.releaseKind to what POST /api/v1/quotes returns.",
             field="terms.releaseKind",
+        )
+
+
+def _require_lane(terms: RequestTerms) -> None:
+    """The market opens requests of the homomorphic lane, too; this operator could not answer one."""
+    if terms.lane == HOMOMORPHIC:
+        raise Refusal(
+            code="lane_not_served",
+            message="This operator answers in the vault lane only.",
+            remedy=f"Set terms.lane to {VAULT}.",
+            field="terms.lane",
         )

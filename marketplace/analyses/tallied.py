@@ -36,8 +36,9 @@ class Tallied:
     """An analysis with its parameters, as sums.
 
     squared_sensitivity: of all sums together, in L2, under replacement of one member's record by any other
-    or null. finish: the answer from the noised sums (in the order of `wanted`), the noise that they have,
-    the cohort's size, and the cost.
+        or null.
+    finish: the answer from the noised sums (in the order of `wanted`), the noise that they have, the
+        cohort's size, and the cost.
     """
 
     wanted: tuple[Wanted, ...]

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from eth_hash.auto import keccak
-from sqlalchemy.orm import Session as Transaction
 
 from marketplace.chain.adapter import Chain
 from marketplace.chain.views import CommitteeView
@@ -170,7 +169,7 @@ class Keygen:
         self._require_holder(seats)
         row = self._row(seats)
         commits, dealt = said.commits(), said.dealt()
-        seen = _digest({p: each.body for p, each in dealt.items()} | {255: _digest(commits)})
+        seen = _shown(commits, dealt)
         self._require_same(row, "dealt", seen)
         if row.complaints is None:
             heard = Said(commits, dealt, {}, {})
@@ -201,7 +200,7 @@ class Keygen:
         self._require_holder(seats)
         row = self._row(seats)
         whole = Said(said.commits(), said.dealt(), said.complaints(), said.answers())
-        seen = _digest({p: e.body for p, e in whole.dealt.items()} | {255: _digest(whole.commits)})
+        seen = _shown(whole.commits, whole.dealt)
         if row.dealt != seen:
             raise _refused("This custodian checked other dealings than these.", "said.dealt")
         own = tuple(json.loads(_there(row.complaints)))
@@ -323,13 +322,8 @@ class Keygen:
 
     def _keep(self, row: KeygenRow, kind: str, body: Mapping[str, Any]) -> None:
         with self._journal.writing() as session:
-            self._write(session, row, kind, body)
-
-    def _write(
-        self, session: Transaction, row: KeygenRow, kind: str, body: Mapping[str, Any]
-    ) -> None:
-        session.merge(row)
-        self._journal.append(session, kind, {"session": to_hex(row.session), **body})
+            session.merge(row)
+            self._journal.append(session, kind, {"session": to_hex(row.session), **body})
 
     def _require_same(self, row: KeygenRow, field: str, seen: bytes) -> None:
         before = getattr(row, field)
@@ -468,6 +462,11 @@ def _places(listed: Any, at: str) -> tuple[int, ...]:
 def _digest(bodies: Mapping[int, bytes]) -> bytes:
     listed: Sequence[Any] = [[place, to_hex(bodies[place])] for place in sorted(bodies)]
     return bytes(keccak(canonical(list(listed))))
+
+
+def _shown(commits: Mapping[int, bytes], dealt: Mapping[int, Dealt]) -> bytes:
+    """Hash of all that dealers said; 255 is nobody's place."""
+    return _digest({place: each.body for place, each in dealt.items()} | {255: _digest(commits)})
 
 
 def _scalar(value: int) -> str:

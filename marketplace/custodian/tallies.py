@@ -83,7 +83,7 @@ class Tallies:
     def faults(self, offered: Sequence[OfferedTally]) -> list[Refusal | None]:
         """For each record, in order, None, or why its tally is not taken; all proofs of an upload at once.
 
-        A record of a dictionary with an encoding has a tally, and no other has.
+        A record may have none: it counts as null in this lane.
         """
         found: list[Refusal | None] = [None] * len(offered)
         groups: dict[bytes, list[int]] = {}

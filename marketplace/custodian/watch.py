@@ -78,7 +78,7 @@ class Watch:
             self._journal.set_followed(session, page.last, page.last_hash)
         if destroyed:
             self._journal.wipe()
-        self._tallies.wipe()
+            self._tallies.wipe()
 
     def _require_left(self, events: Sequence[Event]) -> None:
         """A made-up move would hide a share from its erasure."""
@@ -115,7 +115,7 @@ class Watch:
                 destroyed += self._destroy_erased(dataset, holder, record)
         if destroyed:
             self._journal.wipe()
-        self._tallies.wipe()
+        self._tallies.wipe()  # also what a crash left over: this is the first thing that a process does
         return destroyed
 
     def _unusable(self, dataset: bytes, holders: Sequence[str], final: int) -> dict[str, Record]:

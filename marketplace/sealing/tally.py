@@ -32,8 +32,7 @@ def seal_tally(
             remedy="Take it from the chain.",
             field="joint_key",
         ) from None
-    stated = encoding.stated(row)
-    relation = stated.relation()
+    stated, relation = encoding.stated(row), encoding.relation
     randomness = draw_randomness(len(relation.columns))
     columns = encrypt(relation.values(stated.vector), randomness, key)
     about = Statement(context.in_lane(Lane.HOMOMORPHIC).aad(), key, relation, columns)

@@ -5,10 +5,9 @@ atoms, all 0 where it is absent:
 
     name?      1 where it is present
     name       numbers: q = (s - lower + step / 2) div step, with s, lower and step in the dictionary's
-    stored integers;
-               halves go up, and 0 <= q <= (upper - lower) / step
+               stored integers; halves go up, and 0 <= q <= (upper - lower) / step
     name=i     categories: 1 for category i. Numbers with edges: 1 for the i-th interval of q, each closed
-    below, the last one closed
+               below, the last one closed
 
 Columns are `name?` (numbers without edges; else it is the sum of the `name=i`), `name`, `name=i` of every
 encoded variable, then the products that the encoding lists, each of two atoms or earlier products.
@@ -39,13 +38,20 @@ class Described(Protocol):
     """A variable of the dictionary, as far as an encoding needs it."""
 
     @property
-    def name(self) -> str: ...  # noqa: D102
+    def name(self) -> str:
+        """The name in the dictionary."""
+
     @property
-    def decimals(self) -> int: ...  # noqa: D102
+    def decimals(self) -> int:
+        """Of its stored integers."""
+
     @property
-    def domain(self) -> range: ...  # noqa: D102
+    def domain(self) -> range:
+        """Every stored integer that it allows."""
+
     @property
-    def categories(self) -> tuple[str, ...]: ...  # noqa: D102
+    def categories(self) -> tuple[str, ...]:
+        """Their names; empty for a number."""
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ the epoch that gets the key, or, in a re-sharing, of the epoch that has it; hold
 epoch that gets it. Five rounds:
 
     1 dealers      the hash of a dealing (`ml.homomorphic.keygen`)
-    2 dealers      once they see all hashes: the dealing, and a share for each holder, sealed to its key
-    (HPKE) 3 holders      of whom they complain: a share that does not open, or is not what the dealing says
-    4 dealers      the shares that were complained of, in the open 5 holders      the outcome, signed for
-    the chain: commitments of the joint polynomial, and a hash of all that was said
+    2 dealers      once they see all hashes: the dealing, and for each holder a share, sealed to its key
+    3 holders      of whom they complain: a share that does not open, or is not what the dealing says
+    4 dealers      the shares that were complained of, in the open
+    5 holders      the outcome, signed for the chain: commitments of the joint polynomial, and a hash of all
+                   that was said
 
 Everything is signed, by the keys that the committee lists. Who was shown something else than others signs
 another outcome, and then no quorum signs one. The outcome is a function of what was said (`outcome_of`), so

@@ -138,7 +138,8 @@ def joined(
     Args:
         dealings: by dealer's index; in a re-sharing, each verified to share the dealer's old share.
         needed: dealers that there must be: of fewer, colluders alone would know the key, or another would
-        come out. constant: the joint key that a re-sharing keeps; None for a new one.
+            come out.
+        constant: the joint key that a re-sharing keeps; None for a new one.
 
     Raises:
         DealingInvalid: too few, for different quorums, with a sum at infinity, or another key.

@@ -108,9 +108,8 @@ class Contributor:
         """What is put on chain before anything is revealed, 32 bytes.
 
         Args:
-            contributions: `Contribution.digest` of each, by the size of the set it is for: every size from
-            the
-                quorum up to all holders.
+            contributions: `Contribution.digest` of each, by the size of the set it is for: every size
+                from the quorum up to all holders.
         """
         sizes = sorted(contributions)
         listed = b"".join(_two(size) + contributions[size] for size in sizes)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass, field
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from eth_hash.auto import keccak
 from sqlalchemy.orm import Session as Transaction
 
@@ -16,9 +13,7 @@ from marketplace.custodian.keys import Keys
 from marketplace.custodian.models import JointShareRow
 from marketplace.errors import Refusal
 from marketplace.wire.http import to_hex
-from ml.homomorphic.curve import POINT_BYTES, SCALAR_BYTES, Point
-
-NONCE_BYTES = 12
+from ml.homomorphic.curve import SCALAR_BYTES, Point, points_from_bytes
 
 
 class NoJointShare(Refusal):
@@ -61,7 +56,7 @@ class JointShares:
             epoch=epoch,
             raw=raw,
             transcript=transcript,
-            sealed=lock(self._keys, value.to_bytes(SCALAR_BYTES, "big"), name),
+            sealed=self._keys.lock(value.to_bytes(SCALAR_BYTES, "big"), name),
         )
         session.merge(row)
         body = {"epoch": epoch, "commitments": to_hex(name), "transcript": to_hex(transcript)}
@@ -87,28 +82,8 @@ class JointShares:
                 f"This custodian holds no share of the joint key of epoch {epoch}.",
                 "Ask the other custodians; a re-sharing gives it one.",
             )
-        points = range(0, len(raw), POINT_BYTES)
-        commitments = tuple(Point.from_bytes(raw[at : at + POINT_BYTES]) for at in points)
-        value = int.from_bytes(unlock(self._keys, row.sealed, row.commitments), "big")
-        return JointShare(epoch, self._place + 1, commitments, value)
-
-
-def lock(keys: Keys, secret: bytes, about: bytes) -> bytes:
-    """A secret under the custodian's storage key, bound to what it is about."""
-    nonce = secrets.token_bytes(NONCE_BYTES)
-    return nonce + AESGCM(keys.storage).encrypt(nonce, secret, about)
-
-
-def unlock(keys: Keys, sealed: bytes, about: bytes) -> bytes:
-    """Inverse of `lock`. Raises Refusal (share_damaged)."""
-    try:
-        return AESGCM(keys.storage).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], about)
-    except InvalidTag:
-        raise Refusal(
-            code="share_damaged",
-            message="A secret in this custodian's journal file was damaged or replaced.",
-            remedy="Restore the newest good copy of the journal and storage key.",
-        ) from None
+        value = int.from_bytes(self._keys.unlock(row.sealed, row.commitments), "big")
+        return JointShare(epoch, self._place + 1, points_from_bytes(raw), value)
 
 
 def _none(message: str, remedy: str) -> NoJointShare:

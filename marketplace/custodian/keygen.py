@@ -17,7 +17,7 @@ from eth_hash.auto import keccak
 
 from marketplace.chain.adapter import Chain
 from marketplace.chain.views import CommitteeView
-from marketplace.custodian.joint_shares import JointShares, lock, unlock
+from marketplace.custodian.joint_shares import JointShares
 from marketplace.custodian.journal import Journal
 from marketplace.custodian.keys import Keys
 from marketplace.custodian.models import KeygenRow
@@ -52,7 +52,7 @@ from marketplace.wire.keygen import (
     outcome_of,
 )
 from marketplace.wire.structs import JointKey, recover, require_signed, sign
-from ml.homomorphic.curve import POINT_BYTES, SCALAR_BYTES, Point, times_base
+from ml.homomorphic.curve import POINT_BYTES, SCALAR_BYTES, Point, points_from_bytes, times_base
 from ml.homomorphic.keygen import (
     DealingInvalid,
     Polynomial,
@@ -61,6 +61,7 @@ from ml.homomorphic.keygen import (
     is_share,
     joined_share,
 )
+from ml.homomorphic.scalars import scalars_from_bytes, scalars_to_bytes
 from ml.homomorphic.threshold import share_key
 
 X25519 = 1
@@ -283,9 +284,7 @@ class Keygen:
         raw, _ = self._chain.joint_key(session.origin)
         if not raw or session.origin >= session.epoch:
             raise _refused("There is no key of an earlier epoch to re-share.", "session.origin")
-        starts = range(0, len(raw), POINT_BYTES)
-        points = [Point.from_bytes(raw[at : at + POINT_BYTES]) for at in starts]
-        return _Seats(session, dealers, holders, tuple(points))
+        return _Seats(session, dealers, holders, points_from_bytes(raw))
 
     def _constant(self, seats: _Seats) -> int | None:
         if not seats.session.is_resharing:
@@ -331,15 +330,13 @@ class Keygen:
             raise _refused("In this session something else was shown before.", f"said.{field}")
 
     def _locked(self, seats: _Seats, polynomial: Polynomial) -> bytes:
-        raw = b"".join(c.to_bytes(SCALAR_BYTES, "big") for c in polynomial.coefficients)
-        return lock(self._keys, raw, seats.session.id)
+        return self._keys.lock(scalars_to_bytes(polynomial.coefficients), seats.session.id)
 
     def _unlocked(self, seats: _Seats, row: KeygenRow) -> Polynomial:
         if row.polynomial is None:
             raise _refused("This custodian has dealt nothing in this session.", "session")
-        raw = unlock(self._keys, row.polynomial, seats.session.id)
-        starts = range(0, len(raw), SCALAR_BYTES)
-        return Polynomial(tuple(int.from_bytes(raw[a : a + SCALAR_BYTES], "big") for a in starts))
+        raw = self._keys.unlock(row.polynomial, seats.session.id)
+        return Polynomial(scalars_from_bytes(raw, ValueError))
 
     def _word(self, seats: _Seats, number: int, body: bytes) -> dict[str, Any]:
         word = KeygenWord(seats.session.id, number, self._place, body)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass, field
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from marketplace.chain.adapter import Chain, CommitteeView, Record
 from marketplace.chain.patience import Patience, not_looked_at
@@ -25,7 +21,6 @@ from marketplace.wire.record import share_info
 from marketplace.wire.structs import StorageReceipt, require_signed, sign
 from marketplace.wire.tally import SealedTally
 
-NONCE_BYTES = 12
 X25519 = 1
 
 
@@ -209,7 +204,7 @@ class Vault:
             epoch=header.epoch,
             share_index=share.index,
             header=canonical(header.to_json()).decode(),
-            sealed=self._lock(share, header.commitment),
+            sealed=self._keys.lock(share.to_bytes(), header.commitment),
             signature=signature,
         )
         with self._journal.writing() as session:
@@ -222,21 +217,9 @@ class Vault:
             self._journal.append(session, "share-stored", body)
         return signature
 
-    def _lock(self, share: Share, commitment: bytes) -> bytes:
-        nonce = secrets.token_bytes(NONCE_BYTES)
-        return nonce + AESGCM(self._keys.storage).encrypt(nonce, share.to_bytes(), commitment)
-
     def unlock(self, row: ShareRow) -> Share:
         """A share from its row, bound to its commitment. Raises `Refusal` (share_damaged)."""
-        nonce, sealed = row.sealed[:NONCE_BYTES], row.sealed[NONCE_BYTES:]
-        try:
-            raw = AESGCM(self._keys.storage).decrypt(nonce, sealed, row.commitment)
-        except InvalidTag:
-            raise Refusal(
-                code="share_damaged",
-                message="A share in this custodian's journal file was damaged or replaced.",
-                remedy="Restore the newest good copy of the journal and storage key.",
-            ) from None
+        raw = self._keys.unlock(row.sealed, row.commitment, "share")
         return Share(row.share_index, int.from_bytes(raw, "big"))
 
 

@@ -11,18 +11,41 @@ libsecp256k1's (through coincurve): those on secrets are constant-time there.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from coincurve import PublicKey
-
 from marketplace.errors import BadParameter, TooFewShares, WrongShare
+from ml.homomorphic.curve import (
+    ORDER,
+    POINT_BYTES,
+    SCALAR_BYTES,
+    NotAPoint,
+    Point,
+    random_scalar,
+    times_base,
+)
+from ml.homomorphic.keygen import Polynomial
+from ml.homomorphic.threshold import lagrange, share_key
 
-ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141  # SEC 2, secp256k1 n
+__all__ = [
+    "MOST_CUSTODIANS",
+    "ORDER",
+    "POINT_BYTES",
+    "SCALAR_BYTES",
+    "Combined",
+    "Dealing",
+    "Share",
+    "combine",
+    "deal",
+    "draw_coefficients",
+    "interpolate",
+    "random_scalar",
+    "require_points",
+    "times_generator",
+    "verify_share",
+]
+
 MOST_CUSTODIANS = 16
-SCALAR_BYTES = 32
-POINT_BYTES = 33
 
 
 @dataclass(frozen=True)
@@ -53,11 +76,6 @@ class Combined:
     wrong: tuple[int, ...] = ()
 
 
-def random_scalar() -> int:
-    """Uniform in [1, n - 1], from the operating system's generator."""
-    return 1 + secrets.randbelow(ORDER - 1)
-
-
 def draw_coefficients(secret: int, quorum: int) -> tuple[int, ...]:
     """A random polynomial of degree `quorum` - 1 through (0, secret), lowest coefficient first.
 
@@ -85,7 +103,8 @@ def deal(coefficients: Sequence[int], custodians: int) -> Dealing:
             field="quorum",
         )
     commitments = tuple(times_generator(a) for a in coefficients)
-    shares = tuple(Share(i, _evaluate(coefficients, i)) for i in range(1, custodians + 1))
+    polynomial = Polynomial(tuple(coefficients))
+    shares = tuple(Share(i, polynomial.share(i)) for i in range(1, custodians + 1))
     return Dealing(commitments, shares)
 
 
@@ -97,18 +116,20 @@ def times_generator(scalar: int) -> bytes:
             remedy="Draw it with random_scalar().",
             field="scalar",
         )
-    return PublicKey.from_valid_secret(scalar.to_bytes(SCALAR_BYTES, "big")).format()
+    return times_base(scalar).to_bytes()
 
 
 def require_points(commitments: Sequence[bytes]) -> None:
     """Every commitment is a compressed point on the curve. Raises BadParameter naming the first."""
     for j, raw in enumerate(commitments):
-        if len(raw) != POINT_BYTES or not _is_point(raw):
+        try:
+            Point.from_bytes(raw)
+        except NotAPoint:
             raise BadParameter(
                 message=f"Key commitment {j} is not a point of secp256k1.",
                 remedy=f"Give {POINT_BYTES} bytes, compressed.",
                 field=f"key_commitments[{j}]",
-            )
+            ) from None
 
 
 def verify_share(share: Share, commitments: Sequence[bytes]) -> None:
@@ -139,21 +160,15 @@ def combine(shares: Sequence[Share], commitments: Sequence[bytes]) -> Combined:
 
 
 def interpolate(shares: Sequence[Share]) -> int:
-    """f(0) mod n of the polynomial through `shares` (distinct indices)."""
-    total = 0
-    for share in shares:
-        numerator, denominator = 1, 1
-        for other in shares:
-            if other.index != share.index:
-                numerator = numerator * other.index % ORDER
-                denominator = denominator * (other.index - share.index) % ORDER
-        total += share.value * numerator * pow(denominator, -1, ORDER)
-    return total % ORDER
+    """f(0) mod n of the polynomial through `shares`. Raises ValueError for a repeated index."""
+    factors = lagrange([share.index for share in shares])
+    return sum(share.value * factors[share.index] for share in shares) % ORDER
 
 
 def _combine_checked(shares: Sequence[Share], commitments: Sequence[bytes]) -> Combined:
-    good = {s.index: s for s in shares if _is_good(s, commitments)}
-    wrong = tuple(sorted({s.index for s in shares if not _is_good(s, commitments)}))
+    checked = [(share, _is_good(share, commitments)) for share in shares]
+    good = {share.index: share for share, fits in checked if fits}
+    wrong = tuple(sorted({share.index for share, fits in checked if not fits}))
     if len(good) < len(commitments):
         raise TooFewShares(
             message=f"{len(good)} good shares of {len(commitments)} needed; wrong: {list(wrong)}.",
@@ -167,35 +182,12 @@ def _combine_checked(shares: Sequence[Share], commitments: Sequence[bytes]) -> C
 def _is_good(share: Share, commitments: Sequence[bytes]) -> bool:
     if not _in_range(share):
         return False
-    return times_generator(share.value) == _committed(commitments, share.index)
-
-
-def _committed(commitments: Sequence[bytes], index: int) -> bytes | None:
-    """sum_j index^j A_j; None for what is no finite sum of points: no share matches that."""
     try:
-        terms = [
-            PublicKey(raw).multiply(pow(index, j).to_bytes(SCALAR_BYTES, "big"))
-            for j, raw in enumerate(commitments)
-        ]
-        return PublicKey.combine_keys(terms).format()
-    except ValueError:
-        return None
+        points = [Point.from_bytes(raw) for raw in commitments]
+    except NotAPoint:
+        return False
+    return times_base(share.value) == share_key(points, share.index)
 
 
 def _in_range(share: Share) -> bool:
     return 1 <= share.index <= MOST_CUSTODIANS and 0 < share.value < ORDER
-
-
-def _evaluate(coefficients: Sequence[int], at: int) -> int:
-    value = 0
-    for coefficient in reversed(coefficients):
-        value = (value * at + coefficient) % ORDER
-    return value
-
-
-def _is_point(raw: bytes) -> bool:
-    try:
-        PublicKey(raw)
-    except ValueError:
-        return False
-    return True

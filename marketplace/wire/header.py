@@ -24,7 +24,6 @@ from marketplace.vocabulary import (
     unsigned,
 )
 from marketplace.wire import feldman
-from marketplace.wire.canonical import tagged_hash
 from marketplace.wire.http import hash_field, hex_field, require_keys, to_hex
 from marketplace.wire.record import (
     SCHEMA,
@@ -32,6 +31,7 @@ from marketplace.wire.record import (
     RecordContext,
     SealedRecord,
     record_commitment,
+    record_leaf_of_hash,
 )
 from marketplace.wire.tally import TallyHeader
 from ml.homomorphic.curve import POINT_BYTES
@@ -61,14 +61,10 @@ class RecordHeader:
 
     def leaves(self) -> list[bytes]:
         """One for each lane that the record has a part in, in ascending lane order."""
-        c = self.context
-        points = keccak(b"".join(self.key_commitments))
-        leaf = tagged_hash(
-            "usufruct/leaf/1",
-            ["uint8", "bytes32", "bytes32", "bytes32"],
-            [c.lane, c.dictionary_hash, self.box_hash, points],
-        )
-        return [leaf] if self.tally is None else [leaf, self.tally.leaf(c.dictionary_hash)]
+        leaf = record_leaf_of_hash(self.context, self.box_hash, self.key_commitments)
+        if self.tally is None:
+            return [leaf]
+        return [leaf, self.tally.leaf(self.context.dictionary_hash)]
 
     @classmethod
     def of(cls, record: SealedRecord) -> RecordHeader:

@@ -9,7 +9,6 @@ another patient or on another chain does not open.
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
@@ -37,7 +36,7 @@ from marketplace.vocabulary import (
 from marketplace.wire import feldman, hpke
 from marketplace.wire.canonical import canonical, parse, tagged_hash
 from marketplace.wire.feldman import Share
-from marketplace.wire.tally import SealedTally, require_tally
+from marketplace.wire.tally import SealedTally, base64_field, require_tally
 
 SCHEMA = "usufruct-record/1"
 WITH_TALLY = "usufruct-record/2"
@@ -105,7 +104,14 @@ class SealedRecord:
 
 def record_leaf(context: RecordContext, box: bytes, key_commitments: Sequence[bytes]) -> bytes:
     """The leaf of one lane: lane, dictionary, ciphertext and key commitments. 32 bytes."""
-    values = [context.lane, context.dictionary_hash, keccak(box), keccak(b"".join(key_commitments))]
+    return record_leaf_of_hash(context, keccak(box), key_commitments)
+
+
+def record_leaf_of_hash(
+    context: RecordContext, box_hash: bytes, key_commitments: Sequence[bytes]
+) -> bytes:
+    """As `record_leaf`, for whoever has keccak256 of the box only."""
+    values = [context.lane, context.dictionary_hash, box_hash, keccak(b"".join(key_commitments))]
     return tagged_hash("usufruct/leaf/1", ["uint8", "bytes32", "bytes32", "bytes32"], values)
 
 
@@ -251,7 +257,7 @@ def _read_checked(document: dict[str, Any]) -> SealedRecord:
 
 
 def _read(document: dict[str, Any]) -> SealedRecord:
-    box = _base64(document["box"], "box")
+    box = base64_field(document["box"], "box", _unreadable)
     if not NONCE_BYTES + TAG_BYTES <= len(box) <= LARGEST_BOX:
         raise _unreadable(
             "box", f"The box has {len(box)} bytes; at most {LARGEST_BOX} are allowed."
@@ -295,7 +301,7 @@ def _list(value: Any, field: str, read: Callable[[Any, str], T]) -> tuple[T, ...
 def _share(entry: Any, field: str) -> SealedShare:
     if not isinstance(entry, dict) or set(entry) != {"index", "envelope"}:
         raise _unreadable(field, "A share has exactly index and envelope.")
-    envelope = _base64(entry["envelope"], f"{field}.envelope")
+    envelope = base64_field(entry["envelope"], f"{field}.envelope", _unreadable)
     if len(envelope) != ENVELOPE_BYTES:
         raise _unreadable(f"{field}.envelope", f"An envelope has {ENVELOPE_BYTES} bytes.")
     return SealedShare(unsigned(entry["index"], 8, f"{field}.index"), envelope)
@@ -306,13 +312,6 @@ def _point(text: Any, field: str) -> bytes:
         return bytes.fromhex(text.removeprefix("0x"))
     except (ValueError, AttributeError):
         raise _unreadable(field, f"{field} is not hexadecimal.") from None
-
-
-def _base64(text: Any, field: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except (TypeError, ValueError, binascii.Error):
-        raise _unreadable(field, f"{field} is not base64.") from None
 
 
 def _record_key(secret: int, aad: bytes) -> bytes:

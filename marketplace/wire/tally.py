@@ -11,8 +11,7 @@ bytes for each group of others.
 from __future__ import annotations
 
 import base64
-import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -122,13 +121,23 @@ def require_tally(document: Any) -> SealedTally:
         raise _unreadable("tally.public_key", "The public key is not hexadecimal.") from None
     if len(public_key) != POINT_BYTES:
         raise _unreadable("tally.public_key", f"The public key has not {POINT_BYTES} bytes.")
-    columns = _base64(document["columns"], "tally.columns")
-    proof = _base64(document["proof"], "tally.proof")
+    columns = base64_field(document["columns"], "tally.columns", _unreadable)
+    proof = base64_field(document["proof"], "tally.proof", _unreadable)
     if len(columns) % COLUMN_BYTES or not columns:
         raise _unreadable("tally.columns", f"Columns have {COLUMN_BYTES} bytes each.")
     if len(columns) + len(proof) > LARGEST_TALLY:
         raise _unreadable("tally.columns", f"Columns and proof have at most {LARGEST_TALLY} bytes.")
     return SealedTally(public_key, columns, proof)
+
+
+def base64_field(
+    text: Any, field: str, unreadable: Callable[[str, str], RecordUnreadable]
+) -> bytes:
+    """Bytes from hostile base64; raises `unreadable` of the field and what is wrong with it."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except (TypeError, ValueError):
+        raise unreadable(field, f"{field} is not base64.") from None
 
 
 def encoding_of(dictionary: Dictionary) -> Encoding:
@@ -226,13 +235,6 @@ def _rebuilt(start: int, count: int, shown: Mapping[int, bytes], left: list[byte
     middle = _split(count)
     first = _rebuilt(start, middle, shown, left)
     return _node(first, _rebuilt(start + middle, count - middle, shown, left))
-
-
-def _base64(text: Any, field: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except (TypeError, ValueError, binascii.Error):
-        raise _unreadable(field, f"{field} is not base64.") from None
 
 
 def _unreadable(field: str, message: str) -> RecordUnreadable:

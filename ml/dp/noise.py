@@ -57,16 +57,25 @@ def gaussian_noise(cost: int, squared_sensitivity: int, largest: int) -> Gaussia
     return GaussianNoise(cost, squared_sensitivity, scale)
 
 
-def add_gaussian(vector: Sequence[int], noise: GaussianNoise) -> list[int]:
-    """The vector plus independent discrete Gaussian noise; see GaussianNoise for the guarantee.
+def gaussian_mechanism(scale: float) -> dp.Measurement:
+    """Adds an independent discrete Gaussian of this scale to each integer: OpenDP's exact sampler (C.
+    Canonne, G. Kamath, T. Steinke, NeurIPS 2020).
 
-    Raises CostRefused if OpenDP's map says that this would spend more than `noise.cost`.
+    It spends what its map says of an L2 distance; whoever runs it holds that against a cost.
     """
     space = (
         dp.vector_domain(dp.atom_domain(T="i64")),
         dp.l2_distance(T="f64"),
     )
-    mechanism = dp.m.make_gaussian(*space, scale=noise.scale)
+    return dp.m.make_gaussian(*space, scale=scale)
+
+
+def add_gaussian(vector: Sequence[int], noise: GaussianNoise) -> list[int]:
+    """The vector plus independent discrete Gaussian noise; see GaussianNoise for the guarantee.
+
+    Raises CostRefused if OpenDP's map says that this would spend more than `noise.cost`.
+    """
+    mechanism = gaussian_mechanism(noise.scale)
     _require_within(mechanism, _length_up(noise.squared_sensitivity), noise.cost)
     return [int(value) for value in mechanism([int(value) for value in vector])]
 

@@ -138,7 +138,7 @@ class ColumnStore:
             added = np.setdiff1d(rows, kept.rows, assume_unique=True)
             removed = np.setdiff1d(kept.rows, rows, assume_unique=True)
             if added.size + removed.size < rows.size:
-                found = kept.sum + self._add(column, added) + self._add(column, removed) * -1
+                found = kept.sum + self._add(column, added) - self._add(column, removed)
             else:
                 found = self._add(column, rows)
         self._kept[column] = _Kept(rows, found)

@@ -7,6 +7,7 @@ parses nothing.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -88,7 +89,12 @@ class Point:
         return total((self, other))
 
     def __neg__(self) -> Point:
-        return self * (ORDER - 1)
+        if self._key is None:
+            return INFINITY
+        # A copy, since libsecp256k1 turns it in place.
+        held = ffi.new("secp256k1_pubkey *", self._key.public_key[0])
+        lib.secp256k1_ec_pubkey_negate(GLOBAL_CONTEXT.ctx, held)
+        return Point(PublicKey(held))
 
     def __sub__(self, other: Point) -> Point:
         return self + -other
@@ -128,6 +134,11 @@ class Point:
 
 
 INFINITY: Final = Point(None)
+
+
+def random_scalar() -> int:
+    """Uniform in [1, n - 1], from the operating system's generator."""
+    return 1 + secrets.randbelow(ORDER - 1)
 
 
 def times_base(scalar: int) -> Point:
@@ -276,6 +287,12 @@ class Points:
             ):
                 filled.append(bucket)
         return np.array(filled, dtype=np.int64)
+
+
+def points_from_bytes(raw: bytes) -> tuple[Point, ...]:
+    """The points of n times 33 compressed bytes. Raises NotAPoint, also for the point at infinity."""
+    parsed = Points.parse(raw)
+    return tuple(parsed.point(i) for i in range(len(parsed)))
 
 
 def _window(points: int) -> int:

@@ -8,18 +8,17 @@ is encrypted by a known amount, which is why uploads carry proofs.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from typing import Final
 
-from ml.homomorphic.curve import ORDER, POINT_BYTES, Point, times_base, total
+from ml.homomorphic.curve import POINT_BYTES, Point, random_scalar, times_base, total
 
 COLUMN_BYTES: Final = 2 * POINT_BYTES
 
 
 def draw_randomness(columns: int) -> list[int]:
     """Uniform scalars in [1, n - 1], one for each column; secret, and never used twice."""
-    return [1 + secrets.randbelow(ORDER - 1) for _ in range(columns)]
+    return [random_scalar() for _ in range(columns)]
 
 
 def encrypt(values: Sequence[int], randomness: Sequence[int], public_key: Point) -> bytes:

@@ -15,7 +15,6 @@ old ones and k - 1 new ones say nothing.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -26,9 +25,12 @@ from ml.homomorphic.curve import (
     SCALAR_BYTES,
     NotAPoint,
     Point,
+    points_from_bytes,
+    random_scalar,
     times_base,
     total,
 )
+from ml.homomorphic.scalars import scalars_from_bytes, scalars_to_bytes
 from ml.homomorphic.threshold import lagrange, share_key
 from ml.homomorphic.transcript import Transcript
 
@@ -56,9 +58,9 @@ class Dealing:
         """Raises DealingInvalid for another length, or what is no point."""
         if len(raw) != quorum * POINT_BYTES + PROOF_BYTES:
             raise DealingInvalid("it has a wrong length")
-        parts = [raw[j * POINT_BYTES : (j + 1) * POINT_BYTES] for j in range(quorum)]
+        end = quorum * POINT_BYTES
         try:
-            return cls(tuple(map(Point.from_bytes, parts)), raw[quorum * POINT_BYTES :])
+            return cls(points_from_bytes(raw[:end]), raw[end:])
         except NotAPoint:
             raise DealingInvalid("a commitment is not a point") from None
 
@@ -86,21 +88,19 @@ def draw(quorum: int, constant: int | None = None) -> Polynomial:
 
     Coefficients are never 0, since 0 G has no 33 bytes; that moves their distribution by less than 2^-251.
     """
-    first = _random() if constant is None else constant
+    first = random_scalar() if constant is None else constant
     if quorum < 1 or not 0 < first < ORDER:
         raise ValueError("a polynomial needs a quorum and a constant in [1, n - 1]")
-    return Polynomial((first, *(_random() for _ in range(quorum - 1))))
+    return Polynomial((first, *(random_scalar() for _ in range(quorum - 1))))
 
 
 def deal(polynomial: Polynomial, context: bytes) -> Dealing:
     """Its public side; `context` binds the proof to session and dealer, 32 bytes."""
     commitments = tuple(times_base(each) for each in polynomial.coefficients)
-    blind = _random()
+    blind = random_scalar()
     c = _challenge(commitments, times_base(blind), context)
-    answer = (blind + c * polynomial.coefficients[0]) % ORDER
-    return Dealing(
-        commitments, c.to_bytes(SCALAR_BYTES, "big") + answer.to_bytes(SCALAR_BYTES, "big")
-    )
+    answer = blind + c * polynomial.coefficients[0]
+    return Dealing(commitments, scalars_to_bytes((c, answer)))
 
 
 def verify_dealing(
@@ -116,10 +116,7 @@ def verify_dealing(
         raise DealingInvalid("it is for another quorum")
     if constant is not None and dealing.commitments[0] != constant:
         raise DealingInvalid("it does not share the dealer's old share")
-    c = int.from_bytes(dealing.proof[:SCALAR_BYTES], "big")
-    answer = int.from_bytes(dealing.proof[SCALAR_BYTES:], "big")
-    if c >= ORDER or answer >= ORDER:
-        raise DealingInvalid("a scalar is not reduced")
+    c, answer = scalars_from_bytes(dealing.proof, DealingInvalid)
     announced = times_base(answer) - dealing.commitments[0] * c
     if _challenge(dealing.commitments, announced, context) != c:
         raise DealingInvalid("its dealer does not show that it knows what it shares")
@@ -176,7 +173,3 @@ def _challenge(commitments: Sequence[Point], announced: Point, context: bytes) -
     talk.absorb("commitments", b"".join(point.to_bytes() for point in commitments))
     talk.absorb("announced", announced.to_bytes())
     return talk.challenge("answer")
-
-
-def _random() -> int:
-    return 1 + secrets.randbelow(ORDER - 1)

@@ -19,15 +19,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-import opendp.prelude as dp
-
 from ml.dp.accounting import rho, scale_for, sqrt_up
+from ml.dp.noise import gaussian_mechanism
 from ml.homomorphic.curve import Point
 from ml.homomorphic.elgamal import draw_randomness, encrypt
 from ml.homomorphic.relation import ONE, Builder, Relation, combined
 from ml.homomorphic.validity import Statement, prove, verify
-
-dp.enable_features("contrib")
 
 LEAST_SCALE: Final = 3.0
 """At and above it, tau < 16e-37: a sum of discrete Gaussians is one for every purpose."""
@@ -140,9 +137,7 @@ def gaussian(scale: float, count: int) -> list[int]:
     """Independent discrete Gaussians, by OpenDP's exact sampler (C. Canonne, G. Kamath, T. Steinke, NeurIPS
     2020).
     """
-    space = (dp.vector_domain(dp.atom_domain(T="i64")), dp.l2_distance(T="f64"))
-    mechanism = dp.m.make_gaussian(*space, scale=scale)
-    return [int(value) for value in mechanism([0] * count)]
+    return [int(value) for value in gaussian_mechanism(scale)([0] * count)]
 
 
 def contribute(

@@ -17,7 +17,7 @@ AND of such statements).
 
 from __future__ import annotations
 
-import secrets
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -29,10 +29,12 @@ from ml.homomorphic.curve import (
     SCALAR_BYTES,
     NotAPoint,
     Point,
+    random_scalar,
     sum_of_products,
     times_base,
     total,
 )
+from ml.homomorphic.scalars import powers, scalars_from_bytes, scalars_to_bytes
 from ml.homomorphic.transcript import Transcript
 
 PARTIAL: Final = "usufruct/partial/1"
@@ -75,6 +77,9 @@ class Sum:
 
     def __add__(self, other: Sum) -> Sum:
         return Sum(self.key + other.key, self.value + other.value)
+
+    def __sub__(self, other: Sum) -> Sum:
+        return Sum(self.key - other.key, self.value - other.value)
 
     def __mul__(self, factor: int) -> Sum:
         return Sum(self.key * factor, self.value * factor)
@@ -127,7 +132,7 @@ def share_key(commitments: Sequence[Point], index: int) -> Point:
         raise ValueError("holders count from 1")
     if any(point.is_infinity for point in commitments):
         raise ValueError("a commitment at infinity would lower the quorum")
-    return sum_of_products(commitments, [pow(index, j, ORDER) for j in range(len(commitments))])
+    return sum_of_products(commitments, powers(index, len(commitments)))
 
 
 def lagrange(indices: Sequence[int]) -> dict[int, int]:
@@ -140,11 +145,9 @@ def lagrange(indices: Sequence[int]) -> dict[int, int]:
         raise ValueError("holders count from 1")
     factors = {}
     for own in indices:
-        factor = 1
-        for other in indices:
-            if other != own:
-                factor = factor * other * pow(other - own, -1, ORDER) % ORDER
-        factors[own] = factor
+        others = [other for other in indices if other != own]
+        below = math.prod(other - own for other in others)
+        factors[own] = math.prod(others) * pow(below, -1, ORDER) % ORDER
     return factors
 
 
@@ -155,8 +158,9 @@ def decrypt_partially(share: int, sums: Sequence[Sum], recipient: Point, context
         share: f(i), a secret in [1, n - 1].
         context: 32 bytes, all that the proof is bound to beside its own statement.
     """
-    blinds = [_random() for _ in sums]
-    return _decrypt(share, sums, recipient, context, blinds, (_random(), _random()))
+    blinds = [random_scalar() for _ in sums]
+    announced = random_scalar(), random_scalar()
+    return _decrypt(share, sums, recipient, context, blinds, announced)
 
 
 def _decrypt(
@@ -178,8 +182,7 @@ def _decrypt(
         times_base(a), times_base(b), total((_secret(weighed_key, a), recipient.times_secret(b)))
     )
     t = sum(power * blind for power, blind in zip(talk.powers, blinds, strict=True))
-    scalars = (c, (a + c * share) % ORDER, (b + c * t) % ORDER)
-    return Partial(pairs, b"".join(scalar.to_bytes(SCALAR_BYTES, "big") for scalar in scalars))
+    return Partial(pairs, scalars_to_bytes((c, a + c * share, b + c * t)))
 
 
 def verify_partial(
@@ -192,7 +195,7 @@ def verify_partial(
         raise PartialInvalid("it is about another number of sums")
     if recipient.is_infinity:
         raise PartialInvalid("it is for nobody: the recipient's key is the point at infinity")
-    c, for_share, for_blind = _scalars(partial.proof)
+    c, for_share, for_blind = scalars_from_bytes(partial.proof, PartialInvalid)
     talk = _PartialTalk(share_public, sums, recipient, context, partial.pairs)
     weighed = talk.weighed_pair()
     expected = talk.challenge(
@@ -230,11 +233,10 @@ def open_sums(delivered: Sequence[Sum], secret: int) -> list[Point]:
 
 def prove_opening(delivered: Sequence[Sum], secret: int, context: bytes) -> bytes:
     """That `open_sums` was done with the recipient's key, for whoever is shown the answer: 64 bytes."""
-    blind = _random()
+    blind = random_scalar()
     talk = _OpeningTalk(times_base(secret), delivered, open_sums(delivered, secret), context)
     c = talk.challenge(times_base(blind), _secret(talk.key, blind))
-    answer = (blind + c * secret) % ORDER
-    return c.to_bytes(SCALAR_BYTES, "big") + answer.to_bytes(SCALAR_BYTES, "big")
+    return scalars_to_bytes((c, blind + c * secret))
 
 
 def verify_opening(
@@ -247,12 +249,7 @@ def verify_opening(
     """Raises OpeningInvalid unless `opened` is what the recipient's key makes of `delivered`."""
     if len(proof) != 2 * SCALAR_BYTES or len(opened) != len(delivered):
         raise OpeningInvalid("the proof is about another number of sums")
-    c, answer = (
-        int.from_bytes(proof[:SCALAR_BYTES], "big"),
-        int.from_bytes(proof[SCALAR_BYTES:], "big"),
-    )
-    if c >= ORDER or answer >= ORDER:
-        raise OpeningInvalid("a scalar is not reduced")
+    c, answer = scalars_from_bytes(proof, OpeningInvalid)
     talk = _OpeningTalk(recipient, delivered, opened, context)
     announced = talk.key * answer - talk.opened * c
     if talk.challenge(times_base(answer) - recipient * c, announced) != c:
@@ -276,7 +273,7 @@ class _PartialTalk:
         self._talk.absorb("sums", sums_to_bytes(sums))
         self._talk.absorb("pairs", sums_to_bytes(pairs))
         self._sums, self._pairs = sums, pairs
-        self.powers = _powers(self._talk.challenge("weights"), len(sums))
+        self.powers = powers(self._talk.challenge("weights"), len(sums))
 
     def weighed_key(self) -> Point:
         """A'."""
@@ -305,10 +302,10 @@ class _OpeningTalk:
         self._talk.absorb("recipient", recipient.to_bytes())
         self._talk.absorb("delivered", sums_to_bytes(delivered))
         self._talk.absorb("opened", b"".join(point.to_bytes() for point in opened))
-        powers = _powers(self._talk.challenge("weights"), len(delivered))
-        self.key = sum_of_products([each.key for each in delivered], powers)
+        weights = powers(self._talk.challenge("weights"), len(delivered))
+        self.key = sum_of_products([each.key for each in delivered], weights)
         exceeds = [point - each.value for point, each in zip(opened, delivered, strict=True)]
-        self.opened = sum_of_products(exceeds, powers)
+        self.opened = sum_of_products(exceeds, weights)
 
     def challenge(self, key: Point, opened: Point) -> int:
         """c, after the two announcements."""
@@ -316,25 +313,6 @@ class _OpeningTalk:
         return self._talk.challenge("answers")
 
 
-def _scalars(proof: bytes) -> tuple[int, ...]:
-    starts = range(0, PROOF_BYTES, SCALAR_BYTES)
-    found = tuple(int.from_bytes(proof[at : at + SCALAR_BYTES], "big") for at in starts)
-    if max(found) >= ORDER:
-        raise PartialInvalid("a scalar is not reduced")
-    return found
-
-
-def _powers(base: int, count: int) -> list[int]:
-    powers = [1]
-    for _ in range(count - 1):
-        powers.append(powers[-1] * base % ORDER)
-    return powers[:count]
-
-
 def _secret(point: Point, scalar: int) -> Point:
     """In constant time but at infinity, which says nothing of the scalar."""
     return INFINITY if point.is_infinity else point.times_secret(scalar)
-
-
-def _random() -> int:
-    return 1 + secrets.randbelow(ORDER - 1)

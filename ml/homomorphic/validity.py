@@ -36,8 +36,9 @@ T. Rabin, EUROCRYPT 1998): a false proof among them passes with probability 2^-1
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -51,10 +52,13 @@ from ml.homomorphic.curve import (
     NotAPoint,
     Point,
     Points,
+    points_from_bytes,
+    random_scalar,
     times_base,
     total,
 )
 from ml.homomorphic.relation import Relation, evaluate
+from ml.homomorphic.scalars import powers, scalars_from_bytes, scalars_to_bytes
 from ml.homomorphic.transcript import Transcript
 
 PROTOCOL: Final = "usufruct/validity/1"
@@ -121,8 +125,8 @@ def prove(statement: Statement, vector: Sequence[int], randomness: Sequence[int]
     Raises:
         ValueError: the vector does not satisfy the relation.
     """
-    blinds = [_random() for _ in range(statement.relation.size)]
-    return _prove(statement, vector, randomness, blinds, [_random() for _ in range(5)])
+    blinds = [random_scalar() for _ in range(statement.relation.size)]
+    return _prove(statement, vector, randomness, blinds, [random_scalar() for _ in range(5)])
 
 
 def _prove(
@@ -153,11 +157,12 @@ def _prove(
     commit_linear = total((_secret_product(single, linear), hide.times_secret(t_1)))
     commit_constant = total((_secret_product(single, constant), hide.times_secret(t_0)))
     x = talk.answers(commit_linear, commit_constant)
-    weighed = sum(r * d for r, d in zip(randomness, _powers(delta), strict=False))
+    weights = powers(delta, len(randomness))
+    weighed = sum(r * d for r, d in zip(randomness, weights, strict=True))
     points = (committed, blinded, times_base(s), announced_column, commit_linear, commit_constant)
     answers = [x * v + a for v, a in zip(vector, blinds, strict=True)]
     scalars = [*answers, x * w + u, x * weighed + s, x * t_1 + t_0]
-    return b"".join(point.to_bytes() for point in points) + b"".join(map(_scalar_bytes, scalars))
+    return b"".join(point.to_bytes() for point in points) + scalars_to_bytes(scalars)
 
 
 def verify(statement: Statement, proof: bytes) -> None:
@@ -261,8 +266,7 @@ class _Checked:
         return "it does not add up"
 
     def _weighed_columns(self) -> tuple[Point, Point]:
-        powers = _powers(self.delta)
-        both = [power for power, _ in zip(powers, range(len(self.columns) // 2), strict=False)]
+        both = powers(self.delta, len(self.columns) // 2)
         rows = np.arange(len(self.columns), dtype=np.int64)
         keys, values = (Points(self.columns.memory[rows[part::2]]) for part in (0, 1))
         return keys.sum_of_products(both), values.sum_of_products(both)
@@ -285,7 +289,7 @@ def _adds_up(read: Sequence[_Checked]) -> bool:
         public += column_weight * proof.z
         single += product_weight * each.total
         memory.append(each.columns.memory)
-        for power, _ in zip(_powers(each.delta), range(len(each.columns) // 2), strict=False):
+        for power in powers(each.delta, len(each.columns) // 2):
             scalars += [-key_weight * x * power, -column_weight * x * power]
         memory.append(Points.parse(b"".join(point.to_bytes() for point in _in_order(said))).memory)
         scalars += [-vector_weight * x, -vector_weight, -key_weight, -column_weight]
@@ -328,31 +332,19 @@ def _read(at: int, statement: Statement, raw: bytes) -> _Checked:
         raise ProofInvalid(at, "it has a wrong length")
     if len(statement.columns) != 2 * POINT_BYTES * len(relation.columns):
         raise ProofInvalid(at, "it is about another number of columns")
+    end = _POINTS * POINT_BYTES
     try:
         columns = Points.parse(statement.columns)
-        announced = _Announced(*_points(raw))
+        announced = _Announced(*points_from_bytes(raw[:end]))
     except NotAPoint as fault:
         raise ProofInvalid(at, f"{fault}") from None
-    scalars = [int.from_bytes(part, "big") for part in _parts(raw[_POINTS * POINT_BYTES :])]
-    if max(scalars) >= ORDER:
-        raise ProofInvalid(at, "a scalar is not reduced")
-    *answers, phi, z, tau = scalars
+    *answers, phi, z, tau = scalars_from_bytes(raw[end:], partial(ProofInvalid, at))
     proof = _Proof(announced, tuple(answers), phi, z, tau)
     talk = _Talk(statement)
     delta = talk.columns(announced.vector)
     y = talk.products(announced.blinds, announced.key, announced.column)
     x = talk.answers(announced.linear, announced.constant)
     return _Checked(statement, columns, proof, delta, x, _left_over(relation, y, answers, x))
-
-
-def _points(raw: bytes) -> Iterator[Point]:
-    for at in range(_POINTS):
-        yield Point.from_bytes(raw[at * POINT_BYTES : (at + 1) * POINT_BYTES])
-
-
-def _parts(raw: bytes) -> Iterator[bytes]:
-    for at in range(0, len(raw), SCALAR_BYTES):
-        yield raw[at : at + SCALAR_BYTES]
 
 
 def _in_order(announced: _Announced) -> list[Point]:
@@ -379,14 +371,14 @@ def _secret_product(point: Point, scalar: int) -> Point:
 
 def _weighed(relation: Relation, delta: int, vector: Sequence[int], one: int) -> int:
     """sum delta^j column_j(vector)."""
-    pairs = zip(relation.columns, _powers(delta), strict=False)
+    pairs = zip(relation.columns, powers(delta, len(relation.columns)), strict=True)
     return sum(evaluate(column, vector, one) * power for column, power in pairs) % ORDER
 
 
 def _left_over(relation: Relation, y: int, answers: Sequence[int], x: int) -> int:
     """sum y^k (left right - x result)(answers)."""
     left_over = 0
-    for each, power in zip(relation.products, _powers(y), strict=False):
+    for each, power in zip(relation.products, powers(y, len(relation.products)), strict=True):
         left, right = evaluate(each.left, answers, x), evaluate(each.right, answers, x)
         left_over += power * (left * right - x * evaluate(each.result, answers, x))
     return left_over % ORDER
@@ -397,26 +389,10 @@ def _cross_terms(
 ) -> tuple[int, int]:
     """T_1 and T_0: what `_left_over` is at x v + a, by powers of x."""
     linear = constant = 0
-    for each, power in zip(relation.products, _powers(y), strict=False):
+    for each, power in zip(relation.products, powers(y, len(relation.products)), strict=True):
         left, right = evaluate(each.left, vector, 1), evaluate(each.right, vector, 1)
         left_blind, right_blind = evaluate(each.left, blinds, 0), evaluate(each.right, blinds, 0)
         cross = left * right_blind + left_blind * right - evaluate(each.result, blinds, 0)
         linear += power * cross
         constant += power * left_blind * right_blind
     return linear % ORDER, constant % ORDER
-
-
-def _powers(base: int) -> Iterator[int]:
-    """1, base, base^2, ... modulo the order."""
-    power = 1
-    while True:
-        yield power
-        power = power * base % ORDER
-
-
-def _random() -> int:
-    return 1 + secrets.randbelow(ORDER - 1)
-
-
-def _scalar_bytes(scalar: int) -> bytes:
-    return (scalar % ORDER).to_bytes(SCALAR_BYTES, "big")

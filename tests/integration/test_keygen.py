@@ -265,10 +265,8 @@ def qualified(hosts: Hosts, generated: Generated) -> None:
         custodian = hosts.custodians[place]
         row = custodian.joint_shares.held(generated.commitments)
         assert row is not None
-        from marketplace.custodian.joint_shares import unlock
-
         value = int.from_bytes(
-            unlock(custodian.keys, row.sealed, keccak(generated.commitments)), "big"
+            custodian.keys.unlock(row.sealed, keccak(generated.commitments)), "big"
         )
         assert times_base(value) == share_key(points, place + 1)
 

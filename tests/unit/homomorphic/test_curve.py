@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from ml.homomorphic import curve
 from ml.homomorphic.curve import (
@@ -20,6 +21,8 @@ from ml.homomorphic.curve import (
     NotAPoint,
     Point,
     Points,
+    points_from_bytes,
+    random_scalar,
     sum_of_products,
     times_base,
     total,
@@ -29,6 +32,8 @@ from tests.support.tallying import scalars, secret_scalars
 
 SMALL = st.integers(1, 40).flatmap(lambda n: st.sampled_from([n, ORDER - n]))
 """Scalars whose points meet and cancel often."""
+ERROR_RATE = 1e-9
+"""A correct sampler fails with this probability at most."""
 NOT_ON_CURVE = b"\x02" + (5).to_bytes(32, "big")
 NO_POINTS = {
     "another first byte": b"\x05" + G.to_bytes()[1:],
@@ -59,6 +64,40 @@ def test_products_and_sums_are_those_of_plain_arithmetic(one: int, other: int) -
     assert p * other == times_base(one * other) == q * one
     assert p - q == times_base(one - other)
     assert -p + p == INFINITY == p * 0 == p * ORDER
+
+
+@given(scalars)
+@settings(max_examples=30)
+def test_a_negative_is_another_point_and_its_original_stays(multiple: int) -> None:
+    """libsecp256k1 turns a point in place, and points are immutable here."""
+    point, raw = times_base(multiple), times_base(multiple).to_bytes()
+    negative = -point
+    assert negative.to_bytes() == plain_curve.compress(plain_curve.times(-multiple))
+    assert point.to_bytes() == raw
+    assert -negative == point
+
+
+def test_a_negative_is_no_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(point: Point, scalar: int) -> Point:
+        raise AssertionError(f"a product with {scalar}")
+
+    monkeypatch.setattr(Point, "__mul__", never)
+    negative = -G
+    assert -negative == G != negative
+    assert -INFINITY == INFINITY
+
+
+def test_random_scalars_are_drawn_evenly_from_all_but_0_and_never_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn = [random_scalar() for _ in range(20_000)]
+    assert len(set(drawn)) == len(drawn)
+    for cells in ([d * 64 // ORDER for d in drawn], [d % 64 for d in drawn]):
+        counts = [cells.count(cell) for cell in range(64)]
+        assert stats.chisquare(counts).pvalue > ERROR_RATE
+    for drawing, expected in ((lambda below: 0, 1), (lambda below: below - 1, ORDER - 1)):
+        monkeypatch.setattr(secrets, "randbelow", drawing)
+        assert random_scalar() == expected
 
 
 @given(secret_scalars, secret_scalars)
@@ -205,6 +244,7 @@ def test_memory_and_bytes_round_trip(multiples: list[int]) -> None:
     assert Points(kept).to_bytes() == raw
     assert [column.point(i) for i in range(len(column))] == [times_base(each) for each in multiples]
     assert Points(kept).sum() == column.sum()
+    assert points_from_bytes(raw) == tuple(times_base(each) for each in multiples)
 
 
 @pytest.mark.parametrize("raw", NO_POINTS.values(), ids=NO_POINTS)
@@ -216,15 +256,17 @@ def test_what_is_no_point_is_refused_by_its_place_in_the_column(raw: bytes, posi
         Points.parse(b"".join(later))
     assert refusal.value.position == position
     later[-1] = raw
-    with pytest.raises(NotAPoint, match=f"entry {position} is"):  # the first of them
-        Points.parse(b"".join(later))
+    for read in (Points.parse, points_from_bytes):
+        with pytest.raises(NotAPoint, match=f"entry {position} is"):  # the first of them
+            read(b"".join(later))
 
 
 @pytest.mark.parametrize("cut", [1, 32])
 def test_a_column_that_ends_within_a_point_is_refused(cut: int) -> None:
-    with pytest.raises(NotAPoint) as refusal:
-        Points.parse((G.to_bytes() * 3)[:-cut])
-    assert refusal.value.position == 2
+    for read in (Points.parse, points_from_bytes):
+        with pytest.raises(NotAPoint) as refusal:
+            read((G.to_bytes() * 3)[:-cut])
+        assert refusal.value.position == 2
 
 
 @pytest.mark.parametrize(

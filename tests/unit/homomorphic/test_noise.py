@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from ml.dp.accounting import MAX_COST, CostRefused, rho
+from ml.dp.noise import gaussian_mechanism
 from ml.homomorphic import noise, validity
 from ml.homomorphic.curve import ORDER, times_base
 from ml.homomorphic.elgamal import draw_randomness, encrypt
@@ -243,6 +244,15 @@ def test_the_variance_test_sees_noise_split_as_though_nobody_colluded() -> None:
     low, _ = variance_limits(11)
     assert float(np.mean(drawn.astype(float) ** 2)) < low * 9 / (2 * 0.2)
     assert shape_p_value(drawn, 9 / (2 * 0.2)) < ERROR_RATE
+
+
+@pytest.mark.parametrize("scale", [3.0, 17.5, 2.0**40 + 0.25])
+@pytest.mark.parametrize("distance", [1.0, 3.0, 2.0**20])
+def test_the_mechanism_says_of_itself_what_its_scale_spends(scale: float, distance: float) -> None:
+    """rho = D^2 / (2 s^2), by OpenDP's own map, never below it."""
+    exact = Fraction(distance) ** 2 / (2 * Fraction(scale) ** 2)
+    spent = Fraction(gaussian_mechanism(scale).map(distance))
+    assert exact <= spent <= exact * (1 + Fraction(1, 2**40))
 
 
 def test_noise_of_contributors_and_of_sums_is_unrelated() -> None:

@@ -25,6 +25,7 @@ from ml.homomorphic.curve import (
     total,
 )
 from ml.homomorphic.logarithm import OutOfRange, Table
+from ml.homomorphic.scalars import scalars_from_bytes
 from ml.homomorphic.threshold import (
     MOST_HOLDERS,
     PAIR_BYTES,
@@ -200,7 +201,7 @@ def test_two_decryptions_of_one_sum_share_nothing(three: Holders, sums: list[Sum
 
 def announced(partial: Partial, public: Point) -> tuple[Point, Point]:
     """The first two announcements that its proof began with: a G and b G."""
-    c, for_share, for_blind = threshold._scalars(partial.proof)
+    c, for_share, for_blind = scalars_from_bytes(partial.proof, PartialInvalid)
     talk = threshold._PartialTalk(public, SAME, RECIPIENT, CONTEXT, partial.pairs)
     blinds = talk.weighed_pair().key
     return times_base(for_share) - public * c, times_base(for_blind) - blinds * c
@@ -476,6 +477,16 @@ def test_what_is_no_sum_is_named_by_its_place(sums: list[Sum], position: int, ha
     assert refusal.value.position == position
 
 
+@given(st.tuples(*[secret_scalars] * 4))
+def test_sums_add_up_and_are_taken_away(multiples: tuple[int, int, int, int]) -> None:
+    key, value, other_key, other_value = multiples
+    one = Sum(times_base(key), times_base(value))
+    other = Sum(times_base(other_key), times_base(other_value))
+    assert one + other == Sum(times_base(key + other_key), times_base(value + other_value))
+    assert one - other == one + other * -1
+    assert one - one == Sum.zero()
+
+
 def test_infinity_has_one_form_only() -> None:
     for raw in (b"\0" * 32 + b"\1", b"\1" + bytes(32), b"\2" + bytes(32)):
         with pytest.raises(NotAPoint):
@@ -676,7 +687,7 @@ def test_answers_to_two_challenges_give_share_and_blind_away(
         monkeypatch.setattr(talk, "challenge", lambda self, *_, c=c: c)
         given = threshold._decrypt(three.shares[1], sums, RECIPIENT, CONTEXT, blinds, announced)
         verify_partial(given, times_base(three.shares[1]), sums, RECIPIENT, CONTEXT)
-        answers.append(threshold._scalars(given.proof))
+        answers.append(scalars_from_bytes(given.proof, PartialInvalid))
     apart = pow(asked[1] - asked[0], -1, ORDER)
     found = [(b - a) * apart % ORDER for a, b in zip(*answers, strict=True)]
     powers = talk(times_base(three.shares[1]), sums, RECIPIENT, CONTEXT, given.pairs).powers
@@ -712,7 +723,8 @@ def test_every_challenge_depends_on_all_that_was_said_before_it() -> None:
     assert len({talk.challenge(*two) for talk, two in zip(opening, pairs, strict=True)}) == 3
 
 
-def test_weights_of_sums_are_powers_of_the_challenge() -> None:
-    assert threshold._powers(7, 0) == []
-    assert threshold._powers(7, 4) == [1, 7, 49, 343]
-    assert threshold._powers(ORDER - 1, 3) == [1, ORDER - 1, 1]
+def test_weights_of_sums_are_powers_of_the_challenge(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threshold.Transcript, "challenge", lambda *_: 7)
+    assert threshold._PartialTalk(G, [Sum(G, G)] * 4, G, CONTEXT, []).powers == [1, 7, 49, 343]
+    opening = threshold._OpeningTalk(G, [Sum(G, G)] * 3, [times_base(3)] * 3, CONTEXT)
+    assert (opening.key, opening.opened) == (times_base(57), times_base(2 * 57))

@@ -1,4 +1,6 @@
-"""The catalogue: everything that a researcher can ask, and nothing else can be run.
+"""The catalogue of the vault lane: everything that a researcher can ask there, and nothing else can be run.
+
+Of both lanes: `catalogue`.
 
 Numbers only come out noised; see the docstring of each analysis for its sensitivity and cost.
 """
@@ -13,6 +15,7 @@ from marketplace.analyses.analysis import (
     Forecast,
     Parameters,
     ReleaseKind,
+    unknown_analysis,
 )
 from marketplace.analyses.count import COUNT
 from marketplace.analyses.cross_table import CROSS_TABLE
@@ -22,7 +25,6 @@ from marketplace.analyses.mean import MEAN
 from marketplace.analyses.quantile import QUANTILE
 from marketplace.analyses.sum import SUM
 from marketplace.analyses.variance import VARIANCE
-from marketplace.errors import BadParameter
 
 __all__ = [
     "CATALOGUE",
@@ -54,21 +56,12 @@ _BY_HASH = {analysis.analysis_hash(): analysis for analysis in _ALL}
 def analysis_by_id(name: object) -> Analysis[Any]:
     """The analysis of that id. Raises BadParameter for any other name."""
     if not isinstance(name, str) or name not in CATALOGUE:
-        raise _unknown()
+        raise unknown_analysis(CATALOGUE)
     return CATALOGUE[name]
 
 
 def analysis_by_hash(digest: bytes) -> Analysis[Any]:
     """The analysis that a request on chain names. Raises BadParameter for any other hash."""
     if digest not in _BY_HASH:
-        raise _unknown()
+        raise unknown_analysis(CATALOGUE)
     return _BY_HASH[digest]
-
-
-def _unknown() -> BadParameter:
-    return BadParameter(
-        message="This analysis is not in the catalogue.",
-        remedy=f"Use one of: {', '.join(CATALOGUE)}.",
-        field="analysis",
-        facts={"known": list(CATALOGUE)},
-    )

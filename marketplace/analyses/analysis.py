@@ -2,7 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
@@ -137,26 +137,7 @@ class Analysis(Generic[P]):
         Raises ErrorOutOfReach when no allowed cost reaches it, naming the smallest that one does.
         """
         require_members(n)
-        wanted = target if isinstance(target, Fraction) else exact_number(target, "target")
-        if not self._reaches(parameters, n, MAX_COST, wanted, measure):
-            raise _out_of_reach(self.expected_error(parameters, n, MAX_COST), measure)
-        low, high = MIN_COST, MAX_COST
-        while low < high:
-            middle = (low + high) // 2
-            if self._reaches(parameters, n, middle, wanted, measure):
-                high = middle
-            else:
-                low = middle + 1
-        return low
-
-    def _reaches(
-        self, parameters: P, n: int, cost: int, wanted: Fraction, measure: ErrorMeasure
-    ) -> bool:
-        try:
-            forecast = self.foretell(parameters, n, cost)
-        except (CostRefused, NotRepresentable):
-            return False
-        return bool(getattr(forecast.error, measure) <= wanted)
+        return least_cost(lambda cost: self.foretell(parameters, n, cost), target, measure)
 
     def run(self, parameters: P, table: Table, cost: int) -> Noised:
         """The noised answer, having spent at most `cost` nano-rho. Raises BadParameter.
@@ -167,6 +148,47 @@ class Analysis(Generic[P]):
         require_members(table.n)
         with refusals():
             return self.answer(parameters, table, cost)
+
+
+def least_cost(
+    foretell: Callable[[int], Forecast], target: str | int | Fraction, measure: ErrorMeasure
+) -> int:
+    """The least nano-rho at which the error that is foretold of it is at most `target`, in the same unit.
+
+    foretell: of a cost; never a larger error for a higher one.
+
+    Raises ErrorOutOfReach when no allowed cost reaches it, naming the smallest error that one does, and
+    whatever makes the question impossible at the highest cost.
+    """
+    wanted = target if isinstance(target, Fraction) else exact_number(target, "target")
+    with refusals():
+        best = foretell(MAX_COST)
+
+    def reaches(cost: int) -> bool:
+        try:
+            forecast = foretell(cost)
+        except (CostRefused, NotRepresentable, BadParameter):  # with so much noise
+            return False
+        return bool(getattr(forecast.error, measure) <= wanted)
+
+    if getattr(best.error, measure) > wanted:
+        raise _out_of_reach(best, measure)
+    low, high = MIN_COST, MAX_COST
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if reaches(middle) else (middle + 1, high)
+    return low
+
+
+def unknown_analysis(known: Iterable[str], elsewhere: str = "") -> BadParameter:
+    """The refusal of an id that is none of `known`; `elsewhere`: who else could be asked, in a sentence."""
+    names = list(known)
+    return BadParameter(
+        message="This analysis is not in the catalogue.",
+        remedy=f"Use one of: {', '.join(names)}.{elsewhere}",
+        field="analysis",
+        facts={"known": names},
+    )
 
 
 @contextmanager

@@ -71,46 +71,63 @@ def columns_of(polynomial: Polynomial, encoding: Encoding) -> dict[int, int]:
     Raises:
         BadParameter: a product that the encoding does not list; `facts["product"]` names it.
     """
-    by_atoms = {column.atoms: at for at, column in enumerate(encoding.columns)}
-    variables = {each.name: each for each in encoding.variables}
+    columns = _Columns.of(encoding)
     found: Counter[int] = Counter()
     for monomial, coefficient in polynomial.terms.items():
-        for held in _require_held(monomial, by_atoms, variables):
+        for held in columns.require_held(monomial):
             found[held] += coefficient
     return {at: coefficient for at, coefficient in sorted(found.items()) if coefficient}
 
 
-def _require_held(
-    monomial: Monomial, by_atoms: Mapping[Monomial, int], variables: Mapping[str, Encoded]
-) -> list[int]:
-    held = _held(monomial, by_atoms, variables)
-    if held is None:
-        raise BadParameter(
-            message=f"The dataset's encoding has no column for {TIMES.join(monomial) or '1'}.",
-            remedy="Ask in the vault lane, or for what the encoding lists.",
-            field="encoding",
-            facts={"product": TIMES.join(monomial)},
-        )
-    return held
+@dataclass(frozen=True)
+class _Columns:
+    """An encoding's columns by their atoms, and what was found of other monomials: each is looked for once,
+    since an encoding of many intervals has more ways to split nine factors than anybody can wait for.
+    """
 
+    by_atoms: Mapping[Monomial, int]
+    variables: Mapping[str, Encoded]
+    known: dict[Monomial, tuple[int, ...] | None]
 
-def _held(
-    monomial: Monomial, by_atoms: Mapping[Monomial, int], variables: Mapping[str, Encoded]
-) -> list[int] | None:
-    """The columns whose sum is this monomial: its own, or those of the indicators that make up a presence."""
-    if monomial in by_atoms:
-        return [by_atoms[monomial]]
-    for at, name in enumerate(monomial):
-        variable = variables.get(name.removesuffix("?")) if name.endswith("?") else None
-        if variable is not None and variable.indicators:
-            others = monomial[:at] + monomial[at + 1 :]
-            parts = [
-                _held(tuple(sorted((*others, f"{variable.name}={i}"))), by_atoms, variables)
-                for i in range(variable.indicators)
-            ]
-            if None not in parts:
-                return [held for part in parts for held in part or ()]
-    return None
+    @classmethod
+    def of(cls, encoding: Encoding) -> _Columns:
+        by_atoms = {column.atoms: at for at, column in enumerate(encoding.columns)}
+        return cls(by_atoms, {each.name: each for each in encoding.variables}, {})
+
+    def require_held(self, monomial: Monomial) -> tuple[int, ...]:
+        held = self._held(monomial)
+        if held is None:
+            raise BadParameter(
+                message=f"The dataset's encoding has no column for {TIMES.join(monomial) or '1'}.",
+                remedy="Ask in the vault lane, or for what the encoding lists.",
+                field="encoding",
+                facts={"product": TIMES.join(monomial)},
+            )
+        return held
+
+    def _held(self, monomial: Monomial) -> tuple[int, ...] | None:
+        """The columns whose sum is this monomial: its own, or those of the indicators that make up a
+        presence.
+        """
+        if monomial in self.by_atoms:
+            return (self.by_atoms[monomial],)
+        if monomial not in self.known:
+            split = (self._split(monomial, at) for at in range(len(monomial)))
+            self.known[monomial] = next((held for held in split if held is not None), None)
+        return self.known[monomial]
+
+    def _split(self, monomial: Monomial, at: int) -> tuple[int, ...] | None:
+        """With the presence at this place as its indicators; None where it is none, or a part is not held."""
+        variable = self.variables.get(monomial[at].removesuffix("?"))
+        if not monomial[at].endswith("?") or variable is None or not variable.indicators:
+            return None
+        others, whole = monomial[:at] + monomial[at + 1 :], list[int]()
+        for i in range(variable.indicators):
+            part = self._held(tuple(sorted((*others, f"{variable.name}={i}"))))
+            if part is None:
+                return None
+            whole += part
+        return tuple(whole)
 
 
 def _reduced(atoms: Monomial) -> Monomial | None:

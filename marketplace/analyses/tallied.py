@@ -9,6 +9,7 @@ from fractions import Fraction
 from marketplace.analyses.polynomials import Polynomial, columns_of
 from marketplace.errors import BadParameter
 from marketplace.wire.encoding import Encoding
+from ml.dp.accounting import CostRefused
 from ml.dp.noise import GaussianNoise
 from ml.dp.noised import Noised
 from ml.homomorphic.logarithm import MOST_BITS
@@ -46,7 +47,9 @@ class Tallied:
     finish: Finish
 
     def forms(self, encoding: Encoding) -> list[Mapping[int, int]]:
-        """Of each sum, column -> coefficient. Raises BadParameter: the encoding lacks a product."""
+        """Of each sum, column -> coefficient; empty for one that no record can move, so that it is opened as
+        noise alone. Raises BadParameter: the encoding lacks a product.
+        """
         return [columns_of(each.polynomial, encoding) for each in self.wanted]
 
     def shares(self, cost: int, quorum: int) -> Shares:
@@ -60,23 +63,40 @@ class Tallied:
         return Shares(cost, self.squared_sensitivity, len(self.wanted), quorum)
 
     def ranges(self, members: int, contributors: int, shares: Shares) -> list[tuple[int, int]]:
-        """Where each noised sum can lie. Raises BadParameter where that is more than can be opened."""
-        room = contributors * shares.bound(contributors)
+        """Where each noised sum can lie. Raises BadParameter where that is more than can be opened, or for
+        fewer contributors than the quorum.
+        """
+        if not 1 <= shares.quorum <= contributors:
+            raise BadParameter(
+                message=f"Noise of {contributors} custodians is not that of a quorum of {shares.quorum}.",
+                remedy="Wait until as many custodians as the quorum take part.",
+                field="contributors",
+            )
+        try:
+            room = contributors * shares.bound(contributors)
+        except CostRefused:
+            raise
+        except ValueError:  # LARGEST_BOUND
+            raise _too_large() from None
         found = [
             (members * min(0, w.low) - room, members * max(0, w.high) + room) for w in self.wanted
         ]
         if any(high - low >= 1 << MOST_BITS for low, high in found):
-            raise BadParameter(
-                message="A sum of this analysis could be too large to be opened.",
-                remedy="Ask for fewer members, a higher cost, or coarser variables.",
-                field="parameters",
-            )
+            raise _too_large()
         return found
 
     def noise(self, cost: int, contributors: int, shares: Shares) -> GaussianNoise:
         """The noise of each sum, inflated as it is with so many contributors."""
         scale = shares.sigma(contributors)
         return GaussianNoise(cost, self.squared_sensitivity, _float_up(scale))
+
+
+def _too_large() -> BadParameter:
+    return BadParameter(
+        message="A sum of this analysis could be too large to be opened.",
+        remedy="Ask for fewer members, a higher cost, or coarser variables.",
+        field="parameters",
+    )
 
 
 def _float_up(scale: Fraction) -> float:

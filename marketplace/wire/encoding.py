@@ -26,8 +26,8 @@ from ml.homomorphic.relation import ONE, Builder, Form, Relation, combined
 
 MOST_COLUMNS: Final = 512
 MOST_EDGES: Final = 63
-MOST_FACTORS: Final = 4
-"""Atoms in one product."""
+MOST_FACTORS: Final = 9
+"""Atoms in one product: the square of one of eight numbers, beside the presence of the others."""
 LARGEST_COLUMN: Final = 2**32
 """A value of one patient. That the sum of a cohort can be opened is for each request to see."""
 TIMES: Final = "*"

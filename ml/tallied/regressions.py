@@ -1,21 +1,19 @@
-"""Least squares from noised moments, and models whose likelihood is approximated by a parabola.
+"""Least squares, logistic and Poisson regression from noised moments.
 
 Of the moments N, sum t, sum t t' (a `moments.joint` design whose last number is the outcome), ordinary and
-penalised least squares follow exactly. Logistic and Poisson regression have no such sums; with the one
-curved function of the likelihood replaced by its Chebyshev expansion of degree 2 on a stated interval of the
-linear predictor they have, and the estimate is least squares again, shifted and scaled (J. Huggins, R. Adams,
-T. Broderick, "PASS-GLM", NeurIPS 2017, section 4). What is estimated then is the maximum of the *approximate*
-likelihood, which is near the exact one where the linear predictor of most members fills the interval: a
-parabola over a wider one is flatter in its middle, so that coefficients lie further from 0.
+penalised least squares follow exactly. Logistic and Poisson regression make do with them, too, once something
+is said of what predictors are like (`curves`, which says how near that comes).
 
-95% intervals cover noise and sampling: each draw takes its noise off again (`draws`) and adds chance as of
-least squares with errors of one variance (C. Ferrando, S. Wang, D. Sheldon, AISTATS 2022; G. Bernstein,
-D. Sheldon, NeurIPS 2019).
+95% intervals cover noise and sampling: each draw takes its noise off again (`draws`) and adds chance: that
+of errors of one variance, or of the model's own variance about the estimate (C. Ferrando, S. Wang, D.
+Sheldon, AISTATS 2022; G. Bernstein, D. Sheldon, NeurIPS 2019). They cover what this estimator makes of the
+whole population; how far that is from the likelihood's maximum, no interval says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,37 +22,33 @@ from ml.dp.noise import GaussianNoise
 from ml.dp.noised import Estimate, ExpectedError
 from ml.dp.units import Unit
 from ml.tallied.covariances import TYPICAL
+from ml.tallied.curves import Curve, Moments, law, solved
 from ml.tallied.draws import Floats, sampling, with_undone
-from ml.tallied.moments import Design
+from ml.tallied.moments import Bools, Design
 from ml.tallied.told import Range, digits_for, foretold, told, told_error, worst
 
+CLOSE_ENOUGH = 0.01
+"""Of a draw's linear predictor."""
 INTERCEPT = "intercept"
 COEFFICIENT, STANDARD_ERROR = "coefficient", "standard error"
 LEAST_SPREAD = 1e-9
 """Of the predictors' matrix, per case: with less in some direction no coefficient can be told."""
-_NODES = 64
-"""Of Gauss and Chebyshev, for the coefficients of the expansion: more than any interval here needs."""
-
-
-@dataclass(frozen=True)
-class Link:
-    """From least squares of the outcome, in its unit, to coefficients: slopes times `slope`; the intercept
-    times `slope`, plus `shift`. `span`: how far the linear predictor can go, at most.
-    """
-
-    slope: float
-    shift: float
-    span: float
 
 
 @dataclass(frozen=True)
 class Model:
-    """Names and units of predictors, and of the outcome last; the penalty is on slopes per half range."""
+    """Names and units of predictors, and of the outcome last.
+
+    curve: the outcome's mean as a function of the linear predictor, for one in the outcome's unit; None for
+    the linear predictor itself. span: how far the linear predictor can go, at most. penalty: on slopes per
+    half range, only without a curve.
+    """
 
     design: Design
     names: tuple[str, ...]
     units: tuple[Unit, ...]
-    link: Link
+    span: float
+    curve: Curve | None = None
     penalty: float = 0.0
 
     @property
@@ -73,49 +67,13 @@ class Model:
         one step of its predictor. Intervals are cut there.
         """
         steps = np.array([float(unit.size) for unit in self.units[:-1]])
-        most = self.link.span / steps
-        typical = self.link.span / (2 * self.halves[:-1])
-        ends = float(2 * self.link.span + np.abs(self.middles[:-1]) @ most)
-        ends += abs(self.link.shift) + abs(self.link.slope * float(self.middles[-1]))
-        first = Range(-ends, ends, digits_for(self.link.span) + 2)
+        most = self.span / steps
+        typical = self.span / (2 * self.halves[:-1])
+        ends = float(2 * self.span + np.abs(self.middles[:-1]) @ most)
+        ends += abs(float(self.middles[-1])) if self.curve is None else 0.0
+        first = Range(-ends, ends, digits_for(self.span) + 2)
         pairs = zip(most.tolist(), typical.tolist(), strict=True)
         return [first, *(Range(-m, m, digits_for(t) + 2) for m, t in pairs)]
-
-
-def identity(model_range: float) -> Link:
-    """Least squares itself, of an outcome with this range."""
-    return Link(1.0, 0.0, model_range)
-
-
-def logit(low: float, high: float) -> Link:
-    """Log odds of an outcome 0 or 1, approximated on [low, high]: log likelihood y s - log(1 + exp(s)).
-
-    On [-r, r] this is PASS-GLM's phi(y s), y = -1 or 1; for a rare outcome another interval is nearer.
-    """
-    return _approximated(lambda s: np.logaddexp(0.0, s), low, high)
-
-
-def log_rate(low: float, high: float) -> Link:
-    """Log rate of a count, approximated on [low, high]: log likelihood y s - exp(s)."""
-    return _approximated(np.exp, low, high)
-
-
-def _approximated(function: Callable[[Floats], Floats], low: float, high: float) -> Link:
-    """With f(s) about c0 + c1 s + c2 s^2, s = x'b, the maximum of sum y s - f(s) solves
-    sum x y - c1 sum x - 2 c2 sum x x' b = 0; and least squares of 1 on x is the intercept alone.
-    """
-    _, linear, square = parabola(function, low, high)
-    return Link(1 / (2 * square), -linear / (2 * square), high - low)
-
-
-def parabola(function: Callable[[Floats], Floats], low: float, high: float) -> tuple[float, ...]:
-    """c0, c1, c2 of the Chebyshev expansion of degree 2 on [low, high], in powers of s itself."""
-    middle, half = (low + high) / 2, (high - low) / 2
-    angles = np.pi * (np.arange(_NODES) + 0.5) / _NODES
-    values = function(middle + half * np.cos(angles))
-    t0, t1, t2 = (2 * float(np.mean(values * np.cos(m * angles))) for m in range(3))
-    a, b, c = t0 / 2 - t2, t1 / half, 2 * t2 / half**2
-    return a - b * middle + c * middle**2, b - 2 * c * middle, c
 
 
 def regressed(noised: Sequence[int], noise: GaussianNoise, model: Model) -> tuple[Estimate, ...]:
@@ -143,7 +101,7 @@ def expected_slope_error(noise: GaussianNoise, model: Model, members: int) -> Ex
     seconds = np.diag([1.0 if width == 1 else TYPICAL**2 for width in model.design.widths])
     sums = with_undone(model.design.expected(members, seconds), noise.sigma)
     values = _coefficients(sums, model)[:, 1:] * 2 * model.halves[:-1]
-    most = 2 * model.link.span
+    most = 2 * model.span
     return worst([foretold(values[:, at], -most, most) for at in range(values.shape[1])])
 
 
@@ -163,30 +121,84 @@ def gram(sums: Floats, design: Design) -> Floats:
 
 def _coefficients(sums: Floats, model: Model) -> Floats:
     """(rows, k) intercept and slopes, in units; NaN where they cannot be told."""
-    fitted = _fitted(gram(sums, model.design), model.penalty)
-    halves, middles = model.halves, model.middles
-    slopes = fitted[:, 1:] * halves[-1] / halves[:-1]
-    intercept = middles[-1] + halves[-1] * fitted[:, 0] - slopes @ middles[:-1]
-    link = model.link
-    return np.column_stack([link.slope * intercept + link.shift, link.slope * slopes])
+    products = gram(sums, model.design)
+    cases = _Cases.of(products, model)
+    centred = _least_squares(cases) if model.curve is None else _curved(cases, model.curve)
+    slopes = centred[:, 1:] / model.halves[:-1]
+    means = np.where(cases.sure[:, None], cases.moments.means, 0.0)
+    intercept = centred[:, 0] - np.einsum("ri,ri->r", centred[:, 1:], means)
+    return np.column_stack([intercept - slopes @ model.middles[:-1], slopes])
 
 
-def _fitted(products: Floats, penalty: float) -> Floats:
-    """(rows, k) least squares of the last of (1, t_1, ..., t_k) on the others, and chance in the draws."""
-    inner, outer, square = products[:, :-1, :-1], products[:, :-1, -1], products[:, -1, -1]
-    size, counts = inner.shape[1], products[:, 0, 0]
-    values, vectors = np.linalg.eigh(inner + penalty * np.diag([0.0, *([1.0] * (size - 1))]))
-    sure = (values[:, 0] > LEAST_SPREAD * np.maximum(counts, 1.0)) & (counts > size)
-    apart = vectors / np.where(sure[:, None], values, 1.0)[:, None, :]
-    fitted = _times(apart, _times(vectors.transpose(0, 2, 1), outer))
-    left = square - 2 * np.einsum("ri,ri->r", fitted, outer)
-    left += np.einsum("ri,ri->r", fitted, _times(inner, fitted))
-    deviation = np.sqrt(np.maximum(left, 0.0) / np.maximum(counts - size, 1.0))
-    roots = (values, vectors) if penalty == 0 else np.linalg.eigh(inner)
-    chance = _times(roots[1] * np.sqrt(np.maximum(roots[0], 0.0))[:, None, :], sampling(size))
-    moved = _times(apart, _times(vectors.transpose(0, 2, 1), chance))
-    found: Floats = fitted + deviation[:, None] * moved
-    return np.where(sure[:, None], found, np.nan)
+@dataclass(frozen=True)
+class _Cases:
+    """How many they are and their moments; a stand-in for those where they are not `sure`."""
+
+    sure: (
+        Bools  # (rows,) that there are enough cases, and that predictors spread in every direction
+    )
+    counts: Floats  # (rows,) at least 1
+    moments: Moments
+    penalty: Floats  # (rows, k - 1, k - 1) on slopes, for one case
+    deviation: Floats  # (rows,) of the outcome about least squares
+
+    @classmethod
+    def of(cls, products: Floats, model: Model) -> _Cases:
+        size, counts = products.shape[1] - 1, np.maximum(products[:, 0, 0], 1.0)
+        means = products[:, 0, 1:] / counts[:, None]
+        whole = products[:, 1:, 1:] / counts[:, None, None] - means[:, :, None] * means[:, None, :]
+        values, vectors = np.linalg.eigh(whole[:, :-1, :-1])
+        penalty = model.penalty / counts
+        sure = (values[:, 0] + penalty > LEAST_SPREAD) & (products[:, 0, 0] > size)
+        kept = np.where(sure[:, None], np.maximum(values, LEAST_SPREAD / 2), 1.0)
+        spread = np.einsum("rij,rj,rkj->rik", vectors, kept, vectors)
+        half, middle = float(model.halves[-1]), float(model.middles[-1])
+        cross, square = whole[:, :-1, -1] * half, whole[:, -1, -1] * half**2
+        added = penalty[:, None, None] * np.eye(size - 1)
+        slopes = _solved(spread + added, cross)
+        left = square - np.einsum("ri,ri->r", slopes, 2 * cross - _times(spread, slopes))
+        deviation = np.sqrt(np.maximum(left, 0.0) * counts / np.maximum(counts - size, 1.0))
+        moments = Moments(means[:, :-1], spread, middle + half * means[:, -1], cross)
+        return cls(sure, counts, moments, added, deviation)
+
+    def moved(self, by: Floats) -> Moments:
+        """By chance: (rows, k) of the sum of outcomes and of its products with predictors, for one case."""
+        old, each = self.moments, by / np.sqrt(self.counts)[:, None]
+        return Moments(old.means, old.spread, old.outcome + each[:, 0], old.cross + each[:, 1:])
+
+
+def _least_squares(cases: _Cases) -> Floats:
+    """(rows, k) the outcome at the predictors' means, and slopes."""
+    spread, free = cases.moments.spread, sampling(len(cases.penalty[0]) + 1)
+    values, vectors = np.linalg.eigh(spread)
+    across = _times(vectors, np.sqrt(values) * free[:, 1:])
+    chance = cases.deviation[:, None] * np.column_stack([free[:, 0], across])
+    moved = cases.moved(chance)
+    found = np.column_stack([moved.outcome, _solved(spread + cases.penalty, moved.cross)])
+    return np.where(cases.sure[:, None], found, np.nan)
+
+
+def _curved(cases: _Cases, curve: Curve) -> Floats:
+    """(rows, k) the linear predictor at the predictors' means, and slopes."""
+    first, shape = cases.moments.rows(np.arange(1)), (len(cases.sure), len(cases.penalty[0]) + 1)
+    like = law(first.means[0], np.diagonal(first.spread[0]))
+    level = np.column_stack([curve.start(first.outcome), np.zeros_like(first.cross)])
+    estimate = solved(curve, like, first, level)
+    if not cases.sure[0] or np.isnan(estimate).any():
+        return np.full(shape, np.nan)
+    information = like.equations(curve, first.spread, estimate).slopes[0]
+    lengths, axes = np.linalg.eigh((information + information.T) / 2)
+    root = axes * np.sqrt(np.maximum(lengths, 0.0))
+    dispersion = max(1.0, float(cases.deviation[0] ** 2 / information[0, 0]))
+    chance: Floats = sampling(shape[1]) @ root.T * math.sqrt(dispersion)
+    moved = cases.moved(chance)
+    found = solved(curve, like, moved, np.repeat(estimate, shape[0], axis=0), CLOSE_ENOUGH)
+    found[0] = estimate[0]
+    return np.where(cases.sure[:, None], found, np.nan)
+
+
+def _solved(matrices: Floats, columns: Floats) -> Floats:
+    return np.asarray(np.linalg.solve(matrices, columns[:, :, None])[:, :, 0], dtype=np.float64)
 
 
 def _times(matrices: Floats, columns: Floats) -> Floats:

@@ -232,7 +232,6 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any]]] = {
         {
             "outcome": {"variable": "visits"},
             "predictors": [{"variable": "age"}],
-            "log_rate": ["-0.5", "2"],
         },
     ),
     "survival": ("kaplan_meier.v1", {"time": "months", "event": DEATH, "filters": [MEN]}),

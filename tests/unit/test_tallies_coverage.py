@@ -1,8 +1,9 @@
-"""95% intervals cover what they say 95 times in 100, and errors are what was foretold.
+"""95% intervals cover what they say, from noise that drowns everything to none, in people who are related.
 
-Each comparison fails a correct interval with probability 1e-10 at most, no test makes more than ten: so they
-are generous, and refuse only intervals that cover about 85 times in 100. Matrices cover noise about one
-cohort; models, curves and ratios noise and sampling from a population, here 20,000 people.
+Each comparison fails a correct interval with probability 1e-10 at most, no test makes more than ten: so
+they are generous, and refuse only intervals that cover about 65 times in 100 (85 times:
+`test_tallies_accuracy`, with the noise in between). Matrices cover noise about one cohort; models, curves
+and ratios noise and sampling from a population, here 20,000 people.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from tests.unit.test_tallies_models import told
 from tests.unit.test_tallies_sums import ask
 
 ERROR_RATE = 1e-10
-RUNS = 200
+RUNS = 40
 SEED = 20261122
 N = 1500
 POPULATION = cohort(20_000, 77)
 NOBODY: list[Row] = [[None] * 8] * N
 MATRICES = ("covariance", "correlation", "covariance pairwise")
 MODELS = ("linear", "logistic", "poisson", "survival", "log-rank")
-COSTS = [4_000_000, 40_000_000, 800_000_000]
-"""Noise that drowns most of it, noise as large as chance, and less."""
+COSTS = [4_000_000, 800_000_000]
+"""Noise that drowns most of it, and noise that is less than chance."""
 
 
 @cache
@@ -44,21 +45,24 @@ def judged(label: tuple[str, ...]) -> bool:
 
 def run(question: str, cost: int, draw: np.random.Generator, sampled: bool) -> Noised:
     one, people = ask(question), everybody(question)
-    chosen = draw.integers(0, len(people), N) if sampled else slice(0, N)
+    chosen = draw.integers(0, len(people), N) if sampled else slice(None, N)
     exact = people[chosen].sum(axis=0)
     scale = scale_for(cost, one.tallied.squared_sensitivity) if cost else 0.0
     noised = np.round(exact + scale * draw.standard_normal(len(exact))).astype(int)
     return one.answer(NOBODY, scale, noised.tolist())
 
 
-def hits_of(question: str, cost: int, sampled: bool, shrink: float = 1.0) -> dict[object, int]:
+def hits_of(
+    question: str, cost: int, sampled: bool, shrink: float = 1.0, runs: int = RUNS
+) -> dict[object, int]:
     """How often each interval, shrunk about its middle, holds the truth."""
     seed = SEED + cost
     print(f"seed {seed}")
     draw = np.random.default_rng(seed)
-    truth = told(ask(question).answer(POPULATION if sampled else POPULATION[:N]))
+    exact = everybody(question)[: None if sampled else N].sum(axis=0).tolist()
+    truth = told(ask(question).answer(NOBODY, 0.0, exact))
     hits: dict[object, int] = {label: 0 for label in truth if judged(label)}
-    for _ in range(RUNS):
+    for _ in range(runs):
         found = told(run(question, cost, draw, sampled))
         for label in hits:
             _, low, high = found[label]
@@ -67,12 +71,17 @@ def hits_of(question: str, cost: int, sampled: bool, shrink: float = 1.0) -> dic
     return hits
 
 
-def too_few(hits: int) -> bool:
-    return bool(stats.binom.cdf(hits, RUNS, 0.95) < ERROR_RATE)
+def too_few(hits: int, runs: int = RUNS) -> bool:
+    return bool(stats.binom.cdf(hits, runs, 0.95) < ERROR_RATE)
 
 
-@pytest.mark.parametrize("cost", COSTS)
-@pytest.mark.parametrize("question", [*MATRICES, *MODELS])
+@pytest.mark.parametrize(
+    ("question", "cost"),
+    [
+        *((each, cost) for each in MATRICES for cost in COSTS),
+        *((each, COSTS[0]) for each in MODELS),
+    ],
+)
 def test_intervals_cover_the_truth(question: str, cost: int) -> None:
     for label, hits in hits_of(question, cost, question in MODELS).items():
         assert not too_few(hits), (label, hits)
@@ -80,8 +89,8 @@ def test_intervals_cover_the_truth(question: str, cost: int) -> None:
 
 @pytest.mark.parametrize("question", ["covariance", "linear", "survival"])
 def test_the_coverage_test_sees_intervals_of_half_the_width(question: str) -> None:
-    hits = hits_of(question, 40_000_000, question in MODELS, shrink=0.5)
-    assert any(too_few(each) for each in hits.values())
+    hits = hits_of(question, 40_000_000, question in MODELS, shrink=0.5, runs=150)
+    assert any(too_few(each, 150) for each in hits.values())
 
 
 @pytest.mark.parametrize("question", ["linear", "logistic", "poisson", "survival"])

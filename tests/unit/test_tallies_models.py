@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.polynomial import chebyshev
-from scipy import optimize, stats
+from scipy import stats
 
 from ml.dp.noised import Noised
 from tests.support.tallied_study import Asked, asked, cohort, column
@@ -141,114 +140,6 @@ def linear_parameters() -> dict[str, Any]:
     return document
 
 
-# --- models whose likelihood is approximated
-
-
-def curve(function: Any, low: float, high: float) -> np.ndarray:
-    """The Chebyshev expansion of degree 2 in powers of s, by NumPy's own interpolation of degree 60."""
-    middle, half = (low + high) / 2, (high - low) / 2
-    series = chebyshev.chebinterpolate(lambda z: function(middle + half * z), 60)[:3]
-    scaled = chebyshev.cheb2poly(series)
-    inner = np.polynomial.Polynomial([-middle / half, 1 / half])
-    whole = np.polynomial.Polynomial(scaled)(inner)
-    return np.asarray(whole.coef)
-
-
-def maximised(score: Any, size: int) -> np.ndarray:
-    return np.asarray(optimize.minimize(lambda b: -score(b), np.zeros(size), tol=1e-12).x)
-
-
-def scaled_design(*names: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    x, y = design_of(*names)
-    centre, spread = x[:, 1:].mean(axis=0), x[:, 1:].std(axis=0)
-    return np.column_stack([x[:, 0], (x[:, 1:] - centre) / spread]), y, centre, spread
-
-
-def unscaled(fitted: np.ndarray, centre: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    slopes = fitted[1:] / spread
-    return np.array([fitted[0] - slopes @ centre, *slopes])
-
-
-@pytest.mark.parametrize(("low", "high"), [("-1", "1"), ("-3", "0.5"), ("-4", "4")])
-def test_logistic_regression_maximises_the_stated_approximate_likelihood(
-    low: str, high: str
-) -> None:
-    x, y, *scales = scaled_design("age", "sex", "status")
-    dead = (y == 0).astype(float)  # the first category
-    c = curve(lambda s: np.logaddexp(0.0, s), float(low), float(high))
-
-    def score(b: np.ndarray) -> float:
-        s = x @ b
-        return float(np.mean(dead * s - c[0] - c[1] * s - c[2] * s**2))
-
-    truth = unscaled(maximised(score, 3), *scales)
-    given = {**ask("logistic").parameters.document(), "log_odds": [low, high]}
-    found = told(asked("logistic.v1", given).answer(PEOPLE))
-    for name, expected in zip(["intercept", "age", "sex=male"], truth, strict=True):
-        error = found[name, "standard error"][0]
-        assert found[name, "coefficient"][0] == pytest.approx(expected, abs=max(0.01 * error, 1e-5))
-
-
-def test_the_default_interval_is_that_of_pass_glm() -> None:
-    """Degree 2 on [-4, 4] of phi(s) = -log(1 + exp(-s)), y = -1 or 1 (J. Huggins et al. 2017)."""
-    x, y, *scales = scaled_design("age", "sex", "status")
-    signs = np.where(y == 0, 1.0, -1.0)
-    c = curve(lambda s: -np.logaddexp(0.0, -s), -4, 4)
-
-    def score(b: np.ndarray) -> float:
-        s = signs * (x @ b)
-        return float(np.mean(c[0] + c[1] * s + c[2] * s**2))
-
-    truth = unscaled(maximised(score, 3), *scales)
-    found = told(ask("logistic").answer(PEOPLE))
-    assert found["age", "coefficient"][0] == pytest.approx(truth[1], abs=1e-4)
-    assert found["sex=male", "coefficient"][0] == pytest.approx(truth[2], abs=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("middle", "near", "closeness"), [(0.0, ["-1", "1"], 0.1), (-2.0, ["-3.5", "-0.5"], 0.15)]
-)
-def test_logistic_regression_is_near_the_exact_one_on_the_interval_that_people_are_in(
-    middle: float, near: list[str], closeness: float
-) -> None:
-    """The stated approximation; the default interval overstates by half where log odds are near 0."""
-    draw = np.random.default_rng(3)
-    people = cohort(20_000, 5, missing=0.0)
-    chance = 1 / (1 + np.exp(-middle - 0.04 * (column(people, "age") - 58)))
-    for row, dead in zip(people, draw.random(len(people)) < chance, strict=True):
-        row[7] = 0 if dead else 1
-    x, y = design_of("age", "status", people=people)
-    x[:, 1] -= 58
-    signs = np.where(y == 0, 1.0, -1.0)
-    exact = maximised(lambda b: -np.mean(np.logaddexp(0.0, -signs * (x @ b))), 2)[1]
-    assert age_slope(near, people) == pytest.approx(exact, rel=closeness)
-    if middle == 0:
-        assert 1.2 * exact < age_slope(["-4", "4"], people) < 1.6 * exact
-
-
-def age_slope(log_odds: list[str], people: Any) -> float:
-    death = {"variable": "status", "category": "dead"}
-    given = {"outcome": death, "predictors": [{"variable": "age"}], "log_odds": log_odds}
-    return told(asked("logistic.v1", given).answer(people))["age", "coefficient"][0]
-
-
-def test_poisson_regression_maximises_the_stated_approximate_likelihood() -> None:
-    x, y, *scales = scaled_design("age", "visits")
-    c = curve(np.exp, -0.5, 2.0)
-
-    def score(b: np.ndarray) -> float:
-        s = x @ b
-        return float(np.mean(y * s - c[0] - c[1] * s - c[2] * s**2))
-
-    truth = unscaled(maximised(score, 2), *scales)
-    found = told(ask("poisson").answer(PEOPLE))
-    exact = unscaled(maximised(lambda b: np.mean(y * (x @ b) - np.exp(x @ b)), 2), *scales)
-    for name, expected in zip(["intercept", "age"], truth, strict=True):
-        error = found[name, "standard error"][0]
-        assert found[name, "coefficient"][0] == pytest.approx(expected, abs=max(0.01 * error, 1e-5))
-    assert found["age", "coefficient"][0] == pytest.approx(exact[1], rel=0.35)
-
-
 # --- where nothing can be told
 
 HOPELESS = ["covariance", "correlation", "linear", "ridge", "logistic", "poisson"]
@@ -279,8 +170,8 @@ def test_a_regression_on_nobody_says_that_it_cannot_tell() -> None:
         noised = np.round(1e9 * draw.standard_normal(len(one.tallied.wanted))).astype(int)
         found = told(one.answer(nobody, 1e9, noised.tolist()))
         _, low, high = found["age", "coefficient"]
-        largest = {"linear": 200, "logistic": 8, "poisson": 2.5}[question]
-        assert (low, high) == (-largest, largest)
+        largest = {"linear": 200, "logistic": 16, "poisson": np.log(20_000)}[question]
+        assert (low, high) == (pytest.approx(-largest, rel=1e-3), pytest.approx(largest, rel=1e-3))
 
 
 def test_correlations_of_nobody_may_be_anything() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from fractions import Fraction
 from typing import Any
 
@@ -24,13 +25,21 @@ from tests.support.tallied_study import (
     PLAIN,
     QUESTIONS,
     asked,
+    category,
     dictionary,
     grid,
     needed,
+    number,
 )
 from tests.unit.test_tallies_sums import ask, questions
 
 ENCODING = needed(PLAIN.encoding)
+EIGHT = [f"v{i}" for i in range(8)]
+WIDE = dictionary(
+    [*(number(name, "0", "40") for name in EIGHT), category("sex", "female", "male")],
+    [*(grid(name, "1") for name in EIGHT), {"name": "sex"}],
+)
+"""Eight numbers, of which complete cases need products of nine atoms: as many as one may have."""
 
 
 def test_the_tallies_are_what_they_say() -> None:
@@ -112,14 +121,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("ridge.v1", {**LINEAR, "penalty": "-1"}, "penalty"),
     ("ridge.v1", {**LINEAR, "penalty": "much"}, "penalty"),
     ("logistic.v1", LINEAR, "outcome"),
-    ("logistic.v1", {**QUESTIONS["logistic"][1], "log_odds": ["0", "0.4"]}, "log_odds"),
-    ("logistic.v1", {**QUESTIONS["logistic"][1], "log_odds": ["-11", "0"]}, "log_odds"),
-    ("logistic.v1", {**QUESTIONS["logistic"][1], "log_odds": ["-9", "9"]}, "log_odds"),
-    ("logistic.v1", {**QUESTIONS["logistic"][1], "log_odds": "4"}, "log_odds"),
-    ("poisson.v1", {**QUESTIONS["poisson"][1], "log_rate": ["2", "1"]}, "log_rate"),
-    ("poisson.v1", {**QUESTIONS["poisson"][1], "log_rate": ["-4", "4"]}, "log_rate"),
-    ("poisson.v1", {**QUESTIONS["poisson"][1], "log_rate": ["19", "21"]}, "log_rate"),
-    ("poisson.v1", LINEAR, "log_rate"),
+    ("poisson.v1", {**LINEAR, "outcome": DEATH}, "outcome"),
     ("kaplan_meier.v1", {"time": "sex", "event": DEATH}, "time"),
     ("kaplan_meier.v1", {"time": "months", "event": {"variable": "age"}}, "event"),
     ("log_rank.v1", {**QUESTIONS["log-rank"][1], "compare": ["control", "control"]}, "compare"),
@@ -260,13 +262,13 @@ def test_a_time_without_intervals_is_refused_with_those_that_have_some() -> None
 @pytest.mark.parametrize(
     ("name", "given"),
     [
-        ("covariance.v1", {"variables": ["age", "bmi", "sbp", "visits"]}),
-        ("covariance.v1", {"variables": ["age", "bmi", "sbp"], "filters": [MEN]}),
+        ("covariance.v1", {"variables": EIGHT, "filters": [MEN]}),
         (
             "linear_regression.v1",
             {
-                "outcome": {"variable": "sbp"},
-                "predictors": [{"variable": name} for name in ("age", "bmi", "visits")],
+                "outcome": {"variable": EIGHT[0]},
+                "predictors": [{"variable": name} for name in EIGHT[1:]],
+                "filters": [MEN],
             },
         ),
     ],
@@ -274,15 +276,45 @@ def test_a_time_without_intervals_is_refused_with_those_that_have_some() -> None
 def test_complete_cases_of_more_than_a_product_can_hold_are_refused_with_a_way_out(
     name: str, given: dict[str, Any]
 ) -> None:
-    parameters = TALLIES[name].parse(given, KNOWN)
+    known = variables_of(WIDE)
+    parameters = TALLIES[name].parse(given, known)
     with pytest.raises(BadParameter) as refused:
-        TALLIES[name].tallied(parameters, ENCODING)
+        TALLIES[name].tallied(parameters, needed(WIDE.encoding))
     assert refused.value.field == "cases"
-    assert refused.value.facts["factors"] == 5
+    assert refused.value.facts["factors"] == 10
     way_out = "pairwise" if name == "covariance.v1" else "middle"
     assert way_out in refused.value.remedy
-    one = {**given, "cases": way_out, "filters": []}
-    assert asked(name, one).tallied.forms(asked(name, one).encoding)
+    for other in ({"filters": []}, {"cases": way_out}):
+        one = asked(name, {**given, **other}, WIDE, known)
+        assert one.tallied.forms(one.encoding)
+        assert len(one.encoding.columns) < 256
+
+
+def test_an_encoding_of_many_intervals_that_lacks_a_product_is_refused_at_once() -> None:
+    """Each presence of seven could be looked for as 64 indicators: there are 64^7 ways, and no time."""
+    names = [f"v{i}" for i in range(7)]
+    edges = [str(edge) for edge in range(1, 64)]
+    cut = dictionary(
+        [number(name, "0", "80") for name in names], [grid(name, "1", *edges) for name in names]
+    )
+    parameters = TALLIES["covariance.v1"].parse({"variables": names}, variables_of(cut))
+    encoding = needed(cut.encoding)
+    tallied = TALLIES["covariance.v1"].tallied(parameters, encoding)
+    started = time.process_time()
+    with pytest.raises(BadParameter) as refused:
+        tallied.forms(encoding)
+    assert refused.value.field == "encoding"
+    assert time.process_time() - started < 5
+
+
+def test_a_count_that_can_be_below_0_is_not_explained_as_one() -> None:
+    below = variables_of(
+        dictionary([number("x", "-1", "9"), number("y", "0", "9")], [grid("y", "1")])
+    )
+    given = {"outcome": {"variable": "x"}, "predictors": [{"variable": "y"}]}
+    with pytest.raises(BadParameter) as refused:
+        TALLIES["poisson.v1"].parse(given, below)
+    assert refused.value.field == "outcome"
 
 
 def test_a_cohort_too_large_to_open_is_refused_before_payment() -> None:

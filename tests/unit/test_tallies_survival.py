@@ -103,44 +103,40 @@ def rejections(one: Asked, scale: float, runs: int, seed: int, people: Any) -> i
     print(f"seed {seed}")
     draw = np.random.default_rng(seed)
     count = 0
+    everybody = one.vectors(people).astype(np.int64)
     for _ in range(runs):
-        exact = np.array(one.exact(people(draw)), dtype=float)
+        exact = everybody[draw.integers(0, len(everybody), 1500)].sum(axis=0)
         noised = np.round(exact + scale * draw.standard_normal(len(exact))).astype(int)
         count += told(one.answer([[None] * 8] * 1500, scale, noised.tolist()))["p-value",][0] < 0.05
     return count
 
 
-def unrelated(draw: np.random.Generator) -> Any:
-    """1,500 people whose arm says nothing of when they die, or whether."""
-    chosen = cohort(1500, int(draw.integers(1 << 30)), missing=0.0)
-    for row, arm in zip(chosen, draw.integers(0, 2, len(chosen)), strict=True):
-        row[6] = int(arm)
-    return chosen
-
-
-def related(draw: np.random.Generator) -> Any:
-    return cohort(1500, int(draw.integers(1 << 30)), missing=0.0)
+RELATED = cohort(10_000, 20261103, missing=0.0)
+UNRELATED = [[*row[:6], arm, row[7]] for row in RELATED for arm in (0, 1)]
+"""Whose arm says nothing of when they die, or whether: everybody is in both."""
 
 
 @pytest.mark.parametrize("question", SCALES)
 def test_where_there_is_nothing_one_test_in_twenty_at_most_finds_something(question: str) -> None:
     runs = 200
-    found = rejections(ask(question), SCALES[question], runs, 20261101, unrelated)
+    found = rejections(ask(question), SCALES[question], runs, 20261101, UNRELATED)
     assert stats.binom.sf(found - 1, runs, 0.05) > ERROR_RATE
 
 
 @pytest.mark.parametrize("question", SCALES)
 def test_where_there_is_something_it_is_found_through_the_noise(question: str) -> None:
     runs = 60
-    found = rejections(ask(question), SCALES[question], runs, 20261102, related)
+    found = rejections(ask(question), SCALES[question], runs, 20261102, RELATED)
     assert found >= 0.6 * runs
 
 
 def test_a_test_that_forgets_the_noise_finds_something_in_nothing() -> None:
     """What SciPy would make of the noised tables: the statistics here are not its."""
     draw, one, found = np.random.default_rng(4), ask("chi-square"), 0
+    everybody = one.vectors(UNRELATED).astype(np.int64)
     for _ in range(200):
-        noised = np.array(one.exact(unrelated(draw)), float) + 40 * draw.standard_normal(4)
+        exact = everybody[draw.integers(0, len(everybody), 1500)].sum(axis=0)
+        noised = exact + 40 * draw.standard_normal(4)
         table = np.maximum(noised, 1).reshape(2, 2)
         found += stats.chi2_contingency(table, correction=False).pvalue < 0.05
     assert stats.binom.sf(found - 1, 200, 0.05) < ERROR_RATE

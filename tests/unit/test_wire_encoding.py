@@ -15,7 +15,13 @@ from hypothesis import strategies as st
 from marketplace.errors import BadDictionary
 from marketplace.wire import encoding as encodings
 from marketplace.wire.dictionary import ENCODED, SCHEMA, Dictionary, from_json, load
-from marketplace.wire.encoding import LARGEST_COLUMN, MOST_COLUMNS, MOST_EDGES, Encoding
+from marketplace.wire.encoding import (
+    LARGEST_COLUMN,
+    MOST_COLUMNS,
+    MOST_EDGES,
+    MOST_FACTORS,
+    Encoding,
+)
 from ml.homomorphic.curve import ORDER
 from tests.support.encoded import (
     Document,
@@ -363,11 +369,16 @@ REFUSED: dict[str, tuple[Change, str, str, str]] = {
         UNKNOWN,
         "Use names",
     ),
-    "five factors": (
-        with_products(["age", "age"], ["age*age", "age*age"], ["age*age*age*age", "age"]),
-        "encoding.products[2]",
+    "ten factors": (
+        with_products(
+            ["age", "age"],
+            ["age*age", "age*age"],
+            ["age*age*age*age", "age*age*age*age"],
+            ["age*age*age*age*age*age*age*age", "age*age"],
+        ),
+        "encoding.products[3]",
         "too many factors",
-        "at most 4",
+        "at most 9",
     ),
     "an indicator squared": (with_products(["smoker=1", "smoker=1"]), P0, IDLE, "Leave it out"),
     "two of one category": (with_products(["smoker=1", "smoker=2"]), P0, IDLE, "Leave it out"),
@@ -487,7 +498,7 @@ def test_there_are_as_many_columns_as_may_be_and_no_more() -> None:
     assert "512" in refusal.remedy
 
 
-def test_a_product_has_up_to_four_factors_of_any_kind() -> None:
+def test_a_product_has_factors_of_any_kind() -> None:
     whole = study(
         [
             ("age", "age"),
@@ -505,6 +516,24 @@ def test_a_product_has_up_to_four_factors_of_any_kind() -> None:
     assert column_values(whole, row)[-6:] == expected
     largest = [column.largest for column in encoding_of(whole).columns[-6:]]
     assert largest == [400, 160_000, 56, 56, 1, 20]
+
+
+def test_a_product_has_up_to_nine_factors() -> None:
+    """So many have complete cases of eight: the square of one, beside the presence of the others."""
+    letters = "abcdefghi"
+    powers = [["a", "a"], ["a*a", "a*a"], ["a*a*a*a", "a*a*a*a"], ["a*a*a*a*a*a*a*a", "a"]]
+    others = [["*".join(f"{each}?" for each in letters[:i]), f"{letters[i]}?"] for i in range(1, 9)]
+    whole = document(
+        [number(each, "0", "3") for each in letters],
+        [{"name": each, "step": "1", "edges": []} for each in letters],
+        [*powers, *others],
+    )
+    for row in ([2] * 9, [3, *[0] * 8], [3, *[1] * 7, None]):
+        values = encoding_of(whole).values(row)
+        assert values == column_values(whole, row)
+        assert values[-9] == (row[0] or 0) ** 9
+        assert values[-1] == int(None not in row)
+    assert [encoding_of(whole).columns[-9].largest, MOST_FACTORS] == [3**9, 9]
 
 
 @given(documents())

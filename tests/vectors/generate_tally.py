@@ -80,8 +80,14 @@ GOOD: tuple[dict[str, Any], ...] = (
         *(["age", "age"], ["age", "age*age"], ["age*age", "age*age"]),
     ),
     WHOLE,
+    document(
+        [AGE, SEX],
+        [grid("age", "60"), {"name": "sex"}],
+        *(["age", "age"], ["age*age", "age*age"], ["age*age*age*age", "age*age*age*age"]),
+        ["age*age*age*age*age*age*age*age", "sex=1"],
+    ),
 )
-PROVEN = (0, 2, 3, 9)
+PROVEN = (0, 2, 3, 9, 10)
 """Which of GOOD have a proof here."""
 
 FIRST, LAST = "encoding.variables.0.", "encoding.variables.1."
@@ -143,7 +149,8 @@ BAD: dict[str, Any] = {
         *(["age", "age"], ["age", "weight"], ["age*age", "weight"], ["age", "age*weight"])
     ],
     "encoding.products                  ": [
-        *(["age", "age"], ["age*age", "age*age"], ["age", "age*age*age*age"])
+        *(["age", "age"], ["age*age", "age*age"], ["age*age*age*age", "age*age*age*age"]),
+        ["age*age", "age*age*age*age*age*age*age*age"],
     ],
 }
 MANY = [category(f"m{i}", 64) for i in range(8)]

@@ -12,7 +12,12 @@ from marketplace.analyses.tallies.independence import CHI_SQUARE
 from marketplace.analyses.tallies.matrices import CORRELATION, COVARIANCE
 from marketplace.analyses.tallies.measured import MEAN_TALLY, SUM_TALLY, VARIANCE_TALLY
 from marketplace.analyses.tallies.products import products_for
-from marketplace.analyses.tallies.regressions import LINEAR, LOGISTIC, POISSON, RIDGE
+from marketplace.analyses.tallies.regressions import (
+    LINEAR,
+    LOGISTIC_REGRESSION,
+    POISSON,
+    RIDGE,
+)
 from marketplace.analyses.tallies.survival import KAPLAN_MEIER, LOG_RANK
 from marketplace.analyses.tallies.tally import Tally
 
@@ -29,7 +34,7 @@ _ALL: tuple[Tally[Any], ...] = (
     CORRELATION,
     LINEAR,
     RIDGE,
-    LOGISTIC,
+    LOGISTIC_REGRESSION,
     POISSON,
     KAPLAN_MEIER,
     LOG_RANK,

@@ -5,9 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Generic
 
-from marketplace.analyses.analysis import Forecast, P, ReleaseKind, refusals, require_members
+from marketplace.analyses.analysis import (
+    ErrorMeasure,
+    Forecast,
+    P,
+    ReleaseKind,
+    least_cost,
+    refusals,
+    require_members,
+)
 from marketplace.analyses.fields import Dictionary, Fields
 from marketplace.analyses.tallied import Tallied
 from marketplace.wire.analysis import analysis_hash
@@ -67,11 +76,39 @@ class Tally(Generic[P]):
 
         Whatever would make the answer impossible is refused here. Raises BadParameter.
         """
+        return self._forecasts(parameters, encoding, members, quorum, contributors)(cost)
+
+    def cost_for_error(
+        self,
+        parameters: P,
+        encoding: Encoding,
+        members: int,
+        target: str | int | Fraction,
+        measure: ErrorMeasure,
+        quorum: int,
+        contributors: int,
+    ) -> int:
+        """The least nano-rho at which the error that is foretold is at most `target`, in the same unit.
+
+        Raises ErrorOutOfReach when no allowed cost reaches it, naming the smallest error that one does;
+        BadParameter as `foretell` does.
+        """
+        forecasts = self._forecasts(parameters, encoding, members, quorum, contributors)
+        return least_cost(forecasts, target, measure)
+
+    def _forecasts(
+        self, parameters: P, encoding: Encoding, members: int, quorum: int, contributors: int
+    ) -> Callable[[int], Forecast]:
+        """Of each cost. Raises BadParameter for what no cost makes possible."""
         require_members(members)
         tallied = self.tallied(parameters, encoding)
         tallied.forms(encoding)
-        with refusals():
-            shares = tallied.shares(cost, quorum)
-            tallied.ranges(members, contributors, shares)
-            noise = tallied.noise(cost, contributors, shares)
-            return self.foresee(parameters, encoding, noise, members)
+
+        def at(cost: int) -> Forecast:
+            with refusals():
+                shares = tallied.shares(cost, quorum)
+                tallied.ranges(members, contributors, shares)
+                noise = tallied.noise(cost, contributors, shares)
+                return self.foresee(parameters, encoding, noise, members)
+
+        return at

@@ -18,7 +18,7 @@ import { isObject, require, requireKeys, scaled } from "../dictionarychecks.js";
 
 const MOST_COLUMNS = 512;
 const MOST_EDGES = 63;
-const MOST_FACTORS = 4; // atoms in one product
+const MOST_FACTORS = 9; // atoms in one product
 /** A value of one patient: 256 of them still add up within the logarithms that can be found. */
 const LARGEST_COLUMN = 2n ** 32n;
 const TIMES = "*";

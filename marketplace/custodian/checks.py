@@ -13,10 +13,10 @@ from marketplace.chain.cohort import require_same_seal, require_sealed
 from marketplace.chain.finality import reorganised
 from marketplace.chain.views import CommitteeView
 from marketplace.errors import Refusal
-from marketplace.vocabulary import Commitment
+from marketplace.vocabulary import Commitment, Lane
 from marketplace.wire.delivery import ciphertext_root
 from marketplace.wire.plain import counted
-from marketplace.wire.structs import VAULT, RequestTerms
+from marketplace.wire.structs import RequestTerms
 
 
 class TurnRefused(Refusal):
@@ -55,26 +55,32 @@ class Rules:
     analyses: Mapping[bytes, int]
 
 
-def turnable(chain: Chain, request: bytes, rules: Rules) -> RequestView:
+def turnable(chain: Chain, request: bytes, rules: Rules, lane: Lane = Lane.VAULT) -> RequestView:
     """What four calls show of a request that may be turned for: to be asked before anything dear.
 
-    Anybody can name any request, and a cohort takes a call for every 200 members.
+    Anybody can name any request, and a cohort takes a call for every 200 members. In the vault lane its gate
+    must be independent and have its key on chain; the homomorphic lane has no gate.
 
     Raises:
         NotSealed, NotYetFinal; TurnRefused, as `sealed_request`.
     """
     view = chain.request(request)
     require_sealed(request, view)
-    _require_open(view, chain.now())
+    _require_open(view, chain.now(), lane)
     chain.require_final(view.seal_block)
-    _require_some_key(view)
-    _require_independent_gate(view)
+    if lane is Lane.VAULT:
+        _require_some_key(view)
+        _require_independent_gate(view)
     _require_cohort(view.members, rules.minimum_cohort)
     return view
 
 
 def still_sealed(
-    chain: Chain, request: bytes, rules: Rules, seal: tuple[int, bytes]
+    chain: Chain,
+    request: bytes,
+    rules: Rules,
+    seal: tuple[int, bytes],
+    lane: Lane = Lane.VAULT,
 ) -> RequestView:
     """As `sealed_request`, for what was turned already: a few calls, whatever the cohort's size.
 
@@ -85,17 +91,20 @@ def still_sealed(
         As `sealed_request`.
     """
     number, block_hash = seal
-    view = turnable(chain, request, rules)
+    view = turnable(chain, request, rules, lane)
     if view.seal_block != number:
         raise reorganised(number)
-    _require_gate_key(view, chain.request(request, chain.finalized()))
+    if lane is Lane.VAULT:
+        _require_gate_key(view, chain.request(request, chain.finalized()))
     if chain.signer_of(view.epoch, rules.place) != rules.signer:
         raise _wrong_seat(view.epoch, rules)
     chain.require_same_block(number, block_hash)
     return view
 
 
-def sealed_request(chain: Chain, request: bytes, rules: Rules) -> SealedRequest:
+def sealed_request(
+    chain: Chain, request: bytes, rules: Rules, lane: Lane = Lane.VAULT
+) -> SealedRequest:
     """The sealed request, if every rule of a turn holds.
 
     Raises:
@@ -109,9 +118,10 @@ def sealed_request(chain: Chain, request: bytes, rules: Rules) -> SealedRequest:
     chain.require_final(cohort.seal_block)
     view = chain.request(request)
     require_same_seal(view, cohort)
-    _require_open(view, chain.now())
-    _require_gate_key(view, chain.request(request, chain.finalized()))
-    _require_independent_gate(view)
+    _require_open(view, chain.now(), lane)
+    if lane is Lane.VAULT:
+        _require_gate_key(view, chain.request(request, chain.finalized()))
+        _require_independent_gate(view)
     committee = _require_seat(chain, view.epoch, rules)
     _require_cohort(len(cohort.members), max(rules.minimum_cohort, chain.policy().minimum_cohort))
     _require_known(chain.request_terms(request), rules.analyses)
@@ -134,7 +144,7 @@ def still_usable(
     return tuple(before.usable and after.usable for before, after in zip(stored, now, strict=True))
 
 
-def _require_open(view: RequestView, now: int) -> None:
+def _require_open(view: RequestView, now: int, lane: Lane) -> None:
     if view.stage is not RequestStage.SEALED:
         raise _refused(
             "request_ended",
@@ -147,8 +157,10 @@ def _require_open(view: RequestView, now: int) -> None:
             f"The settle deadline {view.settle_deadline} has passed.",
             "`usufruct default` ends it: a turn made before is certified at GET /certificates/REQUEST.",
         )
-    if view.lane != VAULT:
-        raise _refused("wrong_lane", "The request is not of the vault lane.", "Use its own lane.")
+    if view.lane != lane:
+        named = "vault" if lane is Lane.VAULT else "homomorphic"
+        message = f"The request is not of the {named} lane."
+        raise _refused("wrong_lane", message, "Use its own lane.")
 
 
 def _require_some_key(view: RequestView) -> None:

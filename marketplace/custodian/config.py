@@ -8,24 +8,20 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
 
+from marketplace.analyses import CATALOGUE
+from marketplace.analyses.tallies import TALLIES
 from marketplace.wire.configuration import read_configuration
 from marketplace.wire.settings import ServerSettings
 
 REMEDY = "Correct the file and start again."
 
 RELEASE_KINDS: Final[Mapping[str, int]] = {
-    "count.v1": 0,
-    "cross_table.v1": 1,
-    "histogram.v1": 1,
-    "mean.v1": 0,
-    "quantile.v1": 0,
-    "sum.v1": 0,
-    "variance.v1": 0,
-}
-"""What kind of release each analysis is (a number, a table): the chain holds the kind that a request states
-against what patients allow, and cannot know it. A test holds both against the catalogue."""
+    name: int(each.release_kind) for name, each in sorted(CATALOGUE.items())
+} | {name: int(each.release_kind) for name, each in sorted(TALLIES.items())}
+"""What kind of release each analysis of either lane is (a number, a table): the chain holds the kind that a
+request states against what patients allow, and cannot know it."""
 KNOWN_ANALYSES: Final = tuple(RELEASE_KINDS)
-"""Ids of the analyses that custodians turn for; a test holds them against the catalogue."""
+"""Ids of the analyses that custodians turn for."""
 
 MINIMUM_COHORT = 20
 """The custodian's own floor, whatever the market's policy says (design, section 3)."""

@@ -50,7 +50,9 @@ class Deposits:
         found = [_tried(each, lambda one: self._vault.admitted(one, seat)) for each in offered]
         waiting = {at: each for at, each in enumerate(offered) if found[at] is None}
         new = {at: each for at, each in waiting.items() if isinstance(each, Deposit)}
-        faults = self._tallies.faults([OfferedTally(e.header, e.tally) for e in new.values()])
+        faults = self._tallies.faults(
+            [OfferedTally(each.header, each.tally, each.holder) for each in new.values()]
+        )
         for (at, each), fault in zip(new.items(), faults, strict=True):
             found[at] = fault or _tried(each, lambda one: self._vault.deposit(one, seat))
         return [each for each in found if each is not None]

@@ -16,15 +16,17 @@ from marketplace.custodian.checks import Rules
 from marketplace.custodian.config import RELEASE_KINDS, CustodianConfig, load_config
 from marketplace.custodian.identity import init
 from marketplace.custodian.journal import Journal
-from marketplace.custodian.rewrap import PAGE, Rewrap, require_successor
-from marketplace.custodian.server import LARGEST_DEPOSITS, create_app
+from marketplace.custodian.rewrap import PAGE, Rewrap
+from marketplace.custodian.server import create_app
 from marketplace.custodian.service import Custodian
+from marketplace.custodian.successors import require_successor
 from marketplace.errors import Refusal
 from marketplace.vocabulary import Address, address
 from marketplace.wire import logs
 from marketplace.wire.analysis import analysis_hash
 from marketplace.wire.canonical import place_of
 from marketplace.wire.http import hash_field, require_keys, serve, to_hex
+from marketplace.wire.paging import LARGEST_DEPOSITS
 from marketplace.wire.plain import plain
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -125,7 +127,7 @@ def resolve_finality(path: Path) -> None:
     help="Shares at a time.",
 )
 def rewrap_shares(path: Path, epoch: int, identity: Path, url: str, page: int) -> None:
-    """Hands every share to the custodian that holds this place in a new epoch.
+    """Hands every share and tally to the custodian that holds this place in a new epoch.
 
     Interrupted, run it again: it goes on where it was. The process may go on serving meanwhile. This is
     also the way back for a custodian whose journal is behind its anchor: take a place in a new epoch
@@ -137,9 +139,9 @@ def rewrap_shares(path: Path, epoch: int, identity: Path, url: str, page: int) -
         custodian.finality.require_kept()
         custodian.watch.catch_up()  # erased shares are destroyed first, also those of a backup
         signer, key = _identity(identity)
-        vault, own = custodian.vault, custodian.keys.signer
+        vault, tallies, own = custodian.vault, custodian.tallies, custodian.keys.signer
         to = require_successor(custodian.chain, vault.place, own.address, epoch, signer, key)
-        rewrap = Rewrap(custodian.chain, custodian.journal, vault, own, to)
+        rewrap = Rewrap(custodian.chain, custodian.journal, vault, tallies, own, to)
         with click.progressbar(
             length=rewrap.left(), label="shares", file=sys.stderr, hidden=not sys.stderr.isatty()
         ) as bar:

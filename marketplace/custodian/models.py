@@ -168,6 +168,41 @@ class TallyRow(Base):
     proof: Mapped[bytes | None] = mapped_column(LargeBinary)
 
 
+class NoisedRow(Base):
+    """One request of the homomorphic lane that this custodian committed noise to.
+
+    sums: over the records that counted at `noise_block`, kept before any of them can be erased here.
+    """
+
+    __tablename__ = "noised"
+    request: Mapped[bytes] = mapped_column(HASH, primary_key=True)
+    root: Mapped[bytes] = mapped_column(HASH)
+    epoch: Mapped[int] = mapped_column(BigInteger)
+    seal_block: Mapped[int] = mapped_column(BigInteger)
+    seal_block_hash: Mapped[bytes] = mapped_column(HASH)
+    parameters: Mapped[bytes] = mapped_column(LargeBinary)  # canonical JSON
+    commitment: Mapped[bytes] = mapped_column(HASH)
+    noise_block: Mapped[int | None] = mapped_column(BigInteger)
+    noise_block_hash: Mapped[bytes | None] = mapped_column(HASH)
+    ciphertext_root: Mapped[bytes | None] = mapped_column(HASH)
+    sums: Mapped[bytes | None] = mapped_column(LargeBinary)
+    aggregate: Mapped[bytes | None] = mapped_column(HASH)
+    partial: Mapped[bytes | None] = mapped_column(LargeBinary)
+    ended: Mapped[bool] = mapped_column(Boolean, index=True)
+
+
+class ContributionRow(Base):
+    """Encrypted noise for one request and one size of the set: this custodian's own, or verified by it."""
+
+    __tablename__ = "contributions"
+    request: Mapped[bytes] = mapped_column(HASH, primary_key=True)
+    place: Mapped[int] = mapped_column(Integer, primary_key=True)
+    size: Mapped[int] = mapped_column(Integer, primary_key=True)
+    columns: Mapped[bytes] = mapped_column(LargeBinary)
+    proof: Mapped[bytes] = mapped_column(LargeBinary)
+    digests: Mapped[bytes] = mapped_column(LargeBinary)  # of its maker's, 32 bytes for each size
+
+
 class DictionaryRow(Base):
     """A data dictionary that a dataset on chain names by its hash."""
 

@@ -1,10 +1,11 @@
-"""Rotation: a place's shares handed to whoever holds the place in the new epoch.
+"""Rotation: a place's shares and tallies handed to whoever holds the place in the new epoch.
 
 A share belongs to a place, so with the same n and k it goes over member for member, HPKE-sealed to
 the key that the chain lists for the new epoch. The successor takes it in as any deposit: held against
 the chain and the dealer's commitments, acknowledged with a signed storage receipt. What it has
 acknowledged is noted, so an interrupted rewrap goes on where it was. At the end the custodian signs
-that all went over, which is what lets the successor turn.
+that all went over, which is what lets the successor turn. A record's tally goes with its share, as it
+was attested, and the successor verifies it as any other; the dataset's dictionary where it asks for it.
 
 No key, turn or settlement signature is involved: a custodian whose journal is behind its anchor may
 hand its shares on, and that is its way back, under another identity.
@@ -18,47 +19,59 @@ from typing import Any, Final
 
 from sqlalchemy import exists, func, select
 
-from marketplace.chain.adapter import Chain, CommitteeView, ContractRefusal
+from marketplace.chain.adapter import Chain
 from marketplace.custodian.journal import Journal
 from marketplace.custodian.models import DeliveryRow, ShareRow
 from marketplace.custodian.succession import Succession
-from marketplace.custodian.vault import X25519, Deposit, Vault, receipt_of
+from marketplace.custodian.successors import Successor, last_seat
+from marketplace.custodian.tallies import Tallies
+from marketplace.custodian.vault import Deposit, Vault, receipt_of
 from marketplace.errors import Refusal
-from marketplace.vocabulary import Address, Epoch
 from marketplace.wire.canonical import JSON_LIMIT, parse
 from marketplace.wire.custody import Handover
 from marketplace.wire.header import read_header
 from marketplace.wire.http import hex_field, to_base64, to_hex
 from marketplace.wire.http_client import SMALL_ANSWER, PeerUnreachable, declined, post
 from marketplace.wire.keyfiles import Signer
+from marketplace.wire.paging import LARGEST_DEPOSITS, MOST_DEPOSITS, pages, sent_bytes
 from marketplace.wire.record import seal_share
 from marketplace.wire.structs import require_signed, sign
 
 PAGE: Final = 200
-"""Shares of one upload: each takes about 1.5 KB, and the successor asks its node about each."""
+"""Shares of one upload at most: the successor asks its node about each."""
 TIMEOUT_SECONDS: Final = 120.0
 SIGNATURE_BYTES: Final = 65
 BEFORE_ALL: Final = b""
 
 
 @dataclass(frozen=True)
-class Successor:
-    """Who holds the place in the new epoch: as the chain has it, and as its host said by another way."""
+class _Parcel:
+    """A deposit for the successor, and as it is sent."""
 
-    epoch: Epoch
-    signer: str
-    key: bytes
+    deposit: Deposit
+    document: dict[str, Any]
+
+    @property
+    def size(self) -> int:
+        return sent_bytes(self.document)
 
 
 class Rewrap:
-    """One custodian's shares on their way to one successor."""
+    """One custodian's shares and tallies on their way to one successor."""
 
     def __init__(
-        self, chain: Chain, journal: Journal, vault: Vault, signer: Signer, successor: Successor
+        self,
+        chain: Chain,
+        journal: Journal,
+        vault: Vault,
+        tallies: Tallies,
+        signer: Signer,
+        successor: Successor,
     ) -> None:
         self._chain = chain
         self._journal = journal
         self._vault = vault
+        self._tallies = tallies
         self._signer = signer
         self.successor = successor
 
@@ -69,7 +82,7 @@ class Rewrap:
             return int(session.scalar(query) or 0)
 
     def deliver(self, url: str, size: int = PAGE) -> Iterator[int]:
-        """Sends every share of a usable record that is not there yet, `size` at a time.
+        """Sends every share of a usable record that is not there yet, at most `size` at a time.
 
         Yields how many were looked at in each step.
 
@@ -79,9 +92,11 @@ class Rewrap:
         last = BEFORE_ALL
         while page := self._page(last, size):
             last = page[-1].commitment
-            wanted = self._usable(page)
-            if wanted:
-                self._send(url, wanted)
+            parcels = (self._parcel(row) for row in self._usable(page))
+            for upload in pages(
+                parcels, lambda each: each.size, most=MOST_DEPOSITS, largest=LARGEST_DEPOSITS
+            ):
+                self._send(url, upload)
             yield len(page)
 
     def finish(self, url: str) -> int:
@@ -144,28 +159,51 @@ class Rewrap:
 
     # --- sending
 
-    def _send(self, url: str, rows: Sequence[ShareRow]) -> None:
-        deposits = [self._sealed(row) for row in rows]
-        body = {"deposits": [_document(each) for each in deposits]}
-        outcomes = post(url, "/deposits", body, timeout=TIMEOUT_SECONDS).get("outcomes")
-        if not isinstance(outcomes, list) or len(outcomes) != len(rows):
-            raise PeerUnreachable(
-                message="The successor did not answer for every share.",
-                remedy="Check that its URL is that of a custodian, then run this again.",
-            )
+    def _send(self, url: str, upload: Sequence[_Parcel]) -> None:
+        outcomes = self._outcomes(url, upload)
+        lacking = [at for at, outcome in enumerate(outcomes) if _lacks_dictionary(outcome)]
+        if lacking:
+            self._hand_dictionaries(url, [upload[at] for at in lacking])
+            again = self._outcomes(url, [upload[at] for at in lacking])
+            for at, outcome in zip(lacking, again, strict=True):
+                outcomes[at] = outcome
+        deposits = [each.deposit for each in upload]
         said = [self._declined(*each) for each in zip(deposits, outcomes, strict=True)]
         self._note([each for each, why in zip(deposits, said, strict=True) if why is None])
         for refusal in filter(None, said):
             raise refusal
 
+    def _outcomes(self, url: str, upload: Sequence[_Parcel]) -> list[Any]:
+        body = {"deposits": [each.document for each in upload]}
+        outcomes = post(url, "/deposits", body, timeout=TIMEOUT_SECONDS).get("outcomes")
+        if not isinstance(outcomes, list) or len(outcomes) != len(upload):
+            raise PeerUnreachable(
+                message="The successor did not answer for every share.",
+                remedy="Check that its URL is that of a custodian, then run this again.",
+            )
+        return outcomes
+
+    def _hand_dictionaries(self, url: str, upload: Sequence[_Parcel]) -> None:
+        """Those that the successor needs to verify these tallies: it keeps what a dataset on chain has."""
+        for digest in {each.deposit.header.context.dictionary_hash for each in upload}:
+            document = parse(self._tallies.dictionary(digest).to_bytes(), limit=JSON_LIMIT)
+            body = {"dictionary": document}
+            post(url, "/dictionaries", body, timeout=TIMEOUT_SECONDS, most=SMALL_ANSWER)
+
+    def _parcel(self, row: ShareRow) -> _Parcel:
+        deposit = self._sealed(row)
+        return _Parcel(deposit, _document(deposit))
+
     def _sealed(self, row: ShareRow) -> Deposit:
-        """The share in an envelope to the successor's key, under the record's unchanged commitment."""
+        """The share in an envelope to the successor's key, under the record's unchanged commitment; and the
+        record's tally as it is here."""
         old = read_header(parse(row.header.encode(), limit=JSON_LIMIT))
         epoch = self.successor.epoch
         header = replace(old, epoch=epoch)
         share = self._vault.unlock(row)
         sealed = seal_share(share, self.successor.key, header.context, header.commitment, epoch)
-        return Deposit(header, sealed.index, sealed.envelope, row.holder)
+        tally = self._tallies.of(row.commitment)
+        return Deposit(header, sealed.index, sealed.envelope, row.holder, tally=tally)
 
     def _declined(self, deposit: Deposit, outcome: Any) -> Refusal | None:
         """None if the outcome carries the successor's own signed receipt, else why not."""
@@ -202,97 +240,15 @@ class Rewrap:
             self._journal.append(session, "shares-rewrapped", body)
 
 
+def _lacks_dictionary(outcome: Any) -> bool:
+    return isinstance(outcome, dict) and outcome.get("code") == "dictionary_missing"
+
+
 def _document(deposit: Deposit) -> dict[str, Any]:
+    tally = {} if deposit.tally is None else {"tally": deposit.tally.to_json()}
     return {
         "record": deposit.header.to_json(),
         "share": {"index": deposit.index, "envelope": to_base64(deposit.envelope)},
         "holder": deposit.holder,
+        **tally,
     }
-
-
-# --- to whom
-
-
-def require_successor(
-    chain: Chain, place: int, own: str, epoch: int, signer: Address, key: bytes
-) -> Successor:
-    """Whoever the chain seats at `place` in the current epoch, if it is who its host says it is.
-
-    Args:
-        own: the address of the custodian that hands over.
-        signer, key: the successor's identity, as it reached this custodian by another way. The chain
-            alone would let whoever opens epochs collect all shares.
-
-    Raises:
-        Refusal: `wrong_epoch`, `not_yet_final`, `successor_mismatch`, `still_seated`,
-            `custodian_moved`, `committee_changed`.
-    """
-    committee = _final_committee(chain, epoch)
-    if chain.signer_of(epoch, place) == own:
-        raise _refused("still_seated", f"This custodian keeps place {place} in epoch {epoch}.")
-    _require_same_shape(chain.committee(last_seat(chain, place, own, epoch)), committee)
-    seat = committee.members[place]
-    if (seat.signer, seat.keys[X25519]) != (signer, key):
-        raise _refused(
-            "successor_mismatch",
-            f"The chain seats {seat.signer} at place {place} of epoch {epoch}, and its identity is "
-            "not the one given.",
-        )
-    for earlier in range(1, epoch):
-        _require_one_place(chain.committee(earlier), place, signer)
-    return Successor(committee.epoch, signer, key)
-
-
-def last_seat(chain: Chain, place: int, signer: str, before: int) -> int:
-    """The newest epoch before `before` that seats this custodian at its place.
-
-    Raises:
-        Refusal: `wrong_epoch`, if none does.
-    """
-    for epoch in range(before - 1, 0, -1):
-        if chain.signer_of(epoch, place) == signer:
-            return epoch
-    raise _refused("wrong_epoch", f"This custodian never held place {place} of the committee.")
-
-
-def _final_committee(chain: Chain, epoch: int) -> CommitteeView:
-    """Only the newest epoch, and only once nothing can undo it."""
-    current = chain.current_epoch()
-    if epoch != current:
-        raise _refused("wrong_epoch", f"Epoch {epoch} is not the current one, {current}.")
-    try:
-        return chain.committee(epoch, block=chain.finalized())
-    except ContractRefusal:
-        raise _refused("not_yet_final", f"Epoch {epoch} is not in a final block yet.") from None
-
-
-def _require_same_shape(old: CommitteeView, new: CommitteeView) -> None:
-    """Shares are cut for one n and k."""
-    if (old.quorum, len(old.members)) != (new.quorum, len(new.members)):
-        raise _refused(
-            "committee_changed",
-            f"Epoch {old.epoch} is {old.quorum} of {len(old.members)}, "
-            f"epoch {new.epoch} {new.quorum} of {len(new.members)}.",
-        )
-
-
-def _require_one_place(earlier: CommitteeView, place: int, signer: str) -> None:
-    """Two places in one hand are two shares, and so one custodian fewer to agree."""
-    if any(m.signer == signer and m.place != place for m in earlier.members):
-        raise _refused("custodian_moved", f"{signer} held another place in epoch {earlier.epoch}.")
-
-
-REMEDIES: Final = {
-    "wrong_epoch": "Give the current epoch, and the configuration of the place that changes hands.",
-    "not_yet_final": "Wait until the chain has finalised it, then run this again.",
-    "still_seated": "Nothing has to be handed over here.",
-    "successor_mismatch": "Ask its host for what `usufruct custodian init` printed; if the chain "
-    "differs from that, hand nothing over and ask the committee's administrator.",
-    "committee_changed": "Have the committee opened with the same n and k, or the records sealed and "
-    "attested anew.",
-    "custodian_moved": "Have the committee opened with everybody who stays at the place held before.",
-}
-
-
-def _refused(code: str, message: str) -> Refusal:
-    return Refusal(code=code, message=message, remedy=REMEDIES[code], field="epoch")

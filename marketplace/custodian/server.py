@@ -9,9 +9,11 @@ from typing import Any, Final
 
 import flask
 
-from marketplace.chain.adapter import CommitteeView
+from marketplace.chain.adapter import Chain, CommitteeView
+from marketplace.chain.joint_keys import joint_key_of
 from marketplace.custodian.certificates import certificate
 from marketplace.custodian.service import Custodian
+from marketplace.custodian.tally_routes import ROUTES, add_routes
 from marketplace.custodian.vault import X25519, Deposit, Held
 from marketplace.errors import BadParameter, Refusal
 from marketplace.vocabulary import address, unsigned
@@ -21,6 +23,7 @@ from marketplace.wire.custody import Handover
 from marketplace.wire.eip712 import MOST_SIGNATURE
 from marketplace.wire.header import read_header
 from marketplace.wire.http import answer, binary_field, hash_field, hex_field, read_body
+from marketplace.wire.paging import LARGEST_DEPOSITS, MOST_DEPOSITS
 from marketplace.wire.record import ENVELOPE_BYTES
 from marketplace.wire.structs import Erasure, Revocation, Settlement
 from marketplace.wire.tally import require_tally
@@ -28,10 +31,6 @@ from marketplace.wire.voucher import committee_hash
 
 MOST_RESULT = 128 * 1024
 """Bytes of a sealed result: the market's transaction has to carry it."""
-MOST_DEPOSITS = 500
-"""In one upload."""
-LARGEST_DEPOSITS = 4 * 1024 * 1024
-"""Bytes of one upload of deposits: each takes about 1.5 KB."""
 LARGEST_DICTIONARY = 1024 * 1024
 """Bytes: 64 variables and 512 columns take a few hundred kilobytes at most."""
 OPTIONAL = frozenset({"holder", "held", "tally"})
@@ -41,7 +40,7 @@ AT_ONCE = 2
 """Questions of each of three kinds that are worked on at once: together fewer than there are threads."""
 NEVER_BEHIND = frozenset({"/revocations", "/erasures"})
 """What a patient can always do: it finds a free thread whatever else is asked."""
-TURNING = frozenset({"/turns", "/answers", "/settlements"})
+TURNING = frozenset({"/turns", "/answers", "/settlements"}) | ROUTES
 """What looks up a cohort, apart from the rest, so that neither keeps the other out."""
 LOOKING = frozenset({"/health", "/certificates/<request>"})
 """What is asked before a freeze and at a default, apart from uploads, so that none of those stops either."""
@@ -61,6 +60,7 @@ def create_app(custodian: Custodian) -> flask.Flask:
     app = http.create_app("custodian", custodian.reasons, LARGEST_DEPOSITS, seat)
     _open_to_pages(app)
     _keep_threads_free(app)
+    add_routes(app, custodian.tally_lane)
 
     @app.post("/shares")
     def take_share() -> flask.Response:
@@ -147,23 +147,29 @@ def create_app(custodian: Custodian) -> flask.Flask:
 
 
 def _seat(custodian: Custodian) -> dict[str, Any]:
-    """The committee by this custodian's view of the chain, and its own place and key in it.
+    """The committee by this custodian's view of the chain, its joint key, and its own place and key in it.
 
     A browser compares them with what its operator told before it seals to them. Nothing where the node does
     not answer.
     """
     try:
         committee = custodian.chain.committee()
-        return _known(committee) | _own(custodian, committee)
+        return _known(custodian.chain, committee) | _own(custodian, committee)
     except Refusal:
         return {}
 
 
-def _known(committee: CommitteeView) -> dict[str, Any]:
+def _known(chain: Chain, committee: CommitteeView) -> dict[str, Any]:
     epoch, quorum, members = committee.epoch, committee.quorum, committee.members
     keys = [each.keys[X25519] for each in members]
     named = committee_hash(epoch, quorum, [each.signer for each in members], keys)
-    return {"epoch": epoch, "quorum": quorum, "committee": http.to_hex(named)}
+    joint_key = joint_key_of(chain, int(epoch))
+    return {
+        "epoch": epoch,
+        "quorum": quorum,
+        "committee": http.to_hex(named),
+        "joint_key": None if joint_key is None else http.to_hex(joint_key),
+    }
 
 
 def _own(custodian: Custodian, committee: CommitteeView) -> dict[str, Any]:

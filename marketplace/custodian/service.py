@@ -17,6 +17,7 @@ from marketplace.custodian.checks import (
     turnable,
 )
 from marketplace.custodian.cohort_shares import cohort_shares
+from marketplace.custodian.decrypting import Decrypting
 from marketplace.custodian.deposits import Deposits
 from marketplace.custodian.failures import Failures
 from marketplace.custodian.finality import FinalityWatch
@@ -27,8 +28,10 @@ from marketplace.custodian.keys import Keys
 from marketplace.custodian.models import TurnRow
 from marketplace.custodian.relaying import Relaying
 from marketplace.custodian.settling import mismatch, require_answer, sign_first
+from marketplace.custodian.signing import Signing
 from marketplace.custodian.succession import Succession
 from marketplace.custodian.tallies import Tallies
+from marketplace.custodian.tally_lane import TallyLane
 from marketplace.custodian.turns import Equivocation, require_same, seal_of, turn_document
 from marketplace.custodian.vault import Deposit, Vault
 from marketplace.custodian.watch import Watch
@@ -67,11 +70,17 @@ class Custodian:
         self.tallies = Tallies(chain, journal, data)
         self.vault = Vault(chain, journal, keys, rules.place, self.tallies)
         self.deposits = Deposits(self.vault, self.tallies)
-        self.watch = Watch(chain, journal, self.tallies)
         self.finality = FinalityWatch(chain, journal)
         self.joint_shares = JointShares(chain, journal, keys, rules.place)
         self.keygen = Keygen(chain, journal, keys, self.joint_shares, rules.place)
         self.succession = Succession(chain, journal, rules.place, keys.signer.address)
+        own = (chain, journal, keys, rules, self.tallies, self.joint_shares, self.succession)
+        self.decrypting = Decrypting(*own)
+        signing = Signing(chain, journal, keys, rules, self.joint_shares, self.decrypting)
+        self.tally_lane = TallyLane(
+            chain, rules, self.finality, self.decrypting, signing, self.require_current
+        )
+        self.watch = Watch(chain, journal, self.tallies, self.decrypting)
         self._turning = [threading.Lock() for _ in range(LOCKS)]
         self._sending = threading.Lock()
         self._relaying = Relaying(chain, self._sender, Failures(journal))

@@ -17,16 +17,18 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session as Transaction
 
 from marketplace.chain.adapter import Chain
+from marketplace.chain.joint_keys import joint_key_of, joint_keys_until
 from marketplace.custodian.journal import PART, Journal
 from marketplace.custodian.models import DictionaryRow, TallyRow
 from marketplace.errors import Refusal
 from marketplace.vocabulary import Lane
 from marketplace.wire import dictionary as dictionaries
+from marketplace.wire.dictionary import Dictionary
 from marketplace.wire.encoding import Encoding
 from marketplace.wire.header import RecordHeader
+from marketplace.wire.http import to_hex
 from marketplace.wire.tally import SealedTally, encoding_of, require_valid
 from ml.homomorphic.columns import ColumnStore, LayoutChanged
-from ml.homomorphic.curve import POINT_BYTES
 from ml.homomorphic.elgamal import COLUMN_BYTES
 from ml.homomorphic.threshold import Sum
 
@@ -41,10 +43,11 @@ class TallyRefused(Refusal):
 
 @dataclass(frozen=True)
 class OfferedTally:
-    """A tally with the header of the record that it came with."""
+    """A tally with the header of the record that it came with; `holder` is the patient's address of today."""
 
     header: RecordHeader
     tally: SealedTally | None
+    holder: str
 
 
 class Tallies:
@@ -70,38 +73,74 @@ class Tallies:
             session.merge(DictionaryRow(hash=digest, document=read.to_bytes()))
         return digest
 
-    def encoding(self, dictionary: bytes) -> Encoding:
-        """The encoding of a dictionary that is kept, by its hash. Raises TallyRefused, RecordUnreadable."""
+    def dictionary(self, digest: bytes) -> Dictionary:
+        """A dictionary that is kept, by its hash. Raises TallyRefused (dictionary_missing)."""
         with self._journal.reading() as session:
-            row = session.get(DictionaryRow, dictionary)
+            row = session.get(DictionaryRow, digest)
         if row is None:
             raise _refused("dictionary_missing", "This custodian lacks the dataset's dictionary.")
-        return encoding_of(dictionaries.load(row.document))
+        return dictionaries.load(row.document)
+
+    def encoding(self, dictionary: bytes) -> Encoding:
+        """The encoding of a dictionary that is kept, by its hash. Raises TallyRefused, RecordUnreadable."""
+        return encoding_of(self.dictionary(dictionary))
 
     # --- taking in
 
     def faults(self, offered: Sequence[OfferedTally]) -> list[Refusal | None]:
         """For each record, in order, None, or why its tally is not taken; all proofs of an upload at once.
 
-        A record may have none: it counts as null in this lane.
+        A record may have none: it counts as null in this lane. One that is new has to be under the current
+        joint key. One that is in use may be under that of an earlier epoch: a predecessor hands it over as it
+        was attested, and its share is not to be lost for the tally's sake; under the current key it counts as
+        null.
         """
-        found: list[Refusal | None] = [None] * len(offered)
-        groups: dict[bytes, list[int]] = {}
-        for at, each in enumerate(offered):
-            found[at] = self._misfit(each)
-            if found[at] is None and each.tally is not None:
-                groups.setdefault(each.header.context.dictionary_hash, []).append(at)
-        key = self._joint_key() if groups else b""
-        for dictionary, positions in groups.items():
+        found = [self._misfit(each) for each in offered]
+        tallied = {
+            at: each
+            for at, each in enumerate(offered)
+            if found[at] is None and each.tally is not None
+        }
+        groups: dict[tuple[bytes, bytes | None], list[int]] = {}
+        for at, key in self._expected_keys(tallied).items():
+            digest = tallied[at].header.context.dictionary_hash
+            groups.setdefault((digest, key), []).append(at)
+        for (dictionary, key), positions in groups.items():
             refusals = self._invalid([offered[at] for at in positions], dictionary, key)
             for at, why in zip(positions, refusals, strict=True):
                 found[at] = why
         return found
 
+    def _expected_keys(self, tallied: Mapping[int, OfferedTally]) -> dict[int, bytes | None]:
+        """By the caller's number, the joint key that a tally has to be under; None where there is none."""
+        if not tallied:
+            return {}
+        epoch = int(self._chain.current_epoch())
+        current = joint_key_of(self._chain, epoch)
+        expected: dict[int, bytes | None] = dict.fromkeys(tallied, current)
+        others = {at: each for at, each in tallied.items() if _key_of(each) != current}
+        if others:
+            known = joint_keys_until(self._chain, epoch)
+            in_use = self._in_use(list(others.values()))
+            for at, each in others.items():
+                if _key_of(each) in known and each.header.commitment in in_use:
+                    expected[at] = _key_of(each)
+        return expected
+
+    def _in_use(self, offered: Sequence[OfferedTally]) -> set[bytes]:
+        """The commitments that the chain has in use, of these."""
+        found: set[bytes] = set()
+        for dataset in {each.header.context.dataset for each in offered}:
+            holders = [each.holder for each in offered if each.header.context.dataset == dataset]
+            found |= {each.commitment for each in self._chain.commitments_of(dataset, holders)}
+        return found
+
     def _invalid(
-        self, offered: Sequence[OfferedTally], dictionary: bytes, key: bytes
+        self, offered: Sequence[OfferedTally], dictionary: bytes, key: bytes | None
     ) -> Sequence[Refusal | None]:
         try:
+            if key is None:
+                raise _refused("no_joint_key", "The current committee has no joint key on chain.")
             pairs = [_with_context(each) for each in offered]
             return require_valid(pairs, self.encoding(dictionary), key)
         except Refusal as refusal:
@@ -115,12 +154,6 @@ class Tallies:
                 "wrong_tally", "The tally is not the one that the record's header names."
             )
         return None
-
-    def _joint_key(self) -> bytes:
-        raw, _ = self._chain.joint_key(int(self._chain.current_epoch()))
-        if not raw:
-            raise _refused("no_joint_key", "The current committee has no joint key on chain.")
-        return raw[:POINT_BYTES]
 
     def keep(self, session: Transaction, header: RecordHeader, tally: SealedTally) -> None:
         """Keeps a tally that `faults` let pass, in the caller's transaction; the first sum takes it in."""
@@ -173,6 +206,17 @@ class Tallies:
             self._spread(store, rows)
             found = dict(zip(used, store.sum(used, [row.row for row in rows]), strict=True))
         return [_weighed(form, found) for form in forms]
+
+    def missing(self, commitments: Sequence[bytes], public_key: bytes) -> list[bytes]:
+        """Of these records, those that never came here, or whose tally under this key is not here.
+
+        A record that is here without a tally under this key is not missing: it counts as null.
+        """
+        named = f'"public_key":"{to_hex(public_key)}"'
+        shares = self._journal.shares(commitments)
+        absent = [each for each in commitments if each not in shares]
+        tallied = [each for each, row in shares.items() if named in row.header]
+        return absent + [each for each in tallied if self.of(each) is None]
 
     def _rows(self, folder: str, commitments: Sequence[bytes]) -> list[TallyRow]:
         """Without what has been erased."""
@@ -229,6 +273,10 @@ class Tallies:
                 )  # it is made anew from the journal, which has this record no more
         if store is not None:
             store.erase(row.row)
+
+
+def _key_of(offered: OfferedTally) -> bytes | None:
+    return None if offered.tally is None else offered.tally.public_key
 
 
 def _with_context(offered: OfferedTally) -> tuple[SealedTally, bytes]:

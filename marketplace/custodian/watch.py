@@ -17,6 +17,7 @@ from marketplace.chain.adapter import (
 )
 from marketplace.chain.following import Followed, Following, Page
 from marketplace.chain.moves import arrived, moves_of, require_left, way
+from marketplace.custodian.decrypting import Decrypting
 from marketplace.custodian.journal import Journal
 from marketplace.custodian.tallies import Tallies
 from marketplace.errors import Refusal
@@ -35,10 +36,17 @@ _Patient = tuple[bytes, str]
 class Watch:
     """Takes in RecordErased and RecordMoved of final blocks, in order; repeating that changes nothing."""
 
-    def __init__(self, chain: Chain, journal: Journal, tallies: Tallies) -> None:
+    def __init__(
+        self,
+        chain: Chain,
+        journal: Journal,
+        tallies: Tallies,
+        decrypting: Decrypting,
+    ) -> None:
         self._chain = chain
         self._journal = journal
         self._tallies = tallies
+        self._decrypting = decrypting
         self._lock = threading.Lock()
         self._stop = threading.Event()
 
@@ -66,6 +74,8 @@ class Watch:
             if each.name == "RecordErased"
         }
         destroyed = 0
+        if erased:
+            self._decrypting.keep_sums()
         with self._journal.writing() as session:
             for event in page.events:
                 if event.name == "RecordMoved":
@@ -145,6 +155,7 @@ class Watch:
         """Suspended or pending records stay: only an erasure is for ever."""
         if not record.erased:
             return 0
+        self._decrypting.keep_sums()
         with self._journal.writing() as session:
             return self._journal.destroy(session, dataset, holder, record.version)
 
@@ -179,6 +190,7 @@ class Watch:
             try:
                 self.catch_up()
                 self.drop_ended()
+                self._decrypting.drop_ended()
                 if time.monotonic() - swept >= SWEEP_SECONDS:
                     self.sweep()
                     swept = time.monotonic()

@@ -1,0 +1,90 @@
+"""Whose records an answer of the homomorphic lane is of: the same for every custodian and every auditor.
+
+The seal is the cut-off for consent. Records that were erased or suspended after it, and before the
+custodians' noise was fixed on chain, count as null all the same; what happens to a record later comes too
+late for this answer. So everybody who reads the chain adds up the same records, whenever that is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from marketplace.chain.core import ForgedLogs, PartialLogs
+from marketplace.chain.moves import moves_of, way
+from marketplace.chain.reads import Reads
+from marketplace.chain.views import Cohort, Stored
+from marketplace.wire.solidity import ZERO_HASH
+
+FIXED = "NoiseFixed"
+
+
+@dataclass(frozen=True)
+class FixedNoise:
+    """Whose noise counts for a request, and the block that fixed it."""
+
+    places: tuple[int, ...]
+    noise: bytes
+    block: int
+    block_hash: bytes
+
+
+def fixed_noise(chain: Reads, request: bytes, sealed_in: int) -> FixedNoise | None:
+    """The noise of a request as the chain fixed it, for ever; None before that.
+
+    Raises:
+        PartialLogs, ForgedLogs; NodeUnreachable, NodeFault.
+    """
+    places, noise = chain.noise_set(request)
+    if not places:
+        return None
+    events = chain.events(sealed_in, contracts=["NoiseRegistry"], names=[FIXED], topics=[request])
+    event = next(events, None)
+    if event is None:
+        raise PartialLogs(
+            message="The node does not give the event that fixed this request's noise.",
+            remedy="Use a node that keeps the logs since the deployment.",
+            facts={"event": FIXED},
+        )
+    bitmap = sum(1 << place for place in places)
+    if (event.args["places"], event.args["noise"]) != (bitmap, noise):
+        raise ForgedLogs(
+            message="The event that fixed this request's noise contradicts what the chain stores.",
+            remedy="Use another node; nothing was decided on this one.",
+            facts={"event": FIXED},
+        )
+    return FixedNoise(places, noise, event.block, event.block_hash)
+
+
+def counted(chain: Reads, cohort: Cohort, block: int) -> tuple[Stored, ...]:
+    """The records of a sealed cohort that an answer is of, in cohort order: as they were at the seal, without
+    what was not usable then or is not any more at the end of `block`.
+
+    Raises:
+        PartialLogs: moves that do not lead to where the registry has a record.
+        ForgedLogs, Reorganised; NodeUnreachable, NodeFault.
+    """
+    at_seal = chain.commitments_of(cohort.dataset, cohort.patients, cohort.seal_block)
+    went = moves_of(chain, cohort.dataset, cohort.seal_block + 1, block)
+    addresses = [way(went, each.patient)[-1] for each in at_seal]
+    then = chain.commitments_of(cohort.dataset, addresses, block)
+    lost = [after for before, after in zip(at_seal, then, strict=True) if _is_lost(before, after)]
+    for each in lost:
+        _require_there(chain, cohort.dataset, each.patient, block)
+    return tuple(
+        replace(before, commitment=ZERO_HASH) if _is_lost(before, after) else before
+        for before, after in zip(at_seal, then, strict=True)
+    )
+
+
+def _is_lost(before: Stored, after: Stored) -> bool:
+    return before.usable and not after.usable
+
+
+def _require_there(chain: Reads, dataset: bytes, patient: str, block: int) -> None:
+    """Erased or suspended, and not only gone to an address that the node's logs do not tell of."""
+    if not chain.record_of(dataset, patient, block).is_there:
+        raise PartialLogs(
+            message="The node's logs do not lead to where the registry has a record.",
+            remedy="Use a node that keeps the logs since the deployment.",
+            facts={"event": "RecordMoved"},
+        )

@@ -1,0 +1,102 @@
+"""The noise of requests of the homomorphic lane, as this custodian's journal keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import delete, select, update
+
+from marketplace.custodian.journal import Journal
+from marketplace.custodian.models import ContributionRow, NoisedRow
+from marketplace.wire.http import to_hex
+from marketplace.wire.tallying import Reveal
+from ml.homomorphic.noise import Contribution
+
+DIGEST_BYTES = 32
+
+
+class Noises:
+    """Rows of requests and of contributions; what was kept first stays."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def of(self, request: bytes) -> NoisedRow | None:
+        """What this custodian committed to for a request; None if nothing."""
+        with self._journal.reading() as session:
+            return session.get(NoisedRow, request)
+
+    def begin(self, row: NoisedRow, place: int, drawn: Sequence[Reveal]) -> None:
+        """Keeps a request with this custodian's own contributions, one for each size, and its entry."""
+        with self._journal.writing() as session:
+            session.add(row)
+            session.add_all(_row(row.request, place, each) for each in drawn)
+            body = {"request": to_hex(row.request), "commitment": to_hex(row.commitment)}
+            self._journal.append(session, "noise-committed", body)
+
+    def keep(self, request: bytes, place: int, reveal: Reveal) -> None:
+        """Keeps a verified contribution."""
+        with self._journal.writing() as session:
+            if session.get(ContributionRow, (request, place, reveal.size)) is None:
+                session.add(_row(request, place, reveal))
+
+    def reveal(self, request: bytes, place: int, size: int) -> Reveal | None:
+        """One place's contribution to a set of this size; None if it is not here."""
+        with self._journal.reading() as session:
+            row = session.get(ContributionRow, (request, place, size))
+        if row is None:
+            return None
+        starts = range(0, len(row.digests), DIGEST_BYTES)
+        digests = tuple(row.digests[at : at + DIGEST_BYTES] for at in starts)
+        return Reveal(size, Contribution(row.columns, row.proof), digests)
+
+    def contributions(
+        self, request: bytes, places: Iterable[int], size: int
+    ) -> dict[int, Contribution]:
+        """Of these places, those that are here."""
+        found = {place: self.reveal(request, place, size) for place in places}
+        return {place: each.contribution for place, each in found.items() if each is not None}
+
+    def keep_sums(
+        self, request: bytes, block: int, block_hash: bytes, root: bytes, sums: bytes
+    ) -> None:
+        """The sums over the records that counted in the block that fixed the noise, before they change."""
+        values = {
+            "noise_block": block,
+            "noise_block_hash": block_hash,
+            "ciphertext_root": root,
+            "sums": sums,
+        }
+        with self._journal.writing() as session:
+            mine = (NoisedRow.request == request) & NoisedRow.partial.is_(None)
+            session.execute(update(NoisedRow).where(mine).values(values))
+
+    def unsummed(self) -> Sequence[bytes]:
+        """Live requests whose sums are not kept yet."""
+        waiting = NoisedRow.ended.is_(False) & NoisedRow.sums.is_(None)
+        with self._journal.reading() as session:
+            return list(session.scalars(select(NoisedRow.request).where(waiting)))
+
+    def live(self) -> Sequence[bytes]:
+        """Requests whose noise is still kept."""
+        with self._journal.reading() as session:
+            return list(session.scalars(select(NoisedRow.request).where(~NoisedRow.ended)))
+
+    def end(self, request: bytes) -> None:
+        """The request has ended: nobody needs its noise, sums or partial any more."""
+        with self._journal.writing() as session:
+            session.execute(delete(ContributionRow).where(ContributionRow.request == request))
+            mine = NoisedRow.request == request
+            gone = {"sums": None, "partial": None, "ended": True}
+            session.execute(update(NoisedRow).where(mine).values(gone))
+
+
+def _row(request: bytes, place: int, reveal: Reveal) -> ContributionRow:
+    return ContributionRow(
+        request=request,
+        place=place,
+        size=reveal.size,
+        columns=reveal.contribution.columns,
+        proof=reveal.contribution.proof,
+        digests=b"".join(reveal.digests),
+    )

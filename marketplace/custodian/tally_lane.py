@@ -1,0 +1,85 @@
+"""What a custodian answers in the homomorphic lane: one message at a time for a request."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from marketplace.chain.adapter import Chain
+from marketplace.custodian.checks import Rules, turnable
+from marketplace.custodian.decrypting import Decrypting
+from marketplace.custodian.finality import FinalityWatch
+from marketplace.custodian.signing import Signing
+from marketplace.vocabulary import Lane
+from marketplace.wire.outcomes import Act, Outcomes
+from marketplace.wire.structs import Settlement
+from marketplace.wire.tallying import Reveal
+
+LOCKS = 64
+"""As for turns: a fixed number, so that strangers' ids cost no memory."""
+
+
+class TallyLane:
+    """Routes' way into `Noising` and `Decrypting`. Safe for threads."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        rules: Rules,
+        finality: FinalityWatch,
+        decrypting: Decrypting,
+        signing: Signing,
+        require_current: Callable[[], None],
+    ) -> None:
+        self._chain = chain
+        self._rules = rules
+        self._finality = finality
+        self._decrypting = decrypting
+        self._signing = signing
+        self._require_current = require_current
+        self._working = [threading.Lock() for _ in range(LOCKS)]
+        self._outcomes = Outcomes("marketplace.custodian")
+
+    def commit(self, request: bytes, parameters: bytes) -> dict[str, Any]:
+        """See `Noising.commit`."""
+        noising = self._decrypting.noising
+        return self._answer("noise", request, lambda act: noising.commit(request, parameters, act))
+
+    def reveal(self, request: bytes, size: int, place: int | None) -> dict[str, Any]:
+        """See `Noising.reveal`."""
+        noising = self._decrypting.noising
+        return self._answer("reveal", request, lambda _: noising.reveal(request, size, place))
+
+    def hold(self, request: bytes, place: int, reveal: Reveal) -> dict[str, Any]:
+        """See `Noising.hold`."""
+        noising = self._decrypting.noising
+        return self._answer("hold", request, lambda act: noising.hold(request, place, reveal, act))
+
+    def agree(self, request: bytes, places: Sequence[int]) -> dict[str, Any]:
+        """See `Noising.agree`."""
+        noising = self._decrypting.noising
+        return self._answer("agreement", request, lambda _: noising.agree(request, places))
+
+    def partial(self, request: bytes) -> dict[str, Any]:
+        """See `Decrypting.partial`."""
+        return self._answer("turn", request, lambda act: self._decrypting.partial(request, act))
+
+    def settle(
+        self, settlement: Settlement, sealed_result: bytes, partials: Mapping[int, bytes]
+    ) -> dict[str, Any]:
+        """See `Signing.settle`."""
+        given = (settlement, sealed_result, partials)
+        request = settlement.request
+        return self._answer("signature", request, lambda act: self._signing.settle(*given, act))
+
+    def _answer(
+        self, what: str, request: bytes, do: Callable[[Act], dict[str, Any]]
+    ) -> dict[str, Any]:
+        """A few calls to the node and no lock for what cannot be answered; then one at a time."""
+        with self._outcomes.of(what, request) as act:
+            self._finality.require_resolved()
+            turnable(self._chain, request, self._rules, Lane.HOMOMORPHIC)
+            with self._working[request[-1] % LOCKS]:
+                self._require_current()
+                return do(act)

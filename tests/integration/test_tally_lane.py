@@ -1,0 +1,456 @@
+"""Rules of an answer in the homomorphic lane: what custodians draw, reveal, decrypt and sign."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from marketplace.chain.counted import counted, fixed_noise
+from marketplace.custodian.models import ContributionRow, NoisedRow
+from marketplace.errors import Refusal
+from marketplace.peers import Peer
+from marketplace.tallying import Decrypted, TallyMissing, settlement_body
+from marketplace.vocabulary import Commitment
+from marketplace.wire.delivery import ciphertext_root
+from marketplace.wire.http import to_base64, to_hex
+from marketplace.wire.http_client import post
+from marketplace.wire.structs import Settlement
+from marketplace.wire.tallying import Reveal
+from ml.homomorphic.curve import times_base
+from ml.homomorphic.noise import contribute
+from tests.support.chain_world import account
+from tests.support.tally_world import PEOPLE, TallyWorld, tally_world
+
+MEAN = {"variable": "systolic"}
+NAMES = [f"p{i}" for i in range(len(PEOPLE))]
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TallyWorld]:
+    with tally_world(tmp_path_factory.mktemp("tally-lane")) as made:
+        made.enrol(dict(zip(NAMES, PEOPLE, strict=True)))
+        yield made
+
+
+def ask(market: TallyWorld, at: int, path: str, request: bytes, **body: Any) -> dict[str, Any]:
+    return post(market.urls[at], path, {"request": to_hex(request), **body}, timeout=60)
+
+
+def commit(market: TallyWorld, place: int, request: bytes) -> dict[str, Any]:
+    return ask(market, place, "/noise-commitments", request, parameters=MEAN)
+
+
+def put_on_chain(market: TallyWorld, request: bytes, said: list[dict[str, Any]]) -> None:
+    listed = [
+        [each["place"], *(bytes.fromhex(each[name][2:]) for name in ("commitment", "signature"))]
+        for each in said
+    ]
+    market.world.sender.send("NoiseRegistry", "commitNoise", request, listed)
+
+
+def committed(market: TallyWorld, salt: str) -> bytes:
+    """A sealed request with every custodian's commitment on chain."""
+    request = market.sealed(salt, "mean.v1", MEAN)
+    put_on_chain(market, request, [commit(market, place, request) for place in range(3)])
+    return request
+
+
+def answered(market: TallyWorld, request: bytes, peers: list[Peer] | None = None) -> Decrypted:
+    tallying = market.tallying(request, "mean.v1", MEAN, peers)
+    return tallying.decrypt(tallying.see_to_noise(market.world.sender, MEAN), MEAN)
+
+
+def settle(market: TallyWorld, found: Decrypted) -> None:
+    body = settlement_body(found)
+    said = [post(url, "/tally-settlements", body, timeout=60) for url in market.urls[:2]]
+    signatures = [(each["place"], bytes.fromhex(each["signature"][2:])) for each in said]
+    settlement = found.settlement.abi_tuple()
+    market.world.sender.send(
+        "ResearchMarket", "settle", settlement, found.sealed_result, signatures
+    )
+
+
+def assert_within_noise(
+    market: TallyWorld, request: bytes, found: Decrypted, people: list[tuple[Any, Any]]
+) -> None:
+    """The two sums of a mean, 2 q - R and a weighed count, each off by no more than all noise can be."""
+    shares = market.question(request, "mean.v1", MEAN).shares
+    room, far = 3 * shares.bound(3), 200 * len(PEOPLE)
+    deviation, _ = market.opened(found.sealed_result, -room - far, room + far)
+    assert abs(deviation - sum(2 * (systolic - 60) - 200 for systolic, _ in people)) <= room
+
+
+def refusal(act: Callable[[], object]) -> Refusal:
+    with pytest.raises(Refusal) as refused:
+        act()
+    return refused.value
+
+
+# --- the whole way
+
+
+def test_a_quorum_decrypts_the_sealed_cohorts_sums_with_noise_and_the_market_settles(
+    market: TallyWorld,
+) -> None:
+    request = market.sealed("mean", "mean.v1", MEAN)
+    found = answered(market, request)
+    assert found.faults == {}
+    assert_within_noise(market, request, found, PEOPLE)
+    settle(market, found)
+    assert market.world.chain.request(request).stage.name == "SETTLED"
+    late = refusal(lambda: ask(market, 0, "/partials", request))
+    assert late.code == "request_ended"
+
+
+def test_every_message_is_answered_twice_with_the_same_bytes(market: TallyWorld) -> None:
+    request = committed(market, "twice")
+    assert commit(market, 1, request) == commit(market, 1, request)
+    reveals = [ask(market, 1, "/noise-reveals", request, size=3) for _ in range(2)]
+    assert reveals[0] == reveals[1]
+    answered(market, request)
+    partials = [ask(market, 1, "/partials", request) for _ in range(2)]
+    assert partials[0] == partials[1]
+
+
+def test_two_quorums_open_the_same_answer_and_either_is_signed(market: TallyWorld) -> None:
+    """Nobody can hold a settlement up by bringing custodians another combination first."""
+    request = committed(market, "quorums")
+    first = answered(market, request)
+    silent = [*market.peers[:1], unreachable(1), *market.peers[2:]]
+    second = answered(market, request, silent)
+    assert first.settlement.result_hash == second.settlement.result_hash
+    assert first.sealed_result != second.sealed_result
+    for found in (first, second):
+        post(market.urls[2], "/tally-settlements", settlement_body(found), timeout=60)
+    far = 10**6
+    opened = [market.opened(each.sealed_result, -far, far) for each in (first, second)]
+    assert opened[0] == opened[1]
+
+
+# --- the order of things
+
+
+def test_noise_is_revealed_only_once_all_commitments_are_on_chain(market: TallyWorld) -> None:
+    request = market.sealed("early", "mean.v1", MEAN)
+    commit(market, 0, request)
+    early = refusal(lambda: ask(market, 0, "/noise-reveals", request, size=2))
+    assert early.code == "not_yet_final"
+
+
+def test_nothing_is_decrypted_before_the_noise_is_fixed_on_chain(market: TallyWorld) -> None:
+    request = committed(market, "unfixed")
+    early = refusal(lambda: ask(market, 0, "/partials", request))
+    assert early.code == "not_yet_final"
+    bare = market.sealed("bare", "mean.v1", MEAN)
+    unasked = refusal(lambda: ask(market, 0, "/partials", bare))
+    assert unasked.code == "not_committed"
+
+
+def test_a_set_is_agreed_to_only_with_all_of_its_noise_verified_here(market: TallyWorld) -> None:
+    request = committed(market, "unheld")
+    missing = refusal(lambda: ask(market, 0, "/noise-sets", request, places=[0, 1, 2]))
+    assert missing.code == "noise_missing"
+    assert "at places 1, 2." in missing.message
+    for places in ([0], [0, 0], [0, 7]):
+        wrong = refusal(lambda places=places: ask(market, 0, "/noise-sets", request, places=places))
+        assert wrong.code == "not_in_set"
+
+
+# --- what is asked
+
+
+@pytest.mark.parametrize(
+    ("case", "changes", "parameters", "code"),
+    [
+        ("parameters", {}, {"variable": "smoker"}, "bad_parameter"),
+        ("other", {}, MEAN | {"filters": {"smoker": "yes"}}, "bad_parameter"),
+        ("kind", {"release_kind": 1}, MEAN, "wrong_release_kind"),
+        ("lane", {"lane": 1}, MEAN, "wrong_lane"),
+        ("key", {"delivery_key": bytes(31) + b"\x05"}, MEAN, "bad_parameter"),
+    ],
+)
+def test_no_noise_is_drawn_for_what_can_not_be_answered(
+    market: TallyWorld, case: str, changes: dict[str, Any], parameters: dict[str, Any], code: str
+) -> None:
+    request = market.sealed(f"bad-{case}", "mean.v1", MEAN, **changes)
+    asked = refusal(lambda: ask(market, 0, "/noise-commitments", request, parameters=parameters))
+    assert asked.code == code
+    assert market.custodians[0].decrypting._noises.of(request) is None
+
+
+def test_parameters_of_another_question_are_refused(market: TallyWorld) -> None:
+    request = market.sealed("others", "mean.v1", MEAN)
+    smokers = MEAN | {"filters": [{"variable": "smoker", "op": "==", "value": "yes"}]}
+    asked = refusal(lambda: ask(market, 0, "/noise-commitments", request, parameters=smokers))
+    assert asked.code == "wrong_parameters"
+    assert market.custodians[0].decrypting._noises.of(request) is None
+
+
+# --- bad noise
+
+
+def revealed(market: TallyWorld, place: int, request: bytes) -> Reveal:
+    return Reveal.from_json(ask(market, place, "/noise-reveals", request, size=3)["reveal"])
+
+
+def own_draw(market: TallyWorld, request: bytes, true: Reveal, scale: int) -> Reveal:
+    """Another draw than what was committed to, with a proof that holds."""
+    question = market.question(request, "mean.v1", MEAN)
+    key = market.custodians[1].joint_shares.of(1).public_key
+    by = question.session.contributor(1)
+    drawn = contribute(question.shares, 3, key, by, lambda _, count: [scale] * count)
+    return replace(true, contribution=drawn, digests=(true.digests[0], drawn.digest))
+
+
+@pytest.mark.parametrize("what", ["proof", "columns", "other draw", "size", "digests"])
+def test_noise_that_is_not_what_was_committed_to_is_named(market: TallyWorld, what: str) -> None:
+    request = committed(market, f"noise-{what}")
+    true = revealed(market, 1, request)
+    made = true.contribution
+    bent = {
+        "proof": lambda: replace(
+            true, contribution=replace(made, proof=made.proof[:-1] + bytes([made.proof[-1] ^ 1]))
+        ),
+        "columns": lambda: replace(
+            true, contribution=replace(made, columns=made.columns[66:] + made.columns[:66])
+        ),
+        "other draw": lambda: own_draw(market, request, true, 0),
+        "size": lambda: replace(true, size=2),
+        "digests": lambda: replace(true, digests=(*true.digests[:1], bytes(32))),
+    }[what]()
+    held = refusal(
+        lambda: ask(market, 0, "/noise-contributions", request, place=1, reveal=bent.to_json())
+    )
+    assert held.code in ("noise_invalid", "bad_parameter")
+    assert held.code == "bad_parameter" or "at place 1 " in held.message
+    missing = refusal(lambda: ask(market, 0, "/noise-sets", request, places=[0, 1, 2]))
+    assert "at places 1, 2." in missing.message
+
+
+def test_noise_copied_from_another_custodian_is_refused(market: TallyWorld) -> None:
+    """It would cancel, or double, the other's: a proof is of its maker's place."""
+    request = market.sealed("copied", "mean.v1", MEAN)
+    said = [commit(market, place, request) for place in range(3)]
+    put_on_chain(market, request, said)
+    copy = revealed(market, 2, request)
+    held = refusal(
+        lambda: ask(market, 0, "/noise-contributions", request, place=1, reveal=copy.to_json())
+    )
+    assert held.code == "noise_invalid"
+    assert "at place 1 " in held.message
+
+
+def test_noise_of_another_request_is_refused(market: TallyWorld) -> None:
+    first, second = committed(market, "replay-1"), committed(market, "replay-2")
+    old = revealed(market, 1, first)
+    held = refusal(
+        lambda: ask(market, 0, "/noise-contributions", second, place=1, reveal=old.to_json())
+    )
+    assert held.code == "noise_invalid"
+    assert "at place 1 " in held.message
+
+
+def test_noise_that_was_drawn_again_never_counts(market: TallyWorld) -> None:
+    """As after a journal was restored from an old copy: the answers of two draws would tell the noise."""
+    request = committed(market, "redrawn")
+    with market.custodians[0].journal.writing() as session:
+        session.delete(session.get_one(NoisedRow, request))
+        session.query(ContributionRow).filter_by(request=request).delete()
+    commit(market, 0, request)
+    again = refusal(lambda: ask(market, 0, "/noise-reveals", request, size=3))
+    assert again.code == "equivocation"
+    found = answered(market, request)  # the others go on
+    assert sorted(found.reveals) == [1, 2]
+    assert market.world.chain.noise_set(request)[0] == (1, 2)
+    assert_within_noise(market, request, found, PEOPLE)
+
+
+def test_a_custodian_whose_own_noise_is_another_decrypts_nothing(market: TallyWorld) -> None:
+    request = committed(market, "own-noise")
+    tallying = market.tallying(request, "mean.v1", MEAN)
+    fixed = tallying.see_to_noise(market.world.sender, MEAN)
+    with market.custodians[0].journal.writing() as session:
+        session.get_one(NoisedRow, request).commitment = bytes(32)
+    found = tallying.decrypt(fixed, MEAN)
+    assert sorted(found.faults) == [0]
+    assert [part.place for part in found.parts] == [1, 2]
+    partial = refusal(lambda: ask(market, 0, "/partials", request))
+    assert partial.code == "equivocation"
+
+
+# --- bad answers
+
+
+class Lying(Peer):
+    """A custodian that changes what it says."""
+
+    def post(self, path: str, body: Mapping[str, Any], *, most: int = 1 << 26) -> dict[str, Any]:
+        answer = super().post(path, body, most=most)
+        return LIES[self.name](path, answer)
+
+
+def unreachable(place: int) -> Peer:
+    return Peer(f"custodian {place + 1}", "http://127.0.0.1:9")
+
+
+def _lie(path: str, field: str, change: Callable[[Any], Any]) -> Callable[[str, Any], Any]:
+    def lie(asked: str, answer: dict[str, Any]) -> dict[str, Any]:
+        return answer | {field: change(answer[field])} if asked == path else answer
+
+    return lie
+
+
+def _flip(text: str) -> str:
+    import base64
+
+    raw = bytearray(base64.b64decode(text))
+    raw[10] ^= 1
+    return to_base64(bytes(raw))
+
+
+LIES: dict[str, Callable[[str, Any], Any]] = {
+    "commitment": _lie("/noise-commitments", "commitment", lambda _: "0x" + "11" * 32),
+    "reveal": _lie(
+        "/noise-reveals", "reveal", lambda reveal: reveal | {"proof": _flip(reveal["proof"])}
+    ),
+    "agreement": _lie("/noise-sets", "signature", lambda _: "0x" + "11" * 65),
+    "partial": _lie("/partials", "partial", _flip),
+    "root": _lie("/partials", "ciphertext_root", lambda _: "0x" + "22" * 32),
+    "sums": _lie(
+        "/partials",
+        "noised",
+        lambda _: to_base64(b"".join(times_base(i).to_bytes() for i in range(2, 6))),
+    ),
+}
+
+
+@pytest.mark.parametrize("lie", sorted(LIES))
+def test_a_lying_custodian_is_named_and_the_quorum_goes_on(market: TallyWorld, lie: str) -> None:
+    request = market.sealed(f"lie-{lie}", "mean.v1", MEAN)
+    peers = [market.peers[0], Lying(lie, market.urls[1]), market.peers[2]]
+    tallying = market.tallying(request, "mean.v1", MEAN, peers)
+    named: dict[int, str] = {}
+    fixed = None
+    while fixed is None:
+        fixed = tallying.see_to_noise(market.world.sender, MEAN)
+        named |= tallying.faults
+    found = tallying.decrypt(fixed, MEAN)
+    named |= found.faults
+    if lie in ("partial", "root", "sums"):
+        assert sorted(found.faults) == [1]
+        assert [part.place for part in found.parts] == [0, 2]
+    assert_within_noise(market, request, found, PEOPLE)
+    settle_with(market, found, [0, 2])
+
+
+def settle_with(market: TallyWorld, found: Decrypted, places: list[int]) -> None:
+    for place in places:
+        post(market.urls[place], "/tally-settlements", settlement_body(found), timeout=60)
+
+
+def test_without_a_quorum_the_missing_custodians_are_named(market: TallyWorld) -> None:
+    request = market.sealed("alone", "mean.v1", MEAN)
+    peers = [market.peers[0], unreachable(1), unreachable(2)]
+    tallying = market.tallying(request, "mean.v1", MEAN, peers)
+    with pytest.raises(TallyMissing) as missing:
+        tallying.see_to_noise(market.world.sender, MEAN)
+    assert sorted(missing.value.facts["faults"]) == ["1", "2"]
+
+
+# --- the settlement
+
+
+@pytest.fixture(scope="module")
+def decrypted(market: TallyWorld) -> Decrypted:
+    return answered(market, committed(market, "to-settle"))
+
+
+MISNAMED: dict[str, Any] = {
+    "root": bytes(32),
+    "epoch": 7,
+    "lane": 1,
+    "schema": 2,
+    "ciphertext_root": b"\x01" * 32,
+    "noise": bytes(32),
+    "result_hash": b"\x02" * 32,
+    "delivery_hash": b"\x03" * 32,
+    "gate": "0x" + "11" * 20,
+}
+
+
+@pytest.mark.parametrize("field", sorted(MISNAMED))
+def test_a_settlement_of_anything_else_is_not_signed(
+    market: TallyWorld, decrypted: Decrypted, field: str
+) -> None:
+    settlement: Settlement = replace(decrypted.settlement, **{field: MISNAMED[field]})
+    body = settlement_body(replace(decrypted, settlement=settlement))
+    refused = refusal(lambda: post(market.urls[0], "/tally-settlements", body, timeout=60))
+    assert refused.code == "settlement_mismatch"
+
+
+@pytest.mark.parametrize("what", ["flipped", "another's", "too few", "sealed"])
+def test_a_sealed_result_that_is_no_quorums_is_not_signed(
+    market: TallyWorld, decrypted: Decrypted, what: str
+) -> None:
+    body = settlement_body(decrypted)
+    first, second = body["partials"]
+    body["partials"] = {
+        "flipped": [first, second | {"partial": _flip(second["partial"])}],
+        "another's": [first, {"place": 2, "partial": second["partial"]}],
+        "too few": [first],
+        "sealed": [first, second],
+    }[what]
+    if what == "sealed":
+        other = ask(market, 2, "/partials", decrypted.settlement.request)
+        body["partials"] = [first, {"place": 2, "partial": other["partial"]}]
+    refused = refusal(lambda: post(market.urls[0], "/tally-settlements", body, timeout=60))
+    expected = "settlement_mismatch" if what == "sealed" else "partial_invalid"
+    assert refused.code == expected
+
+
+# --- who counts
+
+
+def test_a_custodian_that_lacks_a_record_says_which_and_the_others_answer(
+    market: TallyWorld,
+) -> None:
+    market.world.tick()
+    market.seal("late", 200, "no")
+    market.store(["late"], [1, 2])
+    request = market.sealed("lacking", "mean.v1", MEAN)
+    found = answered(market, request)
+    assert [part.place for part in found.parts] == [1, 2]
+    missing = refusal(lambda: ask(market, 0, "/partials", request))
+    assert missing.code == "records_missing"
+    assert "1 of the records" in missing.message
+    market.deposit(account("late").address, 0)
+    assert ask(market, 0, "/partials", request)["noised"] == to_base64(found.parts[0].noised)
+
+
+def test_an_erasure_before_the_noise_is_fixed_takes_the_record_out_and_after_it_does_not(
+    market: TallyWorld,
+) -> None:
+    people = {"early-eraser": (250, "no"), "late-eraser": (240, "no")}
+    market.enrol(people)
+    request = committed(market, "erased")
+    market.world.erase(account("early-eraser"))
+    tallying = market.tallying(request, "mean.v1", MEAN)
+    fixed = tallying.see_to_noise(market.world.sender, MEAN)
+    market.world.erase(account("late-eraser"))
+    for custodian in market.custodians.values():
+        custodian.watch.catch_up()  # and destroys both
+        commitments = [market.world.records[account(each).address].commitment for each in people]
+        assert [custodian.tallies.of(each) for each in commitments] == [None, None]
+    found = tallying.decrypt(fixed, MEAN)
+    assert found.faults == {}
+    chain = market.world.chain
+    cohort = chain.sealed_cohort(request)
+    again = fixed_noise(chain, request, cohort.seal_block)
+    assert again is not None
+    used = counted(chain, cohort, again.block)
+    root = ciphertext_root([Commitment(each.commitment) for each in used])
+    assert root == found.settlement.ciphertext_root
+    assert sum(each.usable for each in used) == len(used) - 1

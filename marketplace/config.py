@@ -10,12 +10,13 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from marketplace.wire.configuration import read_configuration
+from marketplace.wire.paging import LARGEST_UPLOAD
 from marketplace.wire.settings import Endpoint, ServerSettings, Strict
 
 REMEDY = "Correct the file; `usufruct up` writes a working one."
 
-MAX_UPLOAD_BYTES = 8 * 1024 * 1024
-"""Largest request body: about 1,000 sealed records of ten variables."""
+MAX_UPLOAD_BYTES = LARGEST_UPLOAD
+"""Largest request body."""
 
 
 MAX_FEE_GWEI = 500.0

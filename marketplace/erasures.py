@@ -1,4 +1,4 @@
-"""Erased records leave the operator too: ciphertext and what its database says of it.
+"""Erased records leave the operator too: ciphertext, tally and what its database says of them.
 
 Custodians destroy their shares as soon as an erasure is final, so that the ciphertext opens no more. It is
 deleted here once nothing can ask for it again: a request that was frozen before the erasure may still count
@@ -95,7 +95,7 @@ class Erasures:
 
     def is_deleted(self, commitment: bytes) -> bool:
         """Whether this operator has nothing to open of a record, or never had."""
-        return not self.records.holds(commitment)
+        return not self.records.holds_any(commitment)
 
     def _follow(self) -> None:
         for page in Following(self.chain, CONTRACTS, FOLLOWED).pages(self._followed):

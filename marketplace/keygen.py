@@ -1,6 +1,7 @@
 """Carrying a key generation between custodians: any machine can, and none is trusted with more than delivery.
 
     outcome = generate(chain, admin_key, dealers, holders, Session(...))
+    record(sender, outcome, len(holders))
 
 The rounds are those of `wire.keygen`. A custodian that does not answer is left out where that is possible,
 and named; what is said leaves this process as it came, since everything is signed.
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from marketplace.chain.adapter import Chain
+from marketplace.chain.sender import Sender
 from marketplace.errors import Refusal
 from marketplace.peers import Peer, ask_all
 from marketplace.wire.eip712 import MOST_SIGNATURE
@@ -75,6 +77,31 @@ def generate(
     answers = call.ask(asked, ANSWER, said) if asked else []
     finished = call.ask(_of(holders, complaints), FINISH, {**said, "answers": answers})
     return _agreed(chain, session, finished, call.absent)
+
+
+def record(sender: Sender, generated: Generated, holders: int) -> None:
+    """Puts a joint key on chain of which every one of `holders` custodians has a share.
+
+    Raises:
+        Refusal: `keygen_incomplete`, naming who has none; nothing was recorded then. ContractRefusal.
+    """
+    missing = set(range(holders)) - {place for place, _ in generated.signatures}
+    if missing:
+        named = ", ".join(str(place + 1) for place in sorted(missing))
+        raise Refusal(
+            code="keygen_incomplete",
+            message=f"Custodians {named} hold no share of this key. Nothing was recorded.",
+            remedy="Start them and run it again, or open an epoch without them.",
+            facts={"absent": {str(place): why for place, why in generated.absent.items()}},
+        )
+    sender.send(
+        "CustodianCommittee",
+        "recordJointKey",
+        generated.epoch,
+        generated.commitments,
+        generated.transcript,
+        list(generated.signatures),
+    )
 
 
 class _Call:

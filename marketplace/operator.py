@@ -126,7 +126,7 @@ def build_operator(config: OperatorConfig) -> Operator:
         fee=config.fee,
         waits=pipeline.waits,
     )
-    intake = Intake(chain, sender, records, custodians, key)
+    intake = Intake(chain, sender, records, custodians, key, dictionaries.of)
     relay = Relay(chain, sender, database)
     erasures = Erasures(chain, records)
     attendance = Attendance(custodians, gates)

@@ -1,4 +1,8 @@
-"""The folder of sealed records: ciphertext through fsspec, everything else in the database."""
+"""The folder of sealed records: ciphertext through fsspec, everything else in the database.
+
+A record's box and, where it has one, its tally are two files of one name: the vault lane reads the first,
+the homomorphic lane the second.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,22 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import fsspec
+import structlog
 
 from marketplace.errors import Refusal
 from marketplace.store import ERASED, Database, RecordRow
+from marketplace.wire.feldman import POINT_BYTES
 from marketplace.wire.header import read_header
 from marketplace.wire.http import to_hex
 from marketplace.wire.private import make_folder
+from marketplace.wire.tally import SealedTally, TallyHeader
+
+LENGTH_BYTES: Final = 4
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -45,48 +56,97 @@ class RecordStore:
         object.__setattr__(self, "_files", files)
         object.__setattr__(self, "_root", root.rstrip("/"))
 
-    def put(self, commitment: bytes, box: bytes) -> None:
-        """Keeps a ciphertext; whole or not at all (written aside, then moved into place).
+    def put(self, commitment: bytes, box: bytes, tally: SealedTally | None = None) -> None:
+        """Keeps a ciphertext, and the record's tally with it; whole or not at all (written aside, then moved
+        into place).
 
         One that was erased is not kept, whoever sends it again.
 
         Raises:
             Refusal: `storage_full`, `storage_unavailable`.
         """
-        path = self._path(commitment)
-        # A name of its own, so that the same record in two uploads is not moved while it is written.
-        aside = f"{path}.{secrets.token_hex(8)}.part"
+        parts = {} if tally is None else {self._tally_path(commitment): _to_bytes(tally)}
+        # The box last: a reader that finds it finds all.
+        parts[self._path(commitment)] = box
+        # Names of their own, so that the same record in two uploads is not moved while it is written.
+        aside = {path: f"{path}.{secrets.token_hex(8)}.part" for path in parts}
         try:
-            self._files.pipe_file(aside, box)
-            self._files.mv(aside, path)
+            for path, content in parts.items():
+                self._files.pipe_file(aside[path], content)
+            for path in parts:
+                self._files.mv(aside[path], path)
         except OSError as fault:
-            with contextlib.suppress(OSError):
-                self._files.rm_file(aside)
+            self._clear_away(commitment, list(aside.values()))
             raise _unwritten(fault) from None
         # Afterwards: an erasure meanwhile marks the row before it deletes what it finds.
         if self._is_erased(commitment):
             self.delete(commitment)
 
+    def _clear_away(self, commitment: bytes, aside: Sequence[str]) -> None:
+        """What was written of a record that did not fit."""
+        with contextlib.suppress(OSError):
+            is_whole = self._files.exists(self._path(commitment))  # from another upload
+            for path in aside if is_whole else [*aside, self._tally_path(commitment)]:
+                with contextlib.suppress(OSError):
+                    self._files.rm_file(path)
+
     def get(self, commitment: bytes) -> bytes | None:
         """A ciphertext, or None where there is none."""
-        try:
-            return bytes(self._files.cat_file(self._path(commitment)))
-        except FileNotFoundError:
+        return self._read(self._path(commitment))
+
+    def tally(self, commitment: bytes) -> SealedTally | None:
+        """A record's tally, the very one that was attested; None where it has none, was erased, or lies here
+        damaged.
+        """
+        row = self._row(commitment)
+        header = None if row is None or row.state == ERASED else _tally_header(row.header)
+        raw = None if header is None else self._read(self._tally_path(commitment))
+        if header is None or raw is None:
             return None
+        found = _from_bytes(raw)
+        if not _is_it(found, header):
+            log.warning("tally_damaged", commitment=_name(commitment))
+            return None
+        return found
 
     def holds(self, commitment: bytes) -> bool:
-        """Whether both ciphertext and row are here."""
+        """Whether row and ciphertext are here, and the tally where the record has one."""
         row = self._row(commitment)
-        is_kept = row is not None and row.state != ERASED
-        return is_kept and bool(self._files.exists(self._path(commitment)))
+        if row is None or row.state == ERASED:
+            return False
+        has_tally = _tally_header(row.header) is not None
+        box, tally = self._files_here(commitment)
+        return box and (tally or not has_tally)
+
+    def holds_any(self, commitment: bytes) -> bool:
+        """Whether the row is here and anything of the ciphertext."""
+        row = self._row(commitment)
+        return row is not None and row.state != ERASED and any(self._files_here(commitment))
+
+    def _files_here(self, commitment: bytes) -> tuple[bool, bool]:
+        """Box and tally."""
+        paths = (self._path(commitment), self._tally_path(commitment))
+        box, tally = (bool(self._files.exists(path)) for path in paths)
+        return box, tally
 
     def delete(self, commitment: bytes) -> bool:
-        """Forgets a ciphertext; nothing happens where there is none. Returns whether there was one.
+        """Forgets a ciphertext and its tally; nothing happens where there is none. Returns whether there was
+        any of it.
 
         Raises:
             Refusal: `storage_unavailable`; it may still be there.
         """
-        path = self._path(commitment)
+        had_box = self._remove(self._path(commitment))
+        had_tally = self._remove(self._tally_path(commitment))
+        return had_box or had_tally
+
+    def _read(self, path: str) -> bytes | None:
+        try:
+            return bytes(self._files.cat_file(path))
+        except FileNotFoundError:
+            return None
+
+    def _remove(self, path: str) -> bool:
         try:
             if not self._files.exists(path):
                 return False
@@ -98,7 +158,7 @@ class RecordStore:
         return True
 
     def erase(self, commitment: bytes, because: str) -> bool:
-        """Deletes a ciphertext and what its row says of it, for ever; the row's log says why.
+        """Deletes a ciphertext, its tally and what its row says of it, for ever; the row's log says why.
 
         May be repeated, after a crash or on what a backup brought back. Returns whether anything was left.
 
@@ -138,6 +198,32 @@ class RecordStore:
 
     def _path(self, commitment: bytes) -> str:
         return f"{self._root}/{commitment.hex()}.box"
+
+    def _tally_path(self, commitment: bytes) -> str:
+        return f"{self._root}/{commitment.hex()}.tally"
+
+
+def _to_bytes(tally: SealedTally) -> bytes:
+    """Public key, bytes of columns (4 bytes, big endian), columns, proof."""
+    length = len(tally.columns).to_bytes(LENGTH_BYTES, "big")
+    return tally.public_key + length + tally.columns + tally.proof
+
+
+def _from_bytes(raw: bytes) -> SealedTally:
+    start = POINT_BYTES + LENGTH_BYTES
+    end = start + int.from_bytes(raw[POINT_BYTES:start], "big")
+    return SealedTally(raw[:POINT_BYTES], raw[start:end], raw[end:])
+
+
+def _is_it(found: SealedTally, header: TallyHeader) -> bool:
+    try:
+        return found.header == header
+    except ValueError:  # a part of a column
+        return False
+
+
+def _tally_header(header: dict[str, Any]) -> TallyHeader | None:
+    return read_header(header).tally if "tally" in header else None
 
 
 def _kept(box: bytes, header: dict[str, Any]) -> Kept:

@@ -35,6 +35,6 @@ def keep_dictionary() -> flask.Response:
 def quote() -> flask.Response:
     """Price, privacy cost and expected error, before anything is paid."""
     keys = ("dataset", "classes", "analysis", "parameters")
-    asked = body(*keys, optional=("cost", "target_error"))
+    asked = body(*keys, optional=("lane", "cost", "target_error"))
     hash_field(asked["dataset"], "dataset")
     return answer(operator().reads.quote(asked))

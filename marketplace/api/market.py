@@ -6,7 +6,7 @@ import flask
 
 from marketplace.api.context import operator
 from marketplace.api.openapi import DOCUMENT
-from marketplace.vocabulary import address
+from marketplace.vocabulary import Lane, address
 from marketplace.wire.http import answer
 
 routes = flask.Blueprint("market", __name__)
@@ -26,8 +26,9 @@ def show_committee() -> flask.Response:
 
 @routes.get("/catalogue")
 def show_catalogue() -> flask.Response:
-    """Every analysis that can be asked for."""
-    return answer({"analyses": operator().reads.catalogue()})
+    """Every analysis that can be asked for, of the vault lane first: an id may be there once a lane."""
+    reads = operator().reads
+    return answer({"analyses": [each for lane in Lane for each in reads.catalogue(lane)]})
 
 
 @routes.get("/accounts/<account>")

@@ -12,8 +12,8 @@ from marketplace.chain.adapter import Chain, Manifest
 from marketplace.chain.sender import Sender
 from marketplace.cli.admin import KEY, MANIFEST, NODE
 from marketplace.cli.say import Whole, refusals_as_words, say
-from marketplace.errors import BadParameter, Refusal
-from marketplace.keygen import Generated, generate, new_session
+from marketplace.errors import BadParameter
+from marketplace.keygen import generate, new_session, record
 from marketplace.peers import Peer
 from marketplace.wire import keyfiles
 from marketplace.wire.http import to_hex
@@ -66,15 +66,7 @@ def generate_key(
     dealers = _peers(leaving) if leaving else holders
     session = new_session(chain, int(chain.current_epoch()), origin or 0)
     generated = generate(chain, admin, dealers, holders, session)
-    _require_whole(generated, len(holders))
-    Sender(chain, admin).send(
-        "CustodianCommittee",
-        "recordJointKey",
-        generated.epoch,
-        generated.commitments,
-        generated.transcript,
-        list(generated.signatures),
-    )
+    record(Sender(chain, admin), generated, len(holders))
     say(
         {
             "epoch": generated.epoch,
@@ -87,16 +79,3 @@ def generate_key(
 
 def _peers(urls: tuple[str, ...]) -> list[Peer]:
     return [Peer(f"custodian {place + 1}", url) for place, url in enumerate(urls)]
-
-
-def _require_whole(generated: Generated, holders: int) -> None:
-    """Every custodian has a share: the chain takes the key with all signatures only."""
-    missing = set(range(holders)) - {place for place, _ in generated.signatures}
-    if missing:
-        named = ", ".join(str(place + 1) for place in sorted(missing))
-        raise Refusal(
-            code="keygen_incomplete",
-            message=f"Custodians {named} hold no share of this key. Nothing was recorded.",
-            remedy="Start them and run it again, or open an epoch without them.",
-            facts={"absent": {str(place): why for place, why in generated.absent.items()}},
-        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,12 +28,13 @@ from marketplace.fhir.extract import Extracted, Missing, explained
 from marketplace.wire import keyfiles
 from marketplace.wire.dictionary import Dictionary
 from marketplace.wire.http import to_hex
+from marketplace.wire.paging import LARGEST_UPLOAD, pages, sent_bytes
 from marketplace.wire.plain import counted
 
 URL = from_environment("--url", default="http://127.0.0.1:8000", show_default=True)
 DATASET = from_environment("--dataset", type=HEX32, required=True)
 PAGE = 100
-"""Records in one upload: an operator takes 500, of 8 MB together; its chain takes about 60 a transaction."""
+"""Records in one upload: an operator takes 500; its chain takes about 60 a transaction."""
 WHY: Final[Mapping[Missing, str]] = {
     Missing.NOT_IN_BUNDLE: "no observation of the bundle has the code {code} of {system}",
     Missing.NOT_FINAL: "none of its observations has the status final, amended or corrected",
@@ -144,7 +145,7 @@ def upload(url: str, files: tuple[Path, ...]) -> None:
     outcomes: list[dict[str, Any]] = []
     try:
         with bar("records", len(entries)) as advance:
-            for page in _pages(entries):
+            for page in pages(entries, sent_bytes, most=PAGE, largest=LARGEST_UPLOAD):
                 outcomes += market.upload(page)
                 advance(len(page))
     finally:
@@ -160,8 +161,3 @@ def upload(url: str, files: tuple[Path, ...]) -> None:
             remedy="What is printed above says why for each: correct those, and send them again.",
             field="files",
         )
-
-
-def _pages(entries: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for first in range(0, len(entries), PAGE):
-        yield entries[first : first + PAGE]

@@ -13,6 +13,7 @@ from typing import Any
 from marketplace.client.http import malformed_answer, objects, reading
 from marketplace.client.waiting import PAST_DATES
 from marketplace.errors import Refusal
+from marketplace.vocabulary import Lane
 from marketplace.wire import dictionary as dictionaries
 from marketplace.wire.data_use import permission_words
 from marketplace.wire.dictionary import Dictionary
@@ -65,13 +66,19 @@ class Dataset:
 
 @dataclass(frozen=True)
 class CatalogueEntry:
-    """An analysis that can be asked for. `parameters` says what each of them means, by name."""
+    """An analysis that can be asked for. `parameters` says what each of them means, by name.
+
+    asks, tells: what it answers and with what, in words; empty where the operator does not say.
+    """
 
     id: str
     title: str
     releases: str
     parameters: Mapping[str, str]
     example: Mapping[str, Any]
+    lane: Lane = Lane.VAULT
+    asks: str = ""
+    tells: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,6 +135,9 @@ def catalogue_of(found: Mapping[str, Any]) -> CatalogueEntry:
             releases=str(found["releases"]),
             parameters={str(each["name"]): str(each["means"]) for each in parameters},
             example=dict(found["example"]),
+            lane=Lane(found.get("lane", Lane.VAULT)),
+            asks=str(found.get("asks", "")),
+            tells=str(found.get("tells", "")),
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from marketplace.analyses.variables import variables_of
 from marketplace.chain.adapter import Chain, Manifest
+from marketplace.chain.joint_keys import joint_key_of
 from marketplace.chain.reads import X25519
 from marketplace.client.documents import (
     CatalogueEntry,
@@ -25,12 +26,13 @@ from marketplace.client.researcher import Ask
 from marketplace.errors import Refusal
 from marketplace.sealing.row import Value
 from marketplace.sealing.seal import CustodianKey, seal_row
-from marketplace.vocabulary import CustodianIndex, DatasetId, patient_address
+from marketplace.vocabulary import CustodianIndex, DatasetId, Lane, patient_address
 from marketplace.wire import class_page, hpke
 from marketplace.wire.class_page import ClassPage
 from marketplace.wire.dictionary import Dictionary
 from marketplace.wire.eip712 import SigningKey, sign
 from marketplace.wire.http import to_hex
+from marketplace.wire.paging import LARGEST_UPLOAD, MOST_RECORDS, pages, sent_bytes
 from marketplace.wire.record import RecordContext, SealedRecord, dump
 from marketplace.wire.structs import RecordAttestation
 from ml.dp.domain import Variable
@@ -87,10 +89,10 @@ class Marketplace(Messages):
         """One dataset as the operator tells it."""
         return self.api.get(f"/api/v1/datasets/{to_hex(dataset)}")
 
-    def catalogue(self) -> list[CatalogueEntry]:
-        """Every analysis that can be asked for."""
+    def catalogue(self, lane: Lane = Lane.VAULT) -> list[CatalogueEntry]:
+        """Every analysis that can be asked for in a lane."""
         told = objects(self.api.get("/api/v1/catalogue"), "analyses")
-        return [catalogue_of(each) for each in told]
+        return [entry for entry in map(catalogue_of, told) if entry.lane is lane]
 
     def requests(self) -> list[ListedRequest]:
         """The latest requests of everybody at this operator, newest first."""
@@ -163,17 +165,25 @@ class Marketplace(Messages):
     def seal(
         self, dataset: bytes, patient: str, values: Mapping[str, Value], version: int = 1
     ) -> SealedRecord:
-        """Seals a record here, for the current committee. What leaves this process is encrypted."""
+        """Seals a record here, for the current committee. What leaves this process is encrypted.
+
+        Raises as `sealer`; BadParameter, OutOfDictionary.
+        """
         return self.sealer(dataset)(patient, values, version)
 
     def sealer(self, dataset: bytes) -> Callable[[str, Mapping[str, Value], int], SealedRecord]:
-        """`seal` for many records: asks for dictionary and committee once.
+        """`seal` for many records: asks for dictionary, committee and joint key once.
 
-        Both are the chain's, through the caller's own node: an operator that could name the
+        All are the chain's, through the caller's own node: an operator that could name the
         custodians' keys, or the dictionary, could read what is sealed to them.
+
+        Raises:
+            Refusal: `dictionary_missing`, `dictionary_mismatch`; `no_joint_key`, the dataset's records have
+                a part in the homomorphic lane, and the committee no key for it yet.
         """
         dictionary = self.dictionary_on_chain(dataset)
         committee = self.chain.committee()
+        joint_key = self._joint_key(dictionary, int(committee.epoch))
         keys = [
             CustodianKey(CustodianIndex(member.place + 1), member.keys[X25519])
             for member in committee.members
@@ -188,9 +198,27 @@ class Marketplace(Messages):
                 dictionary_hash=dictionary.hash(),
                 record_version=version,
             )
-            return seal_row(dictionary, values, context, keys, committee.epoch, committee.quorum)
+            return seal_row(
+                dictionary, values, context, keys, committee.epoch, committee.quorum, joint_key
+            )
 
         return sealed
+
+    def _joint_key(self, dictionary: Dictionary, epoch: int) -> bytes | None:
+        """None where the dataset's records have no part in the homomorphic lane."""
+        if dictionary.encoding is None:
+            return None
+        found = joint_key_of(self.chain, epoch)
+        if found is None:
+            raise Refusal(
+                code="no_joint_key",
+                message=f"The custodians of epoch {epoch} have no joint key on chain, and this dataset's "
+                "records are encrypted under it, too.",
+                remedy="Ask who administers the committee to have it generated (usufruct generate-key), "
+                "then seal.",
+                field="epoch",
+            )
+        return found
 
     def attest(self, record: SealedRecord, person: bytes, issuer_key: SigningKey) -> dict[str, Any]:
         """An issuer's upload entry: the sealed record with its attestation."""
@@ -225,9 +253,16 @@ class Marketplace(Messages):
             )
 
     def upload(self, entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Sends attested records; returns each one's outcome (`stored`, or `refused` and why)."""
-        answer = self.api.post("/api/v1/records", {"entries": list(entries)})
-        return [*objects(answer, "outcomes", len(entries))]
+        """Sends attested records, in as many uploads as they take; returns each one's outcome in order
+        (`stored`, or `refused` and why).
+
+        Sent again, what is there already changes nothing: also where one upload of several failed.
+        """
+        outcomes: list[dict[str, Any]] = []
+        for page in pages(entries, sent_bytes, most=MOST_RECORDS, largest=LARGEST_UPLOAD):
+            answer = self.api.post("/api/v1/records", {"entries": page})
+            outcomes += objects(answer, "outcomes", len(page))
+        return outcomes
 
     # --- carried by the operator
 

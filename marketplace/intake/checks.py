@@ -33,13 +33,6 @@ def _parse_into(entry: Entry, raw: Any, chain: Chain) -> None:
             field="entries",
         )
     entry.record = load(canonical(raw["record"]))
-    if entry.record.tally is not None:
-        raise Refusal(
-            code="lane_not_served",
-            message="The record has a tally, and this operator serves the vault lane only.",
-            remedy="Use a dataset whose dictionary has no encoding.",
-            field="record.tally",
-        )
     entry.attestation = RecordAttestation.from_json(raw["attestation"], "attestation.")
     entry.signature = hex_field(raw["issuer_signature"], "issuer_signature", MOST_SIGNATURE)
     _require_matching(entry.record, entry.attestation, chain)

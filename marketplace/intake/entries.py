@@ -11,9 +11,6 @@ from marketplace.wire.header import RecordHeader
 from marketplace.wire.record import SealedRecord
 from marketplace.wire.structs import RecordAttestation
 
-MOST_RECORDS = 500
-"""In one upload."""
-
 
 @dataclass
 class Entry:

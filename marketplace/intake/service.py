@@ -12,12 +12,14 @@ from typing import Any, Final
 
 from marketplace.chain.adapter import Chain, CommitteeView, Record
 from marketplace.chain.dry_runs import DryRun, Planned
+from marketplace.chain.joint_keys import joint_key_of
 from marketplace.chain.patience import Patience, not_looked_at
 from marketplace.chain.sender import Sender
 from marketplace.errors import Refusal
 from marketplace.intake.checks import as_sent, misfit, out_of_turn, parsed, untrusted
 from marketplace.intake.deposits import Deposits, storage_receipt
 from marketplace.intake.entries import Entry, attestation_of, record_of, row_of
+from marketplace.intake.tallies import Published, misfits
 from marketplace.peers import Peer
 from marketplace.records import RecordStore
 from marketplace.store import RecordRow
@@ -35,11 +37,19 @@ class Intake:
     records: RecordStore
     custodians: tuple[Peer, ...]
     key: bytes = field(repr=False)  # of `sender`'s account
+    published: Published
 
     @functools.cached_property
     def deposits(self) -> Deposits:
         """How custodians get their parts."""
-        return Deposits(self.chain, self.custodians, self.sender.address, self.key, self._confirmed)
+        return Deposits(
+            self.chain,
+            self.custodians,
+            self.sender.address,
+            self.key,
+            self._confirmed,
+            self.published,
+        )
 
     def _confirmed(self, commitment: bytes, epoch: int, place: int) -> None:
         """For people who watch. A database that is full keeps no record from its custodians."""
@@ -65,6 +75,7 @@ class Intake:
         entries = [parsed(raw, self.chain) for raw in uploads]
         self._require_trusted(entries)
         self._require_sealed_for(committee, entries)
+        self._require_tallied(committee, entries)
         self._keep(entries)
         self._register(entries)
         self.deposits.collect(entries, committee)
@@ -100,6 +111,23 @@ class Intake:
                 found = misfit(record_of(entry), committee)
                 entry.refusal = found if found and not self._in_use(entry) else None
 
+    def _require_tallied(self, committee: CommitteeView, entries: Sequence[Entry]) -> None:
+        """Refuses before anything is kept whose tally no custodian would take.
+
+        One that is in use stays so when the committee gets another joint key: it counts as null under that.
+        """
+        tallied = {
+            number: entry.record
+            for number, entry in enumerate(entries)
+            if entry.refusal is None and entry.record is not None and entry.record.tally is not None
+        }
+        if not tallied:
+            return
+        joint_key = joint_key_of(self.chain, int(committee.epoch))
+        for number, refusal in misfits(tallied, joint_key, self.published).items():
+            if not self._in_use(entries[number]):
+                entries[number].refusal = refusal
+
     def _in_use(self, entry: Entry) -> bool:
         attestation = attestation_of(entry)
         found = self.chain.record_of(attestation.dataset, attestation.patient)
@@ -114,7 +142,7 @@ class Intake:
         )
         try:
             for entry in kept:
-                self.records.put(record_of(entry).commitment, record_of(entry).box)
+                self._put(entry)
         except Refusal:
             self._forget(new)
             raise
@@ -125,10 +153,13 @@ class Intake:
                 self.records.delete(bytes.fromhex(row.commitment[2:]))
 
     def _keep_one(self, entry: Entry) -> None:
-        record = record_of(entry)
         # The row first: where the database is full, no file is left behind.
-        self.records.database.keep_record(row_of(record, attestation_of(entry)))
-        self.records.put(record.commitment, record.box)
+        self.records.database.keep_record(row_of(record_of(entry), attestation_of(entry)))
+        self._put(entry)
+
+    def _put(self, entry: Entry) -> None:
+        record = record_of(entry)
+        self.records.put(attestation_of(entry).commitment, record.box, record.tally)
 
     # --- register
 

@@ -18,6 +18,7 @@ from marketplace.chain.rpc import Node
 from marketplace.chain.sender import Sender
 from marketplace.claim import Claim
 from marketplace.local import identities
+from marketplace.local.joint_key import generate_missing
 from marketplace.local.ports import CUSTODIANS, Ports
 from marketplace.local.processes import Processes, await_end
 from marketplace.wire import keyfiles
@@ -137,11 +138,12 @@ class Local(Processes):
         self.ports.require_free()
 
     def start(self) -> None:
-        """Starts every process, deploying first where nothing is deployed yet.
+        """Starts every process, deploying first where nothing is deployed yet; and has the custodians make
+        their joint key where they have none. Killed at any point, the next start goes on.
 
         Raises:
             Refusal: `not_a_market`, the folder holds something else; `already_running`, its market runs;
-                `not_started`, naming the process that did not come up and its log.
+                `not_started`, naming the process that did not come up and its log. KeygenFailed.
         """
         self._claim.take(self.url)
         for role in ROLES:
@@ -160,6 +162,7 @@ class Local(Processes):
             self.start_gate(number)
         for name in [each for each in self.processes if each != "chain"]:
             self._await_ready(name)
+        self._generate_key()
 
     def start_chain(self) -> None:
         """Starts the embedded chain (again), and waits until it listens."""
@@ -209,6 +212,12 @@ class Local(Processes):
         ]
         open_epoch(sender, seats, QUORUM, [each["signer"] for each in gates])
         manifest.save(self.manifest_path)
+
+    def _generate_key(self) -> None:
+        known = [identities.known(self.folder, "custodian", i) for i in range(CUSTODIANS)]
+        chain = Chain(self.node_url, self.manifest())
+        signers = [each["signer"] for each in known]
+        generate_missing(chain, self.key("deployer"), signers, self.custodian_urls, self.tell)
 
     def _faucet(self) -> bytes:
         if self.node is not None:

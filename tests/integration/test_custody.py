@@ -27,7 +27,6 @@ from marketplace.analyses.variables import variables_of
 from marketplace.custodian import keys as custodian_keys
 from marketplace.custodian.journal import Journal, JournalBehind
 from marketplace.custodian.main import build
-from marketplace.custodian.server import LARGEST_DEPOSITS, MOST_DEPOSITS
 from marketplace.gate.journal import Journal as GateJournal
 from marketplace.gate.models import ComputationRow
 from marketplace.lanes.vault import Head, Vault
@@ -42,6 +41,7 @@ from marketplace.wire.canonical import canonical
 from marketplace.wire.feldman import MOST_CUSTODIANS
 from marketplace.wire.http import to_base64, to_hex
 from marketplace.wire.http_client import PeerUnreachable, post
+from marketplace.wire.paging import LARGEST_DEPOSITS, MOST_DEPOSITS
 from marketplace.wire.sqlite import transaction
 from marketplace.wire.stated import Stated
 from marketplace.wire.structs import (

@@ -17,6 +17,12 @@ from marketplace.errors import Refusal
 from marketplace.records import Kept, RecordStore
 from marketplace.store import RecordRow
 from marketplace.store.database import Database, open_database
+from marketplace.vocabulary import Address, DatasetId, DictionaryHash, Epoch, PatientAddress
+from marketplace.wire.header import RecordHeader
+from marketplace.wire.record import RecordContext
+from marketplace.wire.tally import SealedTally
+from ml.homomorphic.curve import times_base
+from tests.support.refusals import refused
 
 BOX = bytes(range(256)) * 8
 COMMITMENT = bytes([7]) * 32
@@ -175,6 +181,143 @@ def test_a_ciphertext_is_deleted_once(store: RecordStore, folder: Folder) -> Non
     assert store.delete(COMMITMENT)
     assert not store.delete(COMMITMENT)
     assert store.get(COMMITMENT) is None
+    assert folder.names() == []
+
+
+# --- tallies
+
+TALLY = SealedTally(times_base(7).to_bytes(), bytes(range(132)), b"proof" * 9)
+
+
+@pytest.fixture
+def tallied(database: Database) -> bytes:
+    """The commitment of a record with TALLY, whose row is there."""
+    context = RecordContext(
+        1,
+        Address("0x" + "11" * 20),
+        DatasetId(bytes(32)),
+        PatientAddress(Address("0x" + "22" * 20)),
+        DictionaryHash(bytes(32)),
+        1,
+    )
+    header = RecordHeader(context, Epoch(1), bytes(32), (TALLY.public_key,), TALLY.header)
+    kept = row(header.commitment)
+    kept.header = header.to_json()
+    database.keep_record(kept)
+    return bytes(header.commitment)
+
+
+def test_a_tally_is_kept_beside_the_box_and_given_back_as_it_was(
+    store: RecordStore, folder: Folder, tallied: bytes
+) -> None:
+    assert store.tally(tallied) is None
+    store.put(tallied, BOX, TALLY)
+    assert (store.get(tallied), store.tally(tallied)) == (BOX, TALLY)
+    assert folder.names() == [f"{tallied.hex()}.box", f"{tallied.hex()}.tally"]
+    assert store.holds(tallied)
+    assert list(store.fetch([tallied])) == [tallied]
+
+
+def test_a_record_is_not_held_without_the_tally_that_its_header_names(
+    store: RecordStore, tallied: bytes
+) -> None:
+    assert not store.holds_any(tallied)
+    store.put(tallied, BOX)
+    assert not store.holds(tallied)
+    assert store.holds_any(tallied)  # so nobody says that it was deleted
+    store.put(tallied, BOX, TALLY)
+    assert store.holds(tallied)
+    store.erase(tallied, BECAUSE)
+    assert not store.holds_any(tallied)
+
+
+def test_a_record_without_a_tally_has_none(store: RecordStore, database: Database) -> None:
+    database.keep_record(row())
+    store.put(COMMITMENT, BOX)
+    assert store.tally(COMMITMENT) is None
+    assert store.tally(bytes(32)) is None
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda raw: raw[:-1],
+        lambda raw: raw + b"\0",
+        lambda raw: raw[:20],
+        lambda raw: b"",
+        lambda raw: raw[:40] + bytes([raw[40] ^ 1]) + raw[41:],
+        lambda raw: raw[:36] + b"\xff" + raw[37:],
+        lambda raw: raw[:36] + bytes([131]) + raw[37:],
+    ],
+)
+def test_a_damaged_tally_is_none(
+    store: RecordStore, folder: Folder, tallied: bytes, spoil: Callable[[bytes], bytes]
+) -> None:
+    store.put(tallied, BOX, TALLY)
+    path = f"{folder.root}/{tallied.hex()}.tally"
+    folder.files.pipe_file(path, spoil(folder.files.cat_file(path)))
+    assert store.tally(tallied) is None
+
+
+@pytest.mark.parametrize("left", [0, 100, 37 + 132 + 45, 37 + 132 + 45 + len(BOX) - 1])
+def test_a_record_whose_tally_or_box_does_not_fit_leaves_neither(
+    store: RecordStore,
+    folder: Folder,
+    tallied: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    left: int,
+) -> None:
+    with monkeypatch.context() as patch:
+        small_disk(folder, patch, left=left)
+        refused("storage_full", store.put, tallied, BOX, TALLY)
+    assert folder.names() == []
+    store.put(tallied, BOX, TALLY)
+    assert store.tally(tallied) == TALLY
+
+
+@pytest.mark.parametrize("moves", [0, 1])
+def test_a_record_that_cannot_be_moved_into_place_leaves_neither_but_what_was_whole_before(
+    store: RecordStore,
+    folder: Folder,
+    tallied: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    moves: int,
+) -> None:
+    """An object store copies, so a full one may refuse a move, too."""
+    move, done = folder.files.mv, list[str]()
+
+    def failing(source: str, target: str, **options: Any) -> None:
+        done.append(target)
+        if len(done) > moves:
+            raise OSError(errno.ENOSPC, "No space left on device", target)
+        move(source, target, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folder.files, "mv", failing)
+        refused("storage_full", store.put, tallied, BOX, TALLY)
+    assert folder.names() == []
+    store.put(tallied, BOX, TALLY)
+    done.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(folder.files, "mv", failing)
+        refused("storage_full", store.put, tallied, BOX, TALLY)
+    assert (store.get(tallied), store.tally(tallied)) == (BOX, TALLY)
+    assert len(folder.names()) == 2
+
+
+def test_an_erased_record_takes_its_tally_with_it_also_one_that_a_backup_brings_back(
+    store: RecordStore, folder: Folder, tallied: bytes
+) -> None:
+    store.put(tallied, BOX, TALLY)
+    path = f"{folder.root}/{tallied.hex()}.tally"
+    backup = folder.files.cat_file(path)
+    assert store.erase(tallied, BECAUSE)
+    assert folder.names() == []
+    store.put(tallied, BOX, TALLY)
+    assert folder.names() == []
+    folder.files.pipe_file(path, backup)
+    assert store.tally(tallied) is None
+    assert store.erase(tallied, "again")  # although the box is gone
     assert folder.names() == []
 
 

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 import pytest
+from eth_hash.auto import keccak
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -125,6 +126,14 @@ def test_the_commitment_covers_every_part_of_the_tally() -> None:
 
 def test_the_header_of_a_record_in_two_lanes_leads_to_its_commitment() -> None:
     document = RecordHeader.of(sealed()).to_json()
+    leaves = record.record_leaves(
+        context(), sealed().box, sealed().key_commitments, tally_of(sealed())
+    )
+    assert RecordHeader.of(sealed()).leaves() == leaves
+    assert RecordHeader.of(replace(sealed(), tally=None)).leaves() == leaves[:1]
+    assert leaves[0] == record.record_leaf_of_hash(
+        context(), keccak(sealed().box), sealed().key_commitments
+    )
     assert read_header(document).commitment == sealed().commitment
     assert len(json.dumps(document)) < 2_000
     for field in ("public_key", "column_root", "proof_hash"):
@@ -258,6 +267,18 @@ def test_a_malformed_tally_is_refused_by_field(change: dict[str, Any], field: st
     with pytest.raises(RecordUnreadable) as refused:
         tally.require_tally(good() | change)
     assert refused.value.field == field
+
+
+@pytest.mark.parametrize("text", [5, None, "!", "QQ", "QQ==\n", "Q Q="])
+def test_what_is_not_base64_is_refused_in_the_words_of_its_reader(text: Any) -> None:
+    document = json.loads(record.dump(sealed()))
+    for bent, field, remedy in (
+        ({"box": text}, "box", "Seal the record again and send it unchanged."),
+        ({"tally": good() | {"proof": text}}, "tally.proof", "joint key and send it unchanged."),
+    ):
+        with pytest.raises(RecordUnreadable, match=f"{field} is not base64") as refused:
+            record.load(json.dumps(document | bent, separators=(",", ":"), sort_keys=True).encode())
+        assert (refused.value.field, refused.value.remedy.endswith(remedy)) == (field, True)
 
 
 def test_a_public_key_that_is_no_point_is_refused_before_any_proof_is_read() -> None:

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marketplace.errors import (
+    BadParameter,
     EnvelopeUnreadable,
     RecordUnreadable,
     Refusal,
@@ -24,6 +25,8 @@ from marketplace.errors import (
 )
 from marketplace.vocabulary import Epoch, patient_address
 from marketplace.wire import delivery, feldman, hpke, record, turn
+from ml.homomorphic.curve import Point
+from tests.support import plain_curve
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 spec = importlib.util.spec_from_file_location("vault_vectors", VECTORS / "generate.py")
@@ -105,6 +108,80 @@ def test_a_wrong_share_is_named_and_the_others_suffice(which: int, bit: int) -> 
     with pytest.raises(TooFewShares) as refusal:
         feldman.combine([shares[which], shares[(which + 1) % 3]], dealt.commitments)
     assert refusal.value.facts["wrong"] == [which + 1]
+
+
+def test_no_share_fits_commitments_that_are_not_finite_points() -> None:
+    """Neither bytes that are no point, nor an uncompressed one, nor a sum at infinity."""
+    share = feldman.deal([7], 1).shares[0]
+    base, opposite = (feldman.times_generator(a) for a in (7, feldman.ORDER - 7))
+    x, y = base[1:], plain_curve.times(7)
+    assert y is not None
+    long = b"\x04" + x + y[1].to_bytes(32, "big")
+    feldman.verify_share(share, [base])
+    for bad in ([bytes(33)], [base[:-1]], [b"\x05" + x], [long], [base, opposite], []):
+        with pytest.raises(WrongShare, match="custodian 1 does not match"):
+            feldman.verify_share(share, bad)
+
+
+def test_secrets_and_shares_are_multiplied_in_constant_time_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    used: set[int] = set()
+    public = Point.__mul__
+
+    def seen(point: Point, scalar: int) -> Point:
+        used.add(scalar)
+        return public(point, scalar)
+
+    monkeypatch.setattr(Point, "__mul__", seen)
+    coefficients = feldman.draw_coefficients(feldman.random_scalar(), 3)
+    dealt = feldman.deal(coefficients, 5)
+    assert not used
+    for share in dealt.shares:
+        feldman.verify_share(share, dealt.commitments)
+    wrong = replace(dealt.shares[0], value=feldman.random_scalar())
+    assert feldman.combine([wrong, *dealt.shares], dealt.commitments).secret == coefficients[0]
+    assert used == {index**j for index in range(1, 6) for j in range(3)}  # of places, not of values
+
+
+@pytest.mark.parametrize("index", [-1, 0, 17, 300])
+def test_only_custodians_1_to_16_have_shares(index: int) -> None:
+    dealt = feldman.deal([7], 1)
+    share = replace(dealt.shares[0], index=index)
+    with pytest.raises(WrongShare):
+        feldman.verify_share(share, dealt.commitments)
+    with pytest.raises(TooFewShares):
+        feldman.combine([share], dealt.commitments)
+
+
+@pytest.mark.parametrize("value", [-1, 0, feldman.ORDER, feldman.ORDER + 7])
+def test_a_share_is_a_reduced_scalar_other_than_0(value: int) -> None:
+    dealt = feldman.deal([7], 1)
+    with pytest.raises(WrongShare):
+        feldman.verify_share(feldman.Share(1, value), dealt.commitments)
+
+
+def test_a_share_counts_once() -> None:
+    share = gen.dealing().shares[0]
+    with pytest.raises(ValueError, match="once"):
+        feldman.interpolate([share, share])
+    with pytest.raises(TooFewShares):
+        feldman.combine([share, share], gen.dealing().commitments)
+
+
+@pytest.mark.parametrize("scalar", [0, -1, feldman.ORDER])
+def test_coefficients_outside_their_range_are_not_dealt(scalar: int) -> None:
+    with pytest.raises(BadParameter, match=r"\[1, n - 1\]"):
+        feldman.deal([5, scalar], 3)
+
+
+def test_a_commitment_that_is_no_point_is_named() -> None:
+    base = feldman.times_generator(7)
+    feldman.require_points([base, base])
+    for bad in (bytes(33), base[:-1], base + b"\0", b"\x05" + base[1:], b""):
+        with pytest.raises(BadParameter, match="Key commitment 1 is not a point") as refusal:
+            feldman.require_points([base, bad])
+        assert refusal.value.field == "key_commitments[1]"
 
 
 def test_every_flipped_bit_of_the_box_is_refused() -> None:

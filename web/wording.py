@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from marketplace.stages import LIVE, Stage
+from marketplace.stages import WAYS, Stage
+from marketplace.vocabulary import Lane
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,14 @@ STAGES: Final[Mapping[str, Wording]] = {
     "keyed": Wording(
         "Gate named", "The gate that was drawn has recorded a key for this request alone.", "active"
     ),
+    "noised": Wording(
+        "Noise agreed",
+        "The custodians have each added noise that nobody knows, and fixed whose counts.",
+        "active",
+    ),
     "computed": Wording(
         "Computed",
-        "The gate has answered, with noise; the answer is sealed to the researcher.",
+        "The answer is computed, with noise, and sealed to the researcher.",
         "active",
     ),
     "cleared": Wording(
@@ -66,8 +72,6 @@ STAGES: Final[Mapping[str, Wording]] = {
     "none": Wording("Unknown to the chain", "It was never opened on chain.", "still"),
 }
 """By `marketplace.stages.Stage`, and by the names that the chain has for them."""
-WAY: Final = (*LIVE, Stage.SETTLED)
-"""What a request that is answered passes, in order."""
 NAMES_ON_CHAIN: Final = {"opened": "funded"}
 """Where the chain's name for a stage is not the operator's."""
 
@@ -77,25 +81,28 @@ def wording(stage: str) -> Wording:
     return STAGES[stage]
 
 
-def steps(stage: str, log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def steps(stage: str, log: Sequence[Mapping[str, Any]], lane: int) -> list[dict[str, Any]]:
     """The way of one request, for the macro `stages`: what is done (and when), what is now, what is ahead.
 
     Args:
         stage: where it stands, by the operator's name or the chain's.
         log: entries with `after` and `at`, oldest first; empty for what another operator works on.
+        lane: of its terms.
     """
+    way = WAYS[Lane(lane)]
     here = NAMES_ON_CHAIN.get(stage, stage)
     times = {entry["after"]: entry["at"] for entry in log}
-    if here in WAY:
-        return [_step(each, _state(each, here), times) for each in WAY]
-    passed = [each for each in WAY if each in times]
+    if here in way:
+        at = way.index(Stage(here))
+        return [_step(each, _state(position, at, way), times) for position, each in enumerate(way)]
+    passed = [each for each in way if each in times]
     return [*(_step(each, "done", times) for each in passed), _step(here, "ended", times)]
 
 
-def _state(each: Stage, here: str) -> str:
-    if each == here:
-        return "done" if each is Stage.SETTLED else "now"
-    return "done" if WAY.index(each) < WAY.index(Stage(here)) else "ahead"
+def _state(position: int, here: int, way: Sequence[Stage]) -> str:
+    if position == here:
+        return "done" if way[here] is Stage.SETTLED else "now"
+    return "done" if position < here else "ahead"
 
 
 def _step(stage: str, state: str, times: Mapping[str, str]) -> dict[str, Any]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from marketplace.chain.adapter import Chain
+from marketplace.chain.joint_keys import joint_key_of
 from marketplace.errors import RecordUnreadable, Refusal
 from marketplace.intake.checks import misfit, parsed, untrusted
 from marketplace.intake.entries import attestation_of
+from marketplace.intake.tallies import Published, misfits
 from marketplace.store import DraftRow
 from marketplace.vocabulary import PatientAddress
 from marketplace.wire.canonical import canonical
@@ -15,7 +17,8 @@ from marketplace.wire.opening import OPENING_BYTES
 from marketplace.wire.record import SealedRecord, load
 
 LARGEST_DRAFT: Final = 24 * 1024
-"""Bytes of a record in a draft: 64 variables and 16 custodians make about 7 KB."""
+"""Bytes of a record in a draft, without its tally: 64 variables and 16 custodians make about 7 KB. How large
+a tally is, its dataset's dictionary says (`require_tally`); none is larger than any record may be."""
 
 
 def left_record(document: object, opening: bytes) -> SealedRecord:
@@ -29,9 +32,11 @@ def left_record(document: object, opening: bytes) -> SealedRecord:
         )
     try:
         text = canonical(document)
-        if len(text) > LARGEST_DRAFT:
+        tally = document.get("tally") if isinstance(document, dict) else None
+        size = len(text) - len(canonical(tally))
+        if size > LARGEST_DRAFT:
             raise RecordUnreadable(
-                message=f"The record has {len(text)} bytes; the limit is {LARGEST_DRAFT}.",
+                message=f"The record has {size} bytes; the limit is {LARGEST_DRAFT}.",
                 remedy="Seal a record of this dataset.",
             )
         return load(text)
@@ -76,6 +81,22 @@ def require_fit(
     if wrong is not None:
         raise wrong
     _require_next(chain, record)
+
+
+def require_tally(chain: Chain, record: SealedRecord, published: Published) -> None:
+    """What a record has for the homomorphic lane is what custodians will take: they cannot ask its patient to
+    mend it, once its issuer has signed.
+
+    Raises:
+        RecordUnreadable: a tally of another length, under another key, or whose proof does not hold.
+        Refusal: no_joint_key, unknown_dataset, dictionary_missing.
+    """
+    if record.tally is None:
+        return
+    joint_key = joint_key_of(chain, int(chain.current_epoch()))
+    wrong = misfits({0: record}, joint_key, published).get(0)
+    if wrong is not None:
+        raise wrong
 
 
 def _require_next(chain: Chain, record: SealedRecord) -> None:

@@ -97,7 +97,7 @@ class OpenedDraft:
     """A draft with what its issuer opens. Ciphertext, all of it."""
 
     draft: Draft
-    record: Mapping[str, Any]  # usufruct-record/1
+    record: Mapping[str, Any]  # usufruct-record/1 or /2
     opening: bytes  # usufruct-opening/1
 
     @classmethod

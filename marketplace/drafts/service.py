@@ -24,7 +24,8 @@ from marketplace.wire.voucher import Voucher
 SHARES: Final = Shares(
     most=20_000, shared=15_000, of_issuer=2_500, few=50, codes_a_day=500, uses_a_day=5
 )
-"""20,000 drafts are about 200 MB. For one clinic 2,500 wait: 178 a day, with nobody at its desk for the
+"""20,000 drafts are about 200 MB; for both lanes, of 64 variables, 1 GB, and 7 GB with the largest tallies
+that there can be. For one clinic 2,500 wait: 178 a day, with nobody at its desk for the
 fortnight that a draft is kept. Six such clinics fill what is shared; the last 5,000 are for those that have
 few, so that it takes a hundred more, each named on chain by a steward, to leave a newcomer none of its fifty.
 A desk that attests one a minute for eight hours is done with 480 a day. A patient's five a day are as many as
@@ -79,19 +80,20 @@ class Drafts:
         Args:
             patient: the account that is signed in; the record must be bound to it.
             code: keccak of the invitation, 32 bytes; the operator never learns the invitation itself.
-            document: usufruct-record/1 as JSON.
+            document: usufruct-record/1 as JSON, or /2 with a tally.
             opening: usufruct-opening/1.
 
         Raises:
             Refusal: code_unusable, no_desk, opening_unreadable, record_unreadable, draft_mismatch,
-                dataset_retired, wrong_committee, wrong_record_version, too_many_drafts, draft_exists,
-                draft_opened.
+                dataset_retired, wrong_committee, wrong_record_version, no_joint_key, too_many_drafts,
+                draft_exists, draft_opened.
         """
         whose = patient_address(patient)
         # The code first: without one, nothing is parsed and no node is asked.
         invitation = self.desks.invitation_of(dataset, code)
         record = checks.left_record(document, opening)
         checks.require_fit(self.chain, record, dataset, whose)
+        checks.require_tally(self.chain, record, self.intake.published)
         self.desks.require_desk(dataset, invitation.issuer)
         now = int(time.time())
         row = DraftRow(

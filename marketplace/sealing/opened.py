@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from marketplace.errors import Refusal
+from marketplace.sealing.columns import require_same_row
 from marketplace.wire import feldman, hpke, record
 from marketplace.wire.browser_keys import Place, Root
 from marketplace.wire.dictionary import Dictionary, Row, decode_row
@@ -32,13 +33,16 @@ def open_draft(
 
     Raises:
         Refusal: draft_mismatch, the record is for another deployment, dataset or dictionary;
-            wrong_secret, what was left is not this record's secret.
+            wrong_secret, what was left is not this record's secret; other_columns, its encrypted columns are
+            of another row than its box.
         EnvelopeUnreadable: the opening is for another desk or another record.
         RecordUnreadable: the box does not open, or holds no row of the dictionary.
     """
     _require_place(sealed, dictionary, place)
     found = open_opening(opening, desk, OpeningContext.of(sealed))
-    return OpenedRecord(found.code, open_record(sealed, found.secret, dictionary))
+    row = open_record(sealed, found.secret, dictionary)
+    require_same_row(sealed, found.secret, dictionary, row)
+    return OpenedRecord(found.code, row)
 
 
 def open_own(sealed: SealedRecord, root: Root, dictionary: Dictionary) -> Row:

@@ -1,5 +1,6 @@
 """A web world with the demonstration's dictionary: what a clinic and its patients meet in their browsers."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,9 +10,12 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from marketplace.custodian.service import Custodian
 from marketplace.fhir.demo import demo_dictionary
+from marketplace.keygen import generate, new_session
+from marketplace.peers import Peer
 from marketplace.vocabulary import DatasetId
 from marketplace.wire.browser_keyfile import unlock
 from marketplace.wire.browser_keys import Place, Root
+from marketplace.wire.dictionary import ENCODED, Dictionary, from_json
 from tests.support.api_world import ApiWorld, api_world
 from tests.support.browser_keys import PASSPHRASE, bring_key
 from tests.support.chain_world import TERMS
@@ -63,9 +67,42 @@ class JoiningWorld:
         return Place(chain.chain_id, registry, DatasetId(self.custody.dataset))
 
 
-def publish_demo(custody: CustodyWorld) -> None:
-    """Puts a dataset with the demonstration's dictionary in the place of the world's own."""
-    custody.dictionary = demo_dictionary()
+VARIABLES = 64
+"""As many as a dictionary may have."""
+STEPS = {"bmi": "0.5", "hba1c": "0.1", "triglycerides": "10", "cholesterol": "5"}
+"""Of the demonstration's numbers, where it is not 1."""
+
+
+def encoded_demo() -> Dictionary:
+    """The demonstration's dictionary for both lanes: every variable, all squares, two products."""
+    document = json.loads(demo_dictionary().to_bytes())
+    numbers = [each["name"] for each in document["variables"] if each["kind"] == "number"]
+    edges = {"age": ["40", "65"]}
+    grids = [
+        {"name": name, "step": STEPS.get(name, "1"), "edges": edges.get(name, [])}
+        for name in numbers
+    ]
+    products = [*([name, name] for name in numbers), ["sex=0", "systolic"], ["age=1", "sex=0"]]
+    encoding = {"variables": [*grids, {"name": "sex"}], "products": products}
+    return from_json({**document, "schema": ENCODED, "encoding": encoding})
+
+
+def widest() -> Dictionary:
+    """64 numbers, each with its presence, its value and its square: 192 columns of 768 entries."""
+    code = {"system": "http://loinc.org", "code": "8480-6"}
+    shared = {"kind": "number", "label": "a number", "unit": "1", "code": code}
+    bounds = {"lower": "0", "upper": "1000", "decimals": 0}
+    names = [f"v{i}" for i in range(VARIABLES)]
+    grids = [{"name": name, "step": "1", "edges": []} for name in names]
+    encoding = {"variables": grids, "products": [[name, name] for name in names]}
+    variables = [{"name": name, **shared, **bounds} for name in names]
+    head = {"schema": ENCODED, "name": "widest", "version": 1}
+    return from_json({**head, "variables": variables, "encoding": encoding})
+
+
+def publish(custody: CustodyWorld, dictionary: Dictionary) -> None:
+    """Puts a dataset with this dictionary in the place of the world's own."""
+    custody.dictionary = dictionary
     sent = custody.sender.send(
         "DatasetRegistry", "publishDataset", custody.dictionary.hash(), bytes(32), "file:///demo"
     )
@@ -75,11 +112,27 @@ def publish_demo(custody: CustodyWorld) -> None:
     custody.sender.send("DatasetRegistry", "addIssuer", custody.dataset, custody.issuer.address)
 
 
+def make_joint_key(api: ApiWorld) -> bytes:
+    """The custodians make it together, as `usufruct generate-key` has them do. 33 bytes."""
+    custody, epoch = api.custody, int(api.custody.chain.current_epoch())
+    peers = [Peer(f"custodian {place + 1}", url) for place, url in enumerate(api.custodian_urls)]
+    session = new_session(custody.chain, epoch)
+    made = generate(custody.chain, custody.operator, peers, peers, session)
+    arguments = (epoch, made.commitments, made.transcript, list(made.signatures))
+    custody.sender.send("CustodianCommittee", "recordJointKey", *arguments)
+    return made.commitments[:33]
+
+
 @contextmanager
-def joining_world(folder: Path) -> Iterator[JoiningWorld]:
-    """Pages, operator, chain and custodians, with its pulse."""
+def joining_world(folder: Path, dictionary: Dictionary | None = None) -> Iterator[JoiningWorld]:
+    """Pages, operator, chain and custodians, with its pulse. Without another dictionary, the demonstration's;
+    with one that has an encoding, the custodians have a joint key.
+    """
+    dictionary = dictionary or demo_dictionary()
     with api_world(folder) as api:
-        publish_demo(api.custody)
+        publish(api.custody, dictionary)
+        if dictionary.encoding is not None:
+            make_joint_key(api)
         api.operator.dictionaries.keep(api.custody.dictionary.to_bytes())
         with web_world(api) as web:
             api.operator.pulse.start()

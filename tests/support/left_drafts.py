@@ -10,13 +10,15 @@ from typing import Any
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
+from marketplace.chain.joint_keys import joint_key_of
 from marketplace.drafts import Drafts
+from marketplace.sealing.columns import column_randomness
 from marketplace.sealing.row import to_row
 from marketplace.sealing.seal import _seal
-from marketplace.vocabulary import Epoch
+from marketplace.vocabulary import Epoch, Lane
 from marketplace.wire import feldman
 from marketplace.wire.browser_keys import Place, Root, new_root
-from marketplace.wire.dictionary import encode_row
+from marketplace.wire.dictionary import Row, encode_row
 from marketplace.wire.eip712 import sign
 from marketplace.wire.http import to_hex
 from marketplace.wire.opening import (
@@ -27,9 +29,13 @@ from marketplace.wire.opening import (
     new_code,
     seal_opening,
 )
-from marketplace.wire.record import NONCE_BYTES, SealedRecord, dump
+from marketplace.wire.record import NONCE_BYTES, RecordContext, SealedRecord, dump
 from marketplace.wire.structs import RecordAttestation
+from marketplace.wire.tally import SealedTally
 from marketplace.wire.voucher import Seen, Voucher, committee_hash
+from ml.homomorphic import validity
+from ml.homomorphic.curve import Point
+from ml.homomorphic.elgamal import encrypt
 from tests.support.custody_world import CustodyWorld, seats_of
 
 DAY = 86_400
@@ -76,22 +82,42 @@ class Browser:
         patient: str | None = None,
         secret: int | None = None,
         shown: int | None = None,
+        encrypted: Mapping[str, Any] | None = None,
     ) -> Left:
-        """`secret` is used in place of the derived one; `shown` is what the opening says that it is."""
+        """`secret` is used in place of the derived one; `shown` is what the opening says that it is. Where
+        the dictionary has an encoding, the columns are those of `values`, or of `encrypted` in their place.
+        """
         custody = self.custody
         context = custody.record_context(patient or self.account.address, version)
         committee, nonce = custody.chain.committee(), secrets.token_bytes(NONCE_BYTES)
         own = secret or self.root.record_secret(context, nonce)
+        tallied = to_row(custody.dictionary, values if encrypted is None else encrypted)
         sealed = _seal(
             encode_row(custody.dictionary, to_row(custody.dictionary, values)),
             context,
             seats_of(committee),
             Epoch(committee.epoch),
+            self._tally(tallied, context, own),
             coefficients=feldman.draw_coefficients(own, committee.quorum),
             nonce=nonce,
         )
         told = Opening(code, shown or own)
         return Left(sealed, seal_opening(told, desk_key, OpeningContext.of(sealed)), code)
+
+    def _tally(self, row: Row, context: RecordContext, secret: int) -> SealedTally | None:
+        """As a browser makes it: by the secret of the box."""
+        encoding, chain = self.custody.dictionary.encoding, self.custody.chain
+        if encoding is None:
+            return None
+        key = joint_key_of(chain, int(chain.current_epoch()))
+        assert key is not None
+        about, public = context.in_lane(Lane.HOMOMORPHIC).aad(), Point.from_bytes(key)
+        randomness = column_randomness(secret, about, key, len(encoding.columns))
+        columns = encrypt(encoding.values(row), randomness, public)
+        stated = validity.Statement(about, public, encoding.relation, columns)
+        return SealedTally(
+            key, columns, validity.prove(stated, encoding.stated(row).vector, randomness)
+        )
 
 
 @dataclass(frozen=True)

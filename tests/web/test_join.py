@@ -116,6 +116,7 @@ def test_the_page_says_what_is_asked_and_what_a_browser_needs_to_seal_it(
 ) -> None:
     page = browser.look(path(api, "join")).get_data(as_text=True)
     assert "Systolic blood pressure" in page
+    assert "nobody opens your record" not in page  # this dataset has the vault lane alone
     facts = browser.facts(path(api, "join"))
     assert facts["account"] == sealer.account.address
     assert facts["dictionary"]["schema"] == "usufruct-dictionary/1"
@@ -294,7 +295,7 @@ def test_a_record_of_somebody_else_cannot_be_left(
 
 
 def test_more_than_any_record_needs_is_not_read(api: ApiWorld, browser: Browser) -> None:
-    padded = {"record": "x" * 60_000, "opening": "", "code": ""}
+    padded = {"record": "x" * 600_000, "opening": "", "code": ""}
     assert refusal(browser.post(path(api, "drafts"), padded))[0] == "body_too_large"
 
 

@@ -16,7 +16,8 @@ from marketplace.analyses.explained import EXAMPLES, MEANS
 from marketplace.chain.adapter import MarketPolicy
 from marketplace.chain.artifacts import CONTRACTS
 from marketplace.chain.views import RequestStage
-from marketplace.stages import LIVE, NEXT, TERMINAL, Stage
+from marketplace.stages import NEXT, TERMINAL, WAYS, Stage
+from marketplace.vocabulary import Lane
 from marketplace.wire.class_page import PARAGRAPHS
 from marketplace.wire.terms import Credential
 from tools.readme import README, ROOT
@@ -24,7 +25,7 @@ from web.pages.contracts import PURPOSES, WINDOWS
 from web.pages.datasets import HEADINGS
 from web.pages.licences import VENDOR, packages
 from web.pages.requests import PARAMETERS, in_words, organisation, parameters
-from web.wording import STAGES, WAY, steps, wording
+from web.wording import STAGES, steps, wording
 
 TEMPLATES = ROOT / "web" / "templates"
 TONES = {"good", "active", "care", "bad", "still"}
@@ -59,32 +60,39 @@ def test_every_stage_of_operator_and_chain_has_words_and_a_tone() -> None:
         assert wording(name).means.endswith(".")
 
 
-@pytest.mark.parametrize("stage", WAY)
-def test_on_the_way_what_is_behind_is_done_and_what_comes_is_ahead(stage: Stage) -> None:
-    log = [{"after": str(each), "at": f"2026-01-0{1 + n}"} for n, each in enumerate(WAY)]
-    passed = [each for each in log if WAY.index(Stage(each["after"])) <= WAY.index(stage)]
-    shown = steps(stage, passed)
-    at = WAY.index(stage)
+@pytest.mark.parametrize(("lane", "stage"), [(lane, each) for lane in Lane for each in WAYS[lane]])
+def test_on_the_way_what_is_behind_is_done_and_what_comes_is_ahead(
+    lane: Lane, stage: Stage
+) -> None:
+    way = WAYS[lane]
+    log = [{"after": str(each), "at": f"2026-01-0{1 + n}"} for n, each in enumerate(way)]
+    passed = [each for each in log if way.index(Stage(each["after"])) <= way.index(stage)]
+    shown = steps(stage, passed, lane)
+    at = way.index(stage)
     ends = "done" if stage is Stage.SETTLED else "now"
     assert [each["state"] for each in shown] == ["done"] * at + [ends] + ["ahead"] * (
-        len(WAY) - at - 1
+        len(way) - at - 1
     )
     assert [each["at"] for each in shown[: at + 1]] == [each["at"] for each in passed]
     assert {each["at"] for each in shown[at + 1 :]} <= {None}
 
 
+@pytest.mark.parametrize("lane", Lane)
 @pytest.mark.parametrize("end", sorted(TERMINAL - {Stage.SETTLED}))
-def test_a_request_that_ended_without_an_answer_shows_only_what_it_passed(end: Stage) -> None:
-    (before,) = [each for each in LIVE if end in NEXT[each]][:1]
-    passed = LIVE[: LIVE.index(before) + 1]
+def test_a_request_that_ended_without_an_answer_shows_only_what_it_passed(
+    end: Stage, lane: Lane
+) -> None:
+    way = WAYS[lane]
+    (before,) = [each for each in way if end in NEXT[each]][:1]
+    passed = way[: way.index(before) + 1]
     log = [{"after": str(each), "at": "2026-01-01"} for each in (*passed, end)]
-    shown = steps(end, log)
+    shown = steps(end, log, lane)
     assert [each["state"] for each in shown] == ["done"] * len(passed) + ["ended"]
     assert shown[-1]["label"] == wording(end).label
 
 
 def test_a_request_of_another_operator_is_shown_by_the_chains_name_of_its_stage() -> None:
-    shown = steps("opened", [])
+    shown = steps("opened", [], Lane.VAULT)
     assert [each["label"] for each in shown if each["state"] == "now"] == ["Paid"]
     assert all(each["at"] is None for each in shown)
 

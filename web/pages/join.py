@@ -10,15 +10,16 @@ import flask
 
 from marketplace.errors import Refusal
 from marketplace.operator import Operator
-from marketplace.wire.dictionary import SCHEMA
 from marketplace.wire.http import answer, binary_field, hash_field, read_body
 from marketplace.wire.opening import OPENING_BYTES
+from marketplace.wire.record import LARGEST_WITH_TALLY
 from web import sessions, streams
 from web.pages import datasets
 from web.site import site
 
-MOST_BODY: Final = 48 * 1024
-"""Bytes: a record of 64 variables for 16 custodians, its opening, and what stands around them."""
+MOST_BODY: Final = LARGEST_WITH_TALLY + 8 * 1024
+"""Bytes: the largest record that there is, its opening, and what stands around them. How much of it a record
+may take, its dataset's dictionary says (`drafts.checks`)."""
 NOTHING: Final = "0x" + "00" * 32
 """In the place of a commitment."""
 LOOK_SECONDS: Final = 2.0
@@ -47,6 +48,7 @@ def show(dataset: str) -> str:
         name=datasets.name_of(found),
         variables=datasets.variables_of(found),
         classes=datasets.classes_of(found),
+        tallied="encoding" in (told["dictionary"] or {}),
         told=told,
     )
 
@@ -118,7 +120,8 @@ def progress_now(dataset: str) -> flask.Response:
 
 def dictionary_of(found: dict[str, Any]) -> dict[str, Any] | None:
     """A dataset's dictionary as its own document; None while its steward has not handed it over."""
-    return None if found["dictionary"] is None else {"schema": SCHEMA, **found["dictionary"]}
+    dictionary: dict[str, Any] | None = found["dictionary"]
+    return dictionary
 
 
 def _where(operator: Operator, dataset: bytes, account: str) -> dict[str, Any]:

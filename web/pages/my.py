@@ -136,7 +136,7 @@ def _now(found: Mapping[str, Any]) -> dict[str, Any]:
         "label": said.label,
         "means": said.means,
         "tone": said.tone,
-        "steps": [_step(each) for each in steps(stage, found["stages"])],
+        "steps": [_step(each) for each in steps(stage, found["stages"], found["terms"]["lane"])],
         "waiting": _waiting(found["waiting"]),
         "reason": found["reason"],
         "cohort": found["cohort_size"],

@@ -8,6 +8,7 @@ import { fhir } from "./fhir.mjs";
 import { forms } from "./forms.mjs";
 import { keys } from "./keys.mjs";
 import { receipt } from "./receipt.mjs";
+import { tallied } from "./record_tally.mjs";
 import { sealing } from "./sealing.mjs";
 import { signing } from "./signing.mjs";
 import { Checks, load } from "./support.mjs";
@@ -16,9 +17,9 @@ import { tally } from "./tally.mjs";
 export { load };
 export const VECTORS = [
   ...["web", "structs", "record", "hpke", "turn", "delivery", "feldman", "roots"],
-  ...["browser_keys", "opening", "siwe", "class_page", "tally"],
+  ...["browser_keys", "opening", "siwe", "class_page", "tally", "record_tally"],
 ];
-export const SUITES = { forms, sealing, signing, chain, fhir, keys, receipt, tally };
+export const SUITES = { forms, sealing, signing, chain, fhir, keys, receipt, tally, tallied };
 
 /**
  * @param {Object<string, object>} vectors the files of VECTORS, read, by name

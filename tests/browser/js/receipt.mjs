@@ -17,6 +17,8 @@ export async function receipt(vectors, checks) {
   const loud = "0x" + cases.receipt.signatures[0].signature.slice(2).toUpperCase();
   const capitals = canonical.canonical(changed(cases.receipt, ["signatures", 0, "signature"], loud));
   await checks.agrees("a signature in capitals", () => checked(checks.modules, capitals), { refused: { code: "receipt_invalid", field: "signatures[0].signature" } }, CODE_AND_FIELD);
+  const tallied = canonical.canonical({ ...cases.receipt, schema: "usufruct-receipt/2", tally: {} });
+  await checks.agrees("a receipt of the homomorphic lane", () => checked(checks.modules, tallied), { refused: { code: "receipt_needs_command", field: "schema" } }, CODE_AND_FIELD);
   for (const each of cases.results) await result(cases.receipt, each, checks);
   const spoilt = { "a space": [...good, 0x20], "too deep": utf8("[".repeat(300_000)), "no object": utf8("[]"), "nothing": [] };
   for (const [what, raw] of Object.entries(spoilt)) {

@@ -7,7 +7,7 @@ export async function load(base) {
     ...["delivery", "dictionary", "eip712", "feldman", "fhir", "figures", "fhirbundle", "fhirdates", "hash", "hpke", "json", "keyfile"],
     ...["keyring", "keys", "messages", "opening", "permit", "question", "reasons", "receipt", "receiptchecks", "receiptfile", "record"],
     ...["recordfile", "refused", "roots", "row", "siwe", "solidity", "structs", "tagged", "terms", "tx", "typed", "voucher"],
-    ...["elgamal", "encoding", "encrypted", "generators", "points", "relation", "scalars", "statement", "transcript", "validity"].map((name) => `tally/${name}`),
+    ...["elgamal", "encoding", "encrypted", "file", "generators", "header", "points", "randomness", "relation", "scalars", "statement", "transcript", "validity"].map((name) => `tally/${name}`),
   ];
   const loaded = await Promise.all(names.map((name) => import(`${base}${name}.js`)));
   return Object.fromEntries(names.map((name, i) => [name, loaded[i]]));

@@ -9,6 +9,7 @@ import { VAULT, commitmentOf, openBox } from "./record.js";
 import { load } from "./recordfile.js";
 import { refuse } from "./refused.js";
 import { toJson } from "./solidity.js";
+import { isOfRow } from "./tally/randomness.js";
 import { shownRow } from "./values.js";
 
 /** Seconds within which a signed attestation must be on chain. */
@@ -34,6 +35,9 @@ export async function openedDraft(draft, { place, desk, dictionary }) {
     refuse("wrong_draft", "What was left for you does not open this record: custodians hold parts of another secret.", OTHER);
   }
   const row = decodeRow(dictionary, await openBox(secret, record.context, record.box));
+  if (record.tally !== null && !(await isOfRow(record, secret, dictionary, row))) {
+    refuse("wrong_draft", "The values that stay encrypted for sums are others than those that this record opens to.", OTHER);
+  }
   return { record, shown: shownRow(dictionary, row), code: codeText(code) };
 }
 

@@ -2,7 +2,7 @@
 
 import { one } from "./dom.js";
 import { LARGEST_BUNDLE } from "./fhir.js";
-import { refuse } from "./refused.js";
+import { Refused, refuse } from "./refused.js";
 
 const LOOKED_AT = 64; // bytes
 const KEYS_LOOKED_AT = 1_024; // bytes
@@ -71,4 +71,12 @@ export function onFile(input, taken) {
   for (const kind of ["dragover", "drop"]) one("body").addEventListener(kind, (event) => event.preventDefault());
   input.form.inert = false;
   if (input.files.length > 0) taken(input.files[0]); // chosen before this module ran
+}
+
+/** A refusal names a place in the file; it stands at the file's field, after what it means to a patient. */
+export function atBundle(/** @type {unknown} */ error) {
+  if (!(error instanceof Refused) || error.field === undefined || error.field === "bundle") return error;
+  const message = `That file is no FHIR bundle as this page reads one. For whoever made it: ${error.message}`;
+  const remedy = `${error.remedy} You get one from your clinic or insurer: ask for your results as a FHIR R4 bundle in JSON.`;
+  return new Refused({ code: error.code, message, remedy, field: "bundle" });
 }

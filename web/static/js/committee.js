@@ -5,13 +5,14 @@
  */
 
 import { getElsewhere } from "./ask.js";
-import { bytes32, toHex } from "./bytes.js";
+import { bytes32, fromHex, toHex } from "./bytes.js";
+import { POINT_BYTES } from "./curve.js";
 import { Refused, refuse } from "./refused.js";
 import { taggedHash } from "./tagged.js";
 
-/** @typedef {{epoch: number, quorum: number, members: Array<{place: number, signer: string, key: string}>}} Committee */
-/** @typedef {{epoch: number, quorum: number, committee: string, place: number|null, key: string|null}} Word
- *   what a custodian says of the committee and of itself: `place` is null once it has left */
+/** @typedef {{epoch: number, quorum: number, members: Array<{place: number, signer: string, key: string}>, joint_key?: string|null}} Committee */
+/** @typedef {{epoch: number, quorum: number, committee: string, jointKey: string|null, place: number|null, key: string|null}} Word
+ *   what a custodian says of the committee and of itself: `place` is null once it has left, `jointKey` until there is one */
 
 /** @typedef {{custodians: string[], seats: {keys: string[]}, holders?: Object<string, string>}} Known
  *   origins; the keys of the seats; by origin, the key that each custodian had */
@@ -61,14 +62,19 @@ export async function requireSaid(committee, urls, least) {
   const named = toHex(committeeHash(committee));
   const said = await Promise.all(urls.map(wordOf));
   const agreed = said.map((word) => (word !== null && agrees(word, committee, named) ? word : null));
-  const places = new Set(agreed.filter(isSeated).map(({ place }) => place));
-  const voices = places.size + agreed.filter(hasLeft).length;
+  const voices = voicesIn(agreed);
   if (voices >= least) return agreed;
   said.forEach((word, i) => {
     if (word !== null && agreed[i] === null) contradicted(urls[i], word, committee);
   });
   const message = `Only ${voices} of the custodians that this browser knows said that the committee is the one which this site names; ${least} have to.`;
   return refuse("committee_unconfirmed", message, "Nothing was sealed. Try again in a few minutes, when more of them answer.");
+}
+
+/** @param {Array<Word|null>} words @returns {number} of how many custodians: who names a place counts once for it */
+export function voicesIn(words) {
+  const places = new Set(words.filter(isSeated).map(({ place }) => place));
+  return places.size + words.filter(hasLeft).length;
 }
 
 /**
@@ -145,8 +151,9 @@ async function wordOf(url) {
   }
 }
 
-function wordIn({ seated, epoch, quorum, committee, place, key }) {
-  const word = { epoch, quorum, committee: toHex(bytes32(committee, "committee")), place: null, key: null };
+function wordIn({ seated, epoch, quorum, committee, joint_key: joint = null, place, key }) {
+  const jointKey = joint === null ? null : toHex(fromHex(joint, "joint_key", POINT_BYTES));
+  const word = { epoch, quorum, committee: toHex(bytes32(committee, "committee")), jointKey, place: null, key: null };
   if (![epoch, quorum].every(Number.isSafeInteger)) return null;
   if (seated === false) return word;
   return Number.isSafeInteger(place) ? { ...word, place, key: toHex(bytes32(key, "key")) } : null;

@@ -1,16 +1,20 @@
 /** Sealing one's own record for a clinic's desk. What leaves the browser is ciphertext, and what is public. */
 
-import { bytes32, equal, fromHex, randomBytes } from "./bytes.js";
+import { bytes32, equal, fromHex, randomBytes, toBase64, toHex } from "./bytes.js";
 import { committeeHash } from "./committee.js";
 import { fromJson as dictionaryFrom, hashOf } from "./dictionary.js";
 import { accountOf, requireSigned } from "./eip712.js";
+import { parse } from "./json.js";
 import { domainOf } from "./messages.js";
-import { isSecretOf } from "./opening.js";
+import { codeHash, isSecretOf, sealOpening } from "./opening.js";
 import { takeVouched } from "./pin.js";
 import { NONCE_BYTES, VAULT, openBox, seal } from "./record.js";
-import { dump, load } from "./recordfile.js";
+import { LARGEST, dump, load } from "./recordfile.js";
 import { refuse } from "./refused.js";
+import { toRow } from "./row.js";
 import { fromJson } from "./solidity.js";
+import { toEncrypt } from "./tally/randomness.js";
+import { encryptRow, requireGoing } from "./tally/sealing.js";
 import { committeeChanged, requireVouched } from "./voucher.js";
 
 /**
@@ -95,22 +99,47 @@ export function requireStill(/** @type {Paper} */ paper, committee) {
 }
 
 /**
+ * One act for both lanes: the record for the vault, and where the dictionary has an encoding the row's columns, too.
  * @param {import("./keys.js").Root} root
  * @param {import("./dictionary.js").Dictionary} dictionary
  * @param {Object<string, import("./row.js").Value>} values those that are to be sealed; others are absent
  * @param {{place: import("./keys.js").Place, patient: string, version: number}} whose
- * @param {{epoch: number, quorum: number, members: object[]}} committee
+ * @param {import("./committee.js").Committee & {jointKey: Uint8Array|null}} committee as `confirmedCommittee` gives it
+ * @param {import("./tally/sealing.js").How} [how]
  * @returns {Promise<{record: import("./record.js").SealedRecord, secret: bigint}>} tried: the secret opens it
- * @throws {Refused} bad_parameter, out_of_dictionary, wrong_committee
+ * @throws {Refused} bad_parameter, out_of_dictionary, wrong_committee; worker_refused, cancelled
  */
-export async function sealedFor(root, dictionary, values, { place, patient, version }, committee) {
+export async function sealedFor(root, dictionary, values, { place, patient, version }, committee, how = {}) {
   const context = { ...place, patient, dictionaryHash: hashOf(dictionary), recordVersion: version, lane: VAULT };
   const nonce = randomBytes(NONCE_BYTES);
   const secret = await root.recordSecret(context, nonce);
+  const tally = await tallyFor(dictionary, values, context, committee.jointKey, secret, how);
   const { epoch, quorum } = committee;
-  const record = await seal(dictionary, values, context, custodiansOf(committee), epoch, quorum, { secret, nonce });
+  const record = await seal(dictionary, values, context, custodiansOf(committee), epoch, quorum, { secret, nonce, tally });
   const kept = load(dump(record), context);
   await openBox(secret, context, kept.box);
   if (!isSecretOf(secret, kept)) throw new TypeError("the record was sealed with another secret");
   return { record, secret };
+}
+
+/** Null where the dictionary has no encoding, or the custodians have no joint key: then `seal` refuses. */
+async function tallyFor(dictionary, values, context, jointKey, secret, how) {
+  if ((dictionary.encoding ?? null) === null || jointKey === null) return null;
+  const of = await toEncrypt(dictionary, toRow(dictionary, values), context, jointKey, secret);
+  return { publicKey: jointKey, ...(await encryptRow(of, how)) };
+}
+
+/**
+ * What is left for the clinic: ciphertext, and of the invitation its hash.
+ * @param {{record: import("./record.js").SealedRecord, secret: bigint}} sealed
+ * @param {Paper} paper
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<{record: object, opening: string, code: string}>}
+ * @throws {Refused} bad_parameter, cancelled
+ */
+export async function draftOf({ record, secret }, { code, desk }, signal) {
+  const opening = await sealOpening({ code, secret }, desk.key, record);
+  const document = parse(dump(record), { limit: LARGEST });
+  requireGoing(signal);
+  return { record: document, opening: toBase64(opening), code: toHex(codeHash(code)) };
 }

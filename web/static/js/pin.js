@@ -10,6 +10,7 @@
 import { getJson } from "./ask.js";
 import { bytes32, toHex } from "./bytes.js";
 import { committeeHash, custodiansAfter, holdersAfter, originsIn, requireSaid } from "./committee.js";
+import { requireJointKey } from "./jointkey.js";
 import { changePin, pinned } from "./keystore.js";
 import { confirmedIn, seatsOf, withPaper } from "./papers.js";
 import { Refused, refuse } from "./refused.js";
@@ -86,22 +87,29 @@ export async function knownMarket() {
 
 /**
  * The committee to seal to, confirmed by the custodians themselves; kept for its epoch.
- * @returns {Promise<import("./committee.js").Committee>}
- * @throws {Refused} market_changed, wrong_committee, committee_unconfirmed
+ * @param {{isTallied?: boolean}} [of] whether columns are to be encrypted, too: then they have to confirm their joint key
+ * @returns {Promise<import("./committee.js").Committee & {jointKey: Uint8Array|null}>} `jointKey` is null where none was asked for
+ * @throws {Refused} market_changed, wrong_committee, committee_unconfirmed; as `requireJointKey`
  */
-export async function confirmedCommittee() {
+export async function confirmedCommittee({ isTallied = false } = {}) {
   await signedFor();
   const { committee, custodians } = await toldNow();
   const pin = await knownMarket();
   const now = committee.epoch > pin.seats.epoch ? await brought(committee, custodians, pin) : pin;
-  const isKept = now !== null && (await isConfirmed(committee, now));
-  return isKept ? committee : confirmedCommittee(); // another tab kept something meanwhile: by that, then
+  const said = now === null ? null : await confirming(committee, now);
+  if (said === null) return confirmedCommittee({ isTallied }); // another tab kept something meanwhile: by that, then
+  return { ...committee, jointKey: isTallied ? requireJointKey(committee, said, now.custodians, leastOf(committee, now)) : null };
 }
 
-async function isConfirmed(committee, pin) {
-  const said = await requireSaid(committee, pin.custodians, Math.max(committee.quorum, pin.seats.quorum));
+/** What each known custodian said, once as many as have to said the same; null as `keptAfter`. */
+async function confirming(committee, pin) {
+  const said = await requireSaid(committee, pin.custodians, leastOf(committee, pin));
   const next = { ...confirmedIn(pin, committee), holders: holdersAfter(committee, pin, said) };
-  return (await keptAfter(pin, next)) !== null;
+  return (await keptAfter(pin, next)) === null ? null : said;
+}
+
+function leastOf(committee, pin) {
+  return Math.max(committee.quorum, pin.seats.quorum);
 }
 
 /** @returns {Promise<Pin|null>} null where it is not `before` any more that is kept: then nothing changes */

@@ -13,6 +13,7 @@ import { fromJson, toJson } from "./solidity.js";
 import { classId } from "./terms.js";
 
 export const SCHEMA = "usufruct-receipt/1";
+const OF_TALLIES = "usufruct-receipt/2"; // of the homomorphic lane
 export const LARGEST = 1 << 23; // bytes: 64 full shards in base64 are 7 MB
 const DEEPEST = 16;
 const MOST_RESULT = 1 << 17; // bytes
@@ -54,17 +55,33 @@ const KEYS = [
 /**
  * @param {Uint8Array} data
  * @returns {Receipt}
- * @throws {Refused} receipt_invalid, naming the field that is missing, unknown or misspelt
+ * @throws {Refused} receipt_invalid, naming the field that is missing, unknown or misspelt; receipt_needs_command
  */
 export function load(data) {
-  try {
+  const given = readable(() => {
     if (!isShallow(data, DEEPEST)) malformed("$", "is nested too deeply");
-    return read(parseCanonical(data, { limit: LARGEST }));
+    return parseCanonical(data, { limit: LARGEST });
+  });
+  if (given?.schema === OF_TALLIES) needsCommand();
+  return readable(() => read(given));
+}
+
+function readable(work) {
+  try {
+    return work();
   } catch (fault) {
     if (!(fault instanceof Refused)) throw fault;
     const remedy = `Give the receipt exactly as it was issued (${SCHEMA}).`;
     return refuse("receipt_invalid", `The receipt cannot be read. ${fault.message}`, remedy, fault.field);
   }
+}
+
+function needsCommand() {
+  const message = "This is a receipt of the homomorphic lane, which pages do not verify: nothing was checked.";
+  const remedy =
+    "Verify it with `usufruct verify-receipt FILE --node URL --manifest FILE`, and with `--bundle FILE` have its " +
+    "encrypted records added up again.";
+  refuse("receipt_needs_command", message, remedy, "schema");
 }
 
 function read(given) {

@@ -1,5 +1,6 @@
 /**
- * Sealed records (usufruct-record/1): AES-256-GCM under a key that only k custodians can rebuild.
+ * Sealed records (usufruct-record/1): AES-256-GCM under a key that only k custodians can rebuild; with a tally for the
+ * homomorphic lane (usufruct-record/2), where the dictionary has an encoding.
  *
  * The key is HKDF-SHA256 (RFC 5869) of the shared secret; the box is AES-256-GCM (NIST SP 800-38D); both are
  * bound to chain, registry, dataset, patient, dictionary, lane and version, so that a copy under another
@@ -15,6 +16,7 @@ import * as hpke from "./hpke.js";
 import { refuse } from "./refused.js";
 import { toRow } from "./row.js";
 import { taggedHash } from "./tagged.js";
+import { headerOf, leafOfHeader } from "./tally/header.js";
 
 export const VAULT = 1; // the lane
 export const NONCE_BYTES = 12;
@@ -27,8 +29,9 @@ export const NONCE_BYTES = 12;
  * @property {string} patient address
  * @property {Uint8Array} dictionaryHash 32 bytes
  * @property {number} recordVersion
- * @property {number} lane 1, the vault
+ * @property {number} lane 1, the vault; a tally's proof is bound to the same in lane 2
  */
+/** @typedef {import("./tally/header.js").SealedTally} SealedTally */
 /** @typedef {{index: number, envelope: Uint8Array}} SealedShare */
 /**
  * @typedef {object} SealedRecord everything in it is ciphertext or public
@@ -37,6 +40,7 @@ export const NONCE_BYTES = 12;
  * @property {Uint8Array} box nonce (12) || ciphertext || tag (16)
  * @property {Uint8Array[]} keyCommitments 33 bytes each
  * @property {SealedShare[]} shares
+ * @property {SealedTally|null} [tally]
  */
 /** @typedef {{index: number, publicKey: Uint8Array}} CustodianKey */
 /**
@@ -45,10 +49,12 @@ export const NONCE_BYTES = 12;
  * @property {Uint8Array} [nonce] 12 bytes
  * @property {bigint[]} [coefficients] for vectors: secret and polynomial, lowest first
  * @property {hpke.SecretKey[]} [ephemerals] for vectors: one a custodian
+ * @property {SealedTally|null} [tally] of this row and context; never drawn here
  */
 
 /**
- * Seals one patient's values for a committee, where the values are: nothing else ever leaves.
+ * Seals one patient's values for a committee, where the values are: nothing else ever leaves. Where the dictionary has an
+ * encoding, the record has a tally, too: one commitment covers both.
  * @param {import("./dictionary.js").Dictionary} dictionary
  * @param {Object<string, import("./row.js").Value>} values
  * @param {Context} context
@@ -61,12 +67,13 @@ export const NONCE_BYTES = 12;
  */
 export async function seal(dictionary, values, context, custodians, epoch, quorum, drawn = {}) {
   requireFitting(dictionary, context, custodians);
+  requireTally(dictionary, drawn);
   requireNonce(drawn);
   const plaintext = encodeRow(dictionary, toRow(dictionary, values));
   const coefficients = drawn.coefficients ?? drawCoefficients(drawn.secret ?? randomScalar(), quorum);
   const { commitments, shares } = deal(coefficients, custodians.length);
   const box = await closeBox(coefficients[0], context, plaintext, drawn.nonce ?? randomBytes(NONCE_BYTES));
-  const record = { context, epoch, box, keyCommitments: commitments, shares: [] };
+  const record = { context, epoch, box, keyCommitments: commitments, shares: [], tally: drawn.tally ?? null };
   const commitment = commitmentOf(record);
   const sealed = shares.map((share, i) =>
     sealShare(share, custodians[i].publicKey, context, commitment, epoch, drawn.ephemerals?.[i]),
@@ -74,7 +81,7 @@ export async function seal(dictionary, values, context, custodians, epoch, quoru
   return { ...record, shares: await Promise.all(sealed) };
 }
 
-/** @param {Context} context @returns {Uint8Array} the associated data of the box, 32 bytes */
+/** @param {Context} context @returns {Uint8Array} the associated data of the box, and what a tally's proof is bound to, 32 bytes */
 export function aadOf(context) {
   const types = ["uint256", "address", "bytes32", "address", "bytes32", "uint8", "uint32"];
   const where = [...placeOf(context), context.dictionaryHash, context.lane, context.recordVersion];
@@ -82,11 +89,23 @@ export function aadOf(context) {
 }
 
 /** @param {SealedRecord} record @returns {Uint8Array} what the issuer attests and the chain keeps, 32 bytes */
-export function commitmentOf({ context, box, keyCommitments }) {
-  return commitmentOver(context.recordVersion, [leafOf(context, box, keyCommitments)]);
+export function commitmentOf({ tally = null, ...vault }) {
+  return commitmentWith(vault, tally === null ? null : headerOf(tally));
 }
 
-/** @returns {Uint8Array} the leaf of one lane, 32 bytes */
+/**
+ * The same of a record whose columns and proof are not here.
+ * @param {{context: Context, box: Uint8Array, keyCommitments: Uint8Array[]}} vault
+ * @param {import("./tally/header.js").TallyHeader|null} header
+ * @returns {Uint8Array} 32 bytes
+ */
+export function commitmentWith({ context, box, keyCommitments }, header) {
+  const leaf = leafOf(context, box, keyCommitments);
+  const leaves = header === null ? [leaf] : [leaf, leafOfHeader(header, context.dictionaryHash)];
+  return commitmentOver(context.recordVersion, leaves);
+}
+
+/** @returns {Uint8Array} the leaf of the vault lane, 32 bytes */
 export function leafOf(/** @type {Context} */ context, /** @type {Uint8Array} */ box, keyCommitments) {
   const values = [context.lane, context.dictionaryHash, keccak(box), keccak(concat(...keyCommitments))];
   return taggedHash("usufruct/leaf/1", ["uint8", "bytes32", "bytes32", "bytes32"], values);
@@ -179,6 +198,13 @@ function placeOf({ chainId, registry, dataset, patient }) {
 /** A secret is derived for one nonce; with another, its patient could not open the record again. */
 function requireNonce({ secret, nonce }) {
   if (secret !== undefined && nonce === undefined) throw new TypeError("a secret without its nonce");
+}
+
+function requireTally({ encoding = null }, { tally = null }) {
+  if (encoding === null && tally !== null) throw new TypeError("a tally of a dictionary without an encoding");
+  if (encoding === null || tally !== null) return;
+  const message = "This dictionary's records are tallied, and the committee has no joint key.";
+  refuse("bad_parameter", message, "Seal once the custodians have generated it and the chain has it.", "joint_key");
 }
 
 function requireFitting(dictionary, context, custodians) {

@@ -1,4 +1,6 @@
-/** A sealed record as one canonical JSON document (usufruct-record/1), written and read from hostile bytes. */
+/**
+ * A sealed record as one canonical JSON document (usufruct-record/1; /2 with a tally), written and read from hostile bytes.
+ */
 
 import { address } from "./address.js";
 import { bytes32, equal, fromBase64, fromHex, toBase64, toHex } from "./bytes.js";
@@ -9,8 +11,12 @@ import { hasExactly } from "./json.js";
 import * as hpke from "./hpke.js";
 import { NONCE_BYTES, VAULT, commitmentOf } from "./record.js";
 import { Refused, badParameter, refuse } from "./refused.js";
+import { read as readTally, toJson as tallyToJson } from "./tally/file.js";
 
 export const SCHEMA = "usufruct-record/1";
+export const WITH_TALLY = "usufruct-record/2";
+/** Bytes of any record: of one with a tally. */
+export const LARGEST = 512 * 1024;
 const TAG_BYTES = 16;
 const LARGEST_BOX = 64 * 1024;
 const LARGEST_RECORD = 128 * 1024; // the box in base64 and 16 envelopes
@@ -32,9 +38,9 @@ const CONTEXT = {
 
 /** @param {import("./record.js").SealedRecord} record @returns {Uint8Array} canonical JSON */
 export function dump(record) {
-  const { context } = record;
+  const { context, tally = null } = record;
   return canonical({
-    schema: SCHEMA,
+    schema: tally === null ? SCHEMA : WITH_TALLY,
     chain_id: context.chainId,
     registry: context.registry,
     dataset: toHex(context.dataset),
@@ -47,18 +53,21 @@ export function dump(record) {
     key_commitments: record.keyCommitments.map(toHex),
     shares: record.shares.map(({ index, envelope }) => ({ index, envelope: toBase64(envelope) })),
     commitment: toHex(commitmentOf(record)),
+    ...(tally === null ? {} : { tally: tallyToJson(tally) }),
   });
 }
 
 /**
+ * That a tally's proof holds, it does not say.
  * @param {Uint8Array} data
  * @param {import("./record.js").Context} [expected] where it was found
  * @returns {import("./record.js").SealedRecord} its commitment recomputed, its context compared
  * @throws {Refused} record_unreadable naming the field at fault
  */
 export function load(data, expected) {
-  const document = parse(data, { limit: LARGEST_RECORD, code: "record_unreadable" });
-  if (!hasExactly(document, KEYS) || document.schema !== SCHEMA) {
+  const document = parse(data, { limit: limitOf(data), code: "record_unreadable" });
+  const keys = document?.schema === WITH_TALLY ? [...KEYS, "tally"] : KEYS;
+  if (!hasExactly(document, keys) || ![SCHEMA, WITH_TALLY].includes(document.schema)) {
     return unreadable("schema", `The document is not a ${SCHEMA} with exactly its keys.`);
   }
   const record = readChecked(document);
@@ -67,6 +76,12 @@ export function load(data, expected) {
   }
   if (expected !== undefined) requireContext(record, expected);
   return record;
+}
+
+/** As the servers do: only what calls itself a record with a tally may be as large as one. */
+function limitOf(data) {
+  const isLarger = data.length > LARGEST_RECORD && new TextDecoder("latin1").decode(data).includes(`"schema":"${WITH_TALLY}"`);
+  return isLarger ? LARGEST : LARGEST_RECORD;
 }
 
 /** The record says that it belongs where it was found. @throws {Refused} record_unreadable */
@@ -101,7 +116,8 @@ function read(document) {
     return unreadable("shares", "Shares are not those of custodians 1..n, n at least the quorum.");
   }
   const epoch = whole(document.epoch, 32, "epoch");
-  return { context: contextOf(document), epoch, box, keyCommitments, shares };
+  const tally = document.schema === WITH_TALLY ? readTally(document.tally) : null;
+  return { context: contextOf(document), epoch, box, keyCommitments, shares, tally };
 }
 
 function contextOf(document) {

@@ -4,8 +4,9 @@ import { bytes32, equal, fromBase64, fromHex } from "./bytes.js";
 import { canonical } from "./canonical.js";
 import { decodeRow } from "./dictionary.js";
 import { isSecretOf } from "./opening.js";
-import { NONCE_BYTES, VAULT, commitmentOf, openBox } from "./record.js";
+import { NONCE_BYTES, VAULT, commitmentWith, openBox } from "./record.js";
 import { refuse } from "./refused.js";
+import { headerIn } from "./tally/file.js";
 import { shownRow } from "./values.js";
 
 export const SCHEMA = "usufruct-export/1";
@@ -25,7 +26,7 @@ export async function openedValues({ header, box: encoded }, root, dictionary) {
   const context = contextOf(header);
   const keyCommitments = header.key_commitments.map((text) => fromHex(text, "key_commitments", 33));
   const record = { context, box, keyCommitments };
-  if (!equal(commitmentOf(record), bytes32(header.commitment, "commitment"))) {
+  if (!equal(commitmentWith(record, headerIn(header)), bytes32(header.commitment, "commitment"))) {
     refuse("record_unreadable", "The ciphertext is not the one whose fingerprint is on chain.", "Tell the operator.");
   }
   const secret = await root.recordSecret(context, box.slice(0, NONCE_BYTES));

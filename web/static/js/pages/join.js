@@ -1,25 +1,23 @@
 /** Bringing a record: a bundle is read, shown, sealed in this browser, left for a clinic, and followed. */
 
 import { postJson } from "../ask.js";
-import { toBase64, toHex } from "../bytes.js";
-import { bundleIn, onFile } from "../bundle.js";
+import { toHex } from "../bytes.js";
+import { atBundle, bundleIn, onFile } from "../bundle.js";
 import { announce, element, facts, fill, one } from "../dom.js";
 import { findings } from "../fhir.js";
 import { clearRefusals, formAt, onSubmit, showRefusal } from "../forms.js";
-import { isOfAnother, requireDictionary, requirePaper, requireStill, sealedFor } from "../joining.js";
-import { parse } from "../json.js";
-import { codeHash, readCode, sealOpening } from "../opening.js";
+import { draftOf, isOfAnother, requireDictionary, requirePaper, requireStill, sealedFor } from "../joining.js";
+import { codeHash, readCode } from "../opening.js";
 import { confirmedCommittee, signedFor } from "../pin.js";
 import { chosenValues, countedIn, previewOf } from "../preview.js";
 import { hasLeft, mayLeave, mayTakeBack, saidProgress, shownProgress } from "../progress.js";
-import { dump } from "../recordfile.js";
-import { Refused, refuse } from "../refused.js";
+import { refuse } from "../refused.js";
 import { copyWanted } from "../savedcopy.js";
 import { accountsOf, deployment, placeOf, requireUnlocked, signer, unlocked } from "../session.js";
 import { follow } from "../stream.js";
+import { underWay } from "../underway.js";
 import { requireOwn } from "../whose.js";
 
-const LARGEST_RECORD = 128 * 1024; // bytes
 const told = facts();
 const here = `/me/${told.dataset}`;
 let now = { progress: told.progress, version: told.version };
@@ -94,7 +92,7 @@ async function read(file) {
   try {
     found = findings(await bundleIn(file), dictionary);
   } catch (error) {
-    showRefusal(form, error.field === undefined || error.field === "bundle" ? error : atFile(error));
+    showRefusal(form, atBundle(error));
     return;
   }
   fill(one("#found"), previewOf(dictionary, found));
@@ -102,14 +100,6 @@ async function read(file) {
   count();
   one("#preview-title").tabIndex = -1;
   one("#preview-title").focus();
-}
-
-/** A refusal names a place in the file; it stands at the file's field, after what it means to a patient. */
-function atFile(error) {
-  if (!(error instanceof Refused)) return error;
-  const message = `That file is no FHIR bundle as this page reads one. For whoever made it: ${error.message}`;
-  const remedy = `${error.remedy} You get one from your clinic or insurer: ask for your results as a FHIR R4 bundle in JSON.`;
-  return new Refused({ code: error.code, message, remedy, field: "bundle" });
 }
 
 one("#found").addEventListener("change", count);
@@ -130,10 +120,11 @@ onSubmit(formAt("#invitation"), async (given) => {
     element("p", { class: "note" }, "By the code of your paper this browser checked that the clinic saw the same market, desk and custodians as you do now."),
   );
   one("#desk").hidden = false;
-  const { members, quorum } = await confirmedCommittee();
+  const { members, quorum } = await committeeNow();
   one("#custodians").textContent =
     `Will be sealed for ${members.length} custodians, of whom ${quorum} have to act together: ` +
-    "your clinic vouches for their keys, and so many at least told this browser the same. They are shown on the page of the dataset.";
+    "your clinic vouches for their keys, and so many at least told this browser the same" +
+    `${dictionary.encoding === null ? "" : ", and which key they made together"}. They are shown on the page of the dataset.`;
   paper = checked;
   one("#last").hidden = false;
 });
@@ -146,14 +137,14 @@ onSubmit(formAt("#seal"), async () => {
   const keyring = await requireUnlocked();
   if (await isElsewhere(keyring)) return signInHere();
   requireOwn(told, await signer()); // whoever's address it is bound to has the record, its consent and its earnings
-  const { root } = keyring;
-  const [place, committee] = [await placeOf(told.dataset), await confirmedCommittee()];
-  const { code, desk } = requireStill(paper, committee);
+  const [place, committee] = [await placeOf(told.dataset), await committeeNow()];
+  const mine = requireStill(paper, committee);
   const whose = { place, patient: told.account, version: now.version };
-  const { record, secret } = await sealedFor(root, dictionary, values, whose, committee);
-  const opening = await sealOpening({ code, secret }, desk.key, record);
-  const document = parse(dump(record), { limit: LARGEST_RECORD });
-  const draft = { record: document, opening: toBase64(opening), code: toHex(codeHash(code)) };
+  const draft = await underWay(one("#under-way"), one("#how-it-goes"), async (how) => {
+    const sealed = await sealedFor(keyring.root, dictionary, values, whose, committee, how);
+    return draftOf(sealed, mine, how.signal);
+  });
+  if (draft === null) return one("#seal button").focus();
   const progress = await postJson(`${here}/drafts`, draft);
   forgetValues();
   const copy = await copyWanted();
@@ -163,6 +154,10 @@ onSubmit(formAt("#seal"), async () => {
   one("#progress-title").tabIndex = -1;
   one("#progress-title").focus();
 });
+
+function committeeNow() {
+  return confirmedCommittee({ isTallied: dictionary.encoding !== null });
+}
 
 /** One address a dataset: with that of another, whoever reads the chain would see that both are one person's. */
 async function isElsewhere(keyring) {

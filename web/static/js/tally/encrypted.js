@@ -17,6 +17,7 @@ const OF_COLUMNS = 0.1; // of the whole time, as measured
  * @property {import("../dictionary.js").Row} row
  * @property {Uint8Array} context what the proof is bound to, 32 bytes
  * @property {Uint8Array} publicKey the committee's joint key, 33 bytes
+ * @property {bigint[]} [randomness] a secret scalar for each column (`randomness.js`); never used twice; else drawn here
  */
 /**
  * @typedef {object} Encrypted all of it is public
@@ -28,14 +29,14 @@ const OF_COLUMNS = 0.1; // of the whole time, as measured
  * Takes seconds, in which nothing else runs: a page asks `sealing.js`.
  * @param {ToEncrypt} of
  * @param {(fraction: number) => void} [told] how far it is
- * @returns {Encrypted} fresh each time
+ * @returns {Encrypted} whose proof is fresh each time
  * @throws {Refused} bad_parameter, bad_dictionary, record_unreadable for a row outside its dictionary
  */
-export function encryptedRow({ dictionary, row, context, publicKey }, told = () => {}) {
+export function encryptedRow({ dictionary, row, context, publicKey, randomness: given }, told = () => {}) {
   const { encoding, key } = requireFitting({ dictionary, row, context, publicKey });
   const builder = stated(encoding, row);
   const relation = builder.relation();
-  const randomness = drawRandomness(relation.columns.length);
+  const randomness = given ?? drawRandomness(relation.columns.length);
   const values = valuesOf(relation, builder.vector);
   const columns = encrypt(values, randomness, key, (fraction) => told(OF_COLUMNS * fraction));
   const statement = { context, publicKey: key, relation, columns };

@@ -6,27 +6,62 @@ import { Refused } from "../refused.js";
 const WORKER = new URL("./worker.js", import.meta.url).href;
 /** The one script that this module names at run time. */
 const policy = globalThis.trustedTypes?.createPolicy("tally", { createScriptURL: () => WORKER });
+const REFUSED = {
+  code: "worker_refused",
+  message: "This browser does not let this page work beside itself, which encrypting your values needs.",
+  remedy:
+    "Nothing was sealed. Load the page again; if that does not help, take another browser, or turn off what blocks " +
+    "workers here. Your clinic can seal your record, too.",
+};
+const CANCELLED = {
+  code: "cancelled",
+  message: "Sealing was cancelled.",
+  remedy: "Nothing was sealed, and nothing left this browser.",
+};
 
 /**
- * @param {import("./encrypted.js").ToEncrypt} of
- * @param {(fraction: number) => void} [told] how far it is, from 0 to 1, in ascending order
- * @returns {Promise<import("./encrypted.js").Encrypted>}
- * @throws {Refused} as `encryptedRow`; any other Error where the worker did not start or failed
+ * @typedef {object} How
+ * @property {(fraction: number) => void} [told] how far it is, from 0 to 1, in ascending order
+ * @property {AbortSignal} [signal] ends the worker at once
  */
-export async function encryptRow({ dictionary, row, context, publicKey }, told = () => {}) {
-  const worker = new Worker(policy?.createScriptURL(WORKER) ?? WORKER, { type: "module" });
+
+/**
+ * The worker is ended whatever comes of it, and its memory with it.
+ * @param {import("./encrypted.js").ToEncrypt} of
+ * @param {How} [how]
+ * @returns {Promise<import("./encrypted.js").Encrypted>}
+ * @throws {Refused} as `encryptedRow`; worker_refused where none starts; cancelled; any other Error where it failed
+ */
+export async function encryptRow({ dictionary, ...of }, { told = () => {}, signal } = {}) {
+  requireGoing(signal);
+  const worker = started();
   try {
-    const answered = answerOf(worker, told);
-    worker.postMessage({ document: toBytes(dictionary), row, context, publicKey });
+    const answered = answerOf(worker, told, signal);
+    worker.postMessage({ ...of, document: toBytes(dictionary) });
     return await answered;
   } finally {
     worker.terminate();
   }
 }
 
-function answerOf(worker, told) {
+/** @param {AbortSignal} [signal] @throws {Refused} cancelled */
+export function requireGoing(signal) {
+  if (signal?.aborted) throw new Refused(CANCELLED);
+}
+
+/** Browsers refuse one here, or tell of it later, with an event that has no message. */
+function started() {
+  try {
+    return new Worker(policy?.createScriptURL(WORKER) ?? WORKER, { type: "module" });
+  } catch {
+    throw new Refused(REFUSED);
+  }
+}
+
+function answerOf(worker, told, signal) {
   return new Promise((resolve, reject) => {
-    worker.addEventListener("error", (event) => reject(new Error(event.message ?? "The worker did not start.")));
+    signal?.addEventListener("abort", () => reject(new Refused(CANCELLED)));
+    worker.addEventListener("error", ({ message }) => reject(message ? new Error(message) : new Refused(REFUSED)));
     worker.addEventListener("message", ({ data }) => {
       if (data.progress !== undefined) told(data.progress);
       else if (data.refused !== undefined) reject(new Refused(data.refused));

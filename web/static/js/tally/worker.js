@@ -4,7 +4,7 @@ import { load } from "../dictionary.js";
 import { Refused } from "../refused.js";
 import { encryptedRow } from "./encrypted.js";
 
-/** @typedef {{document: Uint8Array, row: (number|null)[], context: Uint8Array, publicKey: Uint8Array}} Asked */
+/** @typedef {{document: Uint8Array, row: (number|null)[], context: Uint8Array, publicKey: Uint8Array, randomness?: bigint[]}} Asked */
 
 self.addEventListener("message", ({ data }) => {
   try {

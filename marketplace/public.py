@@ -45,6 +45,7 @@ class PublicRequest:
     purpose: Purpose
     dataset: bytes
     classes: tuple[int, ...]
+    lane: int
     analysis: str | None  # by its catalogue id, where it was handed in to this operator
     variable: str | None  # that is asked about, where it is one and known here
     analysis_hash: bytes
@@ -272,6 +273,7 @@ def _row(
         purpose=terms.purpose,
         dataset=terms.dataset,
         classes=terms.classes,
+        lane=terms.lane,
         analysis=None if known is None else known.analysis,
         variable=None if known is None else known.parameters.get("variable"),
         analysis_hash=terms.analysis,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from marketplace.chain.adapter import Chain, CommitteeView, RequestView
 from marketplace.chain.wallets import accepts_signature
@@ -24,6 +25,10 @@ from marketplace.wire.solidity import ZERO_HASH
 from marketplace.wire.stated import Stated
 from marketplace.wire.structs import SETTLEMENT_SCHEMA, Domain, Settlement, require_signed
 
+GATED = "/settlements"
+TALLIED = "/tally-settlements"
+"""Custodians' routes for the signature of a settlement, in either lane."""
+
 
 class ReleaseRefused(Refusal):
     """An answer that does not belong to what was sealed, or is not as noised as it was paid for."""
@@ -38,7 +43,11 @@ class QuorumMissing(Refusal):
 
 
 def clear(
-    chain: Chain, computed: Computed, view: RequestView, due: Stated, custodians: Sequence[Peer]
+    chain: Chain,
+    computed: Computed,
+    view: RequestView,
+    due: Stated | None,
+    custodians: Sequence[Peer],
 ) -> Cleared:
     """A releasable answer with the signatures of a quorum. Custodian i of `custodians` sits at place i.
 
@@ -47,13 +56,22 @@ def clear(
     signatures that the market refused all the same (`computed.refused`) are not asked.
 
     Args:
-        due: cost and noise of such an answer about nobody, at what the request debited.
+        due: cost and noise of such an answer about nobody, at what the request debited; None in the
+            homomorphic lane, where every custodian works them out itself, and proves its noise.
 
     Raises:
-        As `require_releasable`; no custodian was asked then.
+        As `require_releasable`, or `require_decrypted`; no custodian was asked then.
         QuorumMissing: naming each custodian that did not sign, and why.
     """
-    settlement = require_releasable(computed, view, due, chain.domain("ResearchMarket"))
+    if due is None:
+        settlement, path, shown = (
+            require_decrypted(chain, computed, view),
+            TALLIED,
+            _partials(computed),
+        )
+    else:
+        settlement = require_releasable(computed, view, due, chain.domain("ResearchMarket"))
+        path, shown = GATED, {"gate_signature": to_hex(computed.gate_signature)}
     committee = chain.committee(view.epoch)
     noted = _noted(chain, computed, settlement, committee)
     if len(noted) >= committee.quorum:
@@ -61,7 +79,7 @@ def clear(
     body = {
         "settlement": settlement.to_json(),
         "sealed_result": to_base64(computed.sealed_result),
-        "gate_signature": to_hex(computed.gate_signature),
+        **shown,
     }
 
     def signed(place: int) -> bytes:
@@ -69,7 +87,7 @@ def clear(
             return noted[place]
         if place in computed.refused:
             raise _refused_by_market()
-        said = custodians[place].post("/settlements", body, most=SMALL_ANSWER)
+        said = custodians[place].post(path, body, most=SMALL_ANSWER)
         signature = hex_field(said.get("signature"), "signature", SIGNATURE_BYTES)
         _require_signed(chain, settlement, signature, committee.members[place].signer)
         return signature
@@ -123,14 +141,36 @@ def require_releasable(
     return settlement
 
 
-def _require_of_the_seal(settlement: Settlement, computed: Computed, view: RequestView) -> None:
+def require_decrypted(chain: Chain, computed: Computed, view: RequestView) -> Settlement:
+    """The settlement of what a quorum of custodians decrypted, if it is of what the chain sealed and noised.
+
+    That the sealed result is what verified partial decryptions combine to, every custodian checks before it
+    signs.
+
+    Raises:
+        ReleaseRefused: naming the field that differs.
+    """
+    settlement = Settlement.from_json(computed.settlement)
+    _, noise = chain.noise_set(computed.sealed.request)
+    _require_of_the_seal(settlement, computed, view, noise)
+    return settlement
+
+
+def _partials(computed: Computed) -> dict[str, Any]:
+    return {"partials": computed.evidence.get("partials", [])}
+
+
+def _require_of_the_seal(
+    settlement: Settlement, computed: Computed, view: RequestView, noise: bytes = ZERO_HASH
+) -> None:
+    """`noise`: zero in the vault lane, whose gate draws it."""
     expected = {
         "request": computed.sealed.request,
         "root": view.root,
         "epoch": view.epoch,
         "lane": view.lane,
         "schema": SETTLEMENT_SCHEMA,
-        "noise": ZERO_HASH,  # nobody contributes noise in the vault lane: its gate draws it
+        "noise": noise,
         "gate": view.gate,
         "delivery_hash": delivery_hash(computed.sealed_result),
     }

@@ -7,14 +7,18 @@ cannot be settled, and what is not `Settled` cannot be serialised to a researche
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
+
+from marketplace.vocabulary import Lane
 
 __all__ = [
     "LIVE",
     "NEXT",
     "TERMINAL",
+    "WAYS",
     "Cleared",
     "Computed",
     "Sealed",
@@ -32,8 +36,9 @@ class Stage(StrEnum):
     FUNDED = "funded"  # opened on chain, escrow held
     FROZEN = "frozen"  # its shards' words only lose members
     SEALED = "sealed"  # cohort root on chain: the cut-off
-    KEYED = "keyed"  # the drawn gate's key is on chain
-    COMPUTED = "computed"  # the gate's noised answer is persisted here
+    KEYED = "keyed"  # vault lane: the drawn gate's key is on chain
+    NOISED = "noised"  # homomorphic lane: the custodians' noise is fixed on chain
+    COMPUTED = "computed"  # the noised answer is persisted here
     CLEARED = "cleared"  # release checks passed and a quorum signed
     SETTLED = "settled"
     REFUSED = "refused"  # not on chain, or still cancellable there
@@ -46,8 +51,9 @@ NEXT: Final[dict[Stage, frozenset[Stage]]] = {
     Stage.SUBMITTED: frozenset({Stage.FUNDED, Stage.REFUSED}),
     Stage.FUNDED: frozenset({Stage.FROZEN, Stage.REFUSED, Stage.CANCELLED, Stage.RECLAIMED}),
     Stage.FROZEN: frozenset({Stage.SEALED, Stage.RECLAIMED}),
-    Stage.SEALED: frozenset({Stage.KEYED, Stage.DEFAULTED}),
+    Stage.SEALED: frozenset({Stage.KEYED, Stage.NOISED, Stage.DEFAULTED}),
     Stage.KEYED: frozenset({Stage.COMPUTED, Stage.DEFAULTED}),
+    Stage.NOISED: frozenset({Stage.COMPUTED, Stage.DEFAULTED}),
     Stage.COMPUTED: frozenset({Stage.CLEARED, Stage.DEFAULTED}),
     Stage.CLEARED: frozenset({Stage.SETTLED, Stage.DEFAULTED}),
     Stage.REFUSED: frozenset({Stage.CANCELLED, Stage.RECLAIMED}),
@@ -68,12 +74,20 @@ LIVE: Final[tuple[Stage, ...]] = (
     Stage.FROZEN,
     Stage.SEALED,
     Stage.KEYED,
+    Stage.NOISED,
     Stage.COMPUTED,
     Stage.CLEARED,
 )
 """The stages of a request at work, in order. `NEXT` leads forward only; when a reorganisation takes away what
 a stage stood on, or a wallet its signature, the request falls back to an earlier one of these, and the log
 says why."""
+
+
+WAYS: Final[Mapping[Lane, tuple[Stage, ...]]] = {
+    Lane.VAULT: tuple(each for each in (*LIVE, Stage.SETTLED) if each is not Stage.NOISED),
+    Lane.HOMOMORPHIC: tuple(each for each in (*LIVE, Stage.SETTLED) if each is not Stage.KEYED),
+}
+"""What a request that is answered passes in its lane, in order."""
 
 
 def route(before: Stage, after: Stage) -> list[Stage]:
@@ -103,7 +117,8 @@ class Sealed:
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """What a gate answered for a sealed request: noised, sealed to the researcher, signed.
+    """The answer to a sealed request, noised and sealed to the researcher: a gate's, signed by it, or what a
+    quorum of custodians decrypted, with the `evidence` that its receipt is made of (and no gate's signature).
 
     Holds nothing that could be opened here: `sealed_result` opens with the researcher's key only.
     `stated` is what the gate says of it in public numbers: cost and noise. `noted` is what custodians signed
@@ -118,6 +133,7 @@ class Computed:
     stated: dict[str, object]
     noted: tuple[tuple[int, bytes], ...] = ()
     refused: frozenset[int] = frozenset()
+    evidence: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,8 @@ REQUEST: Final[Mapping[str, str]] = {
     "turned, should its operator do nothing.",
     "keyed": "Custodians turn their keys for its cohort of {members}. Answer due by {settle}; without one, "
     "`usufruct default` gets back what is owed.",
+    "noised": "Custodians have fixed the noise for its cohort of {members}, and decrypt its sums. Answer due "
+    "by {settle}; without one, `usufruct default` gets back what is owed.",
     "computed": "Its answer is computed and noised; custodians check it before they sign.",
     "cleared": "Custodians have signed its answer, which is about to be settled.",
     "settled": "Answered, for a cohort of {members}. Its receipt holds the result, sealed to the researcher.",

@@ -13,6 +13,7 @@ from typing import Any
 
 from marketplace.chain.adapter import Chain
 from marketplace.errors import Refusal
+from marketplace.lanes.heads import Head, heads_of, unreadable
 from marketplace.peers import Peer
 from marketplace.records import RecordStore
 from marketplace.stages import Computed, Sealed
@@ -33,17 +34,6 @@ class GateUnknown(Refusal):
     """The chain drew a gate whose address this operator has no URL for."""
 
     CODE = "gate_unknown"
-
-
-@dataclass(frozen=True)
-class Head:
-    """A custodian's journal as it stood at its turn, to anchor on chain: signed by it, by the gate's word."""
-
-    place: int
-    epoch: int
-    height: int
-    head: bytes
-    signature: bytes
 
 
 @dataclass(frozen=True)
@@ -105,9 +95,9 @@ class Vault:
         settlement = answer.get("settlement")
         stated = answer.get("stated")
         if not isinstance(settlement, dict):
-            raise _unreadable("settlement")
+            raise unreadable("settlement")
         if not isinstance(stated, dict):
-            raise _unreadable("stated")
+            raise unreadable("stated")
         computed = Computed(
             sealed,
             settlement,
@@ -116,7 +106,7 @@ class Vault:
             stated,
             _noted(answer.get("signatures", [])),
         )
-        return computed, _heads(answer.get("turns", []), sealed.epoch)
+        return computed, heads_of(answer.get("turns", []), sealed.epoch)
 
     def _pages(self, sealed: Sealed) -> Sequence[list[dict[str, Any]]]:
         """The cohort's ciphertexts in cohort order. The gate refuses to compute without one."""
@@ -148,40 +138,13 @@ def _asked(sealed: Sealed, parameters: Mapping[str, Any], dictionary: Dictionary
     }
 
 
-def _heads(turns: Any, epoch: int) -> list[Head]:
-    try:
-        given = [(turn["place"], turn["journal"]) for turn in turns[:MOST_CUSTODIANS]]
-        return [_head(place, epoch, journal) for place, journal in given]
-    except (KeyError, TypeError):
-        raise _unreadable("turns") from None
-
-
-def _head(place: Any, epoch: int, journal: Mapping[str, Any]) -> Head:
-    return Head(
-        unsigned(place, 8, "place"),
-        epoch,  # the seal's, whatever the gate says
-        unsigned(journal["height"], 53, "height"),
-        hash_field(journal["head"], "head"),
-        hex_field(journal["signature"], "signature", MOST_SIGNATURE),
-    )
-
-
 def _noted(listed: Any) -> tuple[tuple[int, bytes], ...]:
     """What custodians signed, by place. Whether it is good, `release` looks at."""
     try:
         given = [(each["place"], each["signature"]) for each in listed]
     except (KeyError, TypeError):
-        raise _unreadable("signatures") from None
+        raise unreadable("signatures") from None
     return tuple(
         (unsigned(place, 8, "place"), hex_field(signature, "signature", MOST_SIGNATURE))
         for place, signature in given[:MOST_CUSTODIANS]
-    )
-
-
-def _unreadable(field: str) -> Refusal:
-    return Refusal(
-        code="gate_answer_unreadable",
-        message=f"The gate's answer has no readable {field}.",
-        remedy="Check that the gate runs this version; the step is tried again.",
-        field=field,
     )

@@ -16,6 +16,7 @@ from marketplace.stages import Cleared, Computed, Stage
 from marketplace.store import Database
 from marketplace.wire.http import to_hex
 from marketplace.wire.stated import Stated
+from marketplace.wire.structs import HOMOMORPHIC
 
 BAD_SIGNATURE: Final = "bad_custodian_signature"
 """What the market says of a signature that passed `release.clear`: only a contract wallet (ERC-1271) can sign
@@ -40,7 +41,8 @@ class Answers:
         row = self.database.computed(request)
         if row is None:
             # A gate gives its one answer again, byte for byte; custodians sign no other.
-            raise self._missing(request, Stage.KEYED, "answer")
+            before = Stage.NOISED if view.lane == HOMOMORPHIC else Stage.KEYED
+            raise self._missing(request, before, "answer")
         return Computed(
             sealed_of(request, view),
             row.settlement,
@@ -49,10 +51,33 @@ class Answers:
             row.stated or {},
             tuple(_read(each) for each in row.signatures or [] if not _is_refused(each)),
             frozenset(int(each["place"]) for each in row.signatures or [] if _is_refused(each)),
+            row.evidence or {},
         )
 
-    def due(self, request: str, view: RequestView) -> Stated:
-        """What the answer to this request must state: cost and noise depend on no record."""
+    def evidence(self, request: str, view: RequestView) -> dict[str, Any] | None:
+        """What a receipt of the homomorphic lane is made of; None in the vault lane.
+
+        Raises:
+            Refusal: `evidence_missing`: it was in another database, and custodians forget what is settled.
+        """
+        if view.lane != HOMOMORPHIC:
+            return None
+        row = self.database.computed(request)
+        if row is None or not row.evidence:
+            raise Refusal(
+                code="evidence_missing",
+                message="This database does not have what the receipt of this request is made of.",
+                remedy="Restore the database that settled it. The answer itself is on chain for its "
+                "researcher.",
+            )
+        return row.evidence
+
+    def due(self, request: str, view: RequestView) -> Stated | None:
+        """What the answer to this request must state: cost and noise depend on no record. None in the
+        homomorphic lane, whose custodians draw the noise and prove it.
+        """
+        if view.lane == HOMOMORPHIC:
+            return None
         row = self.database.request(request)
         analysis = analysis_by_id(row.analysis)
         variables = self.dictionaries.variables(view.dataset)

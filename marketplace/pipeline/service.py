@@ -11,7 +11,7 @@ from typing import Any, Final
 import structlog
 
 from marketplace import release, settlement
-from marketplace.analyses import analysis_by_id
+from marketplace.analyses.catalogue import analysis_in
 from marketplace.chain.adapter import (
     Chain,
     ContractRefusal,
@@ -22,7 +22,9 @@ from marketplace.chain.adapter import (
 from marketplace.chain.sender import Sender
 from marketplace.dictionaries import Dictionaries
 from marketplace.errors import Refusal
-from marketplace.lanes.vault import Head, Vault
+from marketplace.lanes.heads import Head
+from marketplace.lanes.tally import TallyLane
+from marketplace.lanes.vault import Vault
 from marketplace.peers import Peer
 from marketplace.pipeline.answers import Answers, noted_rows
 from marketplace.pipeline.counting import Counting
@@ -33,10 +35,12 @@ from marketplace.pipeline.pauses import Pauses
 from marketplace.pipeline.standing import CHAIN_ENDS, Standing, id_of, sealed_of
 from marketplace.pipeline.submission import Submission
 from marketplace.receipts.build import build_receipt
-from marketplace.stages import NEXT, Cleared, Stage
+from marketplace.stages import NEXT, Cleared, Computed, Stage
 from marketplace.store import ComputedRow, Database
 from marketplace.upkeep import Upkeep
+from marketplace.vocabulary import Lane
 from marketplace.waits import Waits
+from marketplace.wire.structs import HOMOMORPHIC
 from marketplace.wire.terms import RequestTerms
 
 log = structlog.get_logger()
@@ -59,6 +63,11 @@ class Pipeline:
     def upkeep(self) -> Upkeep:
         """What is done for consents before, after and between requests."""
         return Upkeep(self.chain, self.sender)
+
+    @functools.cached_property
+    def tallies(self) -> TallyLane:
+        """The homomorphic lane."""
+        return TallyLane(self.chain, self.custodians)
 
     @functools.cached_property
     def pauses(self) -> Pauses:
@@ -181,8 +190,24 @@ class Pipeline:
             because = f"cohort of {view.members} sealed, root 0x{view.root.hex()}"
             self.database.move(request, Stage.SEALED, because)
 
-    def _key(self, request: str) -> None:
+    def _prepare(self, request: str) -> None:
         view = self.standing.view(request)
+        if view.lane == HOMOMORPHIC:
+            self._noise(request, view)
+        else:
+            self._key(request, view)
+
+    def _noise(self, request: str, view: RequestView) -> None:
+        if view.stage is RequestStage.SEALED:
+            parameters = self.database.request(request).parameters
+            dictionary = self.dictionaries.of(view.dataset)
+            sealed = sealed_of(request, view)
+            self.tallies.see_to_noise(self.sender, sealed, parameters, dictionary)
+            self.upkeep.tend(view.dataset)
+        if view.stage not in CHAIN_ENDS:
+            self.database.move(request, Stage.NOISED, "the custodians' noise is fixed")
+
+    def _key(self, request: str, view: RequestView) -> None:
         if view.stage is RequestStage.SEALED and not any(view.gate_key):
             view = self.drawing.drawn(request, view)
             sealed = sealed_of(request, view)
@@ -203,11 +228,7 @@ class Pipeline:
             return
         row = self.database.request(request)
         if self.database.computed(request) is None:
-            self._require_final_key(request, view)
-            dictionary = self.dictionaries.of(view.dataset)
-            computed, heads = self.vault.compute(
-                sealed_of(request, view), row.parameters, dictionary
-            )
+            computed, heads = self._answer(request, view, row.parameters)
             kept = ComputedRow(
                 request=request,
                 settlement=computed.settlement,
@@ -215,10 +236,20 @@ class Pipeline:
                 gate_signature=computed.gate_signature,
                 stated=computed.stated,
                 signatures=noted_rows(computed.noted),
+                evidence=computed.evidence or None,
             )
             self.database.keep_computed(kept)
             self._anchor(heads)
         self.database.move(request, Stage.COMPUTED, "noised answer persisted")
+
+    def _answer(
+        self, request: str, view: RequestView, parameters: Mapping[str, Any]
+    ) -> tuple[Computed, list[Head]]:
+        dictionary, sealed = self.dictionaries.of(view.dataset), sealed_of(request, view)
+        if view.lane == HOMOMORPHIC:
+            return self.tallies.compute(sealed, parameters, dictionary)
+        self._require_final_key(request, view)
+        return self.vault.compute(sealed, parameters, dictionary)
 
     def _require_final_key(self, request: str, view: RequestView) -> None:
         """Nobody turns before that; until then the gate need not be sent the whole cohort."""
@@ -270,10 +301,11 @@ class Pipeline:
             view = self.standing.view(request)
         if view.stage is RequestStage.SETTLED:
             row = self.database.request(request)
-            analysis = analysis_by_id(row.analysis)
+            analysis = analysis_in(Lane(view.lane), row.analysis)
             variables = self.dictionaries.variables(view.dataset)
             canonical = analysis.canonical(analysis.parse(row.parameters, variables))
-            receipt = build_receipt(self.chain, id_of(request), row.analysis, canonical)
+            evidence = self.answers.evidence(request, view)
+            receipt = build_receipt(self.chain, id_of(request), row.analysis, canonical, evidence)
             settled = settlement.conclude(self.chain, request, receipt)
             self.database.keep_receipt(settled)
             self.database.move(request, Stage.SETTLED, f"settled in block {settled.block}")
@@ -283,8 +315,9 @@ STEPS: Final[dict[Stage, Callable[[Pipeline, str], None]]] = {
     Stage.SUBMITTED: Pipeline._fund,
     Stage.FUNDED: Pipeline._freeze,
     Stage.FROZEN: Pipeline._seal,
-    Stage.SEALED: Pipeline._key,
+    Stage.SEALED: Pipeline._prepare,
     Stage.KEYED: Pipeline._compute,
+    Stage.NOISED: Pipeline._compute,
     Stage.COMPUTED: Pipeline._clear,
     Stage.CLEARED: Pipeline._settle,
 }

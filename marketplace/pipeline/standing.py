@@ -9,6 +9,7 @@ from marketplace.chain.adapter import Chain, NotYetFinal, Reorganised, RequestSt
 from marketplace.errors import Refusal
 from marketplace.stages import Sealed, Stage, route
 from marketplace.store import Database
+from marketplace.wire.structs import HOMOMORPHIC
 
 CHAIN_REACHED: Final = {
     RequestStage.NONE: Stage.SUBMITTED,
@@ -60,12 +61,26 @@ class Standing:
             self._require_final_end(request, view)
             for stage in route(Stage(self.database.request(request).stage), end):
                 self.database.move(request, stage, f"{end} on chain")
-        elif self.database.fall_back(request, _reached(view), f"{view.stage.name} on chain"):
+        elif self.database.fall_back(
+            request, self._reached(request, view), f"{view.stage.name} on chain"
+        ):
             raise Reorganised(
                 message=f"On chain the request is {view.stage.name.lower()} again.",
                 remedy="Nothing was released; what the chain lost is done again.",
             )
         return view
+
+    def _reached(self, request: str, view: RequestView) -> Stage:
+        """The furthest that a request may stand here."""
+        if view.stage is RequestStage.SEALED and not self._is_prepared(request, view):
+            return Stage.SEALED
+        return CHAIN_REACHED.get(view.stage, Stage.CLEARED)
+
+    def _is_prepared(self, request: str, view: RequestView) -> bool:
+        """Whether the chain has the gate's key or, in the homomorphic lane, the custodians' noise."""
+        if view.lane == HOMOMORPHIC:
+            return any(self.chain.noise_set(id_of(request))[1])
+        return any(view.gate_key)
 
     def _require_final_end(self, request: str, view: RequestView) -> None:
         """An end that a reorganisation could undo is waited for: nobody looks at an ended request again."""
@@ -74,12 +89,6 @@ class Standing:
                 message=f"That the request is {view.stage.name.lower()} is not in a final block yet.",
                 remedy="Wait until the chain has finalised it; the step is tried again.",
             )
-
-
-def _reached(view: RequestView) -> Stage:
-    if view.stage is RequestStage.SEALED and not any(view.gate_key):
-        return Stage.SEALED
-    return CHAIN_REACHED.get(view.stage, Stage.CLEARED)
 
 
 def id_of(request: str) -> bytes:

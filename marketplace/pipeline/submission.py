@@ -9,19 +9,24 @@ from typing import Any, Final
 
 from eth_utils.crypto import keccak
 
-from marketplace.analyses import analysis_by_hash
-from marketplace.analyses.answerable import require_answerable
+from marketplace.analyses import Analysis
+from marketplace.analyses.analysis import unknown_analysis
+from marketplace.analyses.answerable import require_answerable, require_tallied
+from marketplace.analyses.catalogue import known_in
+from marketplace.analyses.tallies import Tally
 from marketplace.bonds import require_bond
 from marketplace.chain.adapter import Chain, RequestStage
 from marketplace.dictionaries import Dictionaries
-from marketplace.errors import Refusal
+from marketplace.errors import BadParameter, Refusal
 from marketplace.pipeline.deadlines import Deadlines
 from marketplace.pipeline.standing import id_of
 from marketplace.rehearsal import fields_as_sent, require_openable
 from marketplace.stages import Stage
 from marketplace.store import Database, RequestRow
+from marketplace.vocabulary import Lane
 from marketplace.wire import hpke
-from marketplace.wire.structs import HOMOMORPHIC, VAULT
+from marketplace.wire.structs import HOMOMORPHIC
+from marketplace.wire.tallying import recipient
 from marketplace.wire.terms import RequestTerms
 
 UNPAID_AT_ONCE: Final = 32
@@ -51,7 +56,7 @@ class Submission:
                 too many that this researcher has not paid, too little time to seal, too small a bond.
                 Nothing is stored then.
         """
-        analysis = analysis_by_hash(terms.analysis)
+        analysis = _analysis(terms)
         with fields_as_sent():
             variables = self.dictionaries.variables(terms.dataset)
         parsed = analysis.parse(parameters, variables)
@@ -63,14 +68,16 @@ class Submission:
                 field="terms.parameters",
             )
         _require_release_kind(terms, int(analysis.release_kind))
-        _require_lane(terms)
-        hpke.seal(b"", terms.delivery_key, b"")  # refuses a key that nothing can be sealed to
+        self._require_deliverable(terms)
         self._require_fee(terms)
         require_openable(self.chain, researcher, terms)
         least = self.chain.policy().minimum_cohort
         with fields_as_sent():  # a seal spends the bond too, whether or not an answer is possible
             sizes = (least, max(least, terms.max_patients))
-            require_answerable(analysis, parsed, variables, sizes, terms.cost)
+            if isinstance(analysis, Tally):
+                self._require_tallied(analysis, parsed, terms, sizes)
+            else:
+                require_answerable(analysis, parsed, variables, sizes, terms.cost)
         request = "0x" + terms.request_id(self.chain.chain_id, self.chain.market, researcher).hex()
         if self.chain.request(id_of(request)).stage is RequestStage.NONE:  # else it is paid already
             self._require_few_unpaid(request, researcher)
@@ -86,6 +93,36 @@ class Submission:
         )
         self.database.submit(row, "submitted by its researcher")
         return request
+
+    def _require_deliverable(self, terms: RequestTerms) -> None:
+        """The answer can be sealed to the delivery key. Raises BadParameter."""
+        if terms.lane == HOMOMORPHIC:
+            recipient(terms.delivery_key)
+        else:
+            hpke.seal(b"", terms.delivery_key, b"")
+
+    def _require_tallied(
+        self, tally: Tally[Any], parsed: Any, terms: RequestTerms, sizes: tuple[int, ...]
+    ) -> None:
+        """The current committee could open it: it has a joint key, and every sum lies within reach."""
+        committee = self.chain.committee()
+        if not self.chain.joint_key(committee.epoch)[0]:
+            raise Refusal(
+                code="no_joint_key",
+                message="The current custodians have no joint key: nothing can be asked in this lane.",
+                remedy="Ask in the vault lane, or wait until the market has had one generated.",
+                field="terms.lane",
+            )
+        encoding = self.dictionaries.of(terms.dataset).encoding
+        if encoding is None:
+            raise Refusal(
+                code="not_encoded",
+                message="This dataset's records are not encoded for the homomorphic lane.",
+                remedy="Ask in the vault lane, or another dataset.",
+                field="terms.lane",
+            )
+        numbers = committee.quorum, len(committee.members)
+        require_tallied(tally, parsed, encoding, sizes, terms.cost, *numbers)
 
     def _require_few_unpaid(self, request: str, researcher: str) -> None:
         since = datetime.now(UTC) - UNPAID_FOR
@@ -126,12 +163,15 @@ def _require_release_kind(terms: RequestTerms, kind: int) -> None:
         )
 
 
-def _require_lane(terms: RequestTerms) -> None:
-    """The market opens requests of the homomorphic lane, too; this operator could not answer one."""
-    if terms.lane == HOMOMORPHIC:
-        raise Refusal(
-            code="lane_not_served",
-            message="This operator answers in the vault lane only.",
-            remedy=f"Set terms.lane to {VAULT}.",
+def _analysis(terms: RequestTerms) -> Analysis[Any] | Tally[Any]:
+    """Of the lane that the terms name. Raises BadParameter."""
+    if terms.lane not in set(Lane):
+        raise BadParameter(
+            message=f"There is no lane {terms.lane}.",
+            remedy="Set terms.lane to 1 (vault) or 2 (homomorphic).",
             field="terms.lane",
         )
+    known = known_in(Lane(terms.lane))
+    if terms.analysis not in known:
+        raise unknown_analysis({each.id: each for each in known.values()})
+    return known[terms.analysis]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from marketplace.chain.adapter import Chain, Cohort, Event, PartialLogs, RequestStage, RequestView
 from marketplace.errors import Refusal
+from marketplace.receipts import tally_checks
 from marketplace.receipts.calls import SettleCall, settle_call
+from marketplace.receipts.evidence import Evidence, EvidenceMissing
 from marketplace.receipts.format import (
     STEPS,
     CohortPart,
@@ -15,12 +18,15 @@ from marketplace.receipts.format import (
     Contract,
     Deployment,
     Receipt,
+    ReceiptInvalid,
     Shard,
     Step,
 )
+from marketplace.receipts.tally_part import TallyPart
+from marketplace.receipts.tally_steps import fixed_in
 from marketplace.vocabulary import Address, Epoch
 from marketplace.wire.roots import SealedShard
-from marketplace.wire.structs import Settlement
+from marketplace.wire.structs import HOMOMORPHIC, Settlement
 
 EVENTS = {name: f"Request{name.capitalize()}" for name in STEPS}
 """The market's event of each step."""
@@ -33,15 +39,23 @@ class NotSettled(Refusal):
 
 
 def build_receipt(
-    chain: Chain, request: bytes, analysis: str, canonical_parameters: bytes
+    chain: Chain,
+    request: bytes,
+    analysis: str,
+    canonical_parameters: bytes,
+    evidence: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The receipt of a settled request, as a document that `canonical` turns into its bytes.
 
     Args:
         analysis: the catalogue id; the chain has only its hash.
         canonical_parameters: what `terms.parameters` is the keccak256 of.
+        evidence: in the homomorphic lane, what its operator kept of the answer, spelt as in the receipt:
+            `{"ciphertext_root", "noised", "partials": [{"place", "partial"}], "reveals": [{"place",
+            "reveal"}]}`.
 
     Raises:
+        EvidenceMissing: in the homomorphic lane without evidence, or with that of another answer.
         NotSettled: not settled, or not any more after a reorganisation.
         StateUnavailable: the node lacks the settling transaction.
         PartialLogs, ForgedLogs, Reorganised, NodeUnreachable, NodeFault.
@@ -56,7 +70,33 @@ def build_receipt(
         if call is None:
             raise _no_call(request)
         receipt = _assemble(chain, view, events, call, analysis, canonical_parameters)
+    if receipt.terms.lane == HOMOMORPHIC:
+        receipt = _with_tally(chain, receipt, evidence)
     return receipt.to_json()
+
+
+def _with_tally(chain: Chain, receipt: Receipt, evidence: Mapping[str, Any] | None) -> Receipt:
+    if evidence is None:
+        raise _no_evidence("is missing")
+    kept = Evidence.from_json(evidence)
+    fixed, step = fixed_in(receipt.request, receipt.cohort.seal_block, chain)
+    tally = TallyPart(
+        places=fixed.places,
+        commitments=tuple(chain.noise_commitments(receipt.request).items()),
+        fixed=step,
+        joint_key=chain.joint_key(receipt.epoch)[0],
+        noised=kept.noised,
+        partials=kept.partials,
+    )
+    found = replace(receipt, tally=tally)
+    if kept.ciphertext_root != receipt.settlement.ciphertext_root:
+        raise _no_evidence("is of other records than were settled on")
+    try:
+        for check in tally_checks.ALONE:
+            check(found)
+    except ReceiptInvalid as fault:
+        raise _no_evidence(f"is not of what was settled: {fault.message}") from None
+    return found
 
 
 def life_of(chain: Chain, request: bytes, view: RequestView) -> dict[str, Event]:
@@ -159,6 +199,14 @@ def _not_settled(request: bytes, stage: RequestStage) -> NotSettled:
         message=f"The request is {stage.name.lower()} and has no receipt.",
         remedy="Wait until it is settled; a request that ended otherwise never has one.",
         facts={"request": "0x" + request.hex(), "stage": stage.name.lower()},
+    )
+
+
+def _no_evidence(why: str) -> EvidenceMissing:
+    return EvidenceMissing(
+        message=f"What the operator kept of the answer {why}.",
+        remedy="Ask the operator that settled the request for its receipt: the chain has only hashes of it.",
+        field="evidence",
     )
 
 

@@ -18,8 +18,15 @@ from marketplace.wire.analysis import analysis_hash
 from marketplace.wire.delivery import Opened
 from marketplace.wire.eip712 import Domain, recover
 from marketplace.wire.roots import cohort_root
-from marketplace.wire.solidity import ZERO_HASH
-from marketplace.wire.structs import SETTLEMENT_SCHEMA, market_domain
+from marketplace.wire.solidity import ZERO_ADDRESS, ZERO_HASH
+from marketplace.wire.structs import (
+    HOMOMORPHIC,
+    SETTLEMENT_SCHEMA,
+    VAULT,
+    NoiseCommitment,
+    NoiseSet,
+    market_domain,
+)
 
 Alone = Callable[[Receipt], None]
 
@@ -69,19 +76,44 @@ def cohort(receipt: Receipt) -> None:
 
 
 def settlement(receipt: Receipt) -> None:
-    """What the custodians signed is of this request, cohort, epoch and gate."""
+    """What the custodians signed is of this request, cohort, epoch, noise and gate."""
     expected: dict[str, object] = {
         "request": receipt.request,
         "root": receipt.cohort.root,
         "epoch": receipt.epoch,
         "lane": receipt.terms.lane,
         "schema": SETTLEMENT_SCHEMA,
-        "noise": ZERO_HASH,
         "gate": receipt.gate,
     }
     for name, value in expected.items():
         found = getattr(receipt.settlement, name)
         _equal("settlement", f"settlement.{name}", found, value, _DIFFERS)
+    _lane(receipt)
+    _equal("settlement", "settlement.noise", receipt.settlement.noise, noise_of(receipt), _DIFFERS)
+
+
+def noise_of(receipt: Receipt) -> bytes:
+    """The hash of the noise commitments that count, as the contract has it; zeros in the vault lane, whose
+    gate draws its noise alone.
+    """
+    tally, deployment = receipt.tally, receipt.deployment
+    if tally is None:
+        return ZERO_HASH
+    committed = dict(tally.commitments)
+    counting = {place: committed.get(place, ZERO_HASH) for place in tally.places}
+    sealed = NoiseCommitment(receipt.request, receipt.cohort.root, receipt.epoch, 0, ZERO_HASH)
+    domain = market_domain(deployment.chain_id, deployment.market)
+    return NoiseSet.of(domain, sealed, counting).noise
+
+
+def _lane(receipt: Receipt) -> None:
+    """Each lane has its own schema; where nobody opened records there is no gate."""
+    if receipt.tally is None:
+        _equal("settlement", "settlement.lane", receipt.settlement.lane, VAULT, _NOT_OF_LANE)
+        return
+    _equal("settlement", "settlement.lane", receipt.settlement.lane, HOMOMORPHIC, _NOT_OF_LANE)
+    _equal("settlement", "gate", receipt.gate, ZERO_ADDRESS, _NOT_OF_LANE)
+    _equal("settlement", "gate_key", receipt.gate_key, ZERO_HASH, _NOT_OF_LANE)
 
 
 class NeedsNode(ReceiptInvalid):
@@ -154,6 +186,7 @@ ALONE: tuple[Alone, ...] = (
 """All that need no node, in order."""
 
 _DIFFERS = "differs from its other mention in the receipt"
+_NOT_OF_LANE = "is not of the lane that the receipt's schema is for"
 _NOT_HASHED = "does not have the hash that was agreed on"
 
 

@@ -1,4 +1,5 @@
-"""usufruct-receipt/1: one settled request as one canonical JSON document.
+"""usufruct-receipt/1: one settled request as one canonical JSON document; /2, of the homomorphic lane, has a
+`tally` beside.
 
 A one-way door: what is written here is read for ever. Every value has exactly one spelling (lower
 case hex, checksummed addresses, decimals without leading zeros, padded base64), so two receipts
@@ -14,6 +15,17 @@ from typing import Any
 
 from marketplace.errors import Refusal
 from marketplace.receipts.fields import Fields, require_shallow
+from marketplace.receipts.parts import (
+    CohortPart,
+    CommitteePart,
+    Contract,
+    Deployment,
+    ReceiptInvalid,
+    Shard,
+    Step,
+    invalid,
+)
+from marketplace.receipts.tally_part import MOST_TALLY, TallyPart, read_tally
 from marketplace.vocabulary import Address, Epoch
 from marketplace.wire.canonical import canonical, parse_canonical
 from marketplace.wire.http import to_base64, to_hex
@@ -22,91 +34,34 @@ from marketplace.wire.solidity import malformed
 from marketplace.wire.structs import RequestTerms, Settlement
 from marketplace.wire.terms import class_id, index_of
 
+__all__ = [
+    "SCHEMA",
+    "SIGNATURE_BYTES",
+    "STEPS",
+    "WITH_TALLY",
+    "CohortPart",
+    "CommitteePart",
+    "Contract",
+    "Deployment",
+    "Receipt",
+    "ReceiptInvalid",
+    "Shard",
+    "Step",
+    "invalid",
+    "load",
+]
+
 SCHEMA = "usufruct-receipt/1"
+WITH_TALLY = "usufruct-receipt/2"
 LARGEST = 1 << 23
 """Bytes: 64 full shards in base64 are 7 MB."""
+MOST = {SCHEMA: LARGEST, WITH_TALLY: LARGEST + MOST_TALLY}
 MOST_BITMAPS = SHARD_WORDS * WORD_BYTES
 MOST_RESULT = 1 << 17  # bytes; a transaction cannot carry more
 MOST_CUSTODIANS = 16
 SIGNATURE_BYTES = 65
 STEPS = ("opened", "frozen", "sealed", "settled")
 """The life of a settled request, each with its block and transaction."""
-
-
-class ReceiptInvalid(Refusal):
-    """A receipt that is not what it says; `field` is at fault, `facts["step"]` found it."""
-
-    CODE = "receipt_invalid"
-
-
-def invalid(step: str, field: str, problem: str) -> ReceiptInvalid:
-    """The refusal of one step of the verification. Never carries the receipt's values."""
-    return ReceiptInvalid(
-        message=f"The receipt is not valid: {field} {problem} (step {step}).",
-        remedy="Do not rely on it. Ask for the receipt again, or build it from the chain.",
-        field=field,
-        facts={"step": step},
-    )
-
-
-@dataclass(frozen=True)
-class Contract:
-    """A contract: where it is, and keccak256 of its runtime code."""
-
-    address: Address
-    code_hash: bytes
-
-
-@dataclass(frozen=True)
-class Deployment:
-    """Which chain and contracts the receipt is of."""
-
-    chain_id: int
-    genesis_hash: bytes
-    deployed_block: int
-    contracts: Mapping[str, Contract]
-
-    @property
-    def market(self) -> Address:
-        """Address of the ResearchMarket, which the settlement's signatures are for."""
-        return self.contracts["ResearchMarket"].address
-
-
-@dataclass(frozen=True)
-class Step:
-    """Where on chain one step of a request's life lies."""
-
-    block: int
-    block_hash: bytes
-    transaction: bytes
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One shard as it was sealed, and the root that its event carries."""
-
-    sealed: SealedShard
-    members: int
-    root: bytes
-
-
-@dataclass(frozen=True)
-class CohortPart:
-    """Who was counted, by place: bitmaps in the request's order, and the root over them."""
-
-    members: int
-    seal_block: int
-    seal_block_hash: bytes
-    root: bytes
-    shards: tuple[Shard, ...]
-
-
-@dataclass(frozen=True)
-class CommitteePart:
-    """The custodians of the pinned epoch, by place, and how many had to sign."""
-
-    signers: tuple[Address, ...]
-    quorum: int
 
 
 @dataclass(frozen=True)
@@ -131,11 +86,12 @@ class Receipt:
     cost: int
     price: int
     fee: int
+    tally: TallyPart | None = None  # of the homomorphic lane, and of no other
 
     def to_json(self) -> dict[str, Any]:
         """The document, in the one form that `load` reads."""
         return {
-            "schema": SCHEMA,
+            "schema": SCHEMA if self.tally is None else WITH_TALLY,
             "chain_id": self.deployment.chain_id,
             "genesis_hash": to_hex(self.deployment.genesis_hash),
             "deployed_block": self.deployment.deployed_block,
@@ -168,6 +124,7 @@ class Receipt:
             "cost": str(self.cost),
             "price": str(self.price),
             "fee": str(self.fee),
+            **({} if self.tally is None else {"tally": self.tally.to_json()}),
         }
 
     def to_bytes(self) -> bytes:
@@ -181,15 +138,18 @@ def load(document: Mapping[str, Any] | bytes) -> Receipt:
     Raises:
         ReceiptInvalid: step `format`, naming the field that is missing, unknown or misspelt.
     """
+    schema = SCHEMA
     try:
         raw = document if isinstance(document, bytes) else canonical(document)
         require_shallow(raw)
-        content = parse_canonical(raw, limit=LARGEST)
-        receipt = _read(Fields(content, "receipt", _KEYS))
+        if f'"schema":"{WITH_TALLY}"'.encode() in raw:
+            schema = WITH_TALLY
+        content = parse_canonical(raw, limit=MOST[schema])
+        receipt = _read(content)
     except Refusal as refusal:
         raise ReceiptInvalid(
             message=f"The receipt cannot be read. {refusal.message}",
-            remedy=f"Give the receipt exactly as it was issued ({SCHEMA}).",
+            remedy=f"Give the receipt exactly as it was issued ({schema}).",
             field=refusal.field,
             facts={"step": "format"},
         ) from refusal
@@ -197,10 +157,14 @@ def load(document: Mapping[str, Any] | bytes) -> Receipt:
     return receipt
 
 
-def _require_one_spelling(written: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+def _require_one_spelling(
+    written: Mapping[str, Any], given: Mapping[str, Any], inside: str = ""
+) -> None:
     for key in sorted(written):
-        if canonical(written[key]) != canonical(given[key]):
-            raise invalid("format", key, "is not in its one canonical spelling")
+        if key == "tally":
+            _require_one_spelling(written[key], given[key], "tally.")
+        elif canonical(written[key]) != canonical(given[key]):
+            raise invalid("format", f"{inside}{key}", "is not in its one canonical spelling")
 
 
 _KEYS = {
@@ -231,8 +195,10 @@ _KEYS = {
 }
 
 
-def _read(fields: Fields) -> Receipt:
-    fields.constant("schema", SCHEMA)
+def _read(content: Any) -> Receipt:
+    has_tally = isinstance(content, dict) and "tally" in content
+    fields = Fields(content, "receipt", _KEYS | {"tally"} if has_tally else _KEYS)
+    fields.constant("schema", WITH_TALLY if has_tally else SCHEMA)
     terms = RequestTerms.from_json(fields.value("terms"), "terms.")
     return Receipt(
         deployment=_deployment(fields),
@@ -253,6 +219,7 @@ def _read(fields: Fields) -> Receipt:
         cost=fields.decimal("cost", 56),
         price=fields.decimal("price", 56),
         fee=fields.decimal("fee", 64),
+        tally=read_tally(fields) if has_tally else None,
     )
 
 

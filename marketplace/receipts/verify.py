@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, BinaryIO
 
 from marketplace.chain.adapter import (
     Chain,
@@ -21,18 +21,23 @@ from marketplace.chain.adapter import (
     UnknownBlock,
 )
 from marketplace.chain.wallets import accepts_signature
-from marketplace.errors import Refusal
-from marketplace.receipts import checks
+from marketplace.errors import BadParameter, Refusal
+from marketplace.receipts import checks, tally_checks, tally_steps
 from marketplace.receipts.build import deployment_of, life_of, step_of
 from marketplace.receipts.calls import StateUnavailable, settle_call
 from marketplace.receipts.format import Deployment, Receipt, ReceiptInvalid, invalid, load
+from marketplace.receipts.on_chain import at_seal, equal
+from marketplace.receipts.recount import STEPS as RECOUNTED
+from marketplace.receipts.recount import recount
 from marketplace.wire.delivery import Opened
+from marketplace.wire.dictionary import Dictionary
 from marketplace.wire.roots import InclusionProof, ciphertext_root, prove_inclusion
 from marketplace.wire.structs import Settlement
 from marketplace.wire.terms import index_of
 
 __all__ = [
     "STEPS",
+    "TALLY_STEPS",
     "NotCounted",
     "ReceiptInvalid",
     "StateUnavailable",
@@ -40,9 +45,6 @@ __all__ = [
     "prove_membership",
     "verify",
 ]
-
-
-T = TypeVar("T")
 
 
 class NotCounted(Refusal):
@@ -53,21 +55,34 @@ class NotCounted(Refusal):
 
 @dataclass(frozen=True)
 class Verified:
-    """A receipt that holds, the names of the steps that it passed, and who signed."""
+    """A receipt that holds, the names of the steps that it passed, and who signed.
+
+    not_done: steps of the receipt's lane that what was given did not allow.
+    """
 
     receipt: Receipt
     steps: tuple[str, ...]
     places: tuple[int, ...]
+    not_done: tuple[str, ...] = ()
 
 
 def verify(
-    receipt: Mapping[str, Any] | bytes, chain: Chain, opened: Opened | None = None
+    receipt: Mapping[str, Any] | bytes,
+    chain: Chain,
+    opened: Opened | None = None,
+    *,
+    bundle: BinaryIO | None = None,
+    dictionary: Dictionary | None = None,
 ) -> Verified:
-    """Checks every statement of a receipt, step by step (`STEPS`), and stops at the first false.
+    """Checks every statement of a receipt, step by step (`STEPS`; in the homomorphic lane `TALLY_STEPS`, then
+    with a bundle `recount.STEPS`), and stops at the first false.
 
     Args:
         chain: any node of the chain, opened with the manifest that the verifier trusts.
-        opened: the result as its researcher opened it, to be checked too.
+        opened: the result as its researcher opened it, to be checked too; of the vault lane.
+        bundle: the records that were added up and the noise, read once from where it stands; of the
+            homomorphic lane. Without it the sums themselves are not recomputed.
+        dictionary: the dataset's, for what was asked; a bundle has it.
 
     Raises:
         ReceiptInvalid: `facts["step"]` and `field` say what is false.
@@ -75,17 +90,45 @@ def verify(
         NotYetFinal: the settlement could still be reorganised away.
         WrongChain, WrongCode, PartialLogs, ForgedLogs, Reorganised, NodeUnreachable, NodeFault:
         the node cannot be relied on; says nothing of the receipt.
+        BadParameter: an input that a receipt of this lane has no use for.
     """
     read = load(receipt)
-    for _, step in _STEPS:
+    is_tally = read.tally is not None
+    _require_of_lane(is_tally, opened, bundle, dictionary)
+    done = ["format"]
+    for name, step in _STEPS_OF_TALLY if is_tally else _STEPS:
         step(read, chain)
+        done.append(name)
     if opened is not None:
         checks.opened(read, opened)
+        done.append("opened")
+    if bundle is not None:
+        done += recount(read, chain, bundle)
+    elif dictionary is not None:
+        tally_steps.question(read, chain, dictionary)
+        done.append("question")
     return Verified(
         receipt=read,
-        steps=STEPS if opened is None else (*STEPS, "opened"),
+        steps=tuple(done),
         places=tuple(place for place, _ in read.signatures),
+        not_done=tuple(name for name in RECOUNTED if is_tally and name not in done),
     )
+
+
+def _require_of_lane(
+    is_tally: bool,
+    opened: Opened | None,
+    bundle: BinaryIO | None,
+    dictionary: Dictionary | None,
+) -> None:
+    useless = {"opened": opened} if is_tally else {"bundle": bundle, "dictionary": dictionary}
+    for name, given in useless.items():
+        if given is not None:
+            raise BadParameter(
+                message=f"The receipt is of another lane than what was given as {name}.",
+                remedy="Give it with a receipt of its own lane, or leave it out.",
+                field=name,
+            )
 
 
 def prove_membership(
@@ -101,7 +144,7 @@ def prove_membership(
     checks.cohort(read)
     sealed = [shard.sealed for shard in read.cohort.shards]
     refs = chain.request_shards(read.request)
-    for member in _at_seal(lambda: chain.sealed_cohort(read.request)).members:
+    for member in at_seal(lambda: chain.sealed_cohort(read.request)).members:
         if member.patient.lower() == patient.lower():
             return prove_inclusion(sealed, refs.index(member.shard), member.place)
     raise NotCounted(
@@ -123,10 +166,10 @@ def _deployment(receipt: Receipt, chain: Chain) -> None:
 
 def _same_deployment(found: Deployment, trusted: Deployment) -> None:
     for name in ("chain_id", "genesis_hash", "deployed_block"):
-        _equal("deployment", name, getattr(found, name), getattr(trusted, name))
+        equal("deployment", name, getattr(found, name), getattr(trusted, name))
     for name in sorted({*found.contracts, *trusted.contracts}):
         mine, theirs = found.contracts.get(name), trusted.contracts.get(name)
-        _equal("deployment", f"contracts.{name}", mine, theirs)
+        equal("deployment", f"contracts.{name}", mine, theirs)
 
 
 def _storage(receipt: Receipt, chain: Chain) -> None:
@@ -135,9 +178,9 @@ def _storage(receipt: Receipt, chain: Chain) -> None:
     if view.stage is not RequestStage.SETTLED:
         raise invalid("storage", "request", f"is {view.stage.name.lower()} on chain, not settled")
     for name, value in _stored(receipt).items():
-        _equal("storage", name, value, _stored_value(view, name))
+        equal("storage", name, value, _stored_value(view, name))
     refs = [(each.class_, each.shard) for each in chain.request_shards(receipt.request)]
-    _equal("storage", "cohort.shards", _refs(receipt), refs)
+    equal("storage", "cohort.shards", _refs(receipt), refs)
 
 
 def _stored(receipt: Receipt) -> dict[str, object]:
@@ -171,8 +214,8 @@ def _committee(receipt: Receipt, chain: Chain) -> None:
     """Signers and quorum are those of the pinned epoch, on chain."""
     found = chain.committee(receipt.epoch)
     signers = tuple(member.signer for member in found.members)
-    _equal("committee", "committee.signers", receipt.committee.signers, signers)
-    _equal("committee", "committee.quorum", receipt.committee.quorum, found.quorum)
+    equal("committee", "committee.signers", receipt.committee.signers, signers)
+    equal("committee", "committee.quorum", receipt.committee.quorum, found.quorum)
 
 
 def _events(receipt: Receipt, chain: Chain) -> None:
@@ -180,21 +223,21 @@ def _events(receipt: Receipt, chain: Chain) -> None:
     events = life_of(chain, receipt.request, chain.request(receipt.request))
     for name, event in events.items():
         claimed, found = receipt.steps[name], step_of(event)
-        _equal("events", f"blocks.{name}", claimed.block, found.block)
-        _equal("events", f"block_hashes.{name}", claimed.block_hash, found.block_hash)
-        _equal("events", f"transactions.{name}", claimed.transaction, found.transaction)
+        equal("events", f"blocks.{name}", claimed.block, found.block)
+        equal("events", f"block_hashes.{name}", claimed.block_hash, found.block_hash)
+        equal("events", f"transactions.{name}", claimed.transaction, found.transaction)
         chain.require_same_block(claimed.block, claimed.block_hash)
     _event_says(receipt, events)
 
 
 def _event_says(receipt: Receipt, events: Mapping[str, Event]) -> None:
     settled, sealed = events["settled"].args, events["sealed"].args
-    _equal("events", "cohort.root", receipt.cohort.root, sealed["root"])
-    _equal("events", "cohort.members", receipt.cohort.members, sealed["members"])
-    _equal("events", "epoch", receipt.epoch, events["frozen"].args["epoch"])
+    equal("events", "cohort.root", receipt.cohort.root, sealed["root"])
+    equal("events", "cohort.members", receipt.cohort.members, sealed["members"])
+    equal("events", "epoch", receipt.epoch, events["frozen"].args["epoch"])
     signed = Settlement.from_abi(settled["settlement"])
-    _equal("events", "settlement", receipt.settlement, signed)
-    _equal("events", "sealed_result", receipt.sealed_result, settled["sealedResult"])
+    equal("events", "settlement", receipt.settlement, signed)
+    equal("events", "sealed_result", receipt.sealed_result, settled["sealedResult"])
 
 
 def _final(receipt: Receipt, chain: Chain) -> None:
@@ -204,31 +247,18 @@ def _final(receipt: Receipt, chain: Chain) -> None:
 
 def _ciphertexts(receipt: Receipt, chain: Chain) -> None:
     """The records computed on are those that the chain had for exactly these members."""
-    cohort = _at_seal(lambda: chain.sealed_cohort(receipt.request))
-    _equal(
+    cohort = at_seal(lambda: chain.sealed_cohort(receipt.request))
+    equal(
         "ciphertexts",
         "cohort.seal_block_hash",
         receipt.cohort.seal_block_hash,
         cohort.seal_block_hash,
     )
-    stored = _at_seal(
+    stored = at_seal(
         lambda: chain.commitments_of(cohort.dataset, cohort.patients, cohort.seal_block)
     )
     root = ciphertext_root([each.commitment for each in stored])
-    _equal("ciphertexts", "settlement.ciphertext_root", receipt.settlement.ciphertext_root, root)
-
-
-def _at_seal(read: Callable[[], T]) -> T:
-    """What only the state of old blocks holds, or the logs since the deployment."""
-    try:
-        return read()
-    except (NodeFault, UnknownBlock) as fault:
-        raise StateUnavailable(
-            message="The node does not give the chain's state as it was when the cohort was sealed.",
-            remedy="Use an archive node, or one that keeps all logs. Without either the receipt is "
-            "neither proved nor false.",
-            field="settlement.ciphertext_root",
-        ) from fault
+    equal("ciphertexts", "settlement.ciphertext_root", receipt.settlement.ciphertext_root, root)
 
 
 def _signatures(receipt: Receipt, chain: Chain) -> None:
@@ -255,7 +285,7 @@ def _settle_call(receipt: Receipt, chain: Chain) -> None:
     call = settle_call(chain, receipt.steps["settled"].transaction, receipt.settlement)
     if call is None:
         raise invalid("settle_call", "transactions.settled", "did not settle this request")
-    _equal("settle_call", "signatures", receipt.signatures, call.signatures)
+    equal("settle_call", "signatures", receipt.signatures, call.signatures)
 
 
 Step = Callable[[Receipt, Chain], None]
@@ -284,8 +314,12 @@ _STEPS: tuple[tuple[str, Step], ...] = (
 )
 STEPS = ("format", *(name for name, _ in _STEPS))
 """Every step by name, in order; `opened` follows where an opened result was given."""
-
-
-def _equal(step: str, field: str, claimed: object, found: object) -> None:
-    if claimed != found:
-        raise invalid(step, field, "is not what the chain says")
+_OTHERWISE: Mapping[str, Step] = {"ciphertexts": tally_steps.ciphertexts}
+_STEPS_OF_TALLY: tuple[tuple[str, Step], ...] = (
+    *((name, _OTHERWISE.get(name, step)) for name, step in _STEPS),
+    ("joint_key", tally_steps.joint_key),
+    ("noise", tally_steps.noise),
+    *((check.__name__, _alone(check)) for check in tally_checks.ALONE),
+)
+TALLY_STEPS = ("format", *(name for name, _ in _STEPS_OF_TALLY))
+"""Those of the homomorphic lane; `recount.STEPS` follow where a bundle was given."""

@@ -88,7 +88,10 @@ class RecordLogRow(Base):
 
 
 class ComputedRow(Base):
-    """The noised answer of a gate, persisted before it goes anywhere: a retry finds it here."""
+    """The noised answer, persisted before it goes anywhere: a retry finds it here.
+
+    `gate_signature` is empty in the homomorphic lane, which has no gate.
+    """
 
     __tablename__ = "computed"
 
@@ -98,6 +101,8 @@ class ComputedRow(Base):
     gate_signature: Mapped[bytes] = mapped_column(LargeBinary)
     signatures: Mapped[list[Any] | None] = mapped_column(JSON, default=None)
     stated: Mapped[dict[str, Any] | None] = mapped_column(JSON, default=None)  # cost and noise
+    evidence: Mapped[dict[str, Any] | None] = mapped_column(JSON, default=None)
+    """Of the homomorphic lane: noised sums, partial decryptions, revealed noise."""
 
 
 class ReceiptRow(Base):

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketplace.pipeline import CHAIN_ENDS, STEPS
-from marketplace.stages import LIVE, NEXT, TERMINAL, Stage, diagram, route
+from marketplace.stages import LIVE, NEXT, TERMINAL, WAYS, Stage, diagram, route
+from marketplace.vocabulary import Lane
 
 stages = st.sampled_from(list(Stage))
 
@@ -46,9 +47,14 @@ def test_the_table_has_no_cycle() -> None:
     assert not ends
 
 
-def test_the_stages_at_work_follow_each_other() -> None:
-    for before, after in itertools.pairwise(LIVE):
+@pytest.mark.parametrize("lane", Lane)
+def test_the_stages_of_a_lane_follow_each_other(lane: Lane) -> None:
+    for before, after in itertools.pairwise(WAYS[lane]):
         assert after in NEXT[before]
+
+
+def test_every_stage_at_work_is_of_some_lane() -> None:
+    assert set(LIVE) == {each for way in WAYS.values() for each in way} - TERMINAL
 
 
 @given(stages, stages)

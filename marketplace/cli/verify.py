@@ -1,0 +1,91 @@
+"""The auditors' command: what a receipt says, held against a node of the chain."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from marketplace.chain.adapter import Chain, Manifest
+from marketplace.cli.environment import from_environment
+from marketplace.cli.progress import bar
+from marketplace.cli.say import FILE, HEX32, WORDS, in_file, refusals_as_words, say
+from marketplace.client.results import require_receipt_of
+from marketplace.client.waiting import DATE
+from marketplace.receipts.format import Receipt, load
+from marketplace.receipts.verify import Verified, verify
+from marketplace.wire import dictionary as dictionaries
+from marketplace.wire.dictionary import Dictionary
+from marketplace.wire.http import to_hex
+
+NOT_RECOMPUTED: Final = (
+    "The sums themselves were not recomputed: that they are of the cohort's records, with noise within its "
+    "bounds, is so far the word of the quorum that signed. Ask whoever operated the request for its bundle, "
+    "and give it as --bundle FILE."
+)
+
+
+@click.command("verify-receipt")
+@click.argument("receipt", type=FILE)
+@from_environment("--node", required=True, help="JSON-RPC URL of a node that you trust.")
+@from_environment("--manifest", type=FILE, required=True, help="The deployment's manifest.")
+@click.option("--request", "meant", type=HEX32, help="Refuse the receipt of any other request.")
+@click.option(
+    "--bundle", type=FILE, help="Homomorphic lane: the encrypted records, to be added up again."
+)
+@click.option(
+    "--dictionary", type=FILE, help="Homomorphic lane: the dataset's; a bundle has it already."
+)
+@refusals_as_words
+def verify_receipt(
+    receipt: Path,
+    node: str,
+    manifest: Path,
+    meant: bytes | None,
+    bundle: Path | None,
+    dictionary: Path | None,
+) -> None:
+    """Verify a receipt against the chain alone, and say what it is of; the operator need not run."""
+    content, chain = receipt.read_bytes(), Chain(node, Manifest.load(manifest))
+    with in_file(receipt):
+        read = load(content)
+    if meant is not None:
+        require_receipt_of(read, meant)
+    published = _dictionary(dictionary)
+    with bar("verifying", None), nullcontext() if bundle is None else bundle.open("rb") as shown:
+        verified = verify(content, chain, bundle=shown, dictionary=published)
+        facts = receipt_facts(verified.receipt, chain)
+    say({"verified": True, "steps": list(verified.steps), **_left_open(verified), **facts})
+
+
+def receipt_facts(receipt: Receipt, chain: Chain) -> dict[str, Any]:
+    """Of which request a verified receipt is, and when it was settled: a genuine one may be another's."""
+    settled = receipt.steps["settled"]
+    time = datetime.fromtimestamp(chain.node.header(settled.block).timestamp, UTC)
+    return {
+        "request": to_hex(receipt.request),
+        "researcher": receipt.researcher,
+        "dataset": to_hex(receipt.terms.dataset),
+        "analysis": receipt.analysis,
+        "parameters": receipt.parameters,
+        "cohort_size": receipt.cohort.members,
+        "cost_nano_rho": receipt.cost,
+        "settled": {"block": settled.block, "time": time.strftime(DATE)},
+    }
+
+
+def _left_open(verified: Verified) -> dict[str, Any]:
+    """The steps that what was given did not allow, and how they are made; nothing where all were."""
+    if not verified.not_done:
+        return {}
+    return {"steps_not_done": list(verified.not_done), WORDS: [NOT_RECOMPUTED]}
+
+
+def _dictionary(path: Path | None) -> Dictionary | None:
+    if path is None:
+        return None
+    with in_file(path):
+        return dictionaries.load(path.read_bytes())

@@ -1,0 +1,98 @@
+"""The homomorphic lane: custodians add up what nobody opens, and decrypt sums with noise to the researcher.
+
+The operator only carries. It cannot open what it carries: sums and partial decryptions are encrypted to the
+researcher, and noise is known to nobody.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from marketplace.chain.adapter import Chain
+from marketplace.chain.sender import Sender
+from marketplace.errors import Refusal
+from marketplace.lanes.heads import Head, heads_of
+from marketplace.peers import Peer
+from marketplace.questions import asked
+from marketplace.stages import Computed, Sealed
+from marketplace.tallying import Decrypted, Tallying
+from marketplace.wire.dictionary import Dictionary
+from marketplace.wire.http import to_base64, to_hex
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class TallyLane:
+    """Custodian i of `custodians` sits at place i."""
+
+    chain: Chain
+    custodians: tuple[Peer, ...]
+
+    def see_to_noise(
+        self,
+        sender: Sender,
+        sealed: Sealed,
+        parameters: Mapping[str, Any],
+        dictionary: Dictionary,
+    ) -> None:
+        """Does what is left to do until the custodians' noise is fixed in a final block.
+
+        Raises:
+            NotYetFinal: tried again later. TallyMissing: naming each custodian that did not do its part.
+            BadParameter: see `questions.asked`. ContractRefusal.
+        """
+        self._tallying(sealed, parameters, dictionary).see_to_noise(sender, parameters)
+
+    def compute(
+        self, sealed: Sealed, parameters: Mapping[str, Any], dictionary: Dictionary
+    ) -> tuple[Computed, list[Head]]:
+        """Has the custodians decrypt, each its part, for ever the same; and their signed journal heads.
+
+        Raises:
+            Refusal: noise_not_fixed. TallyMissing, BadParameter.
+        """
+        tallying = self._tallying(sealed, parameters, dictionary)
+        fixed = tallying.fixed()
+        if fixed is None:
+            raise Refusal(
+                code="noise_not_fixed",
+                message="Whose noise counts for this request is not fixed in a final block any more.",
+                remedy="It is fixed again; the step is tried again.",
+            )
+        found = tallying.decrypt(fixed, parameters)
+        for place, why in sorted(found.faults.items()):
+            log.warning("custodian_left_out", place=place, message=why)
+        turns = [{"place": part.place, "journal": part.journal} for part in found.parts]
+        computed = Computed(
+            sealed, found.settlement.to_json(), found.sealed_result, b"", {}, evidence=_kept(found)
+        )
+        return computed, heads_of(turns, sealed.epoch)
+
+    def _tallying(
+        self, sealed: Sealed, parameters: Mapping[str, Any], dictionary: Dictionary
+    ) -> Tallying:
+        raw = json.dumps(dict(parameters)).encode()
+        view = self.chain.request(sealed.request)
+        found = asked(self.chain, dictionary, view, sealed.request, raw)
+        return Tallying(self.chain, self.custodians, sealed.request, found.question)
+
+
+def _kept(found: Decrypted) -> dict[str, Any]:
+    """What a receipt and its bundle are made of."""
+    return {
+        "ciphertext_root": to_hex(found.settlement.ciphertext_root),
+        "noised": to_base64(found.parts[0].noised),
+        "partials": [
+            {"place": part.place, "partial": to_base64(part.partial)} for part in found.parts
+        ],
+        "reveals": [
+            {"place": place, "reveal": each.to_json()}
+            for place, each in sorted(found.reveals.items())
+        ],
+    }

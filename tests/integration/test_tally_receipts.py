@@ -1,0 +1,661 @@
+"""Receipts of the homomorphic lane and their bundles, verified with nothing but a node."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path as Folder
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from eth_utils.address import to_checksum_address
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from marketplace.chain.adapter import Chain, Finality
+from marketplace.cli.main import main
+from marketplace.cli.verify import NOT_RECOMPUTED
+from marketplace.errors import BadParameter, Refusal
+from marketplace.receipts.build import build_receipt
+from marketplace.receipts.bundle import Lines, read_header
+from marketplace.receipts.bundling import Kept, write_bundle
+from marketplace.receipts.evidence import EvidenceMissing
+from marketplace.receipts.format import load
+from marketplace.receipts.recount import STEPS as RECOUNTED
+from marketplace.receipts.recount import Wanted, added, recount
+from marketplace.receipts.tally_steps import question, records_of
+from marketplace.receipts.verify import TALLY_STEPS, ReceiptInvalid, verify
+from marketplace.wire.canonical import canonical
+from marketplace.wire.delivery import Opened
+from marketplace.wire.http import to_base64
+from ml.homomorphic.curve import G
+from ml.homomorphic.threshold import PAIR_BYTES, Sum, sums_to_bytes
+from tests.support.mutations import Path, at, leaves, nudged, with_value
+from tests.support.tally_receipts import (
+    ANALYSIS,
+    Answered,
+    answer,
+    answer_falsely,
+    enrol_without_tally,
+    receipts_market,
+)
+from tests.support.tally_world import PEOPLE
+
+NAMES = [f"p{i}" for i in range(len(PEOPLE))]
+EARLY, LATE = NAMES[3], NAMES[7]
+"""Who erase their records before the noise of the second request is fixed, and after."""
+ALL_STEPS = (*TALLY_STEPS, *RECOUNTED)
+
+
+@dataclass(frozen=True)
+class Settled:
+    """Requests about the same cohort: true answers, and two that a quorum lied about."""
+
+    first: Answered
+    erased: Answered
+    altered: Answered
+    shortened: Answered
+
+
+@pytest.fixture(scope="module")
+def market_of_four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settled]:
+    """Twelve records and one without a part in the lane, asked about; every custodian is down since."""
+    with receipts_market(tmp_path_factory.mktemp("tally-receipts")) as (market, custodians):
+        market.enrol(dict(zip(NAMES, PEOPLE, strict=True)))
+        enrol_without_tally(market, "untallied")
+        first = answer(market, market.sealed("first", ANALYSIS, {"variable": "systolic"}))
+        second = market.sealed("second", ANALYSIS, {"variable": "systolic"})
+        third = market.sealed("third", ANALYSIS, {"variable": "systolic"})
+        fourth = market.sealed("fourth", ANALYSIS, {"variable": "systolic"})
+        altered = answer_falsely(market, third, lambda sums: [sums[0] + Sum(G, G), sums[1]])
+        shortened = answer_falsely(market, fourth, lambda sums: sums[:1])
+        erased = answer(market, second, [EARLY], [LATE])
+        custodians.close()
+        yield Settled(first, erased, altered, shortened)
+
+
+@pytest.fixture(scope="module")
+def settled(market_of_four: Settled) -> Answered:
+    return market_of_four.first
+
+
+@pytest.fixture(scope="module")
+def receipt(settled: Answered) -> dict[str, Any]:
+    return settled.receipt()
+
+
+@pytest.fixture(scope="module")
+def bundle(settled: Answered) -> list[Any]:
+    """Its lines, read."""
+    return [json.loads(line) for line in settled.bundle().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def remembering(settled: Answered) -> Iterator[Chain]:
+    """The same node, asked everything once, so that hundreds of verifications are quick."""
+    monkeypatch = pytest.MonkeyPatch()
+    chain = Chain(settled.chain.node.url, settled.chain.manifest, finality=Finality(0, False))
+    provider = chain.node.web3.provider
+    answers: dict[tuple[str, str], Any] = {}
+    ask = provider.make_request
+
+    def remember(method: Any, parameters: Any) -> Any:
+        key = (method, repr(parameters))
+        if key not in answers:
+            answers[key] = ask(method, parameters)
+        return answers[key]
+
+    monkeypatch.setattr(provider, "make_request", remember)
+    yield chain
+    monkeypatch.undo()
+
+
+def written(lines: list[Any]) -> io.BytesIO:
+    return io.BytesIO(b"".join(canonical(line) + b"\n" for line in lines))
+
+
+def refused(act: Callable[[], object]) -> ReceiptInvalid:
+    with pytest.raises(ReceiptInvalid) as raised:
+        act()
+    assert raised.value.facts["step"] in ALL_STEPS
+    assert raised.value.field
+    return raised.value
+
+
+def said(refusal: ReceiptInvalid) -> tuple[str, str]:
+    return str(refusal.facts["step"]), str(refusal.field)
+
+
+# --- what holds
+
+
+def test_a_settled_answers_receipt_and_bundle_verify_with_every_custodian_down(
+    settled: Answered, receipt: dict[str, Any], bundle: list[Any]
+) -> None:
+    raw = settled.bundle()
+    began = time.perf_counter()
+    alone = verify(canonical(receipt), settled.chain)
+    between = time.perf_counter()
+    whole = verify(canonical(receipt), settled.chain, bundle=io.BytesIO(raw))
+    ended = time.perf_counter()
+    print(
+        f"\nreceipt of {len(canonical(receipt))} bytes: {between - began:.2f} s; with a bundle of "
+        f"{len(bundle) - 1} records in {len(raw)} bytes: {ended - between:.2f} s"
+    )
+    assert (alone.steps, alone.not_done) == (TALLY_STEPS, RECOUNTED)
+    assert (whole.steps, whole.not_done) == (ALL_STEPS, ())
+    assert len(bundle) == 1 + len(PEOPLE) + 1
+    assert [line["tally"] for line in bundle[1:]].count(None) == 1
+
+
+def test_with_the_dictionary_alone_what_was_asked_is_verified(
+    settled: Answered, receipt: dict[str, Any], remembering: Chain
+) -> None:
+    dictionary = settled.market.world.dictionary
+    found = verify(receipt, remembering, dictionary=dictionary)
+    assert found.steps == (*TALLY_STEPS, "question")
+    assert found.not_done == ("bundle", "reveals", "members", "sums")
+    other = replace(dictionary, version=2)
+    assert said(refused(lambda: verify(receipt, remembering, dictionary=other))) == (
+        "question",
+        "dictionary",
+    )
+
+
+def test_records_erased_before_the_noise_was_fixed_do_not_count_and_later_ones_do(
+    market_of_four: Settled,
+) -> None:
+    second = market_of_four.erased
+    lines = [json.loads(line) for line in second.bundle().splitlines()]
+    records = second.market.world.records
+    shown = {line["commitment"] for line in lines[1:]}
+    early, late = ("0x" + second.record(name).commitment.hex() for name in (EARLY, LATE))
+    assert early not in shown
+    assert late in shown
+    assert len(shown) == len(records) - 1
+    document = second.receipt()
+    assert document["cohort"]["members"] == len(records)
+    assert verify(document, second.chain, bundle=written(lines)).not_done == ()
+
+
+def test_a_receipt_and_its_bundle_are_the_same_bytes_whenever_they_are_made(
+    settled: Answered, receipt: dict[str, Any], bundle: list[Any]
+) -> None:
+    assert canonical(settled.receipt()) == canonical(receipt)
+    assert settled.bundle() == written(bundle).getvalue()
+
+
+# --- what a changed receipt meets
+
+RECEIPT: list[tuple[Path, list[tuple[str, str]]]] = [
+    (("schema",), [("format", "schema")]),
+    (("chain_id",), [("deployment", "chain_id")]),
+    (("genesis_hash",), [("deployment", "genesis_hash")]),
+    (("deployed_block",), [("deployment", "deployed_block")]),
+    (("contracts",), [("deployment", "contracts."), ("format", "contracts.")]),
+    (("request",), [("request", "request")]),
+    (("researcher",), [("request", "request"), ("format", "researcher")]),
+    (("terms",), [("format", ""), ("request", "request")]),
+    (("analysis",), [("analysis", "analysis")]),
+    (("parameters",), [("parameters", "parameters")]),
+    (("epoch",), [("settlement", "settlement.epoch")]),
+    (("committee", "quorum"), [("committee", "committee.quorum")]),
+    (("committee",), [("committee", "committee.signers"), ("format", "committee.signers")]),
+    (("gate",), [("settlement", "settlement.gate"), ("format", "gate")]),
+    (("gate_key",), [("settlement", "gate_key")]),
+    (("cohort", "members"), [("shards", "cohort.members")]),
+    (("cohort", "seal_block"), [("cohort", "cohort.seal_block")]),
+    (("cohort", "seal_block_hash"), [("cohort", "cohort.seal_block_hash")]),
+    (("cohort", "root"), [("cohort", "cohort.root")]),
+    (("cohort",), [("shards", "cohort.shards"), ("format", ""), ("storage", "cohort.shards")]),
+    (("settlement", "ciphertextRoot"), [("events", "settlement")]),
+    (("settlement", "resultHash"), [("storage", "settlement.result_hash")]),
+    (("settlement", "deliveryHash"), [("delivery", "sealed_result")]),
+    (("settlement",), [("settlement", "settlement."), ("format", "")]),
+    (("signatures",), [("signatures", "signatures"), ("format", "signatures")]),
+    (("sealed_result",), [("delivery", "sealed_result")]),
+    (("blocks", "sealed"), [("cohort", "cohort.seal_block")]),
+    (("block_hashes", "sealed"), [("cohort", "cohort.seal_block_hash")]),
+    (("blocks",), [("events", "blocks.")]),
+    (("block_hashes",), [("events", "block_hashes.")]),
+    (("transactions",), [("events", "transactions.")]),
+    (("cost",), [("request", "cost")]),
+    (("price",), [("request", "price")]),
+    (("fee",), [("request", "fee")]),
+    (("tally", "places"), [("settlement", "settlement.noise"), ("format", "tally.places")]),
+    (
+        ("tally", "commitments"),
+        [("settlement", "settlement.noise"), ("format", "tally.commitments")],
+    ),
+    (("tally", "fixed"), [("noise", "tally.fixed.")]),
+    (("tally", "joint_key"), [("joint_key", "tally.joint_key")]),
+    (("tally", "noised"), [("aggregate", "tally.noised")]),
+    (("tally", "partials"), [("partials", "tally.partials["), ("format", "tally.partials")]),
+]
+"""Of each field (the first that fits), the steps that may find a change in it, and what they may name."""
+
+
+def assert_named(
+    table: list[tuple[Path, list[tuple[str, str]]]], path: Path, refusal: ReceiptInvalid
+) -> None:
+    allowed = next(cases for field, cases in table if path[: len(field)] == field)
+    step, named = said(refusal)
+    assert any(step == each and named.startswith(begin) for each, begin in allowed), (
+        path,
+        step,
+        named,
+    )
+
+
+def test_every_value_of_a_receipt_is_covered_by_a_step_that_names_it(
+    receipt: dict[str, Any], remembering: Chain
+) -> None:
+    verify(receipt, remembering)
+    for path in leaves(receipt):
+        changed = with_value(receipt, path, nudged(at(receipt, path)))
+        assert_named(RECEIPT, path, refused(partial(verify, changed, remembering)))
+
+
+BITS = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def flipped(value: Any, bit: int) -> Any:
+    """One bit of what a value stands for: of bytes behind hexadecimal or base64, of numbers, of text."""
+    if isinstance(value, int):
+        return value ^ 1 << bit % 8
+    if value.startswith("0x") and len(value) > 2:
+        found = "0x" + _flipped(bytes.fromhex(value[2:]), bit).hex()
+        return to_checksum_address(found) if len(value) == 42 else found
+    try:
+        raw = base64.b64decode(value, validate=True)
+    except ValueError:
+        raw = b""
+    if len(raw) >= PAIR_BYTES:
+        return to_base64(_flipped(raw, bit))
+    where = bit % len(value)
+    return value[:where] + chr(ord(value[where]) ^ 1) + value[where + 1 :]
+
+
+def _flipped(raw: bytes, bit: int) -> bytes:
+    at_byte, found = bit // 8 % len(raw), bytearray(raw)
+    found[at_byte] ^= 1 << bit % 8
+    return bytes(found)
+
+
+@BITS
+@given(data=st.data(), bit=st.integers(0, 1 << 16))
+def test_a_bit_flipped_behind_any_value_of_a_receipt_is_found_where_it_is(
+    receipt: dict[str, Any], remembering: Chain, data: st.DataObject, bit: int
+) -> None:
+    path = data.draw(st.sampled_from(list(leaves(receipt))))
+    changed = with_value(receipt, path, flipped(at(receipt, path), bit))
+    assert_named(RECEIPT, path, refused(lambda: verify(changed, remembering)))
+
+
+@BITS
+@given(data=st.data(), bit=st.integers(0, 7))
+def test_a_bit_flipped_anywhere_in_a_receipts_bytes_is_found(
+    receipt: dict[str, Any], remembering: Chain, data: st.DataObject, bit: int
+) -> None:
+    raw = bytearray(canonical(receipt))
+    raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << bit
+    refused(lambda: verify(bytes(raw), remembering))
+
+
+# --- what a changed bundle meets
+
+
+@pytest.fixture(scope="module")
+def adding(receipt: dict[str, Any], bundle: list[Any], remembering: Chain) -> Callable[..., bytes]:
+    """Adds up a bundle's records, without its noise: what the records' lines alone have to withstand."""
+    read = load(receipt)
+    header = read_header(Lines(written(bundle[:1])))
+    assert read.tally is not None
+    assert header.dictionary.encoding is not None
+    forms = question(read, remembering, header.dictionary).forms
+    count = len(header.dictionary.encoding.columns)
+    wanted = Wanted(forms, count, read.tally.joint_key[:33], header.dictionary.hash())
+    used = [each.commitment for each in records_of(read, remembering) if each.usable]
+
+    def add(raw: bytes) -> bytes:
+        lines = Lines(io.BytesIO(raw))
+        read_header(lines)
+        return sums_to_bytes(added(lines, used, wanted))
+
+    return add
+
+
+def line_of(number: int) -> list[tuple[Path, list[tuple[str, str]]]]:
+    """As `RECEIPT`, for the records' lines: number from 0."""
+    here = f"line {number + 1}"
+    return [
+        ((number, "commitment"), [("members", f"{here}.commitment")]),
+        (
+            (number, "tally", "public_key"),
+            [("members", f"{here}.tally.public_key")],
+        ),
+        ((number, "tally", "columns_number"), [("members", f"{here}.tally.columns_number")]),
+        ((number,), [("members", here)]),
+    ]
+
+
+HEADER: list[tuple[Path, list[tuple[str, str]]]] = [
+    ((0, "schema"), [("bundle", "line 1.schema")]),
+    ((0, "request"), [("bundle", "line 1.request")]),
+    ((0, "dictionary"), [("question", "line 1.dictionary"), ("bundle", "line 1.dictionary")]),
+    ((0, "reveals"), [("reveals", "line 1.reveals"), ("bundle", "line 1.reveals")]),
+]
+
+
+def test_every_value_of_a_bundle_is_covered_by_a_step_that_names_its_line(
+    receipt: dict[str, Any],
+    bundle: list[Any],
+    remembering: Chain,
+    adding: Callable[[bytes], bytes],
+) -> None:
+    read = load(receipt)
+    recount(read, remembering, written(bundle))
+    for path in leaves(bundle):
+        old = at(bundle, path)
+        if old is None:  # a record without a part in the lane; said below
+            continue
+        changed = with_value(bundle, path, nudged(old))
+        if path[0] == 0:
+            refusal = refused(partial(recount, read, remembering, written(changed)))
+            assert_named(HEADER, path, refusal)
+        else:
+            refusal = refused(partial(adding, written(changed).getvalue()))
+            assert_named(line_of(int(path[0])), path, refusal)
+
+
+@settings(BITS, max_examples=200)
+@given(data=st.data(), bit=st.integers(0, 1 << 16))
+def test_a_bit_flipped_behind_any_value_of_a_record_is_found_in_its_line(
+    bundle: list[Any], adding: Callable[[bytes], bytes], data: st.DataObject, bit: int
+) -> None:
+    paths = [path for path in leaves(bundle) if path[0] != 0 and at(bundle, path) is not None]
+    path = data.draw(st.sampled_from(paths))
+    changed = with_value(bundle, path, flipped(at(bundle, path), bit))
+    refusal = refused(lambda: adding(written(changed).getvalue()))
+    assert_named(line_of(int(path[0])), path, refusal)
+
+
+@settings(BITS, max_examples=25)
+@given(data=st.data(), bit=st.integers(0, 7))
+def test_a_bit_flipped_anywhere_in_a_bundles_bytes_is_found_in_its_line(
+    receipt: dict[str, Any],
+    bundle: list[Any],
+    remembering: Chain,
+    data: st.DataObject,
+    bit: int,
+) -> None:
+    raw = bytearray(written(bundle).getvalue())
+    place = data.draw(st.integers(0, len(raw) - 1))
+    line = raw[:place].count(b"\n") + 1
+    raw[place] ^= 1 << bit
+    refusal = refused(lambda: recount(load(receipt), remembering, io.BytesIO(bytes(raw))))
+    assert refusal.facts["line"] == line, refusal
+    assert str(refusal.field).startswith(f"line {line}")
+
+
+def tampered(what: str, lines: list[Any], other: list[Any]) -> list[Any]:
+    """A bundle in which somebody arranged something; `other` is of another answer about the same records."""
+    head, members = lines[0], lines[1:]
+    tallied = [i for i, each in enumerate(members) if each["tally"] is not None]
+    first, second = members[tallied[0]], members[tallied[1]]
+    columns = base64.b64decode(first["tally"]["columns"])
+    turned = to_base64(columns[PAIR_BYTES:] + columns[:PAIR_BYTES])
+
+    def with_tally(**changes: Any) -> list[Any]:
+        found = [dict(each) for each in members]
+        found[tallied[0]]["tally"] = first["tally"] | changes
+        return [head, *found]
+
+    reveals = head["reveals"]
+    swapped = [each | {"reveal": reveals[-1 - i]["reveal"]} for i, each in enumerate(reveals)]
+    null = [dict(each) for each in members]
+    null[tallied[0]]["tally"] = None
+    hidden = [dict(each) for each in members]
+    hidden[tallied[0]]["tally"] = {
+        "public_key": first["tally"]["public_key"],
+        "column_root": "0x" + "11" * 32,
+        "proof_hash": first["tally"]["proof_hash"],
+    }
+    return {
+        "a patient left out": [head, *members[:4], *members[5:]],
+        "the last patient left out": lines[:-1],
+        "a patient counted twice": [head, *members[:5], members[4], *members[5:]],
+        "the last patient counted twice": [*lines, lines[-1]],
+        "two patients in another order": [head, members[1], members[0], *members[2:]],
+        "another record's columns": with_tally(columns=second["tally"]["columns"]),
+        "another record's columns and path": with_tally(
+            columns=second["tally"]["columns"],
+            path=second["tally"]["path"],
+            proof_hash=second["tally"]["proof_hash"],
+        ),
+        "columns of another position": with_tally(columns=turned),
+        "a column less": with_tally(columns=to_base64(columns[PAIR_BYTES:])),
+        "a hash more": with_tally(path=[*first["tally"]["path"], "0x" + "11" * 32]),
+        "a record passed as null": [head, *null],
+        "a record whose columns are hidden": [head, *hidden],
+        "noise swapped": [head | {"reveals": swapped}, *members],
+        "noise of another answer": [head | {"reveals": other[0]["reveals"]}, *members],
+        "noise left out": [head | {"reveals": reveals[:-1]}, *members],
+        "another answer's bundle": other,
+        "no records": [head],
+        "nothing": [],
+    }[what]
+
+
+TAMPERED = {
+    "a patient left out": ("members", "line 6.commitment"),
+    "the last patient left out": ("members", "line 14"),
+    "a patient counted twice": ("members", "line 7.commitment"),
+    "the last patient counted twice": ("members", "line 15"),
+    "two patients in another order": ("members", "line 2.commitment"),
+    "another record's columns": ("members", "line 2"),
+    "another record's columns and path": ("members", "line 2"),
+    "columns of another position": ("members", "line 2"),
+    "a column less": ("members", "line 2.tally"),
+    "a hash more": ("members", "line 2.tally"),
+    "a record passed as null": ("members", "line 2"),
+    "a record whose columns are hidden": ("members", "line 2.tally"),
+    "noise swapped": ("reveals", "line 1.reveals[0]"),
+    "noise of another answer": ("reveals", "line 1.reveals[0]"),
+    "noise left out": ("reveals", "line 1.reveals"),
+    "another answer's bundle": ("bundle", "line 1.request"),
+    "no records": ("members", "line 2"),
+    "nothing": ("bundle", "line 1"),
+}
+
+
+@pytest.mark.parametrize("what", sorted(TAMPERED))
+def test_a_bundle_that_shows_anything_else_is_refused_by_name(
+    market_of_four: Settled,
+    receipt: dict[str, Any],
+    bundle: list[Any],
+    remembering: Chain,
+    what: str,
+) -> None:
+    other = [json.loads(line) for line in market_of_four.erased.bundle().splitlines()]
+    raw = written(tampered(what, bundle, other))
+    assert said(refused(lambda: verify(receipt, remembering, bundle=raw))) == TAMPERED[what]
+
+
+def test_another_dictionary_in_the_bundle_is_refused(
+    receipt: dict[str, Any], bundle: list[Any], remembering: Chain
+) -> None:
+    """One under which the same parameters ask for sums of other columns."""
+    edges = ("dictionary", "encoding", "variables", 0, "edges")
+    wider = [with_value(bundle[0], edges, ["120", "161"]), *bundle[1:]]
+    refusal = refused(lambda: verify(receipt, remembering, bundle=written(wider)))
+    assert said(refusal) == ("question", "line 1.dictionary")
+
+
+# --- what was decrypted
+
+
+def test_a_partial_decryption_counts_at_its_own_place_only(
+    settled: Answered, receipt: dict[str, Any], remembering: Chain
+) -> None:
+    partials = receipt["tally"]["partials"]
+    assert [each["place"] for each in partials] == [0, 1]
+    moved = [partials[0], partials[1] | {"place": 2}]
+    swapped = [partials[0] | {"partial": partials[1]["partial"]}, partials[1]]
+    cases = {
+        "tally.partials[1].partial": moved,
+        "tally.partials[0].partial": swapped,
+        "tally.partials": partials[:1],
+    }
+    for field, case in cases.items():
+        changed = with_value(receipt, ("tally", "partials"), case)
+        refusal = refused(partial(verify, changed, remembering))
+        assert said(refusal) == ("partials", field)
+
+
+def test_the_partials_are_those_that_were_combined(
+    settled: Answered, receipt: dict[str, Any], remembering: Chain
+) -> None:
+    """Another quorum's are as good, but they seal to other bytes than were delivered."""
+    genuine = [receipt["tally"]["partials"][0], settled.spare]
+    changed = with_value(receipt, ("tally", "partials"), genuine)
+    assert said(refused(lambda: verify(changed, remembering))) == ("result", "sealed_result")
+
+
+def test_a_quorum_that_decrypts_other_sums_is_found_with_the_bundle_only(
+    market_of_four: Settled,
+) -> None:
+    """Whoever holds the shares can decrypt anything, and sign it: that is what a bundle is for."""
+    found = market_of_four.altered
+    document = found.receipt()
+    assert verify(document, found.chain).not_done == RECOUNTED
+    refusal = refused(lambda: verify(document, found.chain, bundle=io.BytesIO(found.bundle())))
+    assert said(refusal) == ("sums", "tally.noised")
+
+
+def test_the_commitment_of_a_custodian_whose_noise_was_left_out_is_the_chains_too(
+    market_of_four: Settled,
+) -> None:
+    found = market_of_four.altered
+    document = found.receipt()
+    assert document["tally"]["places"] == [0, 1]
+    assert len(document["tally"]["commitments"]) == 3
+    where: Path = ("tally", "commitments", 2, 1)
+    changed = with_value(document, where, nudged(at(document, where)))
+    assert said(refused(lambda: verify(changed, found.chain))) == ("noise", "tally.commitments")
+    reinstated = with_value(document, ("tally", "places"), [0, 1, 2])
+    refusal = refused(lambda: verify(reinstated, found.chain))
+    assert said(refusal) == ("settlement", "settlement.noise")
+
+
+def test_a_quorum_that_decrypts_another_number_of_sums_is_found_with_the_dictionary(
+    market_of_four: Settled,
+) -> None:
+    found = market_of_four.shortened
+    document, dictionary = found.receipt(), found.market.world.dictionary
+    assert verify(document, found.chain).steps == TALLY_STEPS
+    refusal = refused(lambda: verify(document, found.chain, dictionary=dictionary))
+    assert said(refusal) == ("question", "tally.noised")
+
+
+# --- what can not be built
+
+
+def test_without_what_the_operator_kept_there_is_no_receipt(
+    market_of_four: Settled, settled: Answered
+) -> None:
+    cases = {
+        "missing": None,
+        "another answer's": market_of_four.erased.evidence,
+        "other records": settled.evidence | {"ciphertext_root": "0x" + "11" * 32},
+        "a partial less": settled.evidence | {"partials": settled.evidence["partials"][:1]},
+    }
+    for evidence in cases.values():
+        with pytest.raises(EvidenceMissing) as lacking:
+            build_receipt(
+                settled.chain, settled.request, ANALYSIS, settled.parameters, evidence=evidence
+            )
+        assert lacking.value.field == "evidence"
+
+
+def test_a_record_that_was_erased_since_cannot_be_bundled(settled: Answered) -> None:
+    gone = settled.record(NAMES[0]).commitment, settled.record(NAMES[5]).commitment
+
+    def kept(commitments: Any) -> dict[bytes, Kept]:
+        found = dict(settled.kept(commitments))
+        del found[gone[0]]
+        found[gone[1]] = (found[gone[1]][0], None)
+        return found
+
+    with pytest.raises(EvidenceMissing) as lacking:
+        write_bundle(
+            settled.chain,
+            settled.request,
+            settled.parameters,
+            settled.evidence,
+            settled.market.world.dictionary,
+            kept,
+            io.BytesIO(),
+        )
+    assert lacking.value.facts["missing"] == 2
+    assert "2 of the records" in lacking.value.message
+
+
+def test_noise_that_was_not_kept_cannot_be_bundled(settled: Answered) -> None:
+    less = replace(settled, evidence=settled.evidence | {"reveals": []})
+    with pytest.raises(EvidenceMissing) as lacking:
+        less.bundle()
+    assert lacking.value.facts["places"] == [0, 1, 2]
+
+
+# --- the command
+
+
+def typed(settled: Answered, folder: Folder, *more: str) -> Result:
+    settled.chain.manifest.save(folder / "manifest.json")
+    given = ["verify-receipt", str(folder / "receipt.json"), "--node", settled.chain.node.url]
+    return CliRunner().invoke(main, [*given, "--manifest", str(folder / "manifest.json"), *more])
+
+
+def test_the_command_says_what_it_did_not_verify_and_how_it_is_done(
+    settled: Answered, receipt: dict[str, Any], tmp_path: Folder
+) -> None:
+    (tmp_path / "receipt.json").write_bytes(canonical(receipt))
+    shown = json.loads(typed(settled, tmp_path).stdout)
+    assert shown["verified"] is True
+    assert shown["steps"] == list(TALLY_STEPS)
+    assert shown["steps_not_done"] == list(RECOUNTED)
+    assert shown["in_words"] == [NOT_RECOMPUTED]
+    raw = settled.bundle()
+    (tmp_path / "bundle.jsonl").write_bytes(raw)
+    whole = json.loads(typed(settled, tmp_path, "--bundle", str(tmp_path / "bundle.jsonl")).stdout)
+    assert whole["steps"] == list(ALL_STEPS)
+    assert not {"steps_not_done", "in_words"} & set(whole)
+    (tmp_path / "bundle.jsonl").write_bytes(raw[:-2] + b"\n")
+    wrong = typed(settled, tmp_path, "--bundle", str(tmp_path / "bundle.jsonl"))
+    assert wrong.exit_code == 1
+    assert "(field line 14)" in wrong.output
+
+
+def test_what_a_receipt_has_no_use_for_is_refused(
+    receipt: dict[str, Any], remembering: Chain
+) -> None:
+    opened = Opened(bytes(32), b"{}", {})
+    with pytest.raises(BadParameter) as refusal:
+        verify(receipt, remembering, opened)
+    assert refusal.value.field == "opened"
+
+
+def test_no_refusal_repeats_what_was_delivered(receipt: dict[str, Any], remembering: Chain) -> None:
+    broken = with_value(receipt, ("tally", "noised"), receipt["tally"]["noised"][:-4])
+    with pytest.raises(Refusal) as raised:
+        verify(broken, remembering)
+    assert receipt["tally"]["noised"][:24] not in str(raised.value) + json.dumps(raised.value.facts)

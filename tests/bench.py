@@ -62,16 +62,21 @@ def add_rows(table: Table, task: Task, seconds: Mapping[str, float]) -> None:
 
 def main() -> None:
     from tests.bench_chain import CHAIN_TASKS
+    from tests.bench_ckks import CKKS_TASKS
     from tests.bench_data import DATA_TASKS
+    from tests.bench_tally import TALLY_TASKS
+    from tests.bench_training import training_table
 
     console = Console(width=None if sys.stdout.isatty() else 120)
     table = Table("task", "contender", "median", "rate", "ratio", title="usufruct bench")
     for column in table.columns[2:]:
         column.justify = "right"
-    for task in (*DATA_TASKS, *CHAIN_TASKS):
+    for task in (*DATA_TASKS, *TALLY_TASKS, *CKKS_TASKS, *CHAIN_TASKS):
         console.log(task.name)
         add_rows(table, task, medians(task))
     console.print(table)
+    console.log("logistic regression on encrypted records")
+    console.print(training_table())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Published models on one patient's encrypted record (CKKS): only the owner of the key ever decrypts."""

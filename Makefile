@@ -79,8 +79,8 @@ test-long: setup ## the same, with the long campaigns, and again on anvil what s
 
 ON_ANVIL := $(addprefix tests/,$(addsuffix .py,$(addprefix integration/test_,\
 	api asking class_pages clinic_commands custodian_pages custodian_tallies custody disease_table drafts \
-	erasure_watch erasures following gate_guards hand_over intake keygen odd_datasets payment people progress rotation \
-	silent_operator strangers time_left turn_guards turn_rules) $(addprefix adversarial/test_,\
+	drafts_tallied erasure_watch erasures following gate_guards hand_over intake keygen odd_datasets payment people progress rotation \
+	silent_operator strangers tallied_records tallied_rotation time_left turn_guards turn_rules) $(addprefix adversarial/test_,\
 	abuse any_request bad_input custodian_processes custody_liars lying_operator lying_quotes relay_abuse relay_wallets \
 	silent_custodians withheld)))
 

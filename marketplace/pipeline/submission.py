@@ -16,6 +16,7 @@ from marketplace.analyses.catalogue import known_in
 from marketplace.analyses.tallies import Tally
 from marketplace.bonds import require_bond
 from marketplace.chain.adapter import Chain, RequestStage
+from marketplace.chain.joint_keys import joint_key_of
 from marketplace.dictionaries import Dictionaries
 from marketplace.errors import BadParameter, Refusal
 from marketplace.pipeline.deadlines import Deadlines
@@ -26,6 +27,7 @@ from marketplace.store import Database, RequestRow
 from marketplace.vocabulary import Lane
 from marketplace.wire import hpke
 from marketplace.wire.structs import HOMOMORPHIC
+from marketplace.wire.tally import encoding_of
 from marketplace.wire.tallying import recipient
 from marketplace.wire.terms import RequestTerms
 
@@ -59,6 +61,7 @@ class Submission:
         analysis = _analysis(terms)
         with fields_as_sent():
             variables = self.dictionaries.variables(terms.dataset)
+        self._require_served(terms)
         parsed = analysis.parse(parameters, variables)
         if keccak(analysis.canonical(parsed)) != terms.parameters:
             raise Refusal(
@@ -94,6 +97,25 @@ class Submission:
         self.database.submit(row, "submitted by its researcher")
         return request
 
+    def _require_served(self, terms: RequestTerms) -> None:
+        """In the homomorphic lane, that the dataset is encoded and the current custodians have a joint key."""
+        if terms.lane != HOMOMORPHIC:
+            return
+        if self.dictionaries.of(terms.dataset).encoding is None:
+            raise Refusal(
+                code="not_encoded",
+                message="This dataset's records are not encoded for the homomorphic lane.",
+                remedy="Ask in the vault lane, or another dataset.",
+                field="terms.lane",
+            )
+        if joint_key_of(self.chain, int(self.chain.current_epoch())) is None:
+            raise Refusal(
+                code="no_joint_key",
+                message="The current custodians have no joint key: nothing can be asked in this lane.",
+                remedy="Ask in the vault lane, or wait until the market has had one generated.",
+                field="terms.lane",
+            )
+
     def _require_deliverable(self, terms: RequestTerms) -> None:
         """The answer can be sealed to the delivery key. Raises BadParameter."""
         if terms.lane == HOMOMORPHIC:
@@ -104,23 +126,9 @@ class Submission:
     def _require_tallied(
         self, tally: Tally[Any], parsed: Any, terms: RequestTerms, sizes: tuple[int, ...]
     ) -> None:
-        """The current committee could open it: it has a joint key, and every sum lies within reach."""
+        """The current committee could open it: every sum lies within reach."""
         committee = self.chain.committee()
-        if not self.chain.joint_key(committee.epoch)[0]:
-            raise Refusal(
-                code="no_joint_key",
-                message="The current custodians have no joint key: nothing can be asked in this lane.",
-                remedy="Ask in the vault lane, or wait until the market has had one generated.",
-                field="terms.lane",
-            )
-        encoding = self.dictionaries.of(terms.dataset).encoding
-        if encoding is None:
-            raise Refusal(
-                code="not_encoded",
-                message="This dataset's records are not encoded for the homomorphic lane.",
-                remedy="Ask in the vault lane, or another dataset.",
-                field="terms.lane",
-            )
+        encoding = encoding_of(self.dictionaries.of(terms.dataset))
         numbers = committee.quorum, len(committee.members)
         require_tallied(tally, parsed, encoding, sizes, terms.cost, *numbers)
 

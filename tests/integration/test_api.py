@@ -546,7 +546,7 @@ def test_a_body_longer_than_its_length_says_is_refused(world: ApiWorld, missing:
     assert problem(response)["code"] == "malformed_json"
 
 
-@pytest.mark.parametrize("key", ["dataset", "classes", "analysis", "parameters", "cost"])
+@pytest.mark.parametrize("key", ["dataset", "classes", "analysis", "parameters", "cost", "lane"])
 @pytest.mark.parametrize("value", STRANGE)
 def test_a_quote_of_a_wrong_type_is_refused(world: ApiWorld, key: str, value: Any) -> None:
     found = problem(world.post("/quotes", world.quote(**{key: value})))
@@ -568,6 +568,8 @@ def test_a_quote_of_a_wrong_type_is_refused(world: ApiWorld, key: str, value: An
         ({"parameters": {"variable": "weight"}}, "variable"),
         ({"parameters": {"variable": "systolic", "clip": ["80", "2000"]}}, "clip[1]"),
         ({"target_error": "5"}, "cost"),
+        ({"lane": 2}, "lane"),  # the dataset's records are not encoded
+        ({"lane": 3}, "lane"),
     ],
 )
 def test_a_refused_quote_names_its_field(
@@ -761,8 +763,8 @@ def test_a_delivery_key_that_nothing_can_be_sealed_to_is_refused(world: ApiWorld
         ({"settle_deadline": 1}, "terms_invalid", "terms.settleDeadline"),
         ({"max_patients": 1}, "terms_invalid", "terms.maxPatients"),
         ({"release_kind": 1}, "release_kind_mismatch", "terms.releaseKind"),
-        ({"lane": 2}, "lane_not_served", "terms.lane"),
-        ({"lane": 3}, "terms_invalid", "terms.lane"),
+        ({"lane": 2}, "not_encoded", "terms.lane"),
+        ({"lane": 3}, "bad_parameter", "terms.lane"),
         ({"classes": ()}, "terms_invalid", "terms.classes"),
         ({"classes": (1, 1)}, "terms_invalid", "terms.classes"),
         ({"classes": tuple(range(1, 66))}, "terms_invalid", "terms.classes"),

@@ -9,12 +9,14 @@ import pytest
 
 from marketplace.chain.adapter import ContractRefusal
 from marketplace.pipeline.answers import Answers, noted_rows
-from marketplace.stages import LIVE, Cleared, Stage
+from marketplace.stages import WAYS, Cleared, Stage
 from marketplace.store import ComputedRow, Database, RequestRow, open_database
+from marketplace.vocabulary import Lane
 from tests.unit.test_release import VIEW, computed
 
 REQUEST = "0x" + "11" * 32
 QUORUM = 3
+WAY = WAYS[Lane.VAULT]
 SIGNED = {place: bytes([place]) * 65 for place in range(5)}
 
 
@@ -31,7 +33,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
         submitted_at=datetime.now(UTC),
     )
     made.submit(row, "a test")
-    for stage in LIVE[1 : LIVE.index(Stage.COMPUTED) + 1]:
+    for stage in WAY[1 : WAY.index(Stage.COMPUTED) + 1]:
         made.move(REQUEST, stage, "a test")
     kept = ComputedRow(
         request=REQUEST,

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from eth_utils.crypto import keccak
 
-from marketplace.analyses import Analysis, Dictionary, ErrorOutOfReach, Forecast, analysis_by_id
+from marketplace.analyses import ErrorOutOfReach, Forecast
 from marketplace.analyses.fields import exact_number
 from marketplace.chain.adapter import Chain
 from marketplace.errors import BadParameter
+from marketplace.posed import Posed, posed
 from marketplace.vocabulary import unsigned
+from marketplace.wire.dictionary import Dictionary
 from marketplace.wire.terms import MOST_CLASSES, ClassTerms, class_id
 from marketplace.words import epsilon_of, error_words, half_width_words, odds_of, tenth_words
 
@@ -26,40 +29,40 @@ PERCENT_HEADROOM = 10
 
 
 def figures(
-    chain: Chain, variables: Callable[[bytes], Dictionary], asked: Mapping[str, Any]
+    chain: Chain, dictionary_of: Callable[[bytes], Dictionary], asked: Mapping[str, Any]
 ) -> dict[str, Any]:
     """All of a quote that follows from the question and the chain: everything but the operator's fee.
 
     Args:
-        variables: of a dataset's dictionary.
-        asked: dataset (hex), classes (indices), analysis (id), parameters, and exactly one of
-            cost (nano-rho) and target_error (half-width of the 95% interval, in the variable's unit).
+        dictionary_of: of a dataset.
+        asked: dataset (hex), classes (indices), analysis (id), parameters, lane (1 if left out), and exactly
+            one of cost (nano-rho) and target_error (half-width of the 95% interval, in the variable's unit).
 
     Returns them with, under `refusal`, what the market would refuse such a request for (`code`, `message`,
-    `remedy`, `field`): what costs too much can be quoted, and not bought.
+    `remedy`, `field`): what costs too much can be quoted, and not bought. In the homomorphic lane `tally`
+    says whose noise it would have: that of all custodians of the current epoch, or of a quorum of them.
 
     Raises:
-        BadParameter: naming the field. Refusal: for what chain or catalogue do not have.
+        BadParameter: naming the field. Refusal: for what chain or catalogue do not have; in the homomorphic
+            lane `not_encoded`, `no_joint_key`.
     """
     dataset, indices = bytes.fromhex(str(asked["dataset"])[2:]), _class_indices(asked["classes"])
     classes = [class_id(dataset, index) for index in indices]
     terms = [chain.class_terms(each) for each in classes]
-    analysis = analysis_by_id(asked["analysis"])
-    parsed = analysis.parse(asked["parameters"], variables(dataset))
+    question = posed(chain, dictionary_of(dataset), asked)
     live = sum(shard.live for each in classes for shard in chain.shards(each))
     minimum = chain.policy().minimum_cohort
     members = max(live, minimum)
     highest, strictest = min((each.max_cost, i) for each, i in zip(terms, indices, strict=True))
 
-    def error_at(cost: int) -> Forecast:
-        return analysis.expected_error(parsed, members, cost)
-
-    most = Most(highest, strictest, error_at)
-    cost = _cost(asked, analysis, (parsed, members), most)
+    most = Most(highest, strictest, partial(question.error, members))
+    cost = _cost(asked, question, members, most)
+    max_patients = members + -(-members * PERCENT_HEADROOM // 100)
     return {
-        "analysis_hash": "0x" + analysis.analysis_hash().hex(),
-        "parameters_hash": "0x" + keccak(analysis.canonical(parsed)).hex(),
-        "release_kind": int(analysis.release_kind),
+        "lane": int(question.lane),
+        "analysis_hash": "0x" + question.analysis.analysis_hash().hex(),
+        "parameters_hash": "0x" + keccak(question.canonical).hex(),
+        "release_kind": int(question.analysis.release_kind),
         "live": live,
         "members_assumed": members,
         "cost_nano_rho": cost,
@@ -68,10 +71,11 @@ def figures(
         "epsilon": _epsilon(cost, members),
         "odds": odds_of(cost, members),
         "minimum_cohort": minimum,
-        "expected_error": _expected(error_at(cost), members),
-        "expected_error_of_a_tenth": _of_a_tenth(analysis, parsed, members, cost),
+        "expected_error": _expected(question.error(members, cost), members),
+        "expected_error_of_a_tenth": _of_a_tenth(question, members, cost),
+        "tally": question.tally and question.tally.shown(members, max_patients, cost),
         "price_per_member": max(price_floor(each, cost) for each in terms),
-        "max_patients": members + -(-members * PERCENT_HEADROOM // 100),
+        "max_patients": max_patients,
         "token_decimals": chain.token.decimals,
         "token_symbol": chain.token.symbol,
     }
@@ -127,10 +131,8 @@ class Most:
         return f" (a {half_width_words(error)})"
 
 
-def _cost(
-    asked: Mapping[str, Any], analysis: Analysis[Any], counted: tuple[Any, int], most: Most
-) -> int:
-    """As asked, or the least that reaches the error asked for with `counted`: parameters, members."""
+def _cost(asked: Mapping[str, Any], question: Posed, members: int, most: Most) -> int:
+    """As asked, or the least that reaches the error asked for with so many members."""
     if ("cost" in asked) == ("target_error" in asked):
         raise BadParameter(
             message="Ask for accuracy or for privacy: exactly one of cost and target_error.",
@@ -141,7 +143,7 @@ def _cost(
         return _in_nano_rho(asked["cost"], most)
     target = exact_number(asked["target_error"], "target_error")
     try:
-        return analysis.cost_for_error(*counted, target)
+        return question.least_cost(members, target)
     except ErrorOutOfReach as refused:
         raise most.too_exact(refused) from None
 
@@ -162,14 +164,12 @@ def _expected(forecast: Forecast, members: int) -> dict[str, Any]:
     return {**texts, "in_words": error_words(texts, members)}
 
 
-def _of_a_tenth(
-    analysis: Analysis[Any], parsed: Any, members: int, cost: int
-) -> dict[str, Any] | None:
+def _of_a_tenth(question: Posed, members: int, cost: int) -> dict[str, Any] | None:
     """The error if a tenth of the members pass the filters; None where there are none that thin a cohort."""
-    if not parsed.thins:
+    if not question.parameters.thins:
         return None
     passing = max(1, members // TENTH)
-    texts = analysis.expected_error(parsed, passing, cost).texts()
+    texts = question.error(passing, cost).texts()
     return {**texts, "members": passing, "in_words": tenth_words(texts, passing)}
 
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from marketplace.analyses import CATALOGUE, Parameters, analysis_by_id
-from marketplace.analyses.explained import EXAMPLES, MEANS, RELEASES
+from marketplace.analyses.catalogue import known_in
+from marketplace.analyses.explained import ASKS, EXAMPLES_IN, MEANS_IN, RELEASES, TELLS
 from marketplace.bonds import require_bond
 from marketplace.chain.consents import consent_document, record_document
+from marketplace.chain.joint_keys import joint_key_of
 from marketplace.chain.token import permit_facts
 from marketplace.dictionaries import Dictionaries
 from marketplace.errors import Refusal
+from marketplace.posed import lane_of, parsed_of
 from marketplace.prices import escrow, figures
 from marketplace.request_reads import RequestReads
-from marketplace.vocabulary import Address
+from marketplace.vocabulary import Address, Lane
 from marketplace.wire.amounts import Token
 from marketplace.wire.lately import Lately
 from marketplace.wire.terms import Credential
@@ -87,15 +90,18 @@ class Reads(RequestReads):
         }
 
     def committee(self) -> dict[str, Any]:
-        """The current epoch's custodians: to whose keys a client seals. Read once a block."""
+        """The current epoch's custodians: to whose keys a client seals, and under which joint key (null until
+        they have one). Read once a block."""
         head = self.chain.head().hash
         return self._committees.get(head) or self._committees.keep(head, self._committee())
 
     def _committee(self) -> dict[str, Any]:
         view = self.chain.committee()
+        joint_key = joint_key_of(self.chain, int(view.epoch))
         return {
             "epoch": view.epoch,
             "quorum": view.quorum,
+            "joint_key": None if joint_key is None else "0x" + joint_key.hex(),
             "members": [
                 {"place": each.place, "signer": each.signer, "key": "0x" + each.keys[1].hex()}
                 for each in view.members
@@ -152,8 +158,7 @@ class Reads(RequestReads):
             if refusal.code != "dictionary_missing":
                 raise
             return None
-        variables = [variable.as_json() for variable in found.variables]
-        return {"name": found.name, "version": found.version, "variables": variables}
+        return dict(json.loads(found.to_bytes()))
 
     def consent_class(self, class_: bytes) -> dict[str, Any]:
         """One consent class and how many consents are live in it."""
@@ -233,32 +238,37 @@ class Reads(RequestReads):
 
     # --- before payment
 
-    def catalogue(self) -> list[dict[str, Any]]:
-        """Every analysis that can be asked for."""
+    def catalogue(self, lane: Lane = Lane.VAULT) -> list[dict[str, Any]]:
+        """Every analysis that can be asked for in a lane."""
+        means, examples = MEANS_IN[lane], EXAMPLES_IN[lane]
         return [
             {
                 "id": each.id,
+                "lane": int(lane),
                 "title": each.title,
+                "asks": ASKS[each.id],
+                "tells": TELLS[each.id],
                 "hash": "0x" + each.analysis_hash().hex(),
                 "release_kind": int(each.release_kind),
                 "releases": RELEASES[each.release_kind],
-                "parameters": [{"name": key, "means": MEANS[key]} for key in sorted(each.keys)],
-                "example": EXAMPLES[each.id],
+                "parameters": [{"name": key, "means": means[key]} for key in sorted(each.keys)],
+                "example": examples[each.id],
             }
-            for each in CATALOGUE.values()
+            for each in known_in(lane).values()
         ]
 
     def quote(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Price, privacy cost and expected error of a request, each before anything is paid.
 
         Args:
-            asked: dataset (hex), classes (indices), analysis (id), parameters, and exactly one of
-                cost (nano-rho) and target_error (half-width of the 95% interval, in the variable's unit).
+            asked: dataset (hex), classes (indices), analysis (id), parameters, lane (1 if left out), and
+                exactly one of cost (nano-rho) and target_error (half-width of the 95% interval, in the
+                variable's unit).
 
         Raises:
-            BadParameter: naming the field. Refusal: `bond_too_small`, in figures.
+            BadParameter: naming the field. Refusal: `bond_too_small`, in figures; as `figures`.
         """
-        found = figures(self.chain, self.dictionaries.variables, asked)
+        found = figures(self.chain, self.dictionaries.of, asked)
         members, price = found["members_assumed"], found["price_per_member"]
         require_bond(self.chain, self.operator, members, price)
         quote = {**found, "fee": self.fee}
@@ -271,9 +281,8 @@ class Reads(RequestReads):
         Raises:
             BadParameter: naming the field. Refusal: `dictionary_missing`.
         """
-        analysis = analysis_by_id(asked["analysis"])
-        variables = self.dictionaries.variables(bytes.fromhex(asked["dataset"][2:]))
-        parsed: Parameters = analysis.parse(asked["parameters"], variables)
+        dictionary = self.dictionaries.of(bytes.fromhex(asked["dataset"][2:]))
+        _, parsed = parsed_of(lane_of(asked), dictionary, asked)
         return parsed.document()
 
     def opening(self, account: str) -> dict[str, Any]:

@@ -23,6 +23,10 @@ NO_SAMPLING: Final = (
     "The 95% interval is that of the noise around the answer for this very cohort. That other patients would "
     "have answered otherwise (sampling) is not in it."
 )
+WITH_SAMPLING: Final = (
+    "The 95% interval is that of the noise and of chance in who takes part: it holds for people outside this "
+    "cohort if the cohort is a fair sample of them."
+)
 TELLS_NOTHING: Final = "That is as wide as everything possible: such a result tells nothing"
 
 
@@ -82,6 +86,35 @@ def tenth_words(error: Mapping[str, Any], members: int) -> str:
     return f"{words} {TELLS_NOTHING}." if error["tells_nothing"] else words
 
 
+def quorum_words(error: Mapping[str, Any], quorum: int, custodians: int) -> str:
+    """The same where no more custodians add noise than have to."""
+    return f"If only {quorum} of the {counted(custodians, 'custodian')} take part: {half_width_words(error)}."
+
+
+def tally_words(tally: Mapping[str, Any]) -> list[str]:
+    """What the homomorphic lane does otherwise than the vault lane, in sentences, from a quote's `tally`."""
+    quorum, custodians = tally["quorum"], tally["custodians"]
+    noise = f"Its variance is {tally['inflation']} times that of the vault lane's for the same privacy cost"
+    if quorum < custodians:
+        noise += f", and {tally['inflation_of_quorum']} times if only {quorum} of them take part. "
+        noise += tally["expected_error_of_quorum"]["in_words"].removesuffix(".")
+    return [
+        "Homomorphic lane: nobody ever opens a record. Custodians add encrypted values up and decrypt "
+        f"{counted(tally['sums'], 'sum')} with noise in them, any {quorum} of {custodians} together, to your "
+        "delivery key alone.",
+        f"Each custodian adds noise of its own, so that {_fewer(quorum)} can know or undo it. {noise}.",
+        "Only what sums can tell is possible here, cut where the dataset's encoding cuts: no quantiles, no "
+        "clipping (`usufruct catalogue --lane homomorphic`).",
+    ]
+
+
+def _fewer(quorum: int) -> str:
+    """Than could decrypt: who may collude."""
+    if quorum == 1:
+        return "nobody else"
+    return "none of them alone" if quorum == 2 else f"no {quorum - 1} of them together"
+
+
 def quote_words(quote: Mapping[str, Any]) -> list[str]:
     """A quote in sentences: price, privacy cost with its odds, expected error, and what fails or may fail."""
     privacy, odds_, error = quote["epsilon"], quote["odds"], quote["expected_error"]
@@ -96,6 +129,8 @@ def quote_words(quote: Mapping[str, Any]) -> list[str]:
     ]
     if quote["expected_error_of_a_tenth"] is not None:
         words.append(quote["expected_error_of_a_tenth"]["in_words"])
+    if quote.get("tally"):
+        words += tally_words(quote["tally"])
     if quote["live"] < quote["minimum_cohort"]:
         words.append(_too_few(quote["live"], quote["minimum_cohort"]))
     if quote["refusal"] is not None:

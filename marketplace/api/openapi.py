@@ -7,6 +7,7 @@ from typing import Any, Final
 from marketplace.api.schemas import (
     ADDRESS,
     HEX32,
+    LANE,
     OBJECT,
     PLACE,
     SCHEMAS,
@@ -30,6 +31,7 @@ _QUOTE = record(
         "parameters": OBJECT,
     },
     {
+        "lane": {**LANE, "default": 1},
         "cost": {"type": "integer", "minimum": 1},
         "target_error": {"type": "string", "pattern": r"^[0-9]{1,15}(\.[0-9]{1,15})?$"},
     },
@@ -70,7 +72,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     (
         "get",
         "/api/v1/committee",
-        "Custodians and gates of the current epoch",
+        "Custodians and gates of the current epoch, and the joint key that its records are tallied under",
         {},
         None,
         "Committee",
@@ -79,7 +81,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     (
         "get",
         "/api/v1/catalogue",
-        "Every analysis that can be asked for",
+        "Every analysis that can be asked for: of the vault lane, then of the homomorphic lane",
         {},
         None,
         "Catalogue",

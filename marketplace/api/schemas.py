@@ -2,8 +2,9 @@
 
 Amounts are token units, as text where they may be large; privacy costs are nano-rho; times unix seconds,
 unless a name ends in `_at` (RFC 3339). An error's `half_width` is that of a 95% interval for the noise;
-sampling is not in it. `notice_until` is the end of the notice, until which a paid request cannot be
-frozen and patients may rest their consent for it; the list has it only while the request is funded.
+sampling is not in it. A `lane` is 1 (vault) or 2 (homomorphic); a question without one is of the vault lane.
+`notice_until` is the end of the notice, until which a paid request cannot be frozen and patients may rest
+their consent for it; the list has it only while the request is funded.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ Schema = dict[str, Any]
 HEX32: Final[Schema] = {"type": "string", "pattern": "^0x[0-9a-f]{64}$"}
 ADDRESS: Final[Schema] = {"type": "string", "pattern": "^0x[0-9a-fA-F]{40}$"}
 SIGNATURE: Final[Schema] = {"type": "string", "pattern": "^0x([0-9a-f]{2})+$"}
+POINT: Final[Schema] = {"type": "string", "pattern": "^0x0[23][0-9a-f]{64}$"}
+"""Of secp256k1, compressed."""
 OBJECT: Final[Schema] = {"type": "object"}
 TEXT: Final[Schema] = {"type": "string"}
 PLACE: Final[Schema] = {"type": "string", "pattern": r"^[0-9]{1,15}\.[0-9]{1,9}$"}
@@ -22,6 +25,7 @@ PLACE: Final[Schema] = {"type": "string", "pattern": r"^[0-9]{1,15}\.[0-9]{1,9}$
 FLAG: Final[Schema] = {"type": "boolean"}
 WHOLE: Final[Schema] = {"type": "integer", "minimum": 0}
 AMOUNT: Final[Schema] = {"type": "string", "pattern": "^[0-9]+$"}
+LANE: Final[Schema] = {"type": "integer", "enum": [1, 2]}
 DECIMAL: Final[Schema] = {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?$"}
 
 
@@ -134,6 +138,7 @@ SCHEMAS: Final[Schema] = {
         {
             "epoch": WHOLE,
             "quorum": WHOLE,
+            "joint_key": or_null(POINT),
             "members": any_number(record({"place": WHOLE, "signer": ADDRESS, "key": HEX32})),
             "gates": any_number(ADDRESS),
         }
@@ -144,7 +149,10 @@ SCHEMAS: Final[Schema] = {
                 record(
                     {
                         "id": TEXT,
+                        "lane": LANE,
                         "title": TEXT,
+                        "asks": TEXT,
+                        "tells": TEXT,
                         "hash": HEX32,
                         "release_kind": WHOLE,
                         "releases": TEXT,
@@ -164,7 +172,15 @@ SCHEMAS: Final[Schema] = {
             "uri": TEXT,
             "retired": FLAG,
             "dictionary": or_null(
-                record({"name": TEXT, "version": WHOLE, "variables": any_number(OBJECT)})
+                record(
+                    {
+                        "schema": TEXT,
+                        "name": TEXT,
+                        "version": WHOLE,
+                        "variables": any_number(OBJECT),
+                    },
+                    {"encoding": OBJECT},
+                )
             ),
             "classes": any_number(_CLASS),
         }
@@ -189,6 +205,7 @@ SCHEMAS: Final[Schema] = {
     "KeptDictionary": record({"dictionary_hash": HEX32}),
     "Quote": record(
         {
+            "lane": LANE,
             "analysis_hash": HEX32,
             "parameters_hash": HEX32,
             "release_kind": WHOLE,
@@ -204,6 +221,18 @@ SCHEMAS: Final[Schema] = {
             "minimum_cohort": WHOLE,
             "expected_error": record(_ERROR),
             "expected_error_of_a_tenth": or_null(record({**_ERROR, "members": WHOLE})),
+            "tally": or_null(
+                record(
+                    {
+                        "sums": WHOLE,
+                        "custodians": WHOLE,
+                        "quorum": WHOLE,
+                        "inflation": DECIMAL,
+                        "inflation_of_quorum": DECIMAL,
+                        "expected_error_of_quorum": record(_ERROR),
+                    }
+                )
+            ),
             "price_per_member": WHOLE,
             "fee": WHOLE,
             "max_patients": WHOLE,

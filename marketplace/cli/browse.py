@@ -10,11 +10,13 @@ from collections.abc import Iterator
 import click
 
 from marketplace.cli.environment import from_environment
+from marketplace.cli.lanes import LANE
 from marketplace.cli.say import refusals_as_words, say
 from marketplace.client import CatalogueEntry, Dataset, ListedRequest, Marketplace
 from marketplace.client.documents import catalogue_of, dataset_of, request_of
 from marketplace.client.http import objects
 from marketplace.client.waiting import DATE
+from marketplace.vocabulary import Lane
 from marketplace.wire.dictionary import Kind, Variable
 from marketplace.wire.http import to_hex
 from marketplace.wire.plain import counted
@@ -24,12 +26,15 @@ URL = from_environment("--url", default="http://127.0.0.1:8000", show_default=Tr
 
 @click.command()
 @URL
+@LANE
 @refusals_as_words
-def catalogue(url: str) -> None:
-    """List every analysis that can be asked for, with its parameters and an example."""
+def catalogue(url: str, lane: Lane) -> None:
+    """List every analysis that can be asked for in a lane, with its parameters and an example."""
     told = objects(Marketplace(url).api.get("/api/v1/catalogue"), "analyses")
-    words = [analysis_words(catalogue_of(each)) for each in told]
-    say({"in_words": words, "analyses": told})
+    entries = [(catalogue_of(each), each) for each in told]
+    shown = [(entry, each) for entry, each in entries if entry.lane is lane]
+    words = [analysis_words(entry) for entry, _ in shown]
+    say({"in_words": words, "analyses": [each for _, each in shown]})
 
 
 @click.command()
@@ -52,8 +57,9 @@ def requests(url: str) -> None:
 
 
 def analysis_words(entry: CatalogueEntry) -> str:
-    """One analysis in a sentence."""
-    return f"{entry.id}: {entry.title}. Takes {', '.join(entry.parameters)}. Releases {entry.releases}."
+    """One analysis in a sentence or two."""
+    takes = f"Takes {', '.join(entry.parameters)}. Releases {entry.releases}."
+    return f"{entry.id}: {entry.title}. {entry.asks} {takes}".replace("  ", " ")
 
 
 def dataset_words(dataset: Dataset) -> Iterator[str]:

@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 from marketplace.chain.adapter import Chain, Manifest
 from marketplace.cli.environment import from_environment
 from marketplace.cli.progress import bar
-from marketplace.cli.say import FILE, HEX32, Whole, json_object, read_json, refusals_as_words, say
+from marketplace.cli.say import (
+    FILE,
+    HEX32,
+    Whole,
+    json_object,
+    read_json,
+    refusals_as_words,
+    say,
+    tell,
+)
 from marketplace.client import Marketplace
+from marketplace.client.answers import answer_words
 from marketplace.client.defaults import default as end_unanswered
+from marketplace.client.logarithms import Logarithms
+from marketplace.client.summing import have_summed
+from marketplace.client.tallied import open_tally
 from marketplace.client.turning import Asked, Hosts, have_turned
 from marketplace.client.waiting import PATIENCE
-from marketplace.wire import keyfiles
+from marketplace.wire import dictionary as dictionaries
+from marketplace.wire import hpke, keyfiles
 from marketplace.wire.http import to_hex
+from marketplace.wire.structs import HOMOMORPHIC
 
 NODE = from_environment("--node", required=True, help="JSON-RPC URL of a node that you trust.")
 MANIFEST = from_environment(
@@ -37,7 +53,7 @@ REQUEST = click.option("--request", "opened", type=HEX32, required=True, help="I
 @NODE
 @MANIFEST
 @click.option(
-    "--gate", "gates", multiple=True, required=True, help="A gate's URL; repeat it for each."
+    "--gate", "gates", multiple=True, help="A gate's URL; repeat it for each. Vault lane only."
 )
 @CUSTODIANS
 @KEY
@@ -45,6 +61,9 @@ REQUEST = click.option("--request", "opened", type=HEX32, required=True, help="I
 @click.option("--parameters", help="JSON, as they were asked for.")
 @click.option("--dictionary", type=FILE, help="The dataset's data dictionary, as JSON.")
 @click.option("--url", help="In the place of both: an operator's API, where they are public.")
+@click.option(
+    "--delivery-key-file", type=FILE, help="Homomorphic lane: open and show the answer, too."
+)
 @click.option(
     "--wait",
     "patience",
@@ -64,6 +83,7 @@ def record_key(
     parameters: str | None,
     dictionary: Path | None,
     url: str | None,
+    delivery_key_file: Path | None,
     patience: int,
 ) -> None:
     """Have the keys of a sealed request turned where its operator does not (anyone; no operator needed).
@@ -71,6 +91,9 @@ def record_key(
     Puts the drawn gate's key on chain and asks the custodians to turn. If no answer comes all the same, they
     certify that they turned, and `usufruct default` repays the researcher from the operator's bond. To be
     done before the settle deadline; it may be repeated, and does no harm where the operator is at work.
+
+    In the homomorphic lane there is no gate: custodians bring noise on chain and decrypt sums to the
+    researcher, whose delivery key opens them at once.
     """
     chain = Chain(node, Manifest.load(manifest))
     chain.require_healthy()
@@ -81,6 +104,11 @@ def record_key(
     else:
         raise click.UsageError("--parameters and --dictionary are needed, or --url")
     hosts, key = Hosts(gates, custodians), keyfiles.read(key_file)
+    if chain.request(opened).lane == HOMOMORPHIC:
+        _sum(chain, key, opened, custodians, asked, patience, delivery_key_file)
+        return
+    if not gates:
+        raise click.UsageError("--gate is needed: the request is of the vault lane")
     with bar("asking gate and custodians", None):
         found = have_turned(chain, key, opened, hosts, asked, patience)
     view = chain.request(opened)
@@ -125,6 +153,33 @@ def default(
             "credit": str(chain.credit_of(researcher)),
         }
     )
+
+
+def _sum(
+    chain: Chain,
+    key: bytes,
+    request: bytes,
+    custodians: tuple[str, ...],
+    asked: Asked,
+    patience: int,
+    delivery_key_file: Path | None,
+) -> None:
+    dictionary, parameters = dictionaries.from_json(asked.dictionary), asked.parameters
+    with bar("asking the custodians", None):
+        found = have_summed(chain, key, request, custodians, dictionary, parameters, patience)
+    shown: dict[str, Any] = {
+        "request": to_hex(request),
+        "certificates": [place for place, _ in found.certificates.signatures],
+        "faults": {str(place): why for place, why in found.decrypted.faults.items()},
+    }
+    if delivery_key_file is not None:
+        delivery = hpke.SecretKey(keyfiles.read(delivery_key_file))
+        opened = open_tally(
+            found.delivered, dictionary, parameters, delivery, Logarithms(told=tell)
+        )
+        shown["answer"] = dict(opened.document)
+        shown["in_words"] = answer_words(opened.document)
+    say(shown)
 
 
 def _public(market: Marketplace, request: bytes, dataset: bytes) -> Asked:

@@ -57,7 +57,7 @@ COMMANDS: Final = {
     "record-key": "marketplace.cli.default:record_key",
     "default": "marketplace.cli.default:default",
     "withdraw-credit": "marketplace.cli.researcher:withdraw_credit",
-    "verify-receipt": "marketplace.cli.researcher:verify_receipt",
+    "verify-receipt": "marketplace.cli.verify:verify_receipt",
 }
 
 

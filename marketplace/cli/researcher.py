@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 
-from marketplace.chain.adapter import Chain, Manifest
+from marketplace.chain.adapter import Manifest
 from marketplace.chain.sender import Sender
 from marketplace.cli.agreement import AT_MOST, YES, require_agreed
 from marketplace.cli.environment import from_environment
-from marketplace.cli.progress import bar
+from marketplace.cli.lanes import LANE
 from marketplace.cli.result import (
     RECEIPT,
     WAIT,
@@ -35,10 +33,7 @@ from marketplace.cli.way import GAS, Way, travels
 from marketplace.client import Marketplace, delivery_key
 from marketplace.client.ended import MONEY_BACK, STATUS, spent_words
 from marketplace.client.keys import require_other_key
-from marketplace.client.results import require_receipt_of
-from marketplace.client.waiting import DATE
-from marketplace.receipts.format import Receipt, load
-from marketplace.receipts.verify import verify
+from marketplace.vocabulary import Lane
 from marketplace.wire import hpke, keyfiles
 from marketplace.wire.http import to_hex
 from marketplace.wire.terms import Purpose
@@ -60,7 +55,8 @@ MANIFEST = from_environment(
 @click.option("--delivery-key-file", type=FILE, required=True, help="Made if it is missing.")
 @from_environment("--dataset", type=HEX32, required=True)
 @click.option("--class", "classes", type=Whole(), multiple=True, default=(1,), show_default=True)
-@click.option("--analysis", required=True, help="Id in the catalogue, e.g. mean.v1.")
+@LANE
+@click.option("--analysis", required=True, help="Id in the lane's catalogue, e.g. mean.v1.")
 @click.option("--parameters", required=True, help="JSON.")
 @click.option("--cost", type=Whole(1), help="Privacy cost, nano-rho.")
 @click.option(
@@ -81,6 +77,7 @@ def request(
     delivery_key_file: Path,
     dataset: bytes,
     classes: tuple[int, ...],
+    lane: Lane,
     analysis: str,
     parameters: str,
     cost: int | None,
@@ -94,7 +91,9 @@ def request(
 ) -> None:
     """Ask for one analysis: see its price, pay, wait, and open the answer.
 
-    Before it pays, it asks at a terminal; elsewhere it pays only with --at-most or --yes.
+    Before it pays, it asks at a terminal; elsewhere it pays only with --at-most or --yes. In the homomorphic
+    lane nobody opens a record, and custodians decrypt nothing but noised sums, to you alone; the quote says
+    what that means for the error.
     """
     if (cost is None) == (target_error is None):
         raise click.UsageError("give exactly one of --cost and --target-error")
@@ -106,9 +105,8 @@ def request(
     require_other_key(own, delivery_key_file)
     # An offer needs no delivery key, and makes none.
     unmade = market.researcher(own, hpke.generate())
-    offer = unmade.offer(
-        dataset, classes, analysis, given, wanted, cost=cost, target_error=target_error
-    )
+    asked = (dataset, classes, analysis, given, wanted)
+    offer = unmade.offer(*asked, cost=cost, target_error=target_error, lane=lane)
     if quote_only:
         say(offer.quote)
         return
@@ -169,41 +167,6 @@ def withdraw_credit(way: Way, key_file: Path, to: str) -> None:
     shown = {"paid": str(after - before), "to": to, "balance": str(after)}
     words = f"{way.amount(after - before)} paid to {to}."
     say({**shown, "transaction": transaction, "in_words": [words]})
-
-
-@click.command("verify-receipt")
-@click.argument("receipt", type=FILE)
-@from_environment("--node", required=True, help="JSON-RPC URL of a node that you trust.")
-@from_environment("--manifest", type=FILE, required=True, help="The deployment's manifest.")
-@click.option("--request", "meant", type=HEX32, help="Refuse the receipt of any other request.")
-@refusals_as_words
-def verify_receipt(receipt: Path, node: str, manifest: Path, meant: bytes | None) -> None:
-    """Verify a receipt against the chain alone, and say what it is of; the operator need not run."""
-    content, chain = receipt.read_bytes(), Chain(node, Manifest.load(manifest))
-    with in_file(receipt):
-        read = load(content)
-    if meant is not None:
-        require_receipt_of(read, meant)
-    with bar("verifying", None):
-        verified = verify(content, chain)
-        shown = receipt_facts(verified.receipt, chain)
-    say({"verified": True, "steps": list(verified.steps), **shown})
-
-
-def receipt_facts(receipt: Receipt, chain: Chain) -> dict[str, Any]:
-    """Of which request a verified receipt is, and when it was settled: a genuine one may be another's."""
-    settled = receipt.steps["settled"]
-    time = datetime.fromtimestamp(chain.node.header(settled.block).timestamp, UTC)
-    return {
-        "request": to_hex(receipt.request),
-        "researcher": receipt.researcher,
-        "dataset": to_hex(receipt.terms.dataset),
-        "analysis": receipt.analysis,
-        "parameters": receipt.parameters,
-        "cohort_size": receipt.cohort.members,
-        "cost_nano_rho": receipt.cost,
-        "settled": {"block": settled.block, "time": time.strftime(DATE)},
-    }
 
 
 def fetched_with(request: str, delivery_key_file: Path) -> str:

@@ -9,18 +9,31 @@ from typing import Any
 
 import click
 
+from marketplace.cli.lanes import DICTIONARY, PARAMETERS, known
 from marketplace.cli.say import FILE, HEX32, Whole, refusals_as_words, say, tell
 from marketplace.cli.way import Way, travels
 from marketplace.client.answers import answer_words
 from marketplace.client.ended import require_settled
-from marketplace.client.results import noised_of, open_answer, open_on_chain, receipt_on_chain
+from marketplace.client.logarithms import Logarithms
+from marketplace.client.results import (
+    Known,
+    noised_of,
+    open_answer,
+    open_on_chain,
+    receipt_on_chain,
+)
 from marketplace.client.waiting import PATIENCE, wait, wait_on_chain
 from marketplace.errors import Refusal
 from marketplace.wire import hpke, keyfiles
 from marketplace.wire.canonical import canonical
 from marketplace.wire.http import to_hex
+from marketplace.wire.structs import HOMOMORPHIC
 
 THAT_KEY = frozenset({"key_file", "envelope_unreadable"})
+NO_RECEIPT = (
+    "There is no receipt with it: in the homomorphic lane one holds the partial decryptions, too, which its "
+    "operator keeps (without --node)."
+)
 
 RECEIPT = click.option(
     "--receipt", "receipt_file", type=FILE, help="Write it here, for verify-receipt."
@@ -41,19 +54,31 @@ WAIT = click.option(
 @click.option("--delivery-key-file", type=FILE, required=True, help="The request's.")
 @RECEIPT
 @WAIT
+@PARAMETERS
+@DICTIONARY
 @refusals_as_words
 def result(
-    way: Way, opened: bytes, delivery_key_file: Path, receipt_file: Path | None, patience: int
+    way: Way,
+    opened: bytes,
+    delivery_key_file: Path,
+    receipt_file: Path | None,
+    patience: int,
+    parameters: str | None,
+    dictionary: Path | None,
 ) -> None:
     """Wait for a request's answer, open it and show it, also long after it was asked for.
 
     With --node and --manifest it comes from the transaction that settled the request: no operator is asked.
+    Sums of the homomorphic lane then need question and dictionary, of which the chain has hashes alone.
     """
-    come = _from_chain if way.past_operator else _from_operator
+    question = known(parameters, dictionary)
     require_no_other(receipt_file, to_hex(opened))
     try:
         delivery = hpke.SecretKey(keyfiles.read(delivery_key_file))
-        come(way, opened, delivery, receipt_file, patience)
+        if way.past_operator:
+            _from_chain(way, opened, delivery, receipt_file, patience, question)
+        else:
+            _from_operator(way, opened, delivery, receipt_file, patience)
     except Refusal as refusal:
         if refusal.code not in THAT_KEY:
             raise
@@ -72,20 +97,30 @@ def _from_operator(
     require_settled(wait(api, request, patience, tell), request)
     receipt = api.get(f"/api/v1/requests/{request}/receipt")
     keep_receipt(receipt, receipt_file)
-    show_answer(request, open_answer(receipt, delivery, opened).document, receipt, receipt_file)
+    found = open_answer(receipt, delivery, opened, way.market.dictionary, Logarithms(told=tell))
+    show_answer(request, found.document, receipt, receipt_file)
     tell(
         "So far this is the operator's word: `usufruct verify-receipt` holds the receipt against a node."
     )
 
 
 def _from_chain(
-    way: Way, opened: bytes, delivery: hpke.SecretKey, receipt_file: Path | None, patience: int
+    way: Way,
+    opened: bytes,
+    delivery: hpke.SecretKey,
+    receipt_file: Path | None,
+    patience: int,
+    question: Known | None,
 ) -> None:
     chain = way.market.chain
     ended = wait_on_chain(chain, opened, patience, tell)
     stage = ended.name.lower()
     require_settled({"stage": stage, "chain_stage": stage}, to_hex(opened))
-    answer = open_on_chain(chain, opened, delivery)
+    answer = open_on_chain(chain, opened, delivery, question, Logarithms(told=tell))
+    if chain.request(opened).lane == HOMOMORPHIC:
+        tell(NO_RECEIPT)
+        show_answer(to_hex(opened), answer.document, None, None)
+        return
     receipt = receipt_on_chain(chain, opened, answer)
     keep_receipt(receipt, receipt_file)
     show_answer(to_hex(opened), answer.document, receipt, receipt_file)
@@ -130,7 +165,7 @@ def keep_receipt(receipt: Mapping[str, Any], receipt_file: Path | None) -> None:
 def show_answer(
     request: str,
     document: Mapping[str, Any],
-    receipt: Mapping[str, Any],
+    receipt: Mapping[str, Any] | None,
     receipt_file: Path | None,
 ) -> None:
     """In words, then result, interval and cost; the receipt last, or only its file where it has one.
@@ -155,4 +190,5 @@ def show_answer(
         "request": request,
         "answer": dict(document),
     }
-    say({**shown, "receipt": dict(receipt) if receipt_file is None else str(receipt_file)}, False)
+    held = None if receipt is None else dict(receipt)
+    say({**shown, "receipt": held if receipt_file is None else str(receipt_file)}, False)

@@ -25,6 +25,7 @@ from marketplace.client.messages import account_of
 from marketplace.client.offers import Offer, Question
 from marketplace.client.researcher import Ask
 from marketplace.client.routes import ByOneself, Route, ThroughCustodian, ThroughOperator
+from marketplace.vocabulary import Lane
 from marketplace.wire.terms import Purpose
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "ConsentClass",
     "Dataset",
     "Defaulted",
+    "Lane",
     "ListedRequest",
     "Manifest",
     "Marketplace",

@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-from marketplace.analyses.possible import possible_range
+from marketplace.analyses.possible import WITHOUT_INTERVAL, possible_cell
 from marketplace.client.http import malformed_answer, reading
 from marketplace.client.results import noised_of
 from marketplace.wire.plain import counted, plain
 from marketplace.wire.units import written
-from marketplace.words import NO_SAMPLING
+from marketplace.words import NO_SAMPLING, WITH_SAMPLING
+
+Ends = tuple[Decimal, Decimal]
 
 MOST_TOLD: Final = 8
 """Cells that are told in words; a table is for a table."""
+COUNTS: Final = frozenset({"count.v1", "histogram.v1", "cross_table.v1"})
+"""What tells itself how many patients pass its filters."""
 SPANS: Final = "{which} interval spans everything possible ({low} to {high}): {it} tells nothing."
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One number with its 95% interval for the noise; `label` names the cell, empty for a single number."""
+    """One number with its 95% interval; `label` names the cell, empty for a single number.
+
+    What has no interval (a p-value, say) is told with both ends at the number itself.
+    """
 
     label: tuple[str, ...]
     estimate: Decimal
     lower: Decimal
     upper: Decimal
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether its ends are those of an interval."""
+        return not (self.label and self.label[-1] in WITHOUT_INTERVAL)
 
 
 @dataclass(frozen=True)
@@ -77,26 +89,32 @@ def answer_words(document: Mapping[str, Any]) -> list[str]:
     noised = noised_of(document)
     cells = [_cell(each) for each in noised["estimates"]]
     with reading("result"):
-        low, high = possible_range(
-            document["analysis"], document["parameters"], int(document["cohort_size"])
-        )
-        group = group_words(document["parameters"], int(document["cohort_size"]))
-    unit = f" {written(noised['unit'])}" if noised["unit"] else ""
-    told = [_told(each, unit) for each in cells[:MOST_TOLD]]
+        analysis, members = str(document["analysis"]), int(document["cohort_size"])
+        possible = [
+            possible_cell(analysis, document["parameters"], members, each.label) for each in cells
+        ]
+        group = group_words(analysis, document["parameters"], members)
+    told = [_told(each, str(noised["unit"])) for each in cells[:MOST_TOLD]]
     if len(cells) > MOST_TOLD:
         told.append(f"{len(cells) - MOST_TOLD} more cells are in the result.")
-    empty = [each for each in cells if each.lower <= low and each.upper >= high]
-    return [*told, *_spans(empty, cells, (low, high)), group, NO_SAMPLING]
+    return [*told, *_spans(cells, possible), group, *_covered(noised, cells)]
 
 
-def group_words(parameters: Mapping[str, Any], members: int) -> str:
+def _covered(noised: Mapping[str, Any], cells: Sequence[Cell]) -> list[str]:
+    """What the intervals are for, if there are any."""
+    if not any(each.has_interval for each in cells):
+        return []
+    return [NO_SAMPLING if noised["covers"] == "noise" else WITH_SAMPLING]
+
+
+def group_words(analysis: str, parameters: Mapping[str, Any], members: int) -> str:
     """Who was counted; beside a filter, that the number is not of those who pass it."""
     filters = parameters.get("filters") or ()
     if not filters:
         return f"Counted: {counted(members, 'patient')}."
     passed = " and ".join(_condition(each) for each in filters)
     about = f"The group had {counted(members, 'patient')}; the answer is about those of them with {passed}."
-    return f"{about} How many these are is not told." if "clip" in parameters else about
+    return about if analysis in COUNTS else f"{about} How many these are is not told."
 
 
 def _condition(given: Mapping[str, Any]) -> str:
@@ -107,16 +125,31 @@ def _condition(given: Mapping[str, Any]) -> str:
 
 def _told(cell: Cell, unit: str) -> str:
     of = f"{', '.join(cell.label)}: " if cell.label else ""
-    return f"{of}{cell.estimate}{unit}, 95% interval {cell.lower} to {cell.upper}{unit}."
+    if not cell.has_interval:
+        return f"{of}{cell.estimate}."
+    once, each = _unit_words(unit)
+    return f"{of}{cell.estimate}{each}{once}, 95% interval {cell.lower} to {cell.upper}{each}."
 
 
-def _spans(empty: list[Cell], cells: list[Cell], ends: tuple[Decimal, Decimal]) -> list[str]:
-    if not empty:
-        return []
-    which, it = (
-        ("The", "it") if len(cells) == 1 else (f"In {len(empty)} of {len(cells)} cells the", "that")
-    )
-    return [SPANS.format(which=which, it=it, low=ends[0], high=ends[1])]
+def _unit_words(unit: str) -> tuple[str, str]:
+    """What is said once of a number with its interval (a phrase), and what with each of both (a unit)."""
+    if " " in unit and not unit.startswith("members"):
+        return f" ({written(unit)})", ""
+    return "", f" {written(unit)}" if unit else ""
+
+
+def _spans(cells: Sequence[Cell], possible: Sequence[Ends | None]) -> list[str]:
+    """Which intervals are as wide as what is possible, one sentence for each width."""
+    empty: dict[Ends, int] = {}
+    for cell, ends in zip(cells, possible, strict=True):
+        if ends is not None and cell.lower <= ends[0] and cell.upper >= ends[1]:
+            empty[ends] = empty.get(ends, 0) + 1
+    return [_spanning(ends, count, len(cells)) for ends, count in empty.items()]
+
+
+def _spanning(ends: Ends, count: int, cells: int) -> str:
+    which, it = ("The", "it") if cells == 1 else (f"In {count} of {cells} cells the", "that")
+    return SPANS.format(which=which, it=it, low=ends[0], high=ends[1])
 
 
 def _cell(found: Mapping[str, Any]) -> Cell:

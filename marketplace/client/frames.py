@@ -19,6 +19,18 @@ from marketplace.errors import Refusal
 if TYPE_CHECKING:
     import pandas
 
+_COEFFICIENTS: Final = ("predictor", "number")
+LABELLED: Final[Mapping[str, tuple[str, ...]]] = {
+    "covariance.v1": ("variable", "other"),
+    "correlation.v1": ("variable", "other"),
+    "linear_regression.v1": _COEFFICIENTS,
+    "ridge.v1": _COEFFICIENTS,
+    "logistic.v1": _COEFFICIENTS,
+    "poisson.v1": _COEFFICIENTS,
+    "log_rank.v1": ("number",),
+    "chi_square.v1": ("number",),
+}
+"""What the parts of a label name, where the question's variables do not say it."""
 INSTALL: Final = 'pip install "usufruct[pandas]"'
 
 
@@ -66,12 +78,16 @@ def frame_of_requests(requests: Sequence[ListedRequest]) -> pandas.DataFrame:
 
 
 def _cut_by(result: Mapping[str, Any]) -> list[str]:
-    """The variables that cells are of; none for a single number."""
+    """What the parts of cells' labels name; none for a single number."""
     with reading("result"):
-        parameters = result["parameters"]
-        if "axes" in parameters:
+        parameters, analysis = result["parameters"], str(result["analysis"])
+        if analysis == "cross_table.v1":
             return [str(axis["variable"]) for axis in parameters["axes"]]
-        return [str(parameters["variable"])] if result["analysis"] == "histogram.v1" else []
+        if analysis == "histogram.v1":
+            return [str(parameters["variable"])]
+        if analysis == "kaplan_meier.v1":
+            return [str(parameters["time"])]
+        return list(LABELLED.get(analysis, ()))
 
 
 def _require_pandas() -> None:

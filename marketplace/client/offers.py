@@ -7,19 +7,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from marketplace.errors import Refusal
+from marketplace.vocabulary import Lane
 from marketplace.wire.amounts import Token
 from marketplace.wire.terms import Purpose
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of whom, and what for."""
+    """What is asked of whom, what for, and in which lane."""
 
     dataset: bytes
     classes: tuple[int, ...]
     analysis: str
     parameters: Mapping[str, Any]
     purpose: Purpose
+    lane: Lane = Lane.VAULT
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from marketplace.analyses import Dictionary
 from marketplace.chain.adapter import Chain
 from marketplace.client.http import Api
 from marketplace.errors import Refusal
+from marketplace.posed import lane_of
 from marketplace.prices import escrow, figures
-from marketplace.vocabulary import unsigned
+from marketplace.vocabulary import Lane, unsigned
+from marketplace.wire.dictionary import Dictionary
 from marketplace.words import quote_words
 
 FEE_BITS: Final = 64  # as in request terms
@@ -29,7 +30,7 @@ consents, of which operator and client may see different moments: the client's o
 
 
 def held_quote(
-    api: Api, chain: Chain, variables: Callable[[bytes], Dictionary], asked: Mapping[str, Any]
+    api: Api, chain: Chain, dictionary_of: Callable[[bytes], Dictionary], asked: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What a request costs and brings: the operator's fee, and figures of one's own.
 
@@ -37,16 +38,20 @@ def held_quote(
 
     Args:
         chain: through a node of one's own.
-        variables: of a dataset's dictionary, as the chain has it.
+        dictionary_of: of a dataset, as the chain has it.
         asked: as `figures`.
 
     Raises:
         BadParameter: naming the field. OperatorUnreachable, NodeUnreachable, NodeFault.
         Refusal: `quote_differs`; as the operator refuses the question.
     """
-    due = figures(chain, variables, asked)
+    due, lane = figures(chain, dictionary_of, asked), lane_of(asked)
     question = {name: asked[name] for name in ("dataset", "classes", "analysis", "parameters")}
+    if lane is not Lane.VAULT:  # which is what an operator of before there were lanes takes it for
+        question["lane"] = int(lane)
     told = api.post("/api/v1/quotes", {**question, "cost": due["cost_nano_rho"]})
+    if lane_of(told) is not lane:
+        raise _differs("lane")
     for name in SAME:
         if told.get(name) != due[name]:
             raise _differs(name)

@@ -17,19 +17,22 @@ from marketplace.chain.sender import Sender
 from marketplace.client.answers import Answer
 from marketplace.client.defaults import Defaulted, default
 from marketplace.client.ended import require_settled
+from marketplace.client.logarithms import Logarithms
 from marketplace.client.messages import account_of
 from marketplace.client.offers import Offer, Question
 from marketplace.client.payment import Told, open_request, require_gas
 from marketplace.client.quotes import held_quote
-from marketplace.client.results import noised_of, open_answer, require_answer
+from marketplace.client.results import noised_of, open_proved
 from marketplace.client.waiting import ENDED, PATIENCE, Seen, wait
 from marketplace.errors import Refusal
+from marketplace.posed import lane_of
 from marketplace.rehearsal import require_openable
+from marketplace.vocabulary import Lane
 from marketplace.wire import hpke
 from marketplace.wire.auth import Voice
 from marketplace.wire.eip712 import SigningKey
 from marketplace.wire.http import to_hex
-from marketplace.wire.structs import VAULT
+from marketplace.wire.tally_delivery import delivery_key
 from marketplace.wire.terms import Purpose, RequestTerms, class_id
 from marketplace.words import quote_words
 
@@ -71,6 +74,7 @@ class Ask:
         *,
         cost: int | None = None,
         target_error: str | None = None,
+        lane: Lane = Lane.VAULT,
         at_most: int,
         on_stage: Seen | None = None,
         patience: float = PATIENCE,
@@ -80,6 +84,7 @@ class Ask:
         Args:
             cost: nano-rho of every counted patient's lifetime budget; or else
             target_error: half-width of the 95% interval, in the unit that quotes name.
+            lane: in which nobody opens a record (homomorphic), or one gate does, in memory (vault).
             at_most: token units; a larger escrow is refused before anything is handed in.
             on_stage: hears what happens meanwhile.
             patience: seconds to wait for the answer.
@@ -88,9 +93,8 @@ class Ask:
             BadParameter: naming the field. Refusal: `quote_differs`, `escrow_above_limit`,
                 `cost_above_class`, `purpose_not_permitted`, ...: nothing was paid then. Afterwards as `buy`.
         """
-        offer = self.offer(
-            dataset, classes, analysis, parameters, purpose, cost=cost, target_error=target_error
-        )
+        asked = (dataset, classes, analysis, parameters, purpose)
+        offer = self.offer(*asked, cost=cost, target_error=target_error, lane=lane)
         return self.buy(offer, at_most=at_most, on_stage=on_stage, patience=patience)
 
     def offer(
@@ -103,22 +107,22 @@ class Ask:
         *,
         cost: int | None = None,
         target_error: str | None = None,
+        lane: Lane = Lane.VAULT,
     ) -> Offer:
         """What it would cost and bring, and whether the market would take it from this researcher.
 
         The very call that opens a request is rehearsed at the caller's own node, where the figures pass.
         Nothing is handed in, made or paid. Raises as `quote` and `unopenable`.
         """
-        quote = self.quote(
-            dataset, classes, analysis, parameters, cost=cost, target_error=target_error
-        )
+        asked = (dataset, classes, analysis, parameters)
+        quote = self.quote(*asked, cost=cost, target_error=target_error, lane=lane)
         refusal = None
         if quote["refusal"] is None:
             refusal = self.unopenable(self.terms(dataset, classes, quote, purpose))
         if refusal is not None:
             quote |= {"refusal": refusal.reason()}
             quote |= {"in_words": quote_words(quote)}
-        question = Question(dataset, tuple(classes), analysis, dict(parameters), purpose)
+        question = Question(dataset, tuple(classes), analysis, dict(parameters), purpose, lane)
         return Offer(question, quote)
 
     def buy(
@@ -157,7 +161,7 @@ class Ask:
         self.open(terms, told=tell)
         tell(PAID)
         require_settled(self.wait(request, patience, seen=tell), request)
-        return self.answer(request, keep)
+        return self.answer(request, keep, told=tell)
 
     # --- its steps
 
@@ -170,6 +174,7 @@ class Ask:
         *,
         cost: int | None = None,
         target_error: str | None = None,
+        lane: Lane = Lane.VAULT,
     ) -> dict[str, Any]:
         """Price, privacy cost and expected error, before anything is paid. The operator names the fee alone.
 
@@ -181,26 +186,30 @@ class Ask:
             "classes": list(classes),
             "analysis": analysis,
             "parameters": dict(parameters),
+            "lane": int(lane),
         }
         asked |= {"cost": cost} if cost is not None else {"target_error": target_error}
-        return held_quote(self.market.api, self.market.chain, self.market.variables, asked)
+        return held_quote(
+            self.market.api, self.market.chain, self.market.dictionary_on_chain, asked
+        )
 
     def terms(
         self, dataset: bytes, classes: Sequence[int], quote: Mapping[str, Any], purpose: Purpose
     ) -> RequestTerms:
-        """Terms that take a quote as it is. Deadlines count from the chain's own time.
+        """Terms that take a quote as it is, in its lane. Deadlines count from the chain's own time.
 
         Raises:
             Refusal: `malformed_message`, for a purpose that names too many diseases.
         """
         purpose.require_short()
+        lane = lane_of(quote)
         policy = self.market.chain.policy()
         within = max(SEAL_WITHIN, 2 * policy.freeze_window)
         seal = self.market.chain.nudge().timestamp + policy.notice_window + within
         return RequestTerms(
             dataset=dataset,
             classes=tuple(classes),
-            lane=VAULT,
+            lane=int(lane),
             release_kind=quote["release_kind"],
             analysis=bytes.fromhex(quote["analysis_hash"][2:]),
             parameters=bytes.fromhex(quote["parameters_hash"][2:]),
@@ -211,7 +220,7 @@ class Ask:
             max_patients=quote["max_patients"],
             seal_deadline=seal,
             settle_deadline=seal + policy.turn_window,
-            delivery_key=self.delivery.public,
+            delivery_key=delivery_key(self.delivery, lane),
             salt=secrets.token_bytes(32),
         )
 
@@ -285,21 +294,28 @@ class Ask:
         """Ends a request that was sealed and not answered in time; see `defaults.default`."""
         return default(self.market.chain, self.key, bytes.fromhex(request[2:]), custodians)
 
-    def answer(self, request: str, keep: Keep | None = None) -> Answer:
+    def answer(self, request: str, keep: Keep | None = None, told: Told | None = None) -> Answer:
         """The opened result of a settled request, proved against hash, question and cohort on chain.
 
-        `keep` is given the receipt before anything is held against it: what fails is evidence.
+        `keep` is given the receipt before anything is held against it: what fails is evidence. `told` hears
+        what takes long where it is sums that are opened.
 
         Raises:
             Refusal: `not_settled`, `result_mismatch`, `another_receipt`, `another_answer`,
-                `malformed_answer`; ReceiptInvalid; EnvelopeUnreadable for another key.
+                `malformed_answer`, `sum_out_of_range`; ReceiptInvalid; EnvelopeUnreadable for another key.
         """
         receipt = self.market.api.get(f"/api/v1/requests/{request}/receipt")
         if keep is not None:
             keep(receipt)
         identity = bytes.fromhex(request[2:])
-        opened = open_answer(receipt, self.delivery, identity)
-        require_answer(self.market.chain, identity, opened)
+        opened = open_proved(
+            self.market.chain,
+            receipt,
+            self.delivery,
+            identity,
+            self.market.dictionary_on_chain,
+            Logarithms(told=told or _unheard),
+        )
         noised_of(opened.document)
         return Answer(request, dict(opened.document), receipt)
 

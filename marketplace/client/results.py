@@ -7,34 +7,73 @@ the delivery key and a node needs no operator to be answered.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from eth_utils.crypto import keccak
 
-from marketplace.chain.adapter import Chain, RequestStage
-from marketplace.errors import Refusal
+from marketplace.chain.adapter import Chain, RequestStage, RequestView
+from marketplace.client.logarithms import Logarithms
+from marketplace.client.tallied import Delivered, open_tally
+from marketplace.errors import BadParameter, Refusal
 from marketplace.receipts import checks
 from marketplace.receipts.build import build_receipt, life_of
 from marketplace.receipts.format import Receipt, load
 from marketplace.vocabulary import RequestId
 from marketplace.wire import hpke
-from marketplace.wire.delivery import DeliveryContext, Opened, open_result, result_hash
+from marketplace.wire.canonical import JSON_LIMIT, parse
+from marketplace.wire.delivery import (
+    DeliveryContext,
+    Opened,
+    delivery_hash,
+    open_result,
+    result_hash,
+)
+from marketplace.wire.dictionary import Dictionary
 from marketplace.wire.http import to_hex
+from marketplace.wire.structs import HOMOMORPHIC, Settlement
 from ml.dp.noised import Noised
 
+DictionaryOf = Callable[[bytes], Dictionary]
+"""Of a dataset."""
 
-def open_answer(receipt: Mapping[str, Any], delivery: hpke.SecretKey, request: bytes) -> Opened:
+
+@dataclass(frozen=True)
+class Known:
+    """What of a question the chain has hashes of, and no more: to open sums, both have to be known."""
+
+    dictionary: Dictionary
+    parameters: Mapping[str, Any]
+
+
+def open_answer(
+    receipt: Mapping[str, Any],
+    delivery: hpke.SecretKey,
+    request: bytes,
+    dictionary_of: DictionaryOf | None = None,
+    logarithms: Logarithms | None = None,
+) -> Opened:
     """Opens the sealed result in a request's receipt with the researcher's key.
 
     It is held against what the receipt says that was asked, counted, debited and signed. The receipt itself
     is whoever gave it's word; `usufruct verify-receipt` holds it against the chain.
 
+    Args:
+        dictionary_of: needed in the homomorphic lane, whose sums mean nothing without.
+        logarithms: see `open_tally`.
+
     Raises:
-        ReceiptInvalid. EnvelopeUnreadable: for another key. Refusal: `another_receipt`, `result_mismatch`.
+        ReceiptInvalid. EnvelopeUnreadable: for another key. Refusal: `another_receipt`, `result_mismatch`,
+            `question_needed`; as `open_tally`.
     """
     read = load(receipt)
     require_receipt_of(read, request)
+    if read.tally is not None:
+        if dictionary_of is None:
+            raise _question_needed()
+        known = Known(dictionary_of(read.terms.dataset), _asked(read))
+        return _open_sums(read, len(read.tally.places), known, delivery, logarithms)
     context = DeliveryContext(
         read.deployment.chain_id, read.deployment.market, RequestId(read.request)
     )
@@ -42,6 +81,62 @@ def open_answer(receipt: Mapping[str, Any], delivery: hpke.SecretKey, request: b
     require_signed_result(opened, read.settlement.result_hash)
     checks.opened(read, opened)
     return opened
+
+
+def open_proved(
+    chain: Chain,
+    receipt: Mapping[str, Any],
+    delivery: hpke.SecretKey,
+    request: bytes,
+    dictionary_of: DictionaryOf,
+    logarithms: Logarithms | None = None,
+) -> Opened:
+    """As `open_answer`, proved against hash, question, cohort and noise on chain.
+
+    Raises:
+        As `open_answer` and `open_on_chain`.
+    """
+    read = load(receipt)
+    require_receipt_of(read, request)
+    if read.tally is None:
+        opened = open_answer(receipt, delivery, request)
+        require_answer(chain, request, opened)
+        return opened
+    view = _settled_view(chain, request)
+    if _delivered(chain, request, view) != read.sealed_result:
+        raise _mismatch()
+    known = Known(dictionary_of(view.dataset), _asked(read))
+    return open_on_chain(chain, request, delivery, known, logarithms)
+
+
+def _open_sums(
+    read: Receipt,
+    contributors: int,
+    known: Known,
+    delivery: hpke.SecretKey,
+    logarithms: Logarithms | None,
+) -> Opened:
+    checks.delivered(read)
+    delivered = Delivered(
+        request=read.request,
+        terms=read.terms,
+        cost=read.cost,
+        members=read.cohort.members,
+        contributors=contributors,
+        quorum=read.committee.quorum,
+        sealed_result=read.sealed_result,
+    )
+    return open_tally(delivered, known.dictionary, known.parameters, delivery, logarithms)
+
+
+def _asked(read: Receipt) -> Mapping[str, Any]:
+    """The receipt's parameters, which whoever opens sums holds against their hash in the terms.
+
+    Raises ReceiptInvalid, MalformedJson.
+    """
+    checks.parameters(read)
+    found = parse(read.parameters.encode("utf-8"), limit=JSON_LIMIT)
+    return found if isinstance(found, dict) else {}
 
 
 def require_receipt_of(receipt: Receipt, request: bytes) -> None:
@@ -55,13 +150,38 @@ def require_receipt_of(receipt: Receipt, request: bytes) -> None:
         )
 
 
-def open_on_chain(chain: Chain, request: bytes, delivery: hpke.SecretKey) -> Opened:
+def open_on_chain(
+    chain: Chain,
+    request: bytes,
+    delivery: hpke.SecretKey,
+    known: Known | None = None,
+    logarithms: Logarithms | None = None,
+) -> Opened:
     """Opens the sealed result that the settlement delivered on chain.
 
+    Args:
+        known: needed in the homomorphic lane; held against the chain's hashes.
+
     Raises:
-        Refusal: `not_settled`, `result_mismatch`, `another_answer`. EnvelopeUnreadable: for another key.
-        PartialLogs, NodeUnreachable, NodeFault.
+        Refusal: `not_settled`, `result_mismatch`, `another_answer`, `question_needed`; as `open_tally`.
+            EnvelopeUnreadable: for another key. PartialLogs, NodeUnreachable, NodeFault.
     """
+    view = _settled_view(chain, request)
+    sealed = _delivered(chain, request, view)
+    if view.lane == HOMOMORPHIC:
+        if known is None:
+            raise _question_needed()
+        if chain.dictionary_of(view.dataset) != known.dictionary.hash():
+            raise _wrong_dictionary()
+        found = Delivered.of(chain, request, view, sealed)
+        return open_tally(found, known.dictionary, known.parameters, delivery, logarithms)
+    context = DeliveryContext(chain.chain_id, chain.manifest.market, RequestId(request))
+    opened = open_result(sealed, delivery, context)
+    require_answer(chain, request, opened)
+    return opened
+
+
+def _settled_view(chain: Chain, request: bytes) -> RequestView:
     view = chain.request(request)
     if view.stage is not RequestStage.SETTLED:
         raise Refusal(
@@ -70,11 +190,19 @@ def open_on_chain(chain: Chain, request: bytes, delivery: hpke.SecretKey) -> Ope
             remedy="See `usufruct status`.",
             field="request",
         )
+    return view
+
+
+def _delivered(chain: Chain, request: bytes, view: RequestView) -> bytes:
+    """The sealed result of the settlement whose hash the chain keeps."""
     event = life_of(chain, request, view)["settled"]
-    context = DeliveryContext(chain.chain_id, chain.manifest.market, RequestId(request))
-    opened = open_result(bytes(event.args["sealedResult"]), delivery, context)
-    require_answer(chain, request, opened)
-    return opened
+    settled, sealed = (
+        Settlement.from_abi(event.args["settlement"]),
+        bytes(event.args["sealedResult"]),
+    )
+    if settled.result_hash != view.result_hash or delivery_hash(sealed) != settled.delivery_hash:
+        raise _mismatch()
+    return sealed
 
 
 def require_answer(chain: Chain, request: bytes, opened: Opened) -> None:
@@ -138,6 +266,25 @@ def require_signed_result(opened: Opened, signed: bytes) -> None:
     """Raises Refusal (`result_mismatch`) unless it is what custodians signed the hash of."""
     if result_hash(opened.salt, opened.result) != signed:
         raise _mismatch()
+
+
+def _question_needed() -> Refusal:
+    return Refusal(
+        code="question_needed",
+        message="The answer is of sums: without the question and the data dictionary, they mean nothing.",
+        remedy="Give both: --parameters with the JSON that was asked for, --dictionary with the dataset's "
+        "dictionary; or ask the operator (--url), who shows them.",
+        field="parameters",
+    )
+
+
+def _wrong_dictionary() -> BadParameter:
+    return BadParameter(
+        code="wrong_dictionary",
+        message="This is not the data dictionary of the request's dataset on chain.",
+        remedy="Give the dictionary that the dataset's steward published.",
+        field="dictionary",
+    )
 
 
 def _another_answer(name: str) -> Refusal:

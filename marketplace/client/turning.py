@@ -3,6 +3,7 @@
 No custodian turns before the drawn gate's key is on chain, and only turns make the certificates by which
 the operator's bond repays the researcher. None of that needs the operator: anybody may draw the gate, ask it
 for its key, put that on chain and ask custodians to turn. What they release opens for that gate alone.
+A request of the homomorphic lane has no gate: see `summing`.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from marketplace.chain.adapter import Chain, ContractRefusal, RequestStage, Requ
 from marketplace.chain.sender import Sender
 from marketplace.client.defaults import Certificates, collect
 from marketplace.client.http import listed, named
+from marketplace.client.summing import have_summed
 from marketplace.client.waiting import PATIENCE
 from marketplace.errors import Refusal
+from marketplace.wire import dictionary as dictionaries
 from marketplace.wire import http_client
 from marketplace.wire.eip712 import SigningKey
 from marketplace.wire.http import hash_field, hex_field, to_hex
-from marketplace.wire.structs import GateKey, require_signed
+from marketplace.wire.structs import HOMOMORPHIC, GateKey, require_signed
 
 ANSWER_SECONDS: Final = 120.0
 """Until a gate has given its key, or a custodian has turned: each first looks up the whole cohort."""
@@ -60,7 +63,7 @@ class Hosts:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a gate needs to see before it gives its key: both are of the request itself, and public."""
+    """What a gate, or a custodian that sums, needs to see: both are of the request itself, and public."""
 
     parameters: Any  # JSON
     dictionary: Any
@@ -76,8 +79,10 @@ def have_turned(
 ) -> Certificates:
     """Has a quorum of custodians turn; returns their certificates, each verified. May be repeated.
 
+    In the homomorphic lane that is to have them decrypt; see `have_summed`, which also has the answer.
+
     Args:
-        key: of the account that pays for recording the gate's key.
+        key: of the account that pays for recording the gate's key, or the noise's commitments.
         patience: seconds in which what time may cure is tried again.
 
     Raises:
@@ -85,6 +90,10 @@ def have_turned(
             with what each custodian said; what a gate declined with (`wrong_parameters`, ...), by its URL.
             ContractRefusal.
     """
+    if chain.request(request).lane == HOMOMORPHIC:
+        dictionary = dictionaries.from_json(asked.dictionary)
+        given = (hosts.custodians, dictionary, asked.parameters)
+        return have_summed(chain, key, request, *given, patience).certificates
     until = time.monotonic() + patience
     turning = _Turning(chain, Sender(chain, key), request, hosts, asked)
     while True:

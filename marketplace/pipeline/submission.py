@@ -98,7 +98,7 @@ class Submission:
         return request
 
     def _require_served(self, terms: RequestTerms) -> None:
-        """In the homomorphic lane, that the dataset is encoded and the current custodians have a joint key."""
+        """In the homomorphic lane: the dataset is encoded, and the current custodians have a joint key."""
         if terms.lane != HOMOMORPHIC:
             return
         if self.dictionaries.of(terms.dataset).encoding is None:

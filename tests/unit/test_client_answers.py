@@ -15,7 +15,7 @@ from marketplace.client import Answer, ListedRequest
 from marketplace.client.answers import MOST_TOLD, Cell
 from marketplace.client.frames import frame, frame_of_requests
 from marketplace.errors import Refusal
-from marketplace.words import NO_SAMPLING
+from marketplace.words import NO_SAMPLING, WITH_SAMPLING
 from tools.readme import ROOT
 
 ID = "0x" + "11" * 32
@@ -27,12 +27,16 @@ def estimate(value: str, low: str, high: str, *label: str) -> dict[str, Any]:
 
 
 def answer(
-    analysis: str, parameters: Mapping[str, Any], *estimates: dict[str, Any], unit: str = "mm[Hg]"
+    analysis: str,
+    parameters: Mapping[str, Any],
+    *estimates: dict[str, Any],
+    unit: str = "mm[Hg]",
+    covers: str = "noise",
 ) -> Answer:
     noised = {
         "confidence": "0.95",
         "cost_nano_rho": 1,
-        "covers": "noise",
+        "covers": covers,
         "estimates": list(estimates),
         "format": 1,
         "members": 40,
@@ -115,6 +119,63 @@ def test_cells_are_exact_numbers() -> None:
     (cell,) = MEAN.cells
     assert cell == Cell((), Decimal("121.5"), Decimal("118.25"), Decimal("124.75"))
     assert (MEAN.unit, MEAN.level, MEAN.cohort_size) == ("mm[Hg]", Decimal("0.95"), 40)
+
+
+# --- what only sums tell
+
+MODEL = {"cases": "complete", "filters": [], "outcome": {"variable": "sbp"}, "predictors": []}
+SLOPE = answer(
+    "linear_regression.v1",
+    MODEL,
+    estimate("0.5", "0.4", "0.6", "age", "coefficient"),
+    estimate("0.02", "0.02", "0.02", "age", "standard error"),
+    unit="mm[Hg] per unit of each",
+    covers="noise and sampling",
+)
+ALIKE = answer(
+    "correlation.v1",
+    {"cases": "complete", "filters": [], "variables": ["age", "sbp"]},
+    estimate("0.1", "-1", "1", "age", "sbp"),
+    unit="",
+)
+RELATED = answer(
+    "chi_square.v1",
+    AXES,
+    estimate("4.2", "4.2", "4.2", "chi-square"),
+    estimate("0.04", "0.04", "0.04", "p-value"),
+    unit="",
+    covers="noise and sampling",
+)
+
+
+def test_a_phrase_that_is_a_unit_is_said_once_and_a_number_without_interval_gets_none() -> None:
+    assert SLOPE.in_words == (
+        "age, coefficient: 0.5 (mm[Hg] per unit of each), 95% interval 0.4 to 0.6.",
+        "age, standard error: 0.02.",
+        "Counted: 40 patients.",
+        WITH_SAMPLING,
+    )
+
+
+def test_where_nothing_has_an_interval_nothing_is_said_of_any() -> None:
+    said = ("chi-square: 4.2.", "p-value: 0.04.", "Counted: 40 patients.")
+    assert RELATED.in_words == said
+
+
+def test_a_correlation_from_one_end_to_the_other_is_said_to_tell_nothing() -> None:
+    assert "The interval spans everything possible (-1 to 1): it tells nothing." in ALIKE.in_words
+
+
+def test_filters_hide_how_many_were_counted_unless_counts_are_told() -> None:
+    old = [{"variable": "age", "op": ">=", "value": "50"}]
+    some = answer("correlation.v1", {**ALIKE.result["parameters"], "filters": old}, unit="")
+    assert some.in_words[-1].endswith("How many these are is not told.")
+
+
+def test_tables_of_sums_are_named_by_what_their_labels_are() -> None:
+    assert list(frame(SLOPE).index.names) == ["predictor", "number"]
+    assert list(frame(ALIKE).index.names) == ["variable", "other"]
+    assert frame(RELATED)["estimate"].to_list() == [4.2, 0.04]
 
 
 BENT: Mapping[str, Answer] = {

@@ -1,6 +1,7 @@
 """When an answer would say nothing: an interval as wide as everything possible, before payment and after."""
 
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ from hypothesis import strategies as st
 from marketplace.analyses import CATALOGUE
 from marketplace.analyses.possible import possible_range
 from marketplace.errors import BadParameter
+from marketplace.posed import Posed
 from marketplace.prices import TENTH, _of_a_tenth
+from marketplace.vocabulary import Lane
 from marketplace.wire.units import written
 from ml.dp.accounting import MAX_COST
 from tests.unit.test_analyses_catalogue import N, cohort, parsed
@@ -76,8 +79,16 @@ def test_an_error_is_told_as_no_less_than_it_is_and_patients_as_whole_ones(
 # --- a tenth
 
 
+def question(name: str, **changes: Any) -> Posed:
+    analysis, parameters = CATALOGUE[name], parsed(name, **changes)
+    error = partial(analysis.expected_error, parameters)
+    return Posed(
+        Lane.VAULT, analysis, parameters, error, partial(analysis.cost_for_error, parameters)
+    )
+
+
 def of_a_tenth(name: str, cost: int = 10_000_000, **changes: Any) -> dict[str, Any] | None:
-    return _of_a_tenth(CATALOGUE[name], parsed(name, **changes), N, cost)
+    return _of_a_tenth(question(name, **changes), N, cost)
 
 
 @names
@@ -114,6 +125,6 @@ def test_a_tenth_that_would_say_nothing_is_called_so() -> None:
 
 @given(st.integers(1, 2 * TENTH))
 def test_a_tenth_is_at_least_one_patient(members: int) -> None:
-    told = _of_a_tenth(CATALOGUE["mean.v1"], parsed("mean.v1", **ADULTS), members, MAX_COST)
+    told = _of_a_tenth(question("mean.v1", **ADULTS), members, MAX_COST)
     assert told is not None
     assert told["members"] == max(1, members // TENTH)

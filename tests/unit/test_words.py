@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from marketplace.demo.setting import class_terms
 from marketplace.wire import units
 from marketplace.wire.amounts import MOST_SYMBOL, UNNAMED, Token, symbol
-from marketplace.words import class_words, epsilon_of, grant_words, odds_of, right_at_most
+from marketplace.words import (
+    class_words,
+    epsilon_of,
+    grant_words,
+    odds_of,
+    right_at_most,
+    tally_words,
+)
 from ml.dp.accounting import odds, rho, zcdp_to_eps
 from tools.readme import ROOT
 
@@ -137,3 +144,31 @@ def test_pages_write_the_same_units_as_servers() -> None:
     table = re.search(r"^const UNITS = \{ (.*) \};$", module, re.MULTILINE)
     assert table is not None
     assert dict(re.findall(r'"?([^",: ]+)"?: "([^"]+)"', table[1])) == units.WRITTEN
+
+
+@pytest.mark.parametrize(
+    ("quorum", "custodians", "who", "both"),
+    [
+        (1, 1, "nobody else can know", False),
+        (2, 3, "none of them alone can know", True),
+        (3, 3, "no 2 of them together can know", False),
+        (4, 7, "no 3 of them together can know", True),
+    ],
+)
+def test_the_noise_of_custodians_is_told_with_whom_it_withstands(
+    quorum: int, custodians: int, who: str, both: bool
+) -> None:
+    tally = {
+        "sums": 1,
+        "custodians": custodians,
+        "quorum": quorum,
+        "inflation": "1.50",
+        "inflation_of_quorum": "2.00",
+        "expected_error_of_quorum": {"in_words": "So and so."},
+    }
+    opened, noise, possible = tally_words(tally)
+    assert f"decrypt 1 sum with noise in them, any {quorum} of {custodians} together" in opened
+    assert who in noise
+    assert ("2.00 times if only" in noise) is both
+    assert noise.endswith("So and so." if both else "for the same privacy cost.")
+    assert "usufruct catalogue --lane homomorphic" in possible

@@ -1,0 +1,264 @@
+"""Asking in either lane through an operator's API: its catalogue, its quotes, and the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from marketplace.analyses.catalogue import known_in
+from marketplace.cli.main import main
+from marketplace.client import Answer, Ask
+from marketplace.operator import Worker
+from marketplace.vocabulary import Lane
+from marketplace.wire import hpke, keyfiles
+from marketplace.wire.http import to_hex
+from marketplace.wire.tally_delivery import TallyKey
+from marketplace.words import NO_SAMPLING
+from tests.integration.test_api import shown
+from tests.support.chain_world import MAX_COST, PURPOSE, account
+from tests.support.nodes import blocks_come
+from tests.support.refusals import refused
+from tests.support.tallied_world import TalliedWorld, tallied_world
+
+pytestmark = pytest.mark.timeout(900)
+SYSTOLIC: dict[str, Any] = {"variable": "systolic"}
+LANE2 = Lane.HOMOMORPHIC
+MUCH = 10**9
+"""Token units: more than any escrow here."""
+
+
+@pytest.fixture(scope="module")
+def before() -> dict[str, Any]:
+    """What was quoted before there was a joint key."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def world(
+    tmp_path_factory: pytest.TempPathFactory, before: dict[str, Any]
+) -> Iterator[TalliedWorld]:
+    with tallied_world(tmp_path_factory.mktemp("lanes"), with_key=False) as made:
+        before["homomorphic"] = refused("no_joint_key", told, made, lane=2)
+        before["vault"] = told(made)
+        made.generate_key()
+        yield made
+
+
+@pytest.fixture(scope="module")
+def ask(world: TalliedWorld) -> Ask:
+    return world.market.researcher(world.custody.operator, hpke.SecretKey(bytes(range(32))))
+
+
+def asked(world: TalliedWorld, **changes: Any) -> dict[str, Any]:
+    body = {
+        "dataset": to_hex(world.custody.dataset),
+        "classes": [1],
+        "analysis": "mean.v1",
+        "parameters": SYSTOLIC,
+        "cost": MAX_COST,
+    }
+    return body | changes
+
+
+def told(world: TalliedWorld, **changes: Any) -> dict[str, Any]:
+    return world.market.api.post("/api/v1/quotes", asked(world, **changes))
+
+
+def test_a_question_without_a_lane_is_of_the_vault_lane(world: TalliedWorld) -> None:
+    assert told(world) == told(world, lane=1)
+    assert (told(world)["lane"], told(world)["tally"]) == (1, None)
+
+
+def test_without_a_joint_key_nothing_is_quoted_in_the_homomorphic_lane(
+    world: TalliedWorld, before: dict[str, Any]
+) -> None:
+    assert before["homomorphic"].field == "lane"
+    assert before["vault"] == told(world)
+
+
+def test_operator_and_client_come_to_one_quote_in_the_homomorphic_lane(
+    world: TalliedWorld, ask: Ask
+) -> None:
+    quote = told(world, lane=2)
+    own = ask.quote(world.custody.dataset, [1], "mean.v1", SYSTOLIC, cost=MAX_COST, lane=LANE2)
+    assert quote == own
+    shown("/api/v1/quotes", quote, "post")
+    assert quote["tally"]["quorum"] == 2
+    vault = told(world)
+    for name in ("analysis_hash", "parameters_hash", "release_kind", "price_per_member"):
+        assert quote[name] == vault[name]
+
+
+def test_what_the_lane_does_otherwise_is_told_before_anything_is_paid(world: TalliedWorld) -> None:
+    words = " ".join(told(world, lane=2)["in_words"])
+    assert "nobody ever opens a record" in words
+    assert (
+        "decrypt 2 sums with noise in them, any 2 of 3 together, to your delivery key alone"
+        in words
+    )
+    assert "so that none of them alone can know or undo it" in words
+    assert "Its variance is 1.50 times that of the vault lane's" in words
+    assert "2.00 times if only 2 of them take part" in words
+    assert "If only 2 of the 3 custodians take part: 95% half-width of" in words
+    assert "no quantiles, no clipping" in words
+    assert "Homomorphic" not in " ".join(told(world)["in_words"])
+
+
+def test_terms_name_the_lane_and_the_key_that_opens_its_sums(world: TalliedWorld, ask: Ask) -> None:
+    given = (world.custody.dataset, [1])
+    for lane, key in (
+        (Lane.VAULT, ask.delivery.public),
+        (LANE2, TallyKey.of(ask.delivery).public),
+    ):
+        quote = ask.quote(*given, "mean.v1", SYSTOLIC, cost=MAX_COST, lane=lane)
+        terms = ask.terms(*given, quote, PURPOSE)
+        assert (terms.lane, terms.delivery_key) == (int(lane), key)
+
+
+def test_the_market_would_take_the_offer_from_this_researcher(
+    world: TalliedWorld, ask: Ask
+) -> None:
+    given = (world.custody.dataset, [1], "mean.v1", SYSTOLIC, PURPOSE)
+    offer = ask.offer(*given, cost=MAX_COST, lane=LANE2)
+    offer.require_buyable()
+    assert offer.question.lane is LANE2
+    stranger = world.market.researcher(bytes(account("stranger").key), hpke.generate())
+    declined = stranger.offer(*given, cost=MAX_COST, lane=LANE2).quote["refusal"]
+    assert declined["code"] == "credential_missing"
+
+
+def test_an_operator_that_quotes_another_lane_is_refused(
+    world: TalliedWorld, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vault = told(world)
+    monkeypatch.setattr(type(ask.market.api), "post", lambda *_: vault)
+    given = (world.custody.dataset, [1], "mean.v1", SYSTOLIC)
+    found = refused("quote_differs", ask.quote, *given, cost=MAX_COST, lane=LANE2)
+    assert found.field == "lane"
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"lane": 3}, "lane"),
+        ({"lane": "2"}, "lane"),
+        ({"lane": 2, "analysis": "quantile.v1"}, "analysis"),
+        ({"lane": 1, "analysis": "correlation.v1"}, "analysis"),
+        ({"lane": 2, "parameters": SYSTOLIC | {"clip": ["80", "200"]}}, "clip"),
+    ],
+)
+def test_what_a_lane_cannot_answer_is_refused_with_its_field(
+    world: TalliedWorld, changes: dict[str, Any], field: str
+) -> None:
+    found = refused("bad_parameter", told, world, **changes)
+    assert found.field == field
+
+
+# --- the catalogue
+
+
+def test_each_lane_has_its_catalogue(world: TalliedWorld) -> None:
+    told = world.market.api.get("/api/v1/catalogue")
+    shown("/api/v1/catalogue", told)
+    listed = told["analyses"]
+    assert [(each["lane"], each["hash"]) for each in listed] == [
+        (int(lane), to_hex(digest)) for lane in Lane for digest in known_in(lane)
+    ]
+    for lane in Lane:
+        entries = world.market.catalogue(lane)
+        assert [each.id for each in entries] == [each.id for each in known_in(lane).values()]
+        assert all(each.asks and each.tells for each in entries)
+    assert world.market.catalogue() == world.market.catalogue(Lane.VAULT)
+
+
+# --- the command line
+
+
+def typed(world: TalliedWorld, folder: Path, *more: str) -> Result:
+    key, purpose = folder / "researcher.key", folder / "purpose.json"
+    if not key.exists():
+        keyfiles.create(key, world.custody.operator)
+        purpose.write_text(json.dumps(PURPOSE.to_json()))
+    given = ["request", "--url", world.url, "--node", world.custody.node_url]
+    given += ["--key-file", str(key), "--delivery-key-file", str(folder / "delivery.key")]
+    given += ["--dataset", to_hex(world.custody.dataset), "--purpose", str(purpose)]
+    given += ["--analysis", "mean.v1", "--parameters", json.dumps(SYSTOLIC)]
+    return CliRunner().invoke(main, [*given, "--cost", str(MAX_COST), *more])
+
+
+def test_a_quote_is_shown_for_the_lane_that_is_typed(world: TalliedWorld, tmp_path: Path) -> None:
+    shown = typed(world, tmp_path, "--quote-only", "--lane", "homomorphic")
+    assert shown.exit_code == 0, shown.output
+    assert json.loads(shown.stdout)["lane"] == 2
+    assert json.loads(typed(world, tmp_path, "--quote-only").stdout)["lane"] == 1
+    assert typed(world, tmp_path, "--quote-only", "--lane", "2").exit_code == 2
+
+
+def test_the_catalogue_of_a_lane_is_listed(world: TalliedWorld) -> None:
+    for lane in Lane:
+        given = ["catalogue", "--url", world.url, "--lane", lane.name.lower()]
+        done = CliRunner().invoke(main, given)
+        assert done.exit_code == 0, done.output
+        found = json.loads(done.stdout)
+        assert [each["id"] for each in found["analyses"]] == [
+            each.id for each in known_in(lane).values()
+        ]
+        assert len(found["in_words"]) == len(found["analyses"])
+
+
+# --- the whole way
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Not whoever runs the tests shall keep their tables."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def answer(world: TalliedWorld, ask: Ask) -> Answer:
+    """From question to answer, with nobody helping: the worker does what the operator's does."""
+    people = {f"asked {i}": {"systolic": Decimal(110 + i), "smoker": "no"} for i in range(4)}
+    world.enrol(people)
+    world.custody._batch("ConsentRegistry", [world.custody.grant(account(name)) for name in people])
+    worker = Worker(world.operator)
+    thread = worker.start()
+    given = (world.custody.dataset, [1], "mean.v1", SYSTOLIC, PURPOSE)
+    try:
+        with blocks_come(world.operator.chain.node):
+            return ask.run(*given, cost=MAX_COST, at_most=MUCH, lane=LANE2, patience=300)
+    finally:
+        worker.stop()
+        thread.join()
+
+
+def test_a_question_is_asked_and_answered_without_anybody_opening_a_record(
+    world: TalliedWorld, ask: Ask, answer: Answer
+) -> None:
+    (cell,) = answer.cells
+    assert cell.lower <= cell.estimate <= cell.upper
+    assert (answer.unit, answer.cohort_size) == ("mm[Hg]", 4)
+    assert answer.in_words[-1] == NO_SAMPLING
+    assert answer.receipt["schema"] == "usufruct-receipt/2"
+    assert ask.answer(answer.request).result == answer.result
+
+
+def test_the_same_answer_is_had_from_the_operator_by_the_command_line(
+    world: TalliedWorld, ask: Ask, answer: Answer, tmp_path: Path
+) -> None:
+    key, receipt = tmp_path / "delivery.key", tmp_path / "receipt.json"
+    keyfiles.create(key, ask.delivery.raw)
+    given = ["result", "--url", world.url, "--request", answer.request]
+    given += ["--delivery-key-file", str(key), "--receipt", str(receipt)]
+    done = CliRunner().invoke(main, given)
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["answer"] == answer.result
+    assert json.loads(receipt.read_bytes()) == answer.receipt

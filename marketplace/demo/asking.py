@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from marketplace.demo.setting import MEAN, Person, mean_of, purpose
+from marketplace.demo.setting import MEAN, TALLIED_MEAN, Person, mean_of, purpose
 from marketplace.demo.telling import Telling
+from marketplace.vocabulary import Lane
 from marketplace.wire.amounts import Token
 from marketplace.wire.canonical import canonical
 
@@ -20,15 +21,19 @@ class Asking(Telling):
     people: list[Person] = field(default_factory=list)
     dataset: bytes = b""
 
-    def request_mean(self, name: str, members: list[Person], **asked: Any) -> dict[str, Any]:
+    def request_mean(
+        self, name: str, members: list[Person], lane: Lane = Lane.VAULT, **asked: Any
+    ) -> dict[str, Any]:
         """A mean of systolic blood pressure, from quote to opened answer."""
         before = self.balances()
-        offer = self.ask.offer(self.dataset, [1], "mean.v1", MEAN, purpose(), **asked)
+        parameters = MEAN if lane is Lane.VAULT else TALLIED_MEAN
+        question = (self.dataset, [1], "mean.v1", parameters, purpose())
+        offer = self.ask.offer(*question, lane=lane, **asked)
         quote = offer.quote
         self.tell_quote(name, quote)
         answer = self.ask.buy(offer, at_most=offer.escrow, on_stage=self.note)
         (cell,), request, size = answer.cells, answer.request, answer.cohort_size
-        truth = mean_of(members)
+        truth = mean_of(members, lane)
         self.expect(size == len(members), f"{name}: {size} members, not {len(members)}")
         sealed = self.market.chain.sealed_cohort(bytes.fromhex(request[2:]))
         used = {member.patient for member in sealed.members}

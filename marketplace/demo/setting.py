@@ -13,23 +13,26 @@ from eth_utils.crypto import keccak
 from marketplace.client.marketplace import account_of
 from marketplace.local import EUR
 from marketplace.sealing.row import Value
+from marketplace.vocabulary import Lane
 from marketplace.wire.class_page import ClassPage
 from marketplace.wire.terms import ClassTerms, Credential, Purpose
 
 PATIENTS: Final = 200
 SEED: Final = 20_260_121
 CAREFUL: Final = 40
-"""Patients whose lifetime cap allows two of the story's requests and not the third."""
+"""Patients whose lifetime cap allows three of the story's requests and not the fourth."""
 
 CLASS_COST: Final = 60_000_000  # nano-rho: highest cost of one request of the class
 COST: Final = 30_000_000  # nano-rho of each request of the story
 CAP: Final = 300_000_000
-CAREFUL_CAP: Final = 2 * COST + COST // 2 + 5_000_000  # 80,000,000
+CAREFUL_CAP: Final = 3 * COST + COST // 2 + 5_000_000  # 110,000,000
 YEAR: Final = 365 * 86_400
 
 HMB, NCU, PUB = 3, 1 << 5, 1 << 14  # DataUse: health or biomedical; non-commercial; must publish
 BIOMEDICAL, ANCESTRY = 1 << 6, 1 << 2  # DUO:0000037, DUO:0000033
 MEAN: Final = {"variable": "systolic", "clip": ["80", "200"]}
+TALLIED_MEAN: Final = {"variable": "systolic"}
+"""In the homomorphic lane nothing can be clipped: the dictionary's bounds are all there is."""
 
 
 @dataclass
@@ -143,10 +146,13 @@ def purpose(uses: int = BIOMEDICAL) -> Purpose:
     )
 
 
-def mean_of(people: list[Person]) -> str:
-    """The true clipped mean, from the plaintext source: only a demonstration can know it."""
+def mean_of(people: list[Person], lane: Lane = Lane.VAULT) -> str:
+    """The true mean, clipped where the lane clips, from the plaintext source: only a demonstration can know
+    it.
+    """
+    low, high = (Decimal(80), Decimal(200)) if lane is Lane.VAULT else (Decimal(60), Decimal(260))
     values = [
-        min(max(Decimal(str(p.values["systolic"])), Decimal(80)), Decimal(200))
+        min(max(Decimal(str(p.values["systolic"])), low), high)
         for p in people
         if p.values["systolic"] is not None
     ]

@@ -8,7 +8,7 @@ from typing import Any
 from carebundle import generate_cohort, to_json
 
 from marketplace.fhir.extract import AGE, LOINC, REFERENCE_DATE, SEX
-from marketplace.wire.dictionary import SCHEMA, Dictionary, from_json
+from marketplace.wire.dictionary import ENCODED, SCHEMA, Dictionary, from_json
 
 # name, label, LOINC code, UCUM unit, lower, upper, decimals: clinically possible, not normal ranges
 NUMBERS = (
@@ -36,6 +36,22 @@ def demo_dictionary() -> Dictionary:
     }
     head = {"schema": SCHEMA, "name": "cardiometabolic", "version": 1}
     return from_json({**head, "variables": [*variables, sex]})
+
+
+def tallied_dictionary() -> Dictionary:
+    """`cardiometabolic`, version 2: as version 1, with an encoding of blood pressure, age and sex, so that
+    records can be asked about in both lanes.
+    """
+    document = json.loads(demo_dictionary().to_bytes())
+    encoding = {
+        "variables": [
+            {"name": "age", "step": "1", "edges": ["40", "65"]},
+            {"name": "systolic", "step": "1", "edges": ["120", "140"]},
+            {"name": "sex"},
+        ],
+        "products": [["systolic", "systolic"], ["age", "systolic"], ["sex=0", "systolic"]],
+    }
+    return from_json({**document, "schema": ENCODED, "version": 2, "encoding": encoding})
 
 
 def demo_bundles(n: int, seed: int) -> list[bytes]:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import structlog
 
 from marketplace.attendance import Attendance
+from marketplace.bundles import Bundles
 from marketplace.carriage import Carriage
 from marketplace.chain.adapter import Chain, Finality, Manifest
 from marketplace.chain.ledger import Ledger
@@ -80,6 +81,7 @@ class Operator:
     dictionaries: Dictionaries
     class_pages: ClassPages
     erasures: Erasures
+    bundles: Bundles
     attendance: Attendance
     drafts: Drafts
     timelines: Timelines
@@ -150,6 +152,7 @@ def build_operator(config: OperatorConfig) -> Operator:
         dictionaries,
         class_pages,
         erasures,
+        Bundles(chain, database, dictionaries, records),
         attendance,
         Drafts(chain, database, intake),
         Timelines(chain, database, ledger),

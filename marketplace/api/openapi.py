@@ -37,6 +37,8 @@ _QUOTE = record(
     },
 )
 
+BUNDLE: Final = "Bundle"
+"""In the place of a schema's name."""
 # method, path, what it does, parameters in the path, body, what it answers, whether it must be signed
 Route = tuple[str, str, str, dict[str, Any], dict[str, Any] | None, str, bool]
 ROUTES: Final[tuple[Route, ...]] = (
@@ -224,7 +226,24 @@ ROUTES: Final[tuple[Route, ...]] = (
         "Receipt",
         False,
     ),
+    (
+        "post",
+        "/api/v1/requests/{request_id}/bundle",
+        "In the homomorphic lane, for its researcher: what the receipt is verified with (JSON Lines)",
+        {"request_id": HEX32},
+        record({}),
+        BUNDLE,
+        True,
+    ),
 )
+
+
+LINES: Final = {"application/jsonl": {"schema": {"type": "string"}}}
+"""JSON Lines: a file, not one document."""
+
+
+def _document(shown: str) -> dict[str, Any]:
+    return {"application/json": {"schema": ref(shown) if shown else OBJECT}}
 
 
 def _operation(
@@ -239,7 +258,7 @@ def _operation(
         "responses": {
             "200": {
                 "description": summary,
-                "content": {"application/json": {"schema": ref(shown) if shown else OBJECT}},
+                "content": LINES if shown == BUNDLE else _document(shown),
             },
             "default": {
                 "description": "A refusal: what is wrong, and what to do",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from typing import Final
+
 import flask
 
 from marketplace.api.auth import signed_once
@@ -10,6 +13,7 @@ from marketplace.wire.http import answer, hash_field, to_hex
 from marketplace.wire.terms import RequestTerms
 
 routes = flask.Blueprint("requests", __name__)
+BUNDLE: Final = "application/jsonl"
 
 
 @routes.post("/requests")
@@ -54,3 +58,21 @@ def show_receipt(request_id: str) -> flask.Response:
     """The receipt, once settled. Public: the result in it is sealed to its researcher."""
     settled = operator().reads.receipt(to_hex(hash_field(request_id, "request")))
     return answer(settled.receipt)
+
+
+@routes.post("/requests/<request_id>/bundle")
+def hand_out_bundle(request_id: str) -> flask.Response:
+    """What the receipt of a request of the homomorphic lane is verified with: for its researcher alone."""
+    here = operator()
+    request = to_hex(hash_field(request_id, "request"))
+    # On disk, whole, before its first byte leaves: a refusal must not come in the middle of a file.
+    whole = tempfile.TemporaryFile()  # noqa: SIM115
+    try:
+        with signed_once(flask.request, here.chain.manifest.api_domain, here.database) as asker:
+            body()
+            here.bundles.write(request, asker, whole)
+    except BaseException:
+        whole.close()
+        raise
+    whole.seek(0)
+    return flask.send_file(whole, mimetype=BUNDLE)

@@ -57,6 +57,7 @@ COMMANDS: Final = {
     "record-key": "marketplace.cli.default:record_key",
     "default": "marketplace.cli.default:default",
     "withdraw-credit": "marketplace.cli.researcher:withdraw_credit",
+    "bundle": "marketplace.cli.bundle:bundle",
     "verify-receipt": "marketplace.cli.verify:verify_receipt",
 }
 

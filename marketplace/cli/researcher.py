@@ -101,7 +101,7 @@ def request(
     with in_file(purpose):
         wanted = Purpose.from_json(read_json(purpose))
         wanted.require_short()
-    market, own = Marketplace(url, node, _pinned(manifest)), keyfiles.read(key_file)
+    market, own = Marketplace(url, node, pinned(manifest)), keyfiles.read(key_file)
     require_other_key(own, delivery_key_file)
     # An offer needs no delivery key, and makes none.
     unmade = market.researcher(own, hpke.generate())
@@ -136,7 +136,7 @@ def request(
 @refusals_as_words
 def cancel(url: str, node: str, manifest: Path | None, key_file: Path, opened: bytes) -> None:
     """Cancel your request before it is frozen: everything comes back as credit."""
-    _end("cancel", Marketplace(url, node, _pinned(manifest)), key_file, opened)
+    _end("cancel", Marketplace(url, node, pinned(manifest)), key_file, opened)
 
 
 @click.command()
@@ -148,7 +148,7 @@ def cancel(url: str, node: str, manifest: Path | None, key_file: Path, opened: b
 @refusals_as_words
 def reclaim(url: str, node: str, manifest: Path | None, key_file: Path, opened: bytes) -> None:
     """End a request that was not sealed in time (anyone): everything comes back as credit."""
-    _end("reclaim", Marketplace(url, node, _pinned(manifest)), key_file, opened)
+    _end("reclaim", Marketplace(url, node, pinned(manifest)), key_file, opened)
 
 
 @click.command("withdraw-credit")
@@ -186,5 +186,6 @@ def _end(function: str, market: Marketplace, key_file: Path, request: bytes) -> 
     say({"request": to_hex(request), "stage": stage, "credit": credit, "in_words": words})
 
 
-def _pinned(manifest: Path | None) -> Manifest | None:
+def pinned(manifest: Path | None) -> Manifest | None:
+    """The deployment that the caller trusts; None for the operator's word."""
     return None if manifest is None else Manifest.load(manifest)

@@ -23,8 +23,8 @@ from marketplace.wire.http import to_hex
 
 NOT_RECOMPUTED: Final = (
     "The sums themselves were not recomputed: that they are of the cohort's records, with noise within its "
-    "bounds, is so far the word of the quorum that signed. Ask whoever operated the request for its bundle, "
-    "and give it as --bundle FILE."
+    "bounds, is so far the word of the quorum that signed. Its researcher fetches its bundle (`usufruct "
+    "bundle`), for --bundle FILE."
 )
 
 

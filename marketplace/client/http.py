@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import httpx
 
@@ -12,12 +12,14 @@ from marketplace.chain.faults import shown_url
 from marketplace.errors import Refusal
 from marketplace.wire.auth import Voice
 from marketplace.wire.canonical import canonical
-from marketplace.wire.http_client import MOST_ANSWER, PeerUnreachable, exchange
+from marketplace.wire.http_client import MOST_ANSWER, PeerUnreachable, download, exchange
 
 TIMEOUT_SECONDS = 300.0
 """From connecting to the answer's last byte: an upload of many records waits for chain and custodians."""
 UNREADABLE: Final = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 """What reading an answer of another shape raises."""
+MOST_FILE: Final = 8 * 1024**3
+"""Bytes of a file: a bundle of a full shard with a few columns takes one gigabyte."""
 READ_SECONDS = 60.0
 """Of a question that changes nothing: whoever wants to revoke must soon hear that there are other ways."""
 
@@ -131,6 +133,28 @@ class Api:
         """As `post`, signed by an account."""
         content = canonical(dict(body))
         return self._send("POST", path, content, voice.header("POST", path, content))
+
+    def download_signed(
+        self, path: str, body: Mapping[str, Any], voice: Voice, to: BinaryIO
+    ) -> int:
+        """Posts, signed by an account, and writes the file that is answered; its bytes.
+
+        What was written before a refusal is no file. Raises as `get`.
+        """
+        content = canonical(dict(body))
+        signed = voice.header("POST", path, content)
+        try:
+            return download(
+                self.url + path,
+                content,
+                signed,
+                to,
+                timeout=self.timeout,
+                most=MOST_FILE,
+                transport=self.transport,
+            )
+        except PeerUnreachable as fault:
+            raise self._unreachable(fault) from None
 
     def _send(
         self, method: str, path: str, content: bytes, signed: Mapping[str, str]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from marketplace.chain.adapter import ContractRefusal
 from marketplace.chain.sender import Sender
@@ -318,6 +318,17 @@ class Ask:
         )
         noised_of(opened.document)
         return Answer(request, dict(opened.document), receipt)
+
+    def bundle(self, request: str, to: BinaryIO) -> int:
+        """Writes what the receipt of a request of the homomorphic lane is verified with; its bytes.
+
+        Fetch it soon: what a patient has erased meanwhile cannot be shown, and without it there is none.
+
+        Raises:
+            Refusal: with the operator's code (not_settled, no_bundle, evidence_missing, ...).
+        """
+        voice = Voice(self.key, self.researcher, self.market.manifest.api_domain)
+        return self.market.api.download_signed(f"/api/v1/requests/{request}/bundle", {}, voice, to)
 
 
 def _unheard(_: str) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from marketplace.demo.setting import MEAN, TALLIED_MEAN, Person, mean_of, purpose
 from marketplace.demo.telling import Telling
 from marketplace.vocabulary import Lane
 from marketplace.wire.amounts import Token
 from marketplace.wire.canonical import canonical
+
+BUNDLE: Final = ".jsonl"
+"""Of the file beside a receipt of the homomorphic lane."""
 
 
 @dataclass
@@ -43,6 +46,9 @@ class Asking(Telling):
         receipt = self.local.folder / "receipts" / f"{request}.json"
         receipt.parent.mkdir(exist_ok=True)
         receipt.write_bytes(canonical(answer.receipt))
+        if lane is Lane.HOMOMORPHIC:
+            with receipt.with_suffix(BUNDLE).open("wb") as bundle:
+                self.ask.bundle(request, bundle)
         return self.tell(
             name,
             "settled",

@@ -14,7 +14,7 @@ from rich.console import Console
 from marketplace.client import Ask, Marketplace
 from marketplace.client import steward as stewarding
 from marketplace.client.researcher import ENDED
-from marketplace.demo.asking import Asking, about_gap
+from marketplace.demo.asking import BUNDLE, Asking, about_gap
 from marketplace.demo.setting import (
     ANCESTRY,
     CAREFUL,
@@ -258,18 +258,15 @@ class Story(Asking):
         }
 
     def verify(self) -> None:
-        """A receipt verifies with the operator down."""
-        receipt = next(step["receipt"] for step in self.steps if "receipt" in step)
+        """A receipt of each lane verifies with the operator down: of sums, with every record's columns."""
+        vault, tallied = [step["receipt"] for step in self.steps if "receipt" in step][:2]
+        bundle = str(Path(tallied).with_suffix(BUNDLE))
+        where = ("--node", self.local.node_url, "--manifest", str(self.local.manifest_path))
         self.local.end("operator")
-        self.usufruct(
-            "verify-receipt",
-            receipt,
-            "--node",
-            self.local.node_url,
-            "--manifest",
-            str(self.local.manifest_path),
-        )
-        self.tell("a receipt verified with the operator down", "verified", receipt=receipt)
+        self.usufruct("verify-receipt", vault, *where)
+        self.tell("a receipt verified with the operator down", "verified", receipt=vault)
+        self.usufruct("verify-receipt", tallied, "--bundle", bundle, *where)
+        self.tell("encrypted records added up again", "verified", receipt=tallied)
         self.revoke_through_custodian()
         self.local.start_operator()
 

@@ -8,8 +8,8 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, BinaryIO
 
 import httpx
 
@@ -100,6 +100,53 @@ def exchange(
     Args:
         transport: in the place of the network; its own time is not limited.
     """
+    status, body = 0, b""
+
+    def read(response: httpx.Response) -> None:
+        nonlocal status, body
+        status, body = response.status_code, _bounded(response, most)
+
+    _asked(method, url, content, signed, read, timeout=timeout, transport=transport)
+    return _read(status, body, most)
+
+
+def download(
+    url: str,
+    content: bytes,
+    signed: Mapping[str, str],
+    to: BinaryIO,
+    *,
+    timeout: float,
+    most: int,
+    transport: httpx.BaseTransport | None = None,
+) -> int:
+    """Posts a question whose answer is a file, and writes it as it comes; its bytes. Raises as `exchange`.
+
+    What was written before a refusal is no file.
+    """
+    size = 0
+
+    def read(response: httpx.Response) -> None:
+        nonlocal size
+        if response.status_code != 200:
+            _read(response.status_code, _bounded(response, SMALL_ANSWER), SMALL_ANSWER)
+        for part in _parts(response, most):
+            size += to.write(part)
+
+    _asked("POST", url, content, signed, read, timeout=timeout, transport=transport)
+    return size
+
+
+def _asked(
+    method: str,
+    url: str,
+    content: bytes,
+    signed: Mapping[str, str],
+    read: Callable[[httpx.Response], None],
+    *,
+    timeout: float,
+    transport: httpx.BaseTransport | None,
+) -> None:
     headers = {"content-type": "application/json", "accept-encoding": "identity", **signed}
     try:
         with (
@@ -115,9 +162,8 @@ def exchange(
                 extensions={"trace": deadline.watch},
             ) as response,
         ):
-            body = _bounded(response, most)
+            read(response)
             deadline.require_not_over()  # a body without a length seems complete once hung up
-            return _read(response.status_code, body, most)
     except httpx.UnsupportedProtocol:
         raise PeerUnreachable(
             message="Its URL begins with neither http:// nor https://.",
@@ -181,15 +227,18 @@ class _Deadline:
 
 
 def _bounded(response: httpx.Response, most: int) -> bytes:
+    return b"".join(_parts(response, most))
+
+
+def _parts(response: httpx.Response, most: int) -> Iterator[bytes]:
     if response.headers.get("content-encoding", "identity") != "identity":
         raise _unreachable("Encoded")  # nobody asked for it: a few bytes can become gigabytes
-    parts, size = [], 0
+    size = 0
     for part in response.iter_raw():
         size += len(part)
         if size > most:
             raise _unreachable("AnswerTooLarge")
-        parts.append(part)
-    return b"".join(parts)
+        yield part
 
 
 def _read(status: int, body: bytes, most: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from decimal import Decimal
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from marketplace.analyses.catalogue import known_in
 from marketplace.cli.main import main
 from marketplace.client import Answer, Ask
 from marketplace.operator import Worker
+from marketplace.receipts.verify import verify
 from marketplace.vocabulary import Lane
 from marketplace.wire import hpke, keyfiles
+from marketplace.wire.canonical import canonical
 from marketplace.wire.http import to_hex
 from marketplace.wire.tally_delivery import TallyKey
 from marketplace.words import NO_SAMPLING
@@ -262,3 +265,50 @@ def test_the_same_answer_is_had_from_the_operator_by_the_command_line(
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["answer"] == answer.result
     assert json.loads(receipt.read_bytes()) == answer.receipt
+
+
+# --- what the receipt is verified with
+
+
+def bundle_of(world: TalliedWorld, folder: Path, request: str, key: bytes) -> Result:
+    key_file = folder / "key"
+    keyfiles.create(key_file, key)
+    given = ["bundle", "--url", world.url, "--node", world.custody.node_url]
+    given += ["--key-file", str(key_file), "--request", request]
+    return CliRunner().invoke(main, [*given, "--out", str(folder / "bundle.jsonl")])
+
+
+def test_its_researcher_fetches_what_the_receipt_is_verified_with(
+    world: TalliedWorld, answer: Answer, tmp_path: Path
+) -> None:
+    done = bundle_of(world, tmp_path, answer.request, world.custody.operator)
+    assert done.exit_code == 0, done.output
+    written = tmp_path / "bundle.jsonl"
+    assert json.loads(done.stdout)["bytes"] == written.stat().st_size
+    with written.open("rb") as file:
+        verified = verify(canonical(answer.receipt), world.custody.chain, bundle=file)
+    assert verified.not_done == ()
+    assert sorted(tmp_path.iterdir()) == [written, tmp_path / "key"]
+    again = bundle_of(world, tmp_path, answer.request, world.custody.operator)
+    assert "[file_exists]" in again.output
+
+
+def test_nobody_else_is_given_a_bundle_and_nothing_is_left_of_a_refused_one(
+    world: TalliedWorld, answer: Answer, tmp_path: Path
+) -> None:
+    done = bundle_of(world, tmp_path, answer.request, bytes(account("stranger").key))
+    assert "[not_the_researcher]" in done.output
+    assert list(tmp_path.iterdir()) == [tmp_path / "key"]
+    unknown = bundle_of(world, tmp_path, "0x" + "11" * 32, world.custody.operator)
+    assert "[unknown_request]" in unknown.output
+
+
+def test_a_record_that_was_erased_since_is_not_shown_to_anybody(
+    world: TalliedWorld, ask: Ask, answer: Answer
+) -> None:
+    """The last of this file: the record is gone for good."""
+    world.operator.bundles.records.erase(
+        world.custody.records[account("asked 0").address].commitment, "erased by its patient"
+    )
+    found = refused("evidence_missing", ask.bundle, answer.request, BytesIO())
+    assert "1" in found.message

@@ -52,6 +52,7 @@ STORY = [
     ("a request beyond some patients' budget", "settled"),
     ("everything stopped and started again", "unchanged"),
     ("a receipt verified with the operator down", "verified"),
+    ("encrypted records added up again", "verified"),
     ("a patient revokes through a custodian with the operator down", "revoked"),
 ]
 

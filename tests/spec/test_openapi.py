@@ -56,16 +56,18 @@ def test_an_operation_names_its_path_parameters_its_answer_and_its_refusal(
 ) -> None:
     operation = DOCUMENT["paths"][path][method]
     assert re.findall(r"\{(\w+)\}", path) == [each["name"] for each in operation["parameters"]]
-    shown = operation["responses"]["200"]["content"]["application/json"]["schema"]
-    assert "$ref" in shown or path.endswith("/openapi.json")
+    ((kind, content),) = operation["responses"]["200"]["content"].items()
+    assert kind == ("application/jsonl" if path.endswith("/bundle") else "application/json")
+    assert "$ref" in content["schema"] or path.endswith(("/openapi.json", "/bundle"))
     refusal = operation["responses"]["default"]["content"]["application/problem+json"]
     assert refusal["schema"] == {"$ref": "#/components/schemas/Problem"}
     assert ("requestBody" in operation) == (method == "post")
 
 
-def test_only_handing_in_a_request_must_be_signed() -> None:
+def test_only_what_a_researcher_does_must_be_signed() -> None:
     signed = {(m, p) for m, p in OPERATIONS if "security" in DOCUMENT["paths"][p][m]}
-    assert signed == {("post", f"{PREFIX}/requests")}
+    handed_out = f"{PREFIX}/requests/{{request_id}}/bundle"
+    assert signed == {("post", f"{PREFIX}/requests"), ("post", handed_out)}
 
 
 def test_a_refusal_is_what_the_problem_schema_describes() -> None:

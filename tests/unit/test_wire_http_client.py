@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from io import BytesIO
 from typing import Any
 
 import flask
@@ -14,7 +15,7 @@ from marketplace.errors import Refusal
 from marketplace.peers import ask_all
 from marketplace.wire.http import busy as busy_refusal
 from marketplace.wire.http import problem
-from marketplace.wire.http_client import PeerUnreachable, get, post
+from marketplace.wire.http_client import PeerUnreachable, download, get, post
 from tests.support.custody_world import served
 from tests.support.slow_answers import GIVE_UP, HEAD, asked, drip, server_that_sends, sized
 
@@ -68,6 +69,48 @@ def test_a_compressed_answer_is_refused_unread() -> None:
         found = asked(lambda: post(url, "/", {}, timeout=GIVE_UP))
     assert isinstance(found, PeerUnreachable)
     assert "Encoded" in found.message
+
+
+def fetched(url: str, to: BytesIO, timeout: float = GIVE_UP, most: int = 100_000) -> int:
+    return download(url, b"{}", {}, to, timeout=timeout, most=most)
+
+
+def test_a_file_is_written_as_it_comes() -> None:
+    to = BytesIO()
+    with server_that_sends([sized(len(WHOLE)), WHOLE[:9], WHOLE[9:]], 0.01) as url:
+        assert fetched(url, to) == len(WHOLE)
+    assert to.getvalue() == WHOLE
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        (drip(sized(10**9), b" " * 10_000), "AnswerTooLarge"),
+        ([HEAD + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}"], "Encoded"),
+        ([b"HTTP/1.1 404 No\r\nContent-Length: 2\r\n\r\n{}"], "HTTP status 404"),
+    ],
+)
+def test_a_file_that_is_none_is_given_up(parts: Iterable[bytes], said: str) -> None:
+    with server_that_sends(parts) as url:
+        found = asked(lambda: fetched(url, BytesIO()))
+    assert isinstance(found, PeerUnreachable)
+    assert said in found.message
+
+
+def test_a_file_that_takes_too_long_is_given_up() -> None:
+    parts = drip(HEAD + b"Connection: close\r\n\r\n" + WHOLE)
+    with server_that_sends(parts, PAUSE) as url:
+        found = asked(lambda: fetched(url, BytesIO(), timeout=TIMEOUT))
+    assert isinstance(found, PeerUnreachable)
+
+
+def test_a_file_that_is_declined_tells_the_peers_own_reason() -> None:
+    told = b'{"code": "no_bundle", "detail": "There is none.", "remedy": "Ask for another."}'
+    head = b"HTTP/1.1 422 No\r\nContent-Length: %d\r\n\r\n" % len(told)
+    to = BytesIO()
+    with server_that_sends([head + told]) as url, pytest.raises(Refusal) as declined:
+        fetched(url, to)
+    assert (declined.value.code, to.getvalue()) == ("no_bundle", b"")
 
 
 def test_a_peer_that_nobody_runs_is_unreachable() -> None:

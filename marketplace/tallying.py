@@ -142,6 +142,8 @@ class Tallying:
         commitment = hash_field(answer.get("commitment"), "commitment")
         signature = hex_field(answer.get("signature"), "signature", MOST_SIGNATURE)
         root, epoch = self._view.root, self._view.epoch
+        if not any(commitment):
+            raise _at_fault(place, "its commitment is empty")
         struct = NoiseCommitment(self._request, root, epoch, place, commitment)
         domain = self._chain.domain("NoiseRegistry")
         require_signed(struct, domain, signature, self._committee.members[place].signer)

@@ -1,6 +1,6 @@
 """Whose records an answer of the homomorphic lane is of: the same for every custodian and every auditor.
 
-The seal is the cut-off for consent. Records that were erased or suspended after it, and before the
+The seal is the cut-off for consent. Records that were erased, suspended or replaced after it, and before the
 custodians' noise was fixed on chain, count as null all the same; what happens to a record later comes too
 late for this answer. So everybody who reads the chain adds up the same records, whenever that is.
 """
@@ -57,7 +57,7 @@ def fixed_noise(chain: Reads, request: bytes, sealed_in: int) -> FixedNoise | No
 
 def counted(chain: Reads, cohort: Cohort, block: int) -> tuple[Stored, ...]:
     """The records of a sealed cohort that an answer is of, in cohort order: as they were at the seal, without
-    what was not usable then or is not any more at the end of `block`.
+    what was not usable then, or is not the very record in use at the end of `block`.
 
     Raises:
         PartialLogs: moves that do not lead to where the registry has a record.
@@ -67,9 +67,9 @@ def counted(chain: Reads, cohort: Cohort, block: int) -> tuple[Stored, ...]:
     went = moves_of(chain, cohort.dataset, cohort.seal_block + 1, block)
     addresses = [way(went, each.patient)[-1] for each in at_seal]
     then = chain.commitments_of(cohort.dataset, addresses, block)
-    lost = [after for before, after in zip(at_seal, then, strict=True) if _is_lost(before, after)]
-    for each in lost:
-        _require_there(chain, cohort.dataset, each.patient, block)
+    for before, after in zip(at_seal, then, strict=True):
+        if before.usable and not after.usable:
+            _require_there(chain, cohort.dataset, after.patient, block)
     return tuple(
         replace(before, commitment=ZERO_HASH) if _is_lost(before, after) else before
         for before, after in zip(at_seal, then, strict=True)
@@ -77,7 +77,8 @@ def counted(chain: Reads, cohort: Cohort, block: int) -> tuple[Stored, ...]:
 
 
 def _is_lost(before: Stored, after: Stored) -> bool:
-    return before.usable and not after.usable
+    """Also where another version took its place: what was erased in between would seem to have stayed."""
+    return before.usable and after.commitment != before.commitment
 
 
 def _require_there(chain: Reads, dataset: bytes, patient: str, block: int) -> None:

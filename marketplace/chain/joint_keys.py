@@ -16,6 +16,12 @@ def joint_key_of(chain: CommitteeReads, epoch: int) -> bytes | None:
     return commitments[:POINT_BYTES] or None
 
 
+def newest_with_key(chain: CommitteeReads, before: int) -> int | None:
+    """The newest epoch before this one that has a joint key; None if there is none."""
+    earlier = range(before - 1, 0, -1)
+    return next((each for each in earlier if joint_key_of(chain, each) is not None), None)
+
+
 def joint_keys_until(chain: CommitteeReads, epoch: int) -> frozenset[bytes]:
     """The joint keys of this epoch and of all before it. A re-sharing leaves the key as it was."""
     found = (joint_key_of(chain, each) for each in range(1, epoch + 1))

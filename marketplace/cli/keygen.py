@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from marketplace.chain.adapter import Chain, Manifest
+from marketplace.chain.joint_keys import newest_with_key
 from marketplace.chain.sender import Sender
 from marketplace.cli.admin import KEY, MANIFEST, NODE
 from marketplace.cli.say import Whole, refusals_as_words, say
@@ -41,6 +42,11 @@ from marketplace.wire.http import to_hex
     multiple=True,
     help="With --from-epoch: where a custodian of that epoch answers, in the order of their places.",
 )
+@click.option(
+    "--anew",
+    is_flag=True,
+    help="Make a new key although an earlier epoch has one: records sealed before count as null.",
+)
 @refusals_as_words
 def generate_key(
     node: str,
@@ -49,6 +55,7 @@ def generate_key(
     custodians: tuple[str, ...],
     origin: int | None,
     leaving: tuple[str, ...],
+    anew: bool,
 ) -> None:
     """Have the current epoch's custodians generate their joint key, and record it (role ADMIN).
 
@@ -63,8 +70,10 @@ def generate_key(
             remedy="Give both to hand a key on, or neither to make a new one.",
             field="leaving",
         )
+    epoch = int(chain.current_epoch())
+    _require_meant(newest_with_key(chain, epoch), origin, anew)
     dealers = _peers(leaving) if leaving else holders
-    session = new_session(chain, int(chain.current_epoch()), origin or 0)
+    session = new_session(chain, epoch, origin or 0)
     generated = generate(chain, admin, dealers, holders, session)
     record(Sender(chain, admin), generated, len(holders))
     say(
@@ -75,6 +84,16 @@ def generate_key(
             "absent": {str(place): why for place, why in generated.absent.items()},
         }
     )
+
+
+def _require_meant(before: int | None, origin: int | None, anew: bool) -> None:
+    """A new key cannot be taken back: records sealed under the old one would count as null."""
+    if before is not None and origin is None and not anew:
+        raise BadParameter(
+            message=f"Epoch {before} has a joint key already: records were sealed under it.",
+            remedy=f"Hand it on (--from-epoch {before} --leaving ...), or say --anew to give them up.",
+            field="from_epoch",
+        )
 
 
 def _peers(urls: tuple[str, ...]) -> list[Peer]:

@@ -8,7 +8,7 @@ decrypted for the request.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -33,6 +33,9 @@ from marketplace.wire.outcomes import Act
 from marketplace.wire.structs import JournalHead, TurnCertificate, sign
 from marketplace.wire.tallying import noised
 from ml.homomorphic.threshold import Sum, decrypt_partially, sums_from_bytes, sums_to_bytes
+
+ENDED: Final = frozenset({RequestStage.SETTLED, RequestStage.DEFAULTED})
+"""What a sealed request can become."""
 
 log = structlog.get_logger()
 
@@ -95,10 +98,14 @@ class Decrypting:
         key = self._joint_shares.of(view.epoch).public_key.to_bytes()
         self._require_held(view.epoch, used, key)
         sums = self._tallies.sums(cohort.dataset, key, commitments, found.forms)
+        # Again: what was erased meanwhile never comes back, so that none was missing in between.
+        self._require_held(view.epoch, used, key)
         root = ciphertext_root([Commitment(each.commitment) for each in used])
         self._require_known(cohort, fixed)
-        self._noises.keep_sums(request, fixed.block, fixed.block_hash, root, sums_to_bytes(sums))
-        return sums, root
+        kept = self._noises.keep_sums(
+            request, fixed.block, fixed.block_hash, root, sums_to_bytes(sums)
+        )
+        return sums_from_bytes(kept.sums or b""), kept.ciphertext_root or b""
 
     def _require_known(self, cohort: Cohort, fixed: FixedNoise) -> None:
         self._chain.require_same_block(cohort.seal_block, cohort.seal_block_hash)
@@ -164,6 +171,13 @@ class Decrypting:
     def _require_own(self, live: Live, fixed: FixedNoise) -> None:
         """The fixed set is of the commitments on chain, and what is at this place is what was drawn here."""
         commitments = self._chain.noise_commitments(live.row.request, self._chain.finalized())
+        if self._rules.place not in fixed.places:
+            # With its own noise in them, no sums are ever opened bare, whatever a lying node shows.
+            raise TurnRefused(
+                code="not_in_set",
+                message="This custodian's own noise does not count for this request.",
+                remedy="Ask those whose noise does: they are a quorum.",
+            )
         chosen = {place: commitments.get(place, bytes(32)) for place in fixed.places}
         if noise_set(self._chain, live, chosen).noise != fixed.noise:
             raise Equivocation(
@@ -242,8 +256,12 @@ class Decrypting:
     # --- afterwards
 
     def drop_ended(self) -> None:
-        """Forgets noise, sums and partials of requests that ended, in a final block."""
+        """Forgets noise, sums and partials of requests that ended, in a final block.
+
+        A node that lags, and shows a request as it was before its seal, ends nothing.
+        """
         for request in self._noises.live():
             view = self._chain.request(request, self._chain.finalized())
-            if view.stage is not RequestStage.SEALED or self._chain.now() > view.settle_deadline:
+            late = view.stage is RequestStage.SEALED and self._chain.now() > view.settle_deadline
+            if late or view.stage in ENDED:
                 self._noises.end(request)

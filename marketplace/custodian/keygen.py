@@ -11,12 +11,14 @@ import json
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from eth_hash.auto import keccak
 
 from marketplace.chain.adapter import Chain
 from marketplace.chain.views import CommitteeView
+from marketplace.custodian.holders import known_holders, require_known
 from marketplace.custodian.joint_shares import JointShares
 from marketplace.custodian.journal import Journal
 from marketplace.custodian.keys import Keys
@@ -98,8 +100,15 @@ class Keygen:
     """Safe for threads; one message at a time."""
 
     def __init__(
-        self, chain: Chain, journal: Journal, keys: Keys, shares: JointShares, place: int
+        self,
+        chain: Chain,
+        journal: Journal,
+        keys: Keys,
+        shares: JointShares,
+        place: int,
+        data: Path,
     ) -> None:
+        self._data = data
         self._chain = chain
         self._journal = journal
         self._keys = keys
@@ -134,6 +143,7 @@ class Keygen:
     def _commit(self, seats: _Seats, _: _Heard) -> dict[str, Any]:
         """The hash of this dealer's dealing."""
         self._require_dealer(seats)
+        self._require_known_holders(seats)
         row = self._row(seats)
         if row.dealing is None:
             polynomial = draw(seats.quorum, self._constant(seats))
@@ -146,6 +156,7 @@ class Keygen:
     def _reveal(self, seats: _Seats, said: _Heard) -> dict[str, Any]:
         """The dealing and its shares, once all hashes are seen."""
         self._require_dealer(seats)
+        self._require_known_holders(seats)
         row = self._row(seats)
         commits = said.commits()
         if row.dealing is None or commits.get(self._place) != commit_body(row.dealing):
@@ -171,6 +182,8 @@ class Keygen:
         row = self._row(seats)
         commits, dealt = said.commits(), said.dealt()
         seen = _shown(commits, dealt)
+        # As a dealer it showed its own only for these: nobody may have chosen a dealing afterwards.
+        self._require_same(row, "commits", _digest(commits))
         self._require_same(row, "dealt", seen)
         if row.complaints is None:
             heard = Said(commits, dealt, {}, {})
@@ -299,6 +312,14 @@ class Keygen:
             raise _refused("The session was not called by who opens epochs.", "signature")
         if self._chain.joint_key(session.epoch)[0]:
             raise _refused(f"Epoch {session.epoch} has its joint key.", "session.epoch")
+
+    def _require_known_holders(self, seats: _Seats) -> None:
+        """Before anything of a re-sharing is dealt or shown; see `holders`, which raises."""
+        if seats.session.is_resharing:
+            known = known_holders(self._data)
+            found = require_known(self._chain, seats.session.epoch, seats.dealers, known)
+            if found != seats.holders:
+                raise _refused("The epoch's committee is not final yet.", "session.epoch")
 
     def _require_dealer(self, seats: _Seats) -> None:
         self._require_seat(seats.dealers, "dealer")

@@ -76,6 +76,7 @@ def main(context: click.Context, path: Path | None) -> None:
 
 
 def _serve(custodian: Custodian, config: CustodianConfig) -> None:
+    custodian.tallies.own()
     custodian.watch.run(config.watch_interval)
     if config.anchor:
         threading.Thread(target=_anchor, args=(custodian, config), daemon=True).start()

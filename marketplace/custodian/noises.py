@@ -59,8 +59,11 @@ class Noises:
 
     def keep_sums(
         self, request: bytes, block: int, block_hash: bytes, root: bytes, sums: bytes
-    ) -> None:
-        """The sums over the records that counted in the block that fixed the noise, before they change."""
+    ) -> NoisedRow:
+        """The sums over the records that counted in the block that fixed the noise, before they change.
+
+        Those of the same block that were kept first stay. Returns the row.
+        """
         values = {
             "noise_block": block,
             "noise_block_hash": block_hash,
@@ -68,8 +71,11 @@ class Noises:
             "sums": sums,
         }
         with self._journal.writing() as session:
-            mine = (NoisedRow.request == request) & NoisedRow.partial.is_(None)
-            session.execute(update(NoisedRow).where(mine).values(values))
+            row = session.get_one(NoisedRow, request)
+            if row.partial is None and row.noise_block_hash != block_hash:
+                for name, value in values.items():
+                    setattr(row, name, value)
+            return row
 
     def unsummed(self) -> Sequence[bytes]:
         """Live requests whose sums are not kept yet."""

@@ -117,6 +117,8 @@ class Noising:
         }
 
     def _drawn(self, request: bytes, parameters: bytes) -> NoisedRow:
+        # First what costs next to nothing: anybody may ask, with any parameters.
+        self.asked(self._chain.request(request), request, parameters)
         sealed = sealed_request(self._chain, request, self._rules, Lane.HOMOMORPHIC)
         found = self.asked(sealed.view, request, parameters)
         key = self._joint_shares.of(sealed.view.epoch).public_key

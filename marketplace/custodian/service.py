@@ -72,7 +72,7 @@ class Custodian:
         self.deposits = Deposits(self.vault, self.tallies)
         self.finality = FinalityWatch(chain, journal)
         self.joint_shares = JointShares(chain, journal, keys, rules.place)
-        self.keygen = Keygen(chain, journal, keys, self.joint_shares, rules.place)
+        self.keygen = Keygen(chain, journal, keys, self.joint_shares, rules.place, data)
         self.succession = Succession(chain, journal, rules.place, keys.signer.address)
         own = (chain, journal, keys, rules, self.tallies, self.joint_shares, self.succession)
         self.decrypting = Decrypting(*own)

@@ -6,9 +6,12 @@ where they lack a row. So a sum needs nobody's word: every custodian adds up wha
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from marketplace.chain.adapter import Chain
 from marketplace.chain.joint_keys import joint_key_of, joint_keys_until
 from marketplace.custodian.journal import PART, Journal
 from marketplace.custodian.models import DictionaryRow, TallyRow
+from marketplace.custodian.row_marks import RowMarks
 from marketplace.errors import Refusal
 from marketplace.vocabulary import Lane
 from marketplace.wire import dictionary as dictionaries
@@ -42,6 +46,15 @@ class TallyRefused(Refusal):
 
 
 @dataclass(frozen=True)
+class _Place:
+    """Where a record's columns lie, and how many they are."""
+
+    commitment: bytes
+    row: int
+    columns: int
+
+
+@dataclass(frozen=True)
 class OfferedTally:
     """A tally with the header of the record that it came with; `holder` is the patient's address of today."""
 
@@ -60,6 +73,15 @@ class Tallies:
         self._stores: dict[str, ColumnStore] = {}
         self._lock = threading.RLock()
         """Held from what the journal says to what the folder holds: nothing erased comes back in between."""
+        self._locked: int | None = None
+        self._owned = False
+
+    def _lock_file(self, how: int) -> None:
+        """Between processes over one data folder. Raises BlockingIOError."""
+        if self._locked is None:
+            self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._locked = os.open(self._data / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(self._locked, how)
 
     # --- dictionaries
 
@@ -199,12 +221,13 @@ class Tallies:
         """
         used = sorted({column for form in forms for column in form})
         with self._lock:
-            rows = self._rows(_folder(dataset, public_key), commitments)
-            if not rows or not used:
+            folder = _folder(dataset, public_key)
+            places = self._places(folder, commitments)
+            if not places or not used:
                 return [Sum.zero() for _ in forms]
-            store = self._store(rows[0])
-            self._spread(store, rows)
-            found = dict(zip(used, store.sum(used, [row.row for row in rows]), strict=True))
+            store = self._store(folder, places[0].columns)
+            self._spread(store, folder, places)
+            found = dict(zip(used, store.sum(used, [each.row for each in places]), strict=True))
         return [_weighed(form, found) for form in forms]
 
     def missing(self, commitments: Sequence[bytes], public_key: bytes) -> list[bytes]:
@@ -216,24 +239,35 @@ class Tallies:
         shares = self._journal.shares(commitments)
         absent = [each for each in commitments if each not in shares]
         tallied = [each for each, row in shares.items() if named in row.header]
-        return absent + [each for each in tallied if self.of(each) is None]
+        held = self._held(tallied)
+        return absent + [each for each in tallied if each not in held]
 
-    def _rows(self, folder: str, commitments: Sequence[bytes]) -> list[TallyRow]:
-        """Without what has been erased."""
-        found: list[TallyRow] = []
-        here = (TallyRow.folder == folder) & TallyRow.columns.is_not(None)
+    def _held(self, commitments: Sequence[bytes]) -> set[bytes]:
+        found: set[bytes] = set()
         with self._journal.reading() as session:
             for start in range(0, len(commitments), PART):
                 part = commitments[start : start + PART]
-                query = select(TallyRow).where(here, TallyRow.commitment.in_(part))
-                found += session.scalars(query)
+                here = TallyRow.columns.is_not(None) & TallyRow.commitment.in_(part)
+                found |= set(session.scalars(select(TallyRow.commitment).where(here)))
         return found
 
-    def _store(self, row: TallyRow) -> ColumnStore:
-        store = self._stores.get(row.folder)
+    def _places(self, folder: str, commitments: Sequence[bytes]) -> list[_Place]:
+        """Without what has been erased; no columns are read for it."""
+        found: list[_Place] = []
+        here = (TallyRow.folder == folder) & TallyRow.columns.is_not(None)
+        wanted = (TallyRow.commitment, TallyRow.row, func.length(TallyRow.columns))
+        with self._journal.reading() as session:
+            for start in range(0, len(commitments), PART):
+                part = commitments[start : start + PART]
+                query = select(*wanted).where(here, TallyRow.commitment.in_(part))
+                rows = session.execute(query)
+                found += [_Place(each, row, size // COLUMN_BYTES) for each, row, size in rows]
+        return found
+
+    def _store(self, folder: str, columns: int) -> ColumnStore:
+        store = self._stores.get(folder)
         if store is None:
-            columns = len(row.columns or b"") // COLUMN_BYTES
-            store = self._stores[row.folder] = self._opened(self._data / row.folder, columns)
+            store = self._stores[folder] = self._opened(self._data / folder, columns)
         return store
 
     def _opened(self, folder: Path, columns: int) -> ColumnStore:
@@ -243,23 +277,58 @@ class Tallies:
             shutil.rmtree(folder)
             return ColumnStore(folder, columns)
 
-    def _spread(self, store: ColumnStore, rows: Iterable[TallyRow]) -> None:
-        """Writes the rows that the folder lacks: new ones, and what a crash or a restored backup left out."""
-        for row in rows:
-            if row.columns is not None and not store.holds(row.row):
-                store.write(row.row, row.columns)
+    def _spread(self, store: ColumnStore, folder: str, places: Iterable[_Place]) -> None:
+        """Writes the rows that the folder lacks: new ones, and what a crash or a restored backup left out, or
+        holds of another record.
+        """
+        with closing(RowMarks(self._data / folder)) as marks:
+            for each in places:
+                if store.holds(each.row) and marks.is_of(each.row, each.commitment):
+                    continue
+                kept = self.of(each.commitment)
+                if kept is None:
+                    raise _refused("record_erased", "A record was erased while it was added up.")
+                if store.holds(each.row):
+                    store.erase(each.row)
+                store.write(each.row, kept.columns)
+                marks.put(each.row, each.commitment)
 
     # --- erasing
 
+    def own(self) -> None:
+        """This process serves: from now on no other one wipes cells under its feet, as a command might."""
+        with suppress(BlockingIOError):
+            self._lock_file(fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._owned = True
+
     def wipe(self) -> None:
-        """Overwrites the cells of what `Journal.destroy` forgot. Repeated after a crash, it goes on."""
+        """Overwrites the cells of what `Journal.destroy` forgot. Repeated after a crash, it goes on.
+
+        Left to the process that serves, where it is another: it does so at its next sweep.
+        """
+        if not self._owned:
+            try:
+                self._lock_file(fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+        try:
+            self._wipe()
+        finally:
+            if not self._owned:
+                self._lock_file(fcntl.LOCK_UN)
+
+    def _wipe(self) -> None:
         with self._journal.reading() as session:
             gone = list(session.scalars(select(TallyRow).where(TallyRow.columns.is_(None))))
         for row in gone:
             with self._lock:
                 self._erase(row)
                 with self._journal.writing() as session:
-                    session.execute(delete(TallyRow).where(TallyRow.commitment == row.commitment))
+                    # The last row stays, as zeros: numbers of rows are never given twice.
+                    last = select(func.max(TallyRow.row)).where(TallyRow.folder == row.folder)
+                    if row.row != session.scalar(last):
+                        mine = TallyRow.commitment == row.commitment
+                        session.execute(delete(TallyRow).where(mine))
 
     def _erase(self, row: TallyRow) -> None:
         folder = self._data / row.folder

@@ -20,7 +20,7 @@ from marketplace.lanes.heads import Head, heads_of
 from marketplace.peers import Peer
 from marketplace.questions import asked
 from marketplace.stages import Computed, Sealed
-from marketplace.tallying import Decrypted, Tallying
+from marketplace.tallying import Decrypted, Part, Tallying
 from marketplace.wire.dictionary import Dictionary
 from marketplace.wire.http import to_base64, to_hex
 
@@ -68,11 +68,10 @@ class TallyLane:
         found = tallying.decrypt(fixed, parameters)
         for place, why in sorted(found.faults.items()):
             log.warning("custodian_left_out", place=place, message=why)
-        turns = [{"place": part.place, "journal": part.journal} for part in found.parts]
         computed = Computed(
             sealed, found.settlement.to_json(), found.sealed_result, b"", {}, evidence=_kept(found)
         )
-        return computed, heads_of(turns, sealed.epoch)
+        return computed, [head for part in found.parts for head in _heads(part, sealed.epoch)]
 
     def _tallying(
         self, sealed: Sealed, parameters: Mapping[str, Any], dictionary: Dictionary
@@ -81,6 +80,15 @@ class TallyLane:
         view = self.chain.request(sealed.request)
         found = asked(self.chain, dictionary, view, sealed.request, raw)
         return Tallying(self.chain, self.custodians, sealed.request, found.question)
+
+
+def _heads(part: Part, epoch: int) -> list[Head]:
+    """Its journal's head; none where it cannot be read: a part that is verified counts all the same."""
+    try:
+        return heads_of([{"place": part.place, "journal": part.journal}], epoch)
+    except Refusal as refusal:
+        log.warning("journal_head_unreadable", place=part.place, code=refusal.code)
+        return []
 
 
 def _kept(found: Decrypted) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from marketplace.chain.adapter import Chain
-from marketplace.chain.joint_keys import joint_key_of
+from marketplace.chain.joint_keys import joint_key_of, newest_with_key
 from marketplace.chain.sender import Sender
 from marketplace.keygen import generate, new_session, record
 from marketplace.local.processes import await_health
@@ -19,7 +19,8 @@ def generate_missing(
     urls: Sequence[str],
     tell: Callable[[str], object],
 ) -> bool:
-    """Has the custodians generate the current epoch's joint key, and records it, unless the chain has one.
+    """Has the custodians generate the current epoch's joint key, and records it, unless the chain has one;
+    the key of an earlier epoch is handed on, so that records stay usable.
 
     Does nothing in an epoch of others: they generate their own. Killed at any point, it may be repeated: what
     is not on chain counts for nobody. Returns whether it made one.
@@ -39,6 +40,7 @@ def generate_missing(
     tell("the custodians generate their joint key")
     await_health(urls)
     peers = [Peer(f"custodian {place + 1}", url) for place, url in enumerate(urls)]
-    generated = generate(chain, admin, peers, peers, new_session(chain, epoch))
+    session = new_session(chain, epoch, newest_with_key(chain, epoch) or 0)
+    generated = generate(chain, admin, peers, peers, session)
     record(Sender(chain, admin), generated, len(peers))
     return True

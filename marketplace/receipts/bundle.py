@@ -36,6 +36,8 @@ from ml.homomorphic.elgamal import COLUMN_BYTES
 SCHEMA: Final = "usufruct-bundle/1"
 MOST_HEADER: Final = 1 << 26
 """Bytes: the noise of 16 custodians for 1,024 sums takes 42 MB in base64."""
+MOST_VALUES: Final = 50_000
+"""JSON values of that line: a dictionary with its encoding has a few thousand, a reveal four."""
 MOST_LINE: Final = 1 << 19
 MOST_PATH: Final = 512
 HEADER_KEYS: Final = {"schema", "request", "dictionary", "reveals"}
@@ -150,7 +152,9 @@ def read_header(lines: Lines) -> Header:
     if raw is None:
         raise unfit("bundle", 1, "", "is missing")
     with _spelt("bundle", 1):
-        fields = Fields(parse(raw[:-1], limit=MOST_HEADER), "line 1", HEADER_KEYS)
+        fields = Fields(
+            parse(raw[:-1], limit=MOST_HEADER, values=MOST_VALUES), "line 1", HEADER_KEYS
+        )
         fields.constant("schema", SCHEMA)
         found = Header(
             request=fields.hash("request"),

@@ -1,6 +1,6 @@
 """SIGKILL to real processes at every step of the transition table: one noise, one debit, one payment.
 
-The matrix is made of `pipeline.STEPS`, so that a new step is killed without anybody thinking of it.
+The matrices are made of the stages of each lane, so that a new one is killed without anybody thinking of it.
 Nothing in the product knows of this test: a stage is seen from outside, in the operator's own database,
 and the process is killed a random moment later (the seed is printed). Only the operator moves a stage,
 so it is stopped for the moment of the kill, whoever is killed, and its database is read before and
@@ -14,13 +14,15 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from marketplace.local import CUSTODIANS, await_health
 from marketplace.pipeline import STEPS
-from marketplace.stages import NEXT, TERMINAL, Stage
+from marketplace.stages import NEXT, TERMINAL, WAYS, Stage
+from marketplace.vocabulary import Lane
 from marketplace.wire import http_client
 from marketplace.wire.auth import Voice
 from tests.support.daily import daily
@@ -34,7 +36,11 @@ from tests.support.market_world import (
 )
 
 KINDS = ("operator", "custodian", "gate", "chain")
-CELLS = list(itertools.product(STEPS, KINDS))
+AT_WORK = [each for each in WAYS[Lane.VAULT] if each not in TERMINAL]
+CELLS = list(itertools.product(AT_WORK, KINDS))
+TALLYING = [each for each in WAYS[Lane.HOMOMORPHIC] if each not in TERMINAL]
+UNGATED = ("operator", "custodian", "chain")
+"""Who takes part in the homomorphic lane."""
 LONGEST_DELAY = 0.4  # seconds between the stage and the kill, at first
 SETTLE_SECONDS = 400.0
 MOST_REQUESTS = 12
@@ -123,7 +129,8 @@ class Killer:
 
 
 def test_the_matrix_covers_every_stage_that_is_left_by_a_step() -> None:
-    assert {stage for stage, _ in CELLS} == {stage for stage in NEXT if stage not in TERMINAL}
+    assert {stage for stage, _ in CELLS} | set(TALLYING) == set(STEPS)
+    assert set(STEPS) == {stage for stage in NEXT if stage not in TERMINAL}
 
 
 @pytest.fixture(scope="module")
@@ -137,10 +144,15 @@ def test_a_kill_at_every_step_leaves_one_noise_one_debit_and_one_payment(
     world: World, turned: int, reach: dict[Stage, float]
 ) -> None:
     """One round, every day, kills a different kind of process at each stage; four make every pair."""
+    plan = {stage: KINDS[(i + turned) % len(KINDS)] for i, stage in enumerate(AT_WORK)}
+    kill_at_all(world, plan, reach)
+
+
+def kill_at_all(world: World, plan: dict[Stage, str], reach: dict[Stage, float]) -> None:
+    """Request after request, until one was there for each planned kill."""
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     rng = random.Random(seed)
-    plan = {stage: KINDS[(i + turned) % len(KINDS)] for i, stage in enumerate(STEPS)}
     left = dict(plan)
     for _ in range(MOST_REQUESTS):
         killer = Killer(world, rng, left, reach)
@@ -150,6 +162,16 @@ def test_a_kill_at_every_step_leaves_one_noise_one_debit_and_one_payment(
         if not left:
             return
     pytest.fail(f"never killed in time: {left}")
+
+
+@pytest.mark.parametrize("turned", daily(range(len(UNGATED)), [0]))
+def test_a_kill_at_every_step_of_the_homomorphic_lane_leaves_one_answer_and_one_payment(
+    turned: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # of tables of logarithms
+    plan = {stage: UNGATED[(i + turned) % len(UNGATED)] for i, stage in enumerate(TALLYING)}
+    with running_market(tmp_path / "market", lane=Lane.HOMOMORPHIC) as world:
+        kill_at_all(world, plan, {})
 
 
 class Late(Killer):
@@ -164,7 +186,7 @@ class Late(Killer):
 
 def test_a_kill_that_comes_after_its_stage_was_left_is_none_and_hits_nobody(world: World) -> None:
     rng, plan = random.Random(), dict[Stage, str]()
-    plan |= {stage: rng.choice(KINDS) for stage in STEPS if stage is not Stage.SUBMITTED}
+    plan |= {stage: rng.choice(KINDS) for stage in AT_WORK if stage is not Stage.SUBMITTED}
     late, before = Late(world, rng, plan), dict(world.local.processes)
     late.run()
     assert late.killed == {}
@@ -177,7 +199,7 @@ def test_the_rounds_kill_every_kind_at_every_step() -> None:
     planned = [
         (stage, KINDS[(i + turned) % len(KINDS)])
         for turned in range(len(KINDS))
-        for i, stage in enumerate(STEPS)
+        for i, stage in enumerate(AT_WORK)
     ]
     assert sorted(planned) == sorted(CELLS)
 
@@ -241,7 +263,7 @@ def test_random_kills_of_random_processes_never_pay_or_draw_twice(world: World) 
     rng = random.Random(seed)
     killed, reach = 0, dict[Stage, float]()
     for _ in range(25):
-        stages = rng.sample(list(STEPS), rng.randrange(1, len(STEPS) + 1))
+        stages = rng.sample(AT_WORK, rng.randrange(1, len(AT_WORK) + 1))
         killer = Killer(world, rng, {stage: rng.choice(KINDS) for stage in stages}, reach)
         killer.run()
         killed += len(killer.killed)

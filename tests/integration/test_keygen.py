@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -17,12 +19,14 @@ from eth_hash.auto import keccak
 from marketplace.chain.deploy import CommitteeSeat, open_epoch
 from marketplace.cli.main import main
 from marketplace.custodian import keys as custodian_keys
+from marketplace.custodian.holders import FOLDER
 from marketplace.custodian.joint_shares import JointShare, NoJointShare
 from marketplace.custodian.keygen import Keygen
 from marketplace.custodian.service import Custodian
 from marketplace.errors import Refusal
 from marketplace.keygen import Generated, generate, new_session
 from marketplace.peers import Peer
+from marketplace.wire import hpke
 from marketplace.wire.http import to_base64, to_hex
 from marketplace.wire.keygen import COMMIT, REVEAL, KeygenCall, Session
 from marketplace.wire.structs import sign
@@ -166,6 +170,7 @@ class Faulty(Keygen):
             custodian.keys,
             custodian.joint_shares,
             custodian.rules.place,
+            custodian.data,
         )
 
 
@@ -443,7 +448,43 @@ def _successor(hosts: Hosts) -> str:
     new = world.custodian(0, data=world.data("successor"))
     url = hosts.stack.enter_context(served_custodian(new))
     hosts.custodians[0] = new
+    for place in range(3):  # who leaves is told, too: it deals
+        tell_host(world.data(f"custodian{place}"), seats[0])
     return url
+
+
+def tell_host(data: Path, seat: CommitteeSeat) -> None:
+    """What `custodian init` printed there, as a host puts it among the holders."""
+    folder = data / FOLDER
+    folder.mkdir(exist_ok=True)
+    identity = {"signer": seat.signer, "relay": seat.signer, "x25519": to_hex(seat.hpke_key)}
+    (folder / f"{seat.signer}.json").write_text(json.dumps(identity))
+
+
+def test_whoever_opens_epochs_cannot_have_the_key_handed_to_itself(fresh: Hosts) -> None:
+    """It seats whom it likes: a custodian's host has to know them by another way."""
+    fresh.record(fresh.generate())
+    _successor(fresh)
+    for place in range(3):
+        shutil.rmtree(fresh.world.data(f"custodian{place}") / FOLDER)
+    session = fresh.session(origin=1)
+    for place in range(3):
+        with pytest.raises(Refusal) as refused:
+            call(fresh, session, COMMIT, {}, place)
+        assert refused.value.code == "unknown_holder", place
+
+
+def test_a_known_signer_with_another_envelope_key_gets_no_share(fresh: Hosts) -> None:
+    fresh.record(fresh.generate())
+    world, seats = fresh.world, []
+    for place in range(3):
+        made = custodian_keys.create(world.data(f"custodian{place}"), 1)
+        key = bytes.fromhex(made["x25519"][2:]) if place else hpke.generate().public
+        seats.append(CommitteeSeat(made["signer"], key))
+    open_epoch(world.sender, seats, 2, world.chain.committee(1).gates)
+    with pytest.raises(Refusal) as refused:
+        call(fresh, fresh.session(origin=1), COMMIT, {}, 1)
+    assert refused.value.code == "unknown_holder"
 
 
 # --- the command, and processes that die

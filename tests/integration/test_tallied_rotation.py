@@ -16,9 +16,11 @@ from marketplace.chain.deploy import CommitteeSeat, open_epoch
 from marketplace.chain.joint_keys import joint_key_of
 from marketplace.custodian import keys as custodian_keys
 from marketplace.custodian import rewrap
+from marketplace.custodian.holders import FOLDER
 from marketplace.custodian.service import Custodian
 from marketplace.peers import Peer
 from marketplace.sealing.tally import seal_tally
+from marketplace.wire.http import to_hex
 from marketplace.wire.http_client import post
 from marketplace.wire.paging import sent_bytes
 from marketplace.wire.record import SealedRecord
@@ -67,6 +69,7 @@ class Rotating:
             made = custodian_keys.create(custody.data(self.folders[at]), 1)
             seats.append(CommitteeSeat(made["signer"], bytes.fromhex(made["x25519"][2:])))
         open_epoch(custody.sender, seats, 2, custody.chain.committee().gates)
+        self.tell_hosts(seats[place])
         config = custody.custodian_config(place, data=custody.data(folder), port=free_port())
         leaves, self.world.processes[place] = (
             self.world.processes[place],
@@ -74,6 +77,15 @@ class Rotating:
         )
         self.stack.callback(self.world.processes[place].kill)
         return leaves
+
+    def tell_hosts(self, seat: CommitteeSeat) -> None:
+        """Every host, of those that leave too, has the new custodian's identity by a way that it trusts."""
+        custody = self.world.custody
+        identity = {"signer": seat.signer, "x25519": to_hex(seat.hpke_key)}
+        for data in custody.folder.glob("*/keys"):
+            folder = data.parent / FOLDER
+            folder.mkdir(exist_ok=True)
+            (folder / f"{seat.signer}.json").write_text(json.dumps(identity))
 
     def rewrap(self, place: int, leaving: str) -> dict[str, Any]:
         """As its command does, in this process."""

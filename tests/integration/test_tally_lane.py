@@ -454,3 +454,23 @@ def test_an_erasure_before_the_noise_is_fixed_takes_the_record_out_and_after_it_
     root = ciphertext_root([Commitment(each.commitment) for each in used])
     assert root == found.settlement.ciphertext_root
     assert sum(each.usable for each in used) == len(used) - 1
+
+
+def test_a_record_that_was_erased_and_stored_again_counts_for_no_answer_sealed_before(
+    market: TallyWorld,
+) -> None:
+    """Else one patient could stop every answer: the erased version is gone, and would be waited for."""
+    market.enrol({"back": (250, "no")})
+    request = committed(market, "back")
+    patient = account("back")
+    market.world.erase(patient)
+    for custodian in market.custodians.values():
+        custodian.watch.catch_up()
+    market.seal("back", 80, "no", version=2)
+    market.world.attest([patient.address], version=2)
+    stored = [market.deposit(patient.address, place) for place in range(3)]
+    market.world.confirm({patient.address: stored})
+    assert market.world.chain.record_of(market.world.dataset, patient.address).version == 2
+    found = answered(market, request)
+    assert found.faults == {}
+    assert len(found.parts) == 2

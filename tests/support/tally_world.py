@@ -86,7 +86,7 @@ class TallyWorld:
 
     # --- people
 
-    def seal(self, name: str, systolic: int | None, smoker: str | None) -> None:
+    def seal(self, name: str, systolic: int | None, smoker: str | None, version: int = 1) -> None:
         patient, world = account(name), self.world
         committee = world.chain.committee()
         values: dict[str, Any] = {"smoker": smoker}
@@ -94,7 +94,7 @@ class TallyWorld:
         world.records[patient.address] = seal_row(
             world.dictionary,
             values,
-            world.record_context(patient.address),
+            world.record_context(patient.address, version),
             seats_of(committee),
             Epoch(committee.epoch),
             committee.quorum,

@@ -35,6 +35,7 @@ CROWDED = frozenset(
         "requests.list_public",
         "requests.list_older",
         "requests.show_receipt",
+        "requests.hand_out_bundle",
     }
 )
 """What reads much for anybody who asks, and nobody needs to stop a consent or to take earnings."""

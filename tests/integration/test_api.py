@@ -30,6 +30,8 @@ from tests.support.chain_world import MAX_COST, PAGE, PURPOSE, account
 from tests.support.mutations import leaves, with_value
 
 ORDER = 2 * HALF_ORDER + 1  # of secp256k1
+NOWHERE = "0x" + "11" * 32
+BUNDLE = f"/requests/{NOWHERE}/bundle"
 LIMITS = {
     "/dictionaries": LARGEST_DICTIONARY,
     "/class-pages": SMALL_BODY,
@@ -37,9 +39,13 @@ LIMITS = {
     "/records": LARGEST_RECORDS,
     "/messages": LARGEST_MESSAGES,
     "/requests": SMALL_BODY,
+    BUNDLE: SMALL_BODY,
 }
 """Bytes of a body, by route."""
 POSTS = sorted(LIMITS)
+SIGNED = ("/requests", BUNDLE)
+AT_ALL_TIMES = ("/quotes", BUNDLE, "/messages")
+"""These hand nothing in that is kept, or a revocation."""
 FIRST_KEYS = {
     "/dictionaries": "dictionary",
     "/class-pages": "page",
@@ -47,8 +53,8 @@ FIRST_KEYS = {
     "/records": "entries",
     "/messages": "messages",
     "/requests": "terms",
+    BUNDLE: "surprise",
 }
-NOWHERE = "0x" + "11" * 32
 STRANGE: list[Any] = [None, True, -1, 1.5, 2**63, "x", "0x", [], {}, [None], {"a": 1}]
 
 
@@ -369,12 +375,12 @@ def test_what_is_not_there_or_no_id_is_refused(
     ],
 )
 def test_bytes_that_are_no_json_object_are_refused(world: ApiWorld, path: str, raw: bytes) -> None:
-    headers = {"Usufruct-Auth": world.auth_header(raw)}  # only one route asks for it
+    headers = {"Usufruct-Auth": world.auth_header(raw, path=PREFIX + path)}  # not every route asks
     found = problem(world.client.post(PREFIX + path, data=raw, headers=headers))
     assert found["code"] in ("malformed_json", "bad_parameter", "body_too_large")
 
 
-@pytest.mark.parametrize("path", [each for each in POSTS if each != "/requests"])
+@pytest.mark.parametrize("path", [each for each in POSTS if each not in SIGNED])
 def test_an_unknown_or_missing_key_is_named(world: ApiWorld, path: str) -> None:
     assert problem(world.post(path, {"surprise": 1}))["field"].startswith("body.")
     known = {
@@ -390,7 +396,9 @@ def test_an_unknown_or_missing_key_is_named(world: ApiWorld, path: str) -> None:
 
 def test_every_route_that_takes_a_body_has_a_limit_of_its_own() -> None:
     taking = {
-        path.removeprefix(PREFIX) for path, each in DOCUMENT["paths"].items() if "post" in each
+        path.removeprefix(PREFIX).format(request_id=NOWHERE)
+        for path, each in DOCUMENT["paths"].items()
+        if "post" in each
     }
     assert taking == set(LIMITS)
     assert {path for path, limit in LIMITS.items() if limit > 2 * 2**20} == {"/records"}
@@ -486,7 +494,7 @@ def test_whatever_is_handed_in_one_message_is_carried_and_everything_is_read(
 ) -> None:
     many = {"messages": [world.grant_message(world.patients[0])] * 40}
     with all_handing_in(world):
-        refused = [world.post(path, {}) for path in POSTS if path not in ("/quotes", "/messages")]
+        refused = [world.post(path, {}) for path in POSTS if path not in AT_ALL_TIMES]
         for response in (*refused, world.post("/messages", many)):
             assert problem(response, 503)["code"] == "busy"
             assert response.headers["Retry-After"] == "2"

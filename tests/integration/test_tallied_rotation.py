@@ -204,7 +204,7 @@ def test_records_of_a_key_that_was_not_handed_on_are_kept_and_count_as_null_unde
         sealed = world.enrol(patients)
         old = world.key()
         rotation.open_epoch(1, "new1").stop()
-        rotation.generate_key()
+        rotation.generate_key("--anew")
         new = world.key(2)
         assert new != old
         assert rotation.rewrap(1, "custodian1")["rewrapped"] == 3
@@ -267,7 +267,7 @@ def test_a_new_record_has_to_be_under_the_current_key_and_one_in_use_under_some_
         world = rotation.world
         old = world.key()
         rotation.open_epoch(2, "new2").stop()
-        rotation.generate_key()
+        rotation.generate_key("--anew")
         url, patient = world.processes[0].url, account("of an old key")
         post(url, "/dictionaries", {"dictionary": ENCODED}, timeout=60)
         stale = under_key(world, "of an old key", old)

@@ -225,9 +225,9 @@ RECEIPT: list[tuple[Path, list[tuple[str, str]]]] = [
     (("blocks",), [("events", "blocks.")]),
     (("block_hashes",), [("events", "block_hashes.")]),
     (("transactions",), [("events", "transactions.")]),
-    (("cost",), [("request", "cost")]),
-    (("price",), [("request", "price")]),
-    (("fee",), [("request", "fee")]),
+    (("cost",), [("request", "cost"), ("format", "cost")]),
+    (("price",), [("request", "price"), ("format", "price")]),
+    (("fee",), [("request", "fee"), ("format", "fee")]),
     (("tally", "places"), [("settlement", "settlement.noise"), ("format", "tally.places")]),
     (
         ("tally", "commitments"),

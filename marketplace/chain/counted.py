@@ -1,21 +1,52 @@
 """Whose records an answer of the homomorphic lane is of: the same for every custodian and every auditor.
 
 The seal is the cut-off for consent. Records that were erased, suspended or replaced after it, and before the
-custodians' noise was fixed on chain, count as null all the same; what happens to a record later comes too
-late for this answer. So everybody who reads the chain adds up the same records, whenever that is.
+custodians committed to their noise on chain, count as null all the same; what happens to a record later comes
+too late for this answer. So everybody who reads the chain adds up the same records, whenever that is, and
+every custodian has its sums before anybody's noise is known.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from marketplace.chain.core import ForgedLogs, PartialLogs
 from marketplace.chain.moves import moves_of, way
 from marketplace.chain.reads import Reads
-from marketplace.chain.views import Cohort, Stored
+from marketplace.chain.views import Cohort, Event, Stored
 from marketplace.wire.solidity import ZERO_HASH
 
+COMMITTED = "NoiseCommitted"
 FIXED = "NoiseFixed"
+
+
+@dataclass(frozen=True)
+class CommittedNoise:
+    """Everybody's hash of its noise for a request, by place, and the block that has them: at its end the
+    records in use are those that count.
+    """
+
+    commitments: Mapping[int, bytes]
+    block: int
+    block_hash: bytes
+
+
+def committed_noise(chain: Reads, request: bytes, sealed_in: int) -> CommittedNoise | None:
+    """The commitments of a request as the chain has them, for ever; None before that.
+
+    Raises:
+        PartialLogs, ForgedLogs; NodeUnreachable, NodeFault.
+    """
+    commitments = chain.noise_commitments(request)
+    if not commitments:
+        return None
+    event = _event(chain, request, sealed_in, COMMITTED)
+    bitmap = sum(1 << place for place in commitments)
+    listed = [bytes(each) for each in event.args["commitments"]]
+    if (event.args["places"], listed) != (bitmap, list(commitments.values())):
+        raise _forged(COMMITTED)
+    return CommittedNoise(commitments, event.block, event.block_hash)
 
 
 @dataclass(frozen=True)
@@ -37,22 +68,31 @@ def fixed_noise(chain: Reads, request: bytes, sealed_in: int) -> FixedNoise | No
     places, noise = chain.noise_set(request)
     if not places:
         return None
-    events = chain.events(sealed_in, contracts=["NoiseRegistry"], names=[FIXED], topics=[request])
-    event = next(events, None)
-    if event is None:
-        raise PartialLogs(
-            message="The node does not give the event that fixed this request's noise.",
-            remedy="Use a node that keeps the logs since the deployment.",
-            facts={"event": FIXED},
-        )
+    event = _event(chain, request, sealed_in, FIXED)
     bitmap = sum(1 << place for place in places)
     if (event.args["places"], event.args["noise"]) != (bitmap, noise):
-        raise ForgedLogs(
-            message="The event that fixed this request's noise contradicts what the chain stores.",
-            remedy="Use another node; nothing was decided on this one.",
-            facts={"event": FIXED},
-        )
+        raise _forged(FIXED)
     return FixedNoise(places, noise, event.block, event.block_hash)
+
+
+def _event(chain: Reads, request: bytes, sealed_in: int, name: str) -> Event:
+    found = chain.events(sealed_in, contracts=["NoiseRegistry"], names=[name], topics=[request])
+    event = next(found, None)
+    if event is None:
+        raise PartialLogs(
+            message=f"The node does not give this request's {name} event, and stores what it tells of.",
+            remedy="Use a node that keeps the logs since the deployment.",
+            facts={"event": name},
+        )
+    return event
+
+
+def _forged(name: str) -> ForgedLogs:
+    return ForgedLogs(
+        message=f"This request's {name} event contradicts what the chain stores.",
+        remedy="Use another node; nothing was decided on this one.",
+        facts={"event": name},
+    )
 
 
 def counted(chain: Reads, cohort: Cohort, block: int) -> tuple[Stored, ...]:

@@ -1,8 +1,8 @@
 """A custodian's partial decryption of one request's noised sums.
 
-The sums are this custodian's own: of the sealed cohort as its own node derives it, over columns that it has
-verified itself. What it decrypts carries all of the noise that the chain fixed, and nothing else is ever
-decrypted for the request.
+The sums are this custodian's own (`counting`): of the sealed cohort as its own node derives it, over columns
+that it has verified itself, and every custodian whose noise counts has signed the same. What it decrypts
+carries all of the noise that the chain fixed, and nothing else is ever decrypted for the request.
 """
 
 from __future__ import annotations
@@ -10,34 +10,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-import structlog
-
-from marketplace.chain.adapter import Chain, Cohort, NotYetFinal, RequestStage, Stored
-from marketplace.chain.cohort import require_same_seal
-from marketplace.chain.counted import FixedNoise, counted, fixed_noise
+from marketplace.chain.adapter import Chain, NotYetFinal, RequestStage
+from marketplace.chain.counted import FixedNoise, fixed_noise
 from marketplace.custodian.checks import Rules, TurnRefused
+from marketplace.custodian.counting import Counted, Counting
 from marketplace.custodian.joint_shares import JointShares
 from marketplace.custodian.journal import Head, Journal
 from marketplace.custodian.keys import Keys
+from marketplace.custodian.live import Live
 from marketplace.custodian.models import NoisedRow, TurnRow
 from marketplace.custodian.noises import Noises
-from marketplace.custodian.noising import Live, Noising, noise_set
+from marketplace.custodian.noising import Noising, noise_set
 from marketplace.custodian.succession import Succession
 from marketplace.custodian.tallies import Tallies
 from marketplace.custodian.turns import Equivocation
-from marketplace.errors import Refusal
-from marketplace.vocabulary import Commitment
-from marketplace.wire.delivery import ciphertext_root, delivery_hash
+from marketplace.wire.delivery import delivery_hash
 from marketplace.wire.http import to_base64, to_hex
 from marketplace.wire.outcomes import Act
 from marketplace.wire.structs import JournalHead, TurnCertificate, sign
 from marketplace.wire.tallying import noised
-from ml.homomorphic.threshold import Sum, decrypt_partially, sums_from_bytes, sums_to_bytes
+from ml.homomorphic.threshold import Sum, decrypt_partially, sums_to_bytes
 
 ENDED: Final = frozenset({RequestStage.SETTLED, RequestStage.DEFAULTED})
 """What a sealed request can become."""
-
-log = structlog.get_logger()
 
 
 class Decrypting:
@@ -57,72 +52,13 @@ class Decrypting:
         self._journal = journal
         self._keys = keys
         self._rules = rules
-        self._tallies = tallies
         self._joint_shares = joint_shares
-        self._succession = succession
         self._noises = Noises(journal)
-        self.noising = Noising(chain, self._noises, keys, rules, tallies, joint_shares)
-
-    # --- sums
-
-    def keep_sums(self) -> None:
-        """Adds up what live requests count, before anything erased since is destroyed here. Never raises.
-
-        An erasure after the block that fixed a request's noise comes too late for that answer; before it,
-        the record is not counted. Either way every custodian has the same sums, however late it looks.
-        """
-        try:
-            for request in self._noises.unsummed():
-                self._keep_sums_of(request)
-        except Exception as fault:  # nothing may hold an erasure back
-            log.warning("sums_not_kept", kind=type(fault).__name__)
-
-    def _keep_sums_of(self, request: bytes) -> None:
-        try:
-            row = self._noises.of(request)
-            fixed = None if row is None else fixed_noise(self._chain, request, row.seal_block)
-            if row is not None and fixed is not None:
-                self._add_up(row, fixed)
-        except Refusal as refusal:
-            log.warning("sums_not_kept", request=to_hex(request), code=refusal.code)
-
-    def _add_up(self, row: NoisedRow, fixed: FixedNoise) -> tuple[list[Sum], bytes]:
-        """The sums as of the block that fixed the noise, and the root over the commitments that counted."""
-        request = row.request
-        cohort, view = self._chain.sealed_cohort(request), self._chain.request(request)
-        require_same_seal(view, cohort)
-        found = self.noising.asked(view, request, row.parameters)
-        with self._chain.pinned(fixed.block):
-            used = counted(self._chain, cohort, fixed.block)
-        commitments = [each.commitment for each in used if each.usable]
-        key = self._joint_shares.of(view.epoch).public_key.to_bytes()
-        self._require_held(view.epoch, used, key)
-        sums = self._tallies.sums(cohort.dataset, key, commitments, found.forms)
-        # Again: what was erased meanwhile never comes back, so that none was missing in between.
-        self._require_held(view.epoch, used, key)
-        root = ciphertext_root([Commitment(each.commitment) for each in used])
-        self._require_known(cohort, fixed)
-        kept = self._noises.keep_sums(
-            request, fixed.block, fixed.block_hash, root, sums_to_bytes(sums)
+        self.counting = Counting(
+            chain, self._noises, keys, rules, tallies, joint_shares, succession
         )
-        return sums_from_bytes(kept.sums or b""), kept.ciphertext_root or b""
-
-    def _require_known(self, cohort: Cohort, fixed: FixedNoise) -> None:
-        self._chain.require_same_block(cohort.seal_block, cohort.seal_block_hash)
-        self._chain.require_same_block(fixed.block, fixed.block_hash)
-
-    def _require_held(self, epoch: int, used: Sequence[Stored], key: bytes) -> None:
-        """Every record that counts is here: a sum without one would be another than the others'."""
-        missing = self._tallies.missing([each.commitment for each in used if each.usable], key)
-        if not missing:
-            return
-        self._succession.require_finished(epoch)
-        raise TurnRefused(
-            code="records_missing",
-            message=f"This custodian lacks {len(missing)} of the records that count.",
-            remedy="Bring it their parts, then ask again; the others answer without it.",
-            facts={"commitments": [to_hex(each) for each in missing]},
-        )
+        self.requests = self.counting.requests
+        self.noising = Noising(chain, self._noises, keys, rules, joint_shares, self.counting)
 
     # --- partial decryptions
 
@@ -131,22 +67,24 @@ class Decrypting:
 
         Raises:
             NotYetFinal: the noise is not fixed in a final block. Equivocation: noise at this place is not its
-            own. TurnRefused: not_committed, noise_missing, records_missing; NoJointShare.
+            own, or it said before that it adds up something else. TurnRefused: not_committed, not_in_set,
+            noise_missing, records_missing; NoJointShare.
         """
-        live = self.noising.live(request)
+        live = self.requests.find(request)
         fixed = self.final_noise(live)
+        counted = self.counting.own(live)
         if live.row.partial is None:
-            self._decrypt(live, fixed)
+            self._decrypt(live, fixed, counted)
             act.done("turned")
-            live = self.noising.live(request)
-        return self._document(live, fixed)
+            live = self.requests.find(request)
+        return self._document(live, fixed, counted)
 
-    def _decrypt(self, live: Live, fixed: FixedNoise) -> None:
+    def _decrypt(self, live: Live, fixed: FixedNoise, counted: Counted) -> None:
         self._require_own(live, fixed)
         self.noising.require_held(live.row.request, fixed.places)
-        sums, root = self._sums(live, fixed)
-        whole = self.noised(live, fixed, sums)
-        aggregate = live.question.session.aggregate(root, fixed.noise, whole)
+        whole = self.noised(live, fixed, counted.sums)
+        session = live.question.session
+        aggregate = session.aggregate(counted.ciphertext_root, fixed.noise, whole)
         share = self._joint_shares.of(live.view.epoch)
         context = live.question.session.partial(self._rules.place, aggregate)
         made = decrypt_partially(share.value, whole, live.question.recipient, context)
@@ -155,7 +93,7 @@ class Decrypting:
     def noised(self, live: Live, fixed: FixedNoise, sums: Sequence[Sum]) -> list[Sum]:
         """The sums with all of the noise that counts, every contribution of which is held here."""
         request, places = live.row.request, fixed.places
-        everyones = self._noises.contributions(request, places, len(places))
+        everyones = self._noises.held(request, places, len(places), self._rules.place)
         return noised(sums, [everyones[place] for place in places])
 
     def final_noise(self, live: Live) -> FixedNoise:
@@ -189,14 +127,6 @@ class Decrypting:
                 message="The chain has another noise commitment at this custodian's place.",
                 remedy="Its journal may be an old copy; the others answer without it.",
             )
-
-    def _sums(self, live: Live, fixed: FixedNoise) -> tuple[list[Sum], bytes]:
-        row = live.row
-        if row.sums is not None and row.noise_block_hash == fixed.block_hash:
-            if row.ciphertext_root is None:
-                raise TypeError("sums are kept with the root over what was added")
-            return sums_from_bytes(row.sums), row.ciphertext_root
-        return self._add_up(row, fixed)
 
     def _keep(self, live: Live, aggregate: bytes, partial: bytes) -> None:
         """Partial, certificate and journal entry, in one transaction."""
@@ -234,15 +164,15 @@ class Decrypting:
         struct = JournalHead(epoch, self._rules.place, head.height, head.hash)
         return sign(struct, self._chain.domain("CustodianCommittee"), self._keys.signer.secret)
 
-    def _document(self, live: Live, fixed: FixedNoise) -> dict[str, Any]:
+    def _document(self, live: Live, fixed: FixedNoise, counted: Counted) -> dict[str, Any]:
         row, turn = live.row, self._journal.turn(live.row.request)
-        if turn is None or row.sums is None or row.partial is None or row.ciphertext_root is None:
-            raise TypeError("a partial is kept with its sums and certificate")
-        whole = self.noised(live, fixed, sums_from_bytes(row.sums))
+        if turn is None or row.partial is None:
+            raise TypeError("a partial is kept with its certificate")
+        whole = self.noised(live, fixed, counted.sums)
         return {
             "place": self._rules.place,
             "epoch": row.epoch,
-            "ciphertext_root": to_hex(row.ciphertext_root),
+            "ciphertext_root": to_hex(counted.ciphertext_root),
             "noised": to_base64(sums_to_bytes(whole)),
             "partial": to_base64(row.partial),
             "signature": to_hex(turn.signature),

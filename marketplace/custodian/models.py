@@ -172,6 +172,7 @@ class NoisedRow(Base):
     """One request of the homomorphic lane that this custodian committed noise to.
 
     sums: over the records that counted at `noise_block`, kept before any of them can be erased here.
+    sums_digest: what this custodian has told others that it added up; from then on, sums stay as they are.
     """
 
     __tablename__ = "noised"
@@ -186,13 +187,17 @@ class NoisedRow(Base):
     noise_block_hash: Mapped[bytes | None] = mapped_column(HASH)
     ciphertext_root: Mapped[bytes | None] = mapped_column(HASH)
     sums: Mapped[bytes | None] = mapped_column(LargeBinary)
+    sums_digest: Mapped[bytes | None] = mapped_column(HASH)
     aggregate: Mapped[bytes | None] = mapped_column(HASH)
     partial: Mapped[bytes | None] = mapped_column(LargeBinary)
     ended: Mapped[bool] = mapped_column(Boolean, index=True)
 
 
 class ContributionRow(Base):
-    """Encrypted noise for one request and one size of the set: this custodian's own, or verified by it."""
+    """Encrypted noise for one request and one size of the set: this custodian's own, or verified by it.
+
+    sums_signature: its maker's word that it added up what this custodian did; none of this custodian's own.
+    """
 
     __tablename__ = "contributions"
     request: Mapped[bytes] = mapped_column(HASH, primary_key=True)
@@ -201,6 +206,7 @@ class ContributionRow(Base):
     columns: Mapped[bytes] = mapped_column(LargeBinary)
     proof: Mapped[bytes] = mapped_column(LargeBinary)
     digests: Mapped[bytes] = mapped_column(LargeBinary)  # of its maker's, 32 bytes for each size
+    sums_signature: Mapped[bytes | None] = mapped_column(LargeBinary)
 
 
 class DictionaryRow(Base):

@@ -34,35 +34,45 @@ class Noises:
             body = {"request": to_hex(row.request), "commitment": to_hex(row.commitment)}
             self._journal.append(session, "noise-committed", body)
 
-    def keep(self, request: bytes, place: int, reveal: Reveal) -> None:
-        """Keeps a verified contribution."""
+    def keep(self, request: bytes, place: int, reveal: Reveal, sums_signature: bytes) -> None:
+        """Keeps a verified contribution, and its maker's word that it added up the same sums."""
         with self._journal.writing() as session:
-            if session.get(ContributionRow, (request, place, reveal.size)) is None:
-                session.add(_row(request, place, reveal))
+            row = session.get(ContributionRow, (request, place, reveal.size))
+            if row is None:
+                row = _row(request, place, reveal)
+                session.add(row)
+            if row.sums_signature is None:
+                row.sums_signature = sums_signature
 
-    def reveal(self, request: bytes, place: int, size: int) -> Reveal | None:
-        """One place's contribution to a set of this size; None if it is not here."""
+    def reveal(self, request: bytes, place: int, size: int) -> tuple[Reveal, bytes | None] | None:
+        """One place's contribution to a set of this size, and its maker's signature of its sums, unless that
+        is this custodian; None if it is not here.
+        """
         with self._journal.reading() as session:
             row = session.get(ContributionRow, (request, place, size))
         if row is None:
             return None
         starts = range(0, len(row.digests), DIGEST_BYTES)
         digests = tuple(row.digests[at : at + DIGEST_BYTES] for at in starts)
-        return Reveal(size, Contribution(row.columns, row.proof), digests)
+        return Reveal(size, Contribution(row.columns, row.proof), digests), row.sums_signature
 
-    def contributions(
-        self, request: bytes, places: Iterable[int], size: int
+    def held(
+        self, request: bytes, places: Iterable[int], size: int, own: int
     ) -> dict[int, Contribution]:
-        """Of these places, those that are here."""
+        """The contributions of these places that are here, each but `own` with its maker's word on sums."""
         found = {place: self.reveal(request, place, size) for place in places}
-        return {place: each.contribution for place, each in found.items() if each is not None}
+        return {
+            place: each[0].contribution
+            for place, each in found.items()
+            if each is not None and (place == own or each[1] is not None)
+        }
 
     def keep_sums(
         self, request: bytes, block: int, block_hash: bytes, root: bytes, sums: bytes
     ) -> NoisedRow:
-        """The sums over the records that counted in the block that fixed the noise, before they change.
+        """The sums over the records that counted in the block with the commitments, before they change.
 
-        Those of the same block that were kept first stay. Returns the row.
+        Those of the same block that were kept first stay, and any that were said to others. Returns the row.
         """
         values = {
             "noise_block": block,
@@ -72,10 +82,23 @@ class Noises:
         }
         with self._journal.writing() as session:
             row = session.get_one(NoisedRow, request)
-            if row.partial is None and row.noise_block_hash != block_hash:
+            if row.sums_digest is None and row.noise_block_hash != block_hash:
                 for name, value in values.items():
                     setattr(row, name, value)
             return row
+
+    def say_sums(self, request: bytes, sums: bytes, digest: bytes) -> bytes:
+        """Notes, once, what this custodian says of the sums that are kept; returns what it said first.
+
+        From then on the sums stay as they are.
+        """
+        with self._journal.writing() as session:
+            row = session.get_one(NoisedRow, request)
+            if row.sums_digest is None and row.sums == sums:
+                row.sums_digest = digest
+                body = {"request": to_hex(request), "sums": to_hex(digest)}
+                self._journal.append(session, "sums-said", body)
+            return row.sums_digest or b""
 
     def unsummed(self) -> Sequence[bytes]:
         """Live requests whose sums are not kept yet."""

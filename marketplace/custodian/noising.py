@@ -4,46 +4,33 @@ What keeps anybody from choosing noise by what it sees:
 - a contribution is drawn once a request, and answered twice with the same bytes;
 - it is revealed only once the commitments of all are in a final block, and what others reveal is held against
   those;
+- it is revealed with its maker's word on the sums, and held only if that is this custodian's, too
+  (`counting`);
 - nothing is decrypted before the set whose noise counts is in a final block (`decrypting`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from marketplace.chain.adapter import Chain, NotYetFinal, RequestView
-from marketplace.custodian.checks import Rules, TurnRefused, sealed_request, still_sealed
+from marketplace.chain.adapter import Chain
+from marketplace.custodian.checks import Rules, TurnRefused, sealed_request
+from marketplace.custodian.counting import Counting
 from marketplace.custodian.joint_shares import JointShares
 from marketplace.custodian.keys import Keys
+from marketplace.custodian.live import Live
 from marketplace.custodian.models import NoisedRow
 from marketplace.custodian.noises import Noises
-from marketplace.custodian.tallies import Tallies
 from marketplace.custodian.turns import Equivocation
-from marketplace.questions import Asked, asked
 from marketplace.vocabulary import Lane
 from marketplace.wire.http import to_hex
 from marketplace.wire.outcomes import Act
 from marketplace.wire.structs import NoiseCommitment, NoiseSet, sign
-from marketplace.wire.tallying import Question, Reveal
+from marketplace.wire.tallying import Reveal, SumsWord
 from ml.homomorphic.elgamal import COLUMN_BYTES
 from ml.homomorphic.noise import contribute, verify_contribution
 from ml.homomorphic.validity import ProofInvalid
-
-
-@dataclass(frozen=True)
-class Live:
-    """A sealed request that noise was committed to here, as it stands now."""
-
-    row: NoisedRow
-    view: RequestView
-    asked: Asked
-
-    @property
-    def question(self) -> Question:
-        """What was asked, as everybody knows it."""
-        return self.asked.question
 
 
 class Noising:
@@ -55,46 +42,16 @@ class Noising:
         noises: Noises,
         keys: Keys,
         rules: Rules,
-        tallies: Tallies,
         joint_shares: JointShares,
+        counting: Counting,
     ) -> None:
         self._chain = chain
         self._noises = noises
         self._keys = keys
         self._rules = rules
-        self._tallies = tallies
         self._joint_shares = joint_shares
-
-    def live(self, request: bytes) -> Live:
-        """A request that noise was committed to, if it may still be answered.
-
-        Raises:
-            TurnRefused (not_committed, and what `still_sealed` raises); Equivocation: another root or epoch.
-        """
-        row = self._noises.of(request)
-        if row is None:
-            raise TurnRefused(
-                code="not_committed",
-                message="This custodian has not committed to noise for this request.",
-                remedy="Ask for its commitment first.",
-            )
-        seal = row.seal_block, row.seal_block_hash
-        view = still_sealed(self._chain, request, self._rules, seal, Lane.HOMOMORPHIC)
-        if (row.root, row.epoch) != (view.root, view.epoch):
-            raise Equivocation(
-                message="Noise was drawn for another root or epoch of this request.",
-                remedy="It is drawn once a request; look for a reorganisation or a lying node.",
-            )
-        return Live(row, view, self.asked(view, request, row.parameters))
-
-    def asked(self, view: RequestView, request: bytes, parameters: bytes) -> Asked:
-        """What was asked, by this custodian's own dictionary; see `questions.asked`, which raises.
-
-        Raises:
-            TallyRefused: dictionary_missing.
-        """
-        dictionary = self._tallies.dictionary(self._chain.dictionary_of(view.dataset))
-        return asked(self._chain, dictionary, view, request, parameters)
+        self._counting = counting
+        self._requests = counting.requests
 
     def commit(self, request: bytes, parameters: bytes, act: Act) -> dict[str, Any]:
         """Draws this custodian's noise, once, and answers with its hash, signed for the chain.
@@ -107,7 +64,7 @@ class Noising:
             row = self._drawn(request, parameters)
             act.done("committed")
         else:
-            row = self.live(request).row
+            row = self._requests.find(request).row
         struct = NoiseCommitment(request, row.root, row.epoch, self._rules.place, row.commitment)
         signature = sign(struct, self._chain.domain("NoiseRegistry"), self._keys.signer.secret)
         return {
@@ -118,9 +75,9 @@ class Noising:
 
     def _drawn(self, request: bytes, parameters: bytes) -> NoisedRow:
         # First what costs next to nothing: anybody may ask, with any parameters.
-        self.asked(self._chain.request(request), request, parameters)
+        self._requests.asked(self._chain.request(request), request, parameters)
         sealed = sealed_request(self._chain, request, self._rules, Lane.HOMOMORPHIC)
-        found = self.asked(sealed.view, request, parameters)
+        found = self._requests.asked(sealed.view, request, parameters)
         key = self._joint_shares.of(sealed.view.epoch).public_key
         question = found.question
         by = question.session.contributor(self._rules.place)
@@ -142,15 +99,16 @@ class Noising:
         return row
 
     def reveal(self, request: bytes, size: int, place: int | None = None) -> dict[str, Any]:
-        """This custodian's contribution to a set of `size`, once all commitments are final on chain; or that
-        of another place, where it has been brought here: whoever revealed and is silent now is not needed.
+        """This custodian's contribution to a set of `size`, and its word on the sums, once all commitments
+        are final on chain; or those of another place, where they have been brought here: whoever revealed
+        and is silent now is not needed.
 
         Raises:
-            NotYetFinal; TurnRefused: not_committed, not_in_set, noise_missing. Equivocation: the chain has
-            another hash at this place.
+            NotYetFinal; TurnRefused: not_committed, not_in_set, noise_missing, records_missing. Equivocation:
+            the chain has another hash at this place, or this custodian said something else before.
         """
-        live = self.live(request)
-        committed = self._final_commitments(request)
+        live = self._requests.find(request)
+        committed = self._requests.committed(live).commitments
         if size not in live.question.sizes:
             sizes = live.question.sizes
             raise _not_in_set(f"A set has {sizes[0]} to {sizes[-1]} members.")
@@ -158,9 +116,13 @@ class Noising:
         if maker == self._rules.place:
             self._require_mine(live, committed)
         found = self._noises.reveal(request, maker, size)
+        word = self._counting.word(live)
+        if found is not None and maker != self._rules.place:
+            # What others made is held only with their word on the very same sums.
+            found, word = (found, SumsWord(word.digest, found[1])) if found[1] else (None, word)
         if found is None:
             raise _missing([maker])
-        return {"place": maker, "reveal": found.to_json()}
+        return {"place": maker, "reveal": found[0].to_json(), "sums": word.to_json()}
 
     def _require_mine(self, live: Live, committed: Mapping[int, bytes]) -> None:
         mine = committed.get(self._rules.place)
@@ -172,19 +134,27 @@ class Noising:
                 remedy="Its journal may be an old copy; the others answer without it.",
             )
 
-    def hold(self, request: bytes, place: int, reveal: Reveal, act: Act) -> dict[str, Any]:
-        """Verifies and keeps what another custodian revealed.
+    def hold(
+        self, request: bytes, place: int, reveal: Reveal, word: SumsWord, act: Act
+    ) -> dict[str, Any]:
+        """Verifies and keeps what another custodian revealed, if it added up what this one did.
 
         Raises:
-            NotYetFinal; TurnRefused: not_committed, not_in_set; noise_invalid naming the place.
+            NotYetFinal; TurnRefused: not_committed, not_in_set, records_missing; sums_differ, word_invalid,
+            noise_invalid naming the place.
         """
-        live = self.live(request)
-        committed = self._final_commitments(request).get(place)
+        live = self._requests.find(request)
+        committed = self._requests.committed(live).commitments.get(place)
         if committed is None:
             raise _not_in_set(f"The custodian at place {place} has not committed to noise.")
-        if self._noises.reveal(request, place, reveal.size) is None:
+        fixed, _ = self._chain.noise_set(request)
+        if fixed and (place not in fixed or reveal.size != len(fixed)):
+            raise _not_in_set("Whose noise counts is fixed, and this is none of it.")
+        known = self._noises.held(request, [place], reveal.size, self._rules.place)
+        if place not in known:
+            self._counting.require_same(live, place, word)
             self._require_valid(live, place, reveal, committed)
-            self._noises.keep(request, place, reveal)
+            self._noises.keep(request, place, reveal, word.signature)
             act.done("held")
         return {"place": place, "size": reveal.size}
 
@@ -203,38 +173,34 @@ class Noising:
             raise _invalid(place, str(fault)) from None
 
     def agree(self, request: bytes, places: Sequence[int]) -> dict[str, Any]:
-        """Signs that this custodian holds and has verified the noise of these places, for the chain.
+        """Signs that this custodian holds and has verified the noise of these places, every one of which
+        added up what it did, for the chain.
 
         It may agree to several sets: only the one that the chain fixes is ever decrypted.
 
         Raises:
-            NotYetFinal; TurnRefused: not_committed, not_in_set, noise_missing naming the places.
+            NotYetFinal; TurnRefused: not_committed, not_in_set, records_missing, noise_missing naming the
+            places.
         """
-        live = self.live(request)
-        committed = self._final_commitments(request)
+        live = self._requests.find(request)
+        committed = self._requests.committed(live).commitments
         chosen = {place: committed[place] for place in sorted(set(places)) if place in committed}
         if len(chosen) != len(places) or len(chosen) not in live.question.sizes:
             raise _not_in_set("A set is of a quorum or more, every one of which committed.")
+        self._counting.own(live)
         self.require_held(request, sorted(chosen))
         struct = noise_set(self._chain, live, chosen)
         signature = sign(struct, self._chain.domain("NoiseRegistry"), self._keys.signer.secret)
         return {"place": self._rules.place, "signature": to_hex(signature)}
 
     def require_held(self, request: bytes, places: Sequence[int]) -> None:
-        """Raises TurnRefused (noise_missing) unless all contributions to the set of these places are here."""
-        held = self._noises.contributions(request, places, len(places))
+        """Raises TurnRefused (noise_missing) unless all contributions to the set of these places are here,
+        with their makers' words on the very sums that this custodian adds up.
+        """
+        held = self._noises.held(request, places, len(places), self._rules.place)
         missing = [place for place in places if place not in held]
         if missing:
             raise _missing(missing)
-
-    def _final_commitments(self, request: bytes) -> Mapping[int, bytes]:
-        final = self._chain.noise_commitments(request, self._chain.finalized())
-        if not final:
-            raise NotYetFinal(
-                message="The custodians' noise commitments are not in a final block yet.",
-                remedy="Bring them on chain, wait until that is final, then ask again.",
-            )
-        return final
 
 
 def noise_set(chain: Chain, live: Live, commitments: Mapping[int, bytes]) -> NoiseSet:

@@ -13,8 +13,8 @@ from marketplace.custodian.decrypting import Decrypting
 from marketplace.custodian.joint_shares import JointShare, JointShares
 from marketplace.custodian.journal import Journal
 from marketplace.custodian.keys import Keys
+from marketplace.custodian.live import Live
 from marketplace.custodian.models import SettlementRow
-from marketplace.custodian.noising import Live
 from marketplace.custodian.settling import mismatch, require_equal
 from marketplace.wire.delivery import delivery_hash
 from marketplace.wire.http import to_hex
@@ -64,7 +64,7 @@ class Signing:
         Raises:
             TurnRefused: not_turned, settlement_mismatch naming the field, partial_invalid naming the place.
         """
-        live = self._decrypting.noising.live(settlement.request)
+        live = self._decrypting.requests.find(settlement.request)
         if live.row.partial is None or live.row.aggregate is None or live.row.sums is None:
             raise _not_turned()
         fixed = self._decrypting.final_noise(live)

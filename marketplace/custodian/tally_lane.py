@@ -14,7 +14,7 @@ from marketplace.custodian.signing import Signing
 from marketplace.vocabulary import Lane
 from marketplace.wire.outcomes import Act, Outcomes
 from marketplace.wire.structs import Settlement
-from marketplace.wire.tallying import Reveal
+from marketplace.wire.tallying import Reveal, SumsWord
 
 LOCKS = 64
 """As for turns: a fixed number, so that strangers' ids cost no memory."""
@@ -51,10 +51,10 @@ class TallyLane:
         noising = self._decrypting.noising
         return self._answer("reveal", request, lambda _: noising.reveal(request, size, place))
 
-    def hold(self, request: bytes, place: int, reveal: Reveal) -> dict[str, Any]:
+    def hold(self, request: bytes, place: int, reveal: Reveal, word: SumsWord) -> dict[str, Any]:
         """See `Noising.hold`."""
-        noising = self._decrypting.noising
-        return self._answer("hold", request, lambda act: noising.hold(request, place, reveal, act))
+        noising, given = self._decrypting.noising, (request, place, reveal, word)
+        return self._answer("hold", request, lambda act: noising.hold(*given, act))
 
     def agree(self, request: bytes, places: Sequence[int]) -> dict[str, Any]:
         """See `Noising.agree`."""

@@ -17,7 +17,7 @@ from marketplace.wire.delivery import MOST_RESULT
 from marketplace.wire.feldman import MOST_CUSTODIANS
 from marketplace.wire.http import answer, binary_field, hash_field, read_body, require_keys
 from marketplace.wire.structs import Settlement
-from marketplace.wire.tallying import Reveal
+from marketplace.wire.tallying import Reveal, SumsWord
 
 LARGEST_REVEAL: Final = 4 * 1024 * 1024
 """Bytes of one message: a contribution of 1,024 sums takes up to 2.7 MB in base64."""
@@ -55,9 +55,10 @@ def add_routes(app: flask.Flask, lane: TallyLane) -> None:
 
     @routes.post("/noise-contributions")
     def hold() -> flask.Response:
-        body = read_body({"request", "place", "reveal"}, limit=LARGEST_REVEAL)
+        body = read_body({"request", "place", "reveal", "sums"}, limit=LARGEST_REVEAL)
         request, place = hash_field(body["request"], "request"), _place(body["place"], "place")
-        return answer(lane.hold(request, place, Reveal.from_json(body["reveal"])))
+        word = SumsWord.from_json(body["sums"])
+        return answer(lane.hold(request, place, Reveal.from_json(body["reveal"]), word))
 
     @routes.post("/noise-sets")
     def agree() -> flask.Response:

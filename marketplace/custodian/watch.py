@@ -75,7 +75,7 @@ class Watch:
         }
         destroyed = 0
         if erased:
-            self._decrypting.keep_sums()
+            self._decrypting.counting.keep()
         with self._journal.writing() as session:
             for event in page.events:
                 if event.name == "RecordMoved":
@@ -155,7 +155,7 @@ class Watch:
         """Suspended or pending records stay: only an erasure is for ever."""
         if not record.erased:
             return 0
-        self._decrypting.keep_sums()
+        self._decrypting.counting.keep()
         with self._journal.writing() as session:
             return self._journal.destroy(session, dataset, holder, record.version)
 

@@ -23,7 +23,7 @@ from marketplace.receipts.format import (
     Step,
 )
 from marketplace.receipts.tally_part import TallyPart
-from marketplace.receipts.tally_steps import fixed_in
+from marketplace.receipts.tally_steps import committed_in, fixed_in
 from marketplace.vocabulary import Address, Epoch
 from marketplace.wire.roots import SealedShard
 from marketplace.wire.structs import HOMOMORPHIC, Settlement
@@ -79,10 +79,13 @@ def _with_tally(chain: Chain, receipt: Receipt, evidence: Mapping[str, Any] | No
     if evidence is None:
         raise _no_evidence("is missing")
     kept = Evidence.from_json(evidence)
-    fixed, step = fixed_in(receipt.request, receipt.cohort.seal_block, chain)
+    request, sealed_in = receipt.request, receipt.cohort.seal_block
+    committed, taken = committed_in(request, sealed_in, chain)
+    fixed, step = fixed_in(request, sealed_in, chain)
     tally = TallyPart(
         places=fixed.places,
-        commitments=tuple(chain.noise_commitments(receipt.request).items()),
+        commitments=tuple(committed.commitments.items()),
+        committed=taken,
         fixed=step,
         joint_key=chain.joint_key(receipt.epoch)[0],
         noised=kept.noised,

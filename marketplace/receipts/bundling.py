@@ -12,7 +12,7 @@ from marketplace.chain.reads import pages_of
 from marketplace.questions import asked
 from marketplace.receipts.bundle import Header, Member, Shown
 from marketplace.receipts.evidence import Evidence, EvidenceMissing
-from marketplace.receipts.tally_steps import fixed_in
+from marketplace.receipts.tally_steps import committed_in, fixed_in
 from marketplace.wire.dictionary import Dictionary
 from marketplace.wire.header import RecordHeader
 from marketplace.wire.tally import SealedTally, prove_columns
@@ -53,8 +53,9 @@ def write_bundle(
     question = asked(chain, dictionary, view, request, canonical_parameters)
     cohort = chain.sealed_cohort(request)
     fixed, _ = fixed_in(request, cohort.seal_block, chain)
-    with chain.pinned(fixed.block):
-        used = [each for each in counted(chain, cohort, fixed.block) if each.usable]
+    committed, _ = committed_in(request, cohort.seal_block, chain)
+    with chain.pinned(committed.block):
+        used = [each for each in counted(chain, cohort, committed.block) if each.usable]
     out.write(Header(request, dictionary, _reveals(kept, fixed.places)).to_bytes())
     key = joint_key_of(chain, view.epoch)
     columns = sorted({column for form in question.forms for column in form})

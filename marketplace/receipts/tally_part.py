@@ -23,7 +23,8 @@ PLACE_BITS: Final = 4
 MOST_NOISED: Final = PAIR_BYTES * MOST_SUMS
 MOST_PARTIAL: Final = PROOF_BYTES + MOST_NOISED
 Places = TypeVar("Places", bound=Sequence[int])
-KEYS: Final = {"places", "commitments", "fixed", "joint_key", "noised", "partials"}
+KEYS: Final = {"places", "commitments", "committed", "fixed", "joint_key", "noised", "partials"}
+STEP: Final = {"block", "block_hash", "transaction"}
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,14 @@ class TallyPart:
     """Of one settled request of the homomorphic lane.
 
     places: whose noise counts, ascending. commitments: everybody's hash of its noise, by place, ascending.
-    fixed: where the chain fixed whose counts. joint_key: the epoch's Feldman commitments, 33 bytes each, as
+    committed: where the chain took these, and what it had for records then counted. fixed: where it fixed
+    whose noise counts. joint_key: the epoch's Feldman commitments, 33 bytes each, as
     many as the quorum. noised: the sums with all noise, 66 bytes each. partials: one quorum's, by place.
     """
 
     places: tuple[int, ...]
     commitments: tuple[tuple[int, bytes], ...]
+    committed: Step
     fixed: Step
     joint_key: bytes
     noised: bytes = field(repr=False)
@@ -47,11 +50,8 @@ class TallyPart:
         return {
             "places": list(self.places),
             "commitments": [[place, to_hex(each)] for place, each in self.commitments],
-            "fixed": {
-                "block": self.fixed.block,
-                "block_hash": to_hex(self.fixed.block_hash),
-                "transaction": to_hex(self.fixed.transaction),
-            },
+            "committed": _step_json(self.committed),
+            "fixed": _step_json(self.fixed),
             "joint_key": to_hex(self.joint_key),
             "noised": to_base64(self.noised),
             "partials": [
@@ -63,11 +63,11 @@ class TallyPart:
 def read_tally(receipt: Fields) -> TallyPart:
     """The `tally` of a receipt. Raises `Refusal`s naming the field."""
     fields = receipt.inside("tally", KEYS)
-    fixed = fields.inside("fixed", {"block", "block_hash", "transaction"})
     return TallyPart(
         places=_places(fields.items("places", MOST_CUSTODIANS)),
         commitments=_commitments(fields.items("commitments", MOST_CUSTODIANS)),
-        fixed=Step(fixed.number("block", 53), fixed.hash("block_hash"), fixed.hash("transaction")),
+        committed=_step(fields.inside("committed", STEP)),
+        fixed=_step(fields.inside("fixed", STEP)),
         joint_key=fields.hex("joint_key", POINT_BYTES * MOST_CUSTODIANS),
         noised=fields.binary("noised", MOST_NOISED),
         partials=read_partials(fields),
@@ -84,6 +84,19 @@ def read_partials(fields: Fields) -> tuple[tuple[int, bytes], ...]:
     )
     _ascending([place for place, _ in found], at)
     return found
+
+
+def _step(fields: Fields) -> Step:
+    block = fields.number("block", 53)
+    return Step(block, fields.hash("block_hash"), fields.hash("transaction"))
+
+
+def _step_json(step: Step) -> dict[str, Any]:
+    return {
+        "block": step.block,
+        "block_hash": to_hex(step.block_hash),
+        "transaction": to_hex(step.transaction),
+    }
 
 
 def _places(items: list[Any]) -> tuple[int, ...]:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 from marketplace.chain.adapter import Chain, PartialLogs, Stored
-from marketplace.chain.counted import FIXED, FixedNoise, counted, fixed_noise
+from marketplace.chain.counted import (
+    COMMITTED,
+    FIXED,
+    CommittedNoise,
+    FixedNoise,
+    committed_noise,
+    counted,
+    fixed_noise,
+)
 from marketplace.errors import BadParameter, RecordUnreadable
 from marketplace.questions import Asked, asked
 from marketplace.receipts.format import Receipt, invalid
@@ -27,21 +35,24 @@ def joint_key(receipt: Receipt, chain: Chain) -> None:
 
 
 def noise(receipt: Receipt, chain: Chain) -> None:
-    """Commitments of all, whose counts, and where that was fixed: as events and storage have it."""
-    tally = tally_of(receipt)
-    committed = tuple(chain.noise_commitments(receipt.request).items())
-    equal("noise", "tally.commitments", tally.commitments, committed)
-    fixed, step = fixed_in(receipt.request, receipt.cohort.seal_block, chain)
+    """Commitments of all, whose counts, and where both came on chain: as events and storage have it."""
+    tally, sealed_in = tally_of(receipt), receipt.cohort.seal_block
+    committed, taken = committed_in(receipt.request, sealed_in, chain)
+    equal("noise", "tally.commitments", tally.commitments, tuple(committed.commitments.items()))
+    fixed, step = fixed_in(receipt.request, sealed_in, chain)
     equal("noise", "tally.places", tally.places, fixed.places)
     equal("noise", "settlement.noise", receipt.settlement.noise, fixed.noise)
     for name in ("block", "block_hash", "transaction"):
+        found = getattr(taken, name)
+        equal("noise", f"tally.committed.{name}", getattr(tally.committed, name), found)
         equal("noise", f"tally.fixed.{name}", getattr(tally.fixed, name), getattr(step, name))
+    chain.require_same_block(taken.block, taken.block_hash)
     chain.require_same_block(step.block, step.block_hash)
 
 
 def ciphertexts(receipt: Receipt, chain: Chain) -> None:
-    """The records added up are those that the chain had for these members, as of the block that fixed the
-    noise.
+    """The records added up are those that the chain had for these members, as of the block with everybody's
+    noise commitments.
     """
     root = ciphertext_root([Commitment(each.commitment) for each in records_of(receipt, chain)])
     found = receipt.settlement.ciphertext_root
@@ -74,9 +85,21 @@ def records_of(receipt: Receipt, chain: Chain) -> tuple[Stored, ...]:
     cohort = at_seal(lambda: chain.sealed_cohort(receipt.request))
     claimed = receipt.cohort.seal_block_hash
     equal("ciphertexts", "cohort.seal_block_hash", claimed, cohort.seal_block_hash)
-    fixed, _ = fixed_in(receipt.request, cohort.seal_block, chain)
-    with chain.pinned(fixed.block):
-        return at_seal(lambda: counted(chain, cohort, fixed.block))
+    committed, _ = committed_in(receipt.request, cohort.seal_block, chain)
+    with chain.pinned(committed.block):
+        return at_seal(lambda: counted(chain, cohort, committed.block))
+
+
+def committed_in(request: bytes, seal_block: int, chain: Chain) -> tuple[CommittedNoise, Step]:
+    """The commitments of a settled request, and where the chain took them.
+
+    Raises:
+        ReceiptInvalid: there are none, so nothing was settled. PartialLogs, ForgedLogs; NodeFault.
+    """
+    found = committed_noise(chain, request, seal_block)
+    if found is None:
+        raise invalid("noise", "tally.committed", "is nowhere on chain")
+    return found, _step(chain, request, found.block, COMMITTED)
 
 
 def fixed_in(request: bytes, seal_block: int, chain: Chain) -> tuple[FixedNoise, Step]:
@@ -88,14 +111,16 @@ def fixed_in(request: bytes, seal_block: int, chain: Chain) -> tuple[FixedNoise,
     found = fixed_noise(chain, request, seal_block)
     if found is None:
         raise invalid("noise", "tally.fixed", "is nowhere on chain")
-    at = chain.events(
-        found.block, found.block, contracts=["NoiseRegistry"], names=[FIXED], topics=[request]
-    )
+    return found, _step(chain, request, found.block, FIXED)
+
+
+def _step(chain: Chain, request: bytes, block: int, name: str) -> Step:
+    at = chain.events(block, block, contracts=["NoiseRegistry"], names=[name], topics=[request])
     event = next(at, None)
     if event is None:
         raise PartialLogs(
-            message="The node does not give the event that fixed this request's noise twice.",
+            message=f"The node does not give this request's {name} event twice.",
             remedy="Use a node that keeps the logs since the deployment.",
-            facts={"event": FIXED},
+            facts={"event": name},
         )
-    return found, Step(event.block, event.block_hash, event.transaction)
+    return Step(event.block, event.block_hash, event.transaction)

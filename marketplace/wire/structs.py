@@ -321,6 +321,22 @@ class NoiseCommitment(SignedStruct):
 
 
 @dataclass(frozen=True)
+class CountedSums(SignedStruct):
+    """A custodian's word on what it added up for one request, before it decrypts anything. Given once.
+
+    No contract reads it: custodians hold it against their own sums.
+    """
+
+    DOMAIN = NOISE_REGISTRY
+
+    request: Bytes32
+    root: Bytes32
+    epoch: Uint32
+    place: Uint8
+    sums: Bytes32  # `TallySession.sums`
+
+
+@dataclass(frozen=True)
 class NoiseSet(SignedStruct):
     """A custodian's word that it holds and has verified the noise of these places, which count."""
 

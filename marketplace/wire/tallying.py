@@ -1,9 +1,9 @@
 """What noise, partial decryptions and results of the homomorphic lane are bound to, and how they travel.
 
 One request has one session: chain, market, request, cohort root and epoch. Noise proofs are bound to it, and
-so is the aggregate: the noised sums over the records that counted. Each partial decryption is bound to the
-aggregate and its custodian's place, and the settlement names the aggregate's hash, so that a receipt leads
-from the cohort to the answer without anybody's word.
+so are each custodian's word on the sums that it added up, and the aggregate: the noised sums over the records
+that counted. Each partial decryption is bound to the aggregate and its custodian's place, and the settlement
+names the aggregate's hash, so that a receipt leads from the cohort to the answer without anybody's word.
 """
 
 from __future__ import annotations
@@ -17,8 +17,16 @@ from eth_hash.auto import keccak
 from marketplace.errors import BadParameter, EnvelopeUnreadable
 from marketplace.vocabulary import Address
 from marketplace.wire.canonical import tagged_hash
+from marketplace.wire.eip712 import MOST_SIGNATURE
 from marketplace.wire.feldman import MOST_CUSTODIANS
-from marketplace.wire.http import binary_field, hash_field, require_keys, to_base64, to_hex
+from marketplace.wire.http import (
+    binary_field,
+    hash_field,
+    hex_field,
+    require_keys,
+    to_base64,
+    to_hex,
+)
 from ml.homomorphic.curve import ORDER, NotAPoint, Point, times_base
 from ml.homomorphic.noise import Contribution, Contributor, Shares
 from ml.homomorphic.threshold import PAIR_BYTES, Sum, sums_from_bytes, sums_to_bytes
@@ -50,6 +58,20 @@ class TallySession:
     def contributor(self, place: int) -> Contributor:
         """The custodian at a place, as the maker of noise for this request."""
         return Contributor(self.name(), place)
+
+    def sums(self, ciphertext_root: bytes, added: Sequence[Sum]) -> bytes:
+        """The sums of the records that counted, before any noise, by their hash: 32 bytes.
+
+        Args:
+            ciphertext_root: as for `aggregate`.
+            added: in the analysis' order.
+        """
+        pairs = bytes(keccak(sums_to_bytes(added)))
+        return tagged_hash(
+            "usufruct/sums/1",
+            ["bytes32", "bytes32", "bytes32"],
+            [self.name(), ciphertext_root, pairs],
+        )
 
     def aggregate(self, ciphertext_root: bytes, noise: bytes, noised: Sequence[Sum]) -> bytes:
         """What custodians decrypt, by its hash: 32 bytes.
@@ -202,6 +224,25 @@ class Reveal:
         proof = binary_field(document["proof"], f"{at}.proof", MOST_NOISE)
         read = tuple(hash_field(each, f"{at}.digests[{i}]") for i, each in enumerate(digests))
         return cls(size, Contribution(columns, proof), read)
+
+
+@dataclass(frozen=True)
+class SumsWord:
+    """What a custodian added up, by `TallySession.sums`, and its signature of `CountedSums`."""
+
+    digest: bytes
+    signature: bytes
+
+    def to_json(self) -> dict[str, str]:
+        """The document that `from_json` reads."""
+        return {"digest": to_hex(self.digest), "signature": to_hex(self.signature)}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any], at: str = "sums") -> SumsWord:
+        """From hostile JSON; whose signature it is, `require_signed` says. Raises BadParameter."""
+        require_keys(document, {"digest", "signature"}, at=at)
+        signature = hex_field(document["signature"], f"{at}.signature", MOST_SIGNATURE)
+        return cls(hash_field(document["digest"], f"{at}.digest"), signature)
 
 
 def _bad_reveal(field: str, why: str) -> BadParameter:

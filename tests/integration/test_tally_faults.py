@@ -125,7 +125,7 @@ def test_what_is_erased_while_it_is_added_up_ends_in_a_refusal(
     """Sums without a record that counts, beside others' sums with it, would tell that record."""
     request = market.sealed("race", "mean.v1", MEAN)
     tallying = market.tallying(request, "mean.v1", MEAN)
-    fixed = tallying.see_to_noise(market.world.sender, MEAN)
+    tallying._commit(market.world.sender, MEAN)
     custodian = market.custodians[0]
     honest = custodian.tallies.sums
 
@@ -135,11 +135,10 @@ def test_what_is_erased_while_it_is_added_up_ends_in_a_refusal(
         return honest(*given)
 
     monkeypatch.setattr(custodian.tallies, "sums", erasing)
-    row = custodian.decrypting._noises.of(request)
-    assert row is not None
+    live = custodian.decrypting.requests.find(request)
     with pytest.raises(Refusal) as refused:
-        custodian.decrypting._add_up(row, fixed)
+        custodian.decrypting.counting.own(live)
     assert refused.value.code == "records_missing"
     again = custodian.decrypting._noises.of(request)
     assert again is not None
-    assert again.sums is None
+    assert (again.sums, again.sums_digest) == (None, None)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
+from itertools import permutations
 from typing import Any
 
 import pytest
 
-from marketplace.chain.counted import counted, fixed_noise
+from marketplace.chain.counted import committed_noise, counted
 from marketplace.custodian.models import ContributionRow, NoisedRow
 from marketplace.errors import Refusal
 from marketplace.peers import Peer
@@ -17,10 +19,11 @@ from marketplace.vocabulary import Commitment
 from marketplace.wire.delivery import ciphertext_root
 from marketplace.wire.http import to_base64, to_hex
 from marketplace.wire.http_client import post
-from marketplace.wire.structs import Settlement
+from marketplace.wire.structs import NoiseCommitment, NoiseSet, Settlement, sign
 from marketplace.wire.tallying import Reveal
 from ml.homomorphic.curve import times_base
 from ml.homomorphic.noise import contribute
+from ml.homomorphic.threshold import Sum
 from tests.support.chain_world import account
 from tests.support.tally_world import PEOPLE, TallyWorld, tally_world
 
@@ -192,8 +195,17 @@ def test_parameters_of_another_question_are_refused(market: TallyWorld) -> None:
 # --- bad noise
 
 
-def revealed(market: TallyWorld, place: int, request: bytes) -> Reveal:
-    return Reveal.from_json(ask(market, place, "/noise-reveals", request, size=3)["reveal"])
+def revealed(market: TallyWorld, place: int, request: bytes) -> tuple[Reveal, dict[str, Any]]:
+    """Noise for a set of three, and its maker's word on the sums."""
+    said = ask(market, place, "/noise-reveals", request, size=3)
+    return Reveal.from_json(said["reveal"]), said["sums"]
+
+
+def bring(
+    market: TallyWorld, at: int, request: bytes, place: int, reveal: Reveal, word: dict[str, Any]
+) -> dict[str, Any]:
+    body = {"place": place, "reveal": reveal.to_json(), "sums": word}
+    return ask(market, at, "/noise-contributions", request, **body)
 
 
 def own_draw(market: TallyWorld, request: bytes, true: Reveal, scale: int) -> Reveal:
@@ -208,7 +220,7 @@ def own_draw(market: TallyWorld, request: bytes, true: Reveal, scale: int) -> Re
 @pytest.mark.parametrize("what", ["proof", "columns", "other draw", "size", "digests"])
 def test_noise_that_is_not_what_was_committed_to_is_named(market: TallyWorld, what: str) -> None:
     request = committed(market, f"noise-{what}")
-    true = revealed(market, 1, request)
+    true, word = revealed(market, 1, request)
     made = true.contribution
     bent = {
         "proof": lambda: replace(
@@ -221,9 +233,7 @@ def test_noise_that_is_not_what_was_committed_to_is_named(market: TallyWorld, wh
         "size": lambda: replace(true, size=2),
         "digests": lambda: replace(true, digests=(*true.digests[:1], bytes(32))),
     }[what]()
-    held = refusal(
-        lambda: ask(market, 0, "/noise-contributions", request, place=1, reveal=bent.to_json())
-    )
+    held = refusal(lambda: bring(market, 0, request, 1, bent, word))
     assert held.code in ("noise_invalid", "bad_parameter")
     assert held.code == "bad_parameter" or "at place 1 " in held.message
     missing = refusal(lambda: ask(market, 0, "/noise-sets", request, places=[0, 1, 2]))
@@ -235,20 +245,18 @@ def test_noise_copied_from_another_custodian_is_refused(market: TallyWorld) -> N
     request = market.sealed("copied", "mean.v1", MEAN)
     said = [commit(market, place, request) for place in range(3)]
     put_on_chain(market, request, said)
-    copy = revealed(market, 2, request)
-    held = refusal(
-        lambda: ask(market, 0, "/noise-contributions", request, place=1, reveal=copy.to_json())
-    )
+    copy, _ = revealed(market, 2, request)
+    _, word = revealed(market, 1, request)
+    held = refusal(lambda: bring(market, 0, request, 1, copy, word))
     assert held.code == "noise_invalid"
     assert "at place 1 " in held.message
 
 
 def test_noise_of_another_request_is_refused(market: TallyWorld) -> None:
     first, second = committed(market, "replay-1"), committed(market, "replay-2")
-    old = revealed(market, 1, first)
-    held = refusal(
-        lambda: ask(market, 0, "/noise-contributions", second, place=1, reveal=old.to_json())
-    )
+    old, _ = revealed(market, 1, first)
+    _, word = revealed(market, 1, second)
+    held = refusal(lambda: bring(market, 0, second, 1, old, word))
     assert held.code == "noise_invalid"
     assert "at place 1 " in held.message
 
@@ -277,8 +285,8 @@ def test_a_custodian_whose_own_noise_is_another_decrypts_nothing(market: TallyWo
     found = tallying.decrypt(fixed, MEAN)
     assert sorted(found.faults) == [0]
     assert [part.place for part in found.parts] == [1, 2]
-    partial = refusal(lambda: ask(market, 0, "/partials", request))
-    assert partial.code == "equivocation"
+    decrypted = refusal(lambda: ask(market, 0, "/partials", request))
+    assert decrypted.code == "equivocation"
 
 
 # --- bad answers
@@ -316,6 +324,7 @@ LIES: dict[str, Callable[[str, Any], Any]] = {
     "reveal": _lie(
         "/noise-reveals", "reveal", lambda reveal: reveal | {"proof": _flip(reveal["proof"])}
     ),
+    "word": _lie("/noise-reveals", "sums", lambda word: word | {"digest": "0x" + "33" * 32}),
     "agreement": _lie("/noise-sets", "signature", lambda _: "0x" + "11" * 65),
     "partial": _lie("/partials", "partial", _flip),
     "root": _lie("/partials", "ciphertext_root", lambda _: "0x" + "22" * 32),
@@ -411,10 +420,148 @@ def test_a_sealed_result_that_is_no_quorums_is_not_signed(
     assert refused.code == expected
 
 
+def test_once_it_is_fixed_whose_noise_counts_nothing_else_is_kept(market: TallyWorld) -> None:
+    """Else strangers could fill a disk with what every size of the set has."""
+    request = committed(market, "sizes")
+    small = ask(market, 1, "/noise-reveals", request, size=2)
+    market.tallying(request, "mean.v1", MEAN).see_to_noise(market.world.sender, MEAN)
+    assert market.world.chain.noise_set(request)[0] == (0, 1, 2)
+    reveal = Reveal.from_json(small["reveal"])
+    held = refusal(partial(bring, market, 0, request, 1, reveal, small["sums"]))
+    assert held.code == "not_in_set"
+    bring(market, 0, request, 1, *revealed(market, 1, request))
+
+
+# --- custodians that disagree
+
+
+def differing(market: TallyWorld, place: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on this custodian adds up other sums than the others: the first of them twice."""
+    tallies = market.custodians[place].tallies
+    honest = tallies.sums
+
+    def twice(*given: Any) -> list[Sum]:
+        first, *others = honest(*given)
+        return [first + first, *others]
+
+    monkeypatch.setattr(tallies, "sums", twice)
+
+
+def test_a_custodian_that_adds_up_something_else_is_left_out_before_any_noise_counts(
+    market: TallyWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    differing(market, 0, monkeypatch)
+    request = committed(market, "differs")
+    for at, maker in ((0, 1), (1, 0)):
+        held = refusal(
+            partial(bring, market, at, request, maker, *revealed(market, maker, request))
+        )
+        assert held.code == "sums_differ"
+        assert f"at place {maker} " in held.message
+    tallying = market.tallying(request, "mean.v1", MEAN)
+    fixed = tallying.see_to_noise(market.world.sender, MEAN)
+    assert fixed.places == (1, 2)
+    found = tallying.decrypt(fixed, MEAN)
+    assert [part.place for part in found.parts] == [1, 2]
+    assert_within_noise(market, request, found, PEOPLE)
+
+
+def test_who_differs_is_named_by_whoever_carries_the_noise(
+    market: TallyWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    differing(market, 2, monkeypatch)
+    request = committed(market, "named")
+    tallying = market.tallying(request, "mean.v1", MEAN)
+    chosen = tallying.reveals(market.world.chain.noise_commitments(request))
+    assert sorted(chosen) == [0, 1]
+    assert tallying.faults == {2: "Its sums are not those of the others."}
+
+
+def fix(market: TallyWorld, request: bytes, places: list[int], signers: list[int]) -> None:
+    """By the keys of these custodians, past everything that they would check."""
+    chain, world = market.world.chain, market.world
+    view, commitments = chain.request(request), chain.noise_commitments(request)
+    one = NoiseCommitment(request, view.root, view.epoch, 0, bytes(32))
+    chosen = {place: commitments[place] for place in places}
+    struct = NoiseSet.of(chain.domain("ResearchMarket"), one, chosen)
+    domain = chain.domain("NoiseRegistry")
+    signed = [
+        (place, sign(struct, domain, market.custodians[place].keys.signer.secret))
+        for place in signers
+    ]
+    bitmap = sum(1 << place for place in places)
+    world.sender.send("NoiseRegistry", "fixNoise", request, bitmap, signed)
+
+
+def test_whatever_a_quorum_fixes_custodians_that_disagree_decrypt_nothing(
+    market: TallyWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else two sums under one noise: their difference, without any, is one patient's record."""
+    differing(market, 0, monkeypatch)
+    request = committed(market, "one aggregate")
+    shown = {place: revealed(market, place, request) for place in range(3)}
+    for at, maker in permutations(range(3), 2):
+        bringing = partial(bring, market, at, request, maker, *shown[maker])
+        if 0 in (at, maker):
+            assert refusal(bringing).code == "sums_differ"
+        else:
+            bringing()
+    fix(market, request, [0, 1, 2], [1, 2])
+    for at, lacks in ((0, "places 1, 2."), (1, "places 0."), (2, "places 0.")):
+        asked = refusal(partial(ask, market, at, "/partials", request))
+        assert asked.code == "noise_missing"
+        assert lacks in asked.message
+
+
+def test_a_word_that_its_custodian_did_not_sign_is_refused(market: TallyWorld) -> None:
+    first, second = committed(market, "words-1"), committed(market, "words-2")
+    made, mine = revealed(market, 1, second)
+    _, others = revealed(market, 2, second)
+    _, old = revealed(market, 1, first)
+    for signature in (others["signature"], old["signature"], "0x" + "11" * 65):
+        word = mine | {"signature": signature}
+        held = refusal(partial(bring, market, 0, second, 1, made, word))
+        assert held.code == "word_invalid"
+        assert "at place 1 " in held.message
+    bring(market, 0, second, 1, made, mine)
+
+
+def test_noise_that_is_held_without_its_makers_word_does_not_count(market: TallyWorld) -> None:
+    """As in a journal of before there were words."""
+    request = committed(market, "wordless")
+    made, word = revealed(market, 1, request)
+    bring(market, 0, request, 1, made, word)
+    with market.custodians[0].journal.writing() as session:
+        session.get_one(ContributionRow, (request, 1, 3)).sums_signature = None
+    for _ in range(2):
+        agreed = refusal(lambda: ask(market, 0, "/noise-sets", request, places=[0, 1, 2]))
+        assert "at places 1, 2." in agreed.message
+    shown = refusal(lambda: ask(market, 0, "/noise-reveals", request, size=3, place=1))
+    assert shown.code == "noise_missing"
+    bring(market, 0, request, 1, made, word)
+    assert ask(market, 0, "/noise-reveals", request, size=3, place=1)["sums"] == word
+
+
+@pytest.mark.parametrize("what", ["sums", "block"])
+def test_what_was_said_of_the_sums_is_never_said_otherwise(market: TallyWorld, what: str) -> None:
+    request = committed(market, f"said-{what}")
+    revealed(market, 0, request)
+    with market.custodians[0].journal.writing() as session:
+        row = session.get_one(NoisedRow, request)
+        if what == "sums":
+            row.sums = times_base(5).to_bytes() * 2 + (row.sums or b"")[66:]
+        else:
+            row.noise_block_hash = bytes(32)
+    again = refusal(lambda: revealed(market, 0, request))
+    assert again.code == "equivocation"
+    found = answered(market, request)  # the others go on
+    assert [part.place for part in found.parts] == [1, 2]
+
+
 # --- who counts
 
 
-def test_a_custodian_that_lacks_a_record_says_which_and_the_others_answer(
+def test_a_custodian_that_lacks_a_record_says_so_and_the_others_answer(
     market: TallyWorld,
 ) -> None:
     market.world.tick()
@@ -422,33 +569,42 @@ def test_a_custodian_that_lacks_a_record_says_which_and_the_others_answer(
     market.store(["late"], [1, 2])
     request = market.sealed("lacking", "mean.v1", MEAN)
     found = answered(market, request)
+    assert sorted(found.reveals) == [1, 2]
     assert [part.place for part in found.parts] == [1, 2]
-    missing = refusal(lambda: ask(market, 0, "/partials", request))
-    assert missing.code == "records_missing"
-    assert "1 of the records" in missing.message
+    asked: list[tuple[str, dict[str, Any]]] = [("/noise-reveals", {"size": 3}), ("/partials", {})]
+    for path, body in asked:
+        missing = refusal(partial(ask, market, 0, path, request, **body))
+        assert missing.code == "records_missing"
+        assert "1 of the records" in missing.message
     market.deposit(account("late").address, 0)
-    assert ask(market, 0, "/partials", request)["noised"] == to_base64(found.parts[0].noised)
+    mine = ask(market, 0, "/noise-reveals", request, size=3)["sums"]["digest"]
+    assert mine == ask(market, 1, "/noise-reveals", request, size=3)["sums"]["digest"]
 
 
-def test_an_erasure_before_the_noise_is_fixed_takes_the_record_out_and_after_it_does_not(
+def test_an_erasure_before_the_noise_commitments_takes_the_record_out_and_after_them_it_does_not(
     market: TallyWorld,
 ) -> None:
-    people = {"early-eraser": (250, "no"), "late-eraser": (240, "no")}
+    people = {"early-eraser": (250, "no"), "late-eraser": (240, "no"), "last-eraser": (230, "no")}
     market.enrol(people)
-    request = committed(market, "erased")
+    request = market.sealed("erased", "mean.v1", MEAN)
+    said = [commit(market, place, request) for place in range(3)]
     market.world.erase(account("early-eraser"))
+    put_on_chain(market, request, said)
+    market.world.erase(account("late-eraser"))
+    catch_up(market)
     tallying = market.tallying(request, "mean.v1", MEAN)
     fixed = tallying.see_to_noise(market.world.sender, MEAN)
-    market.world.erase(account("late-eraser"))
+    assert fixed.places == (0, 1, 2)
+    market.world.erase(account("last-eraser"))
+    catch_up(market)
     for custodian in market.custodians.values():
-        custodian.watch.catch_up()  # and destroys both
         commitments = [market.world.records[account(each).address].commitment for each in people]
-        assert [custodian.tallies.of(each) for each in commitments] == [None, None]
+        assert [custodian.tallies.of(each) for each in commitments] == [None] * 3
     found = tallying.decrypt(fixed, MEAN)
     assert found.faults == {}
     chain = market.world.chain
     cohort = chain.sealed_cohort(request)
-    again = fixed_noise(chain, request, cohort.seal_block)
+    again = committed_noise(chain, request, cohort.seal_block)
     assert again is not None
     used = counted(chain, cohort, again.block)
     root = ciphertext_root([Commitment(each.commitment) for each in used])
@@ -456,17 +612,26 @@ def test_an_erasure_before_the_noise_is_fixed_takes_the_record_out_and_after_it_
     assert sum(each.usable for each in used) == len(used) - 1
 
 
-def test_a_record_that_was_erased_and_stored_again_counts_for_no_answer_sealed_before(
-    market: TallyWorld,
-) -> None:
-    """Else one patient could stop every answer: the erased version is gone, and would be waited for."""
-    market.enrol({"back": (250, "no")})
-    request = committed(market, "back")
-    patient = account("back")
-    market.world.erase(patient)
+def catch_up(market: TallyWorld) -> None:
+    """Every custodian takes in what was erased, and destroys it."""
     for custodian in market.custodians.values():
         custodian.watch.catch_up()
-    market.seal("back", 80, "no", version=2)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_record_that_was_erased_and_stored_again_stops_no_answer_sealed_before(
+    market: TallyWorld, when: str
+) -> None:
+    """Before the commitments it does not count, after them as it was: else the erased version is gone, and
+    would be waited for.
+    """
+    name = f"back-{when}"
+    market.enrol({name: (250, "no")})
+    request = market.sealed(name, "mean.v1", MEAN) if when == "before" else committed(market, name)
+    patient = account(name)
+    market.world.erase(patient)
+    catch_up(market)
+    market.seal(name, 80, "no", version=2)
     market.world.attest([patient.address], version=2)
     stored = [market.deposit(patient.address, place) for place in range(3)]
     market.world.confirm({patient.address: stored})

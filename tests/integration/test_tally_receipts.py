@@ -49,7 +49,7 @@ from tests.support.tally_world import PEOPLE
 
 NAMES = [f"p{i}" for i in range(len(PEOPLE))]
 EARLY, LATE = NAMES[3], NAMES[7]
-"""Who erase their records before the noise of the second request is fixed, and after."""
+"""Who erase their records before the second request's noise is committed to, and once it is fixed."""
 ALL_STEPS = (*TALLY_STEPS, *RECOUNTED)
 
 
@@ -168,7 +168,7 @@ def test_with_the_dictionary_alone_what_was_asked_is_verified(
     )
 
 
-def test_records_erased_before_the_noise_was_fixed_do_not_count_and_later_ones_do(
+def test_records_erased_before_the_noise_commitments_do_not_count_and_later_ones_do(
     market_of_four: Settled,
 ) -> None:
     second = market_of_four.erased
@@ -233,6 +233,7 @@ RECEIPT: list[tuple[Path, list[tuple[str, str]]]] = [
         ("tally", "commitments"),
         [("settlement", "settlement.noise"), ("format", "tally.commitments")],
     ),
+    (("tally", "committed"), [("noise", "tally.committed.")]),
     (("tally", "fixed"), [("noise", "tally.fixed.")]),
     (("tally", "joint_key"), [("joint_key", "tally.joint_key")]),
     (("tally", "noised"), [("aggregate", "tally.noised")]),

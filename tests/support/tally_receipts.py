@@ -101,7 +101,7 @@ def answer(
     market: TallyWorld, request: bytes, before: Sequence[str] = (), after: Sequence[str] = ()
 ) -> Answered:
     """A sealed request's mean, settled by the first two custodians. `before` and `after` name who erase their
-    records before and after the noise is fixed.
+    records before the noise is committed to, and once it is fixed.
     """
     tallying = market.tallying(request, ANALYSIS, MEAN)
     for name in before:

@@ -158,7 +158,7 @@ def covered(path: Path) -> bool:
     seat_that_did_not_sign = ("committee", "signers", 1)
     if path in (*twice, market):
         return True
-    if path[:2] == ("tally", "fixed"):
+    if path[:2] in (("tally", "committed"), ("tally", "fixed")):
         return False
     return path[0] not in ONLY_A_CHAIN_KNOWS and path != seat_that_did_not_sign
 

@@ -15,6 +15,7 @@ from marketplace.vocabulary import Address
 from marketplace.wire.tallying import (
     MOST_SUMS,
     Reveal,
+    SumsWord,
     decode_sealed,
     encode_sealed,
     noised,
@@ -64,6 +65,35 @@ def test_an_aggregate_names_records_noise_and_every_sum() -> None:
     assert len(found) == 6
     partials = {SESSION.partial(place, each) for place in range(3) for each in found}
     assert len(partials | {result_hash(each) for each in found}) == 24
+
+
+def test_a_word_on_sums_names_session_records_and_every_sum() -> None:
+    pair = Sum(times_base(2), times_base(3))
+    base = (bytes(32), [pair, pair])
+    found = {
+        SESSION.sums(*base),
+        SESSION.sums(b"\x01" * 32, base[1]),
+        SESSION.sums(base[0], [pair]),
+        SESSION.sums(base[0], [pair, Sum(pair.value, pair.key)]),
+        replace(SESSION, epoch=9).sums(*base),
+        SESSION.aggregate(base[0], bytes(32), base[1]),
+    }
+    assert len(found) == 6
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"digest": "0x12"}, {"digest": 5}, {"signature": None}, {"more": 1},
+        {"signature": "0x" + "11" * 5000},
+    ],
+)  # fmt: skip
+def test_a_word_on_sums_that_is_malformed_is_refused(change: dict[str, Any]) -> None:
+    read = SumsWord.from_json(VECTORS["counted"])
+    assert read.to_json() == VECTORS["counted"]
+    with pytest.raises(Refusal) as refused:
+        SumsWord.from_json(VECTORS["counted"] | change)
+    assert (refused.value.field or "").startswith("sums")
 
 
 @settings(max_examples=30, deadline=None)

@@ -160,6 +160,7 @@ def make() -> Made:
     part = TallyPart(
         places=PLACES,
         commitments=commitments,
+        committed=Step(13, keccak(text="block committed"), keccak(text="transaction committed")),
         fixed=Step(14, keccak(text="block fixed"), keccak(text="transaction fixed")),
         joint_key=b"".join(times_base(each).to_bytes() for each in COEFFICIENTS),
         noised=sums_to_bytes(sums),

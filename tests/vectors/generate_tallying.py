@@ -11,6 +11,7 @@ from typing import Any
 from marketplace.vocabulary import Address
 from marketplace.wire.tallying import (
     Reveal,
+    SumsWord,
     TallySession,
     encode_sealed,
     noised,
@@ -41,12 +42,14 @@ def document() -> dict[str, Any]:
     whole = noised(sums, [contribution])
     root, noise = seeded("tallying ciphertexts"), seeded("tallying noise")
     aggregate = SESSION.aggregate(root, noise, whole)
+    word = SumsWord(SESSION.sums(root, sums), seeded("tallying signature", 65))
     reveal = Reveal(3, contribution, (seeded("tallying digest"), contribution.digest))
     secrets = [1, 2, 3, 0x5EED]
     return {
         "schema": "usufruct-vectors-tallying/1",
         "session": hexed(SESSION.name()),
         "sums": [hexed(each.to_bytes()) for each in sums],
+        "counted": word.to_json(),
         "noised": [hexed(each.to_bytes()) for each in whole],
         "aggregate": hexed(aggregate),
         "partials": [hexed(SESSION.partial(place, aggregate)) for place in range(3)],

@@ -1,0 +1,17 @@
+"""The homomorphic lane: what custodians added up, word by word, before anything is decrypted."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0008"
+down_revision = "0007"
+
+
+def upgrade() -> None:
+    op.add_column("noised", sa.Column("sums_digest", sa.LargeBinary(32), nullable=True))
+    op.add_column("contributions", sa.Column("sums_signature", sa.LargeBinary, nullable=True))
+
+
+def downgrade() -> None:
+    op.drop_column("contributions", "sums_signature")
+    op.drop_column("noised", "sums_digest")

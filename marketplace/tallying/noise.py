@@ -1,0 +1,175 @@
+"""Noise of one request: committed to, revealed with a word on the sums, verified, and fixed on chain."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from marketplace.chain.counted import FixedNoise, fixed_noise
+from marketplace.chain.sender import Sender
+from marketplace.tallying.rounds import DIFFERS, Rounds, at_fault, never, wait
+from marketplace.wire.eip712 import MOST_SIGNATURE
+from marketplace.wire.http import hash_field, hex_field, to_hex
+from marketplace.wire.http_client import SMALL_ANSWER
+from marketplace.wire.structs import CountedSums, NoiseCommitment, NoiseSet, require_signed
+from marketplace.wire.tallying import Reveal, SumsWord
+from ml.homomorphic.elgamal import COLUMN_BYTES
+from ml.homomorphic.noise import verify_contribution
+from ml.homomorphic.validity import ProofInvalid
+
+
+@dataclass(frozen=True)
+class Revealed:
+    """What one custodian made, and what it said that it added up; both verified."""
+
+    reveal: Reveal
+    word: SumsWord
+
+
+class NoiseRounds(Rounds):
+    """Sees to the noise of one request."""
+
+    def fixed(self) -> FixedNoise | None:
+        """The noise that counts, once the chain has fixed it in a final block."""
+        found = fixed_noise(self._chain, self._request, self._view.seal_block)
+        return found if found and found.block <= self._chain.finalized() else None
+
+    def see_to_noise(self, sender: Sender, parameters: Mapping[str, Any]) -> FixedNoise:
+        """Does the next thing that is left to do until the noise is fixed; repeated, it does nothing twice.
+
+        Raises:
+            NotYetFinal: what was brought on chain is not final yet. TallyMissing: naming each custodian that
+            did not do its part. ContractRefusal.
+        """
+        if not self._chain.noise_commitments(self._request):
+            self._commit(sender, parameters)
+        committed = self._chain.noise_commitments(self._request, self._chain.finalized())
+        if not committed:
+            raise wait("noise commitments")
+        if not self._chain.noise_set(self._request)[0]:
+            self._fix(sender, parameters, committed)
+        found = self.fixed()
+        if found is None:
+            raise wait("fixed noise")
+        return found
+
+    def _commit(self, sender: Sender, parameters: Mapping[str, Any]) -> None:
+        body = {"request": to_hex(self._request), "parameters": dict(parameters)}
+        said = self.ask(lambda place: self._commitment(place, body), self.are_quorum)
+        if len(said) < self._committee.quorum:
+            raise self.missing("committed to noise", len(said))
+        listed = [[place, *said[place]] for place in sorted(said)]
+        sender.send("NoiseRegistry", "commitNoise", self._request, listed)
+
+    def _commitment(self, place: int, body: Mapping[str, Any]) -> tuple[bytes, bytes]:
+        answer = self._custodians[place].post("/noise-commitments", body, most=SMALL_ANSWER)
+        commitment = hash_field(answer.get("commitment"), "commitment")
+        signature = hex_field(answer.get("signature"), "signature", MOST_SIGNATURE)
+        root, epoch = self._view.root, self._view.epoch
+        if not any(commitment):
+            raise at_fault(place, "its commitment is empty")
+        struct = NoiseCommitment(self._request, root, epoch, place, commitment)
+        domain = self._chain.domain("NoiseRegistry")
+        require_signed(struct, domain, signature, self._committee.members[place].signer)
+        return commitment, signature
+
+    def _fix(
+        self, sender: Sender, parameters: Mapping[str, Any], committed: Mapping[int, bytes]
+    ) -> None:
+        reveals = self.reveals(committed)
+        self._spread(reveals, parameters)
+        places = sum(1 << place for place in reveals)
+        chosen = {place: committed[place] for place in reveals}
+        struct = self._noise_set(chosen)
+        said = self.ask(lambda place: self._agreement(place, struct, sorted(reveals)), never)
+        if len(said) < self._committee.quorum:
+            raise self.missing("agreed to the noise", len(said))
+        signatures = [[place, said[place]] for place in sorted(said)][: self._committee.quorum]
+        sender.send("NoiseRegistry", "fixNoise", self._request, places, signatures)
+
+    def _noise_set(self, chosen: Mapping[int, bytes]) -> NoiseSet:
+        root, epoch = self._view.root, self._view.epoch
+        sealed = NoiseCommitment(self._request, root, epoch, 0, bytes(32))
+        return NoiseSet.of(self._chain.domain("ResearchMarket"), sealed, chosen)
+
+    def _agreement(self, place: int, struct: NoiseSet, places: Sequence[int]) -> bytes:
+        body = {"request": to_hex(self._request), "places": list(places)}
+        answer = self._custodians[place].post("/noise-sets", body, most=SMALL_ANSWER)
+        signature = hex_field(answer.get("signature"), "signature", MOST_SIGNATURE)
+        domain = self._chain.domain("NoiseRegistry")
+        require_signed(struct, domain, signature, self._committee.members[place].signer)
+        return signature
+
+    def reveals(self, committed: Mapping[int, bytes]) -> dict[int, Revealed]:
+        """Verified contributions of the largest set whose members reveal, and add up the same, by place.
+
+        Raises TallyMissing.
+        """
+        places, left_out = sorted(committed), dict[int, str]()
+        while len(places) >= self._committee.quorum:
+            size = len(places)
+            said = self.ask(functools.partial(self._reveal, size, committed), never, places)
+            agreed = _of_most(said)
+            left_out |= self.faults | dict.fromkeys(set(said) - set(agreed), DIFFERS)
+            self.faults = dict(left_out)
+            if len(agreed) == size:
+                return agreed
+            places = sorted(agreed)
+        raise self.missing("revealed noise for the same sums", len(places))
+
+    def _reveal(
+        self, size: int, committed: Mapping[int, bytes], place: int, holder: int | None = None
+    ) -> Revealed:
+        """What the custodian at `place` made, from itself or from another holder of it."""
+        body = {"request": to_hex(self._request), "size": size, "place": place}
+        answer = self._custodians[place if holder is None else holder].post("/noise-reveals", body)
+        found = Reveal.from_json(answer.get("reveal") or {})
+        word = self._word(place, SumsWord.from_json(answer.get("sums") or {}))
+        by, shares = self._question.session.contributor(place), self._question.shares
+        whole = len(found.contribution.columns) == COLUMN_BYTES * shares.sums
+        if found.size != size or not whole or len(found.digests) != len(self._question.sizes):
+            raise at_fault(place, "it is of another size")
+        if found.commitment(by, shares.quorum) != committed[place]:
+            raise at_fault(place, "it is not what was committed to on chain")
+        try:
+            verify_contribution(found.contribution, shares, size, self._joint_key, by)
+        except ProofInvalid as fault:
+            raise at_fault(place, str(fault)) from None
+        return Revealed(found, word)
+
+    def _word(self, place: int, word: SumsWord) -> SumsWord:
+        root, epoch = self._view.root, self._view.epoch
+        struct = CountedSums(self._request, root, epoch, place, word.digest)
+        domain = self._chain.domain("NoiseRegistry")
+        require_signed(struct, domain, word.signature, self._committee.members[place].signer)
+        return word
+
+    def _spread(self, reveals: Mapping[int, Revealed], parameters: Mapping[str, Any]) -> None:
+        """Brings every custodian every reveal; who cannot be reached is named by the step after."""
+        self.ask(lambda place: self._bring(place, reveals, parameters), never)
+
+    def _bring(
+        self, place: int, reveals: Mapping[int, Revealed], parameters: Mapping[str, Any]
+    ) -> None:
+        peer = self._custodians[place]
+        begun = {"request": to_hex(self._request), "parameters": dict(parameters)}
+        peer.post("/noise-commitments", begun, most=SMALL_ANSWER)  # of one that was silent before
+        for maker, each in reveals.items():
+            if maker != place:
+                body = {
+                    "request": to_hex(self._request),
+                    "place": maker,
+                    "reveal": each.reveal.to_json(),
+                    "sums": each.word.to_json(),
+                }
+                peer.post("/noise-contributions", body, most=SMALL_ANSWER)
+
+
+def _of_most(said: Mapping[int, Revealed]) -> dict[int, Revealed]:
+    """Those that add up what most of them do; of as many, what the lowest place does."""
+    counts = Counter(said[place].word.digest for place in sorted(said))
+    most = counts.most_common(1)[0][0] if counts else b""
+    return {place: each for place, each in said.items() if each.word.digest == most}

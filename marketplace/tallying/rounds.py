@@ -1,0 +1,108 @@
+"""What every step of an answer's messages has in common: all custodians are asked, who fails is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeVar
+
+from marketplace.chain.adapter import Chain, CommitteeView, NotYetFinal
+from marketplace.errors import BadParameter, Refusal
+from marketplace.peers import Peer, ask_all
+from marketplace.wire.tallying import Question
+from ml.homomorphic.curve import Point, points_from_bytes
+
+GRACE_SECONDS: Final = 20.0
+"""Once a quorum has answered, the other custodians have this long: more contributors, less noise each."""
+DIFFERS: Final = "Its sums are not those of the others."
+T = TypeVar("T")
+
+
+class TallyMissing(Refusal):
+    """Fewer custodians did their part than the epoch's quorum."""
+
+    CODE = "quorum_missing"
+
+
+class Rounds:
+    """Messages about one request. Custodian i of `custodians` sits at place i."""
+
+    def __init__(
+        self, chain: Chain, custodians: Sequence[Peer], request: bytes, question: Question
+    ) -> None:
+        self._chain = chain
+        self._view = chain.request(request)
+        self._committee: CommitteeView = chain.committee(self._view.epoch)
+        self._custodians = custodians[: len(self._committee.members)]
+        self._request = request
+        self._question = question
+        self._points = points_from_bytes(chain.joint_key(self._view.epoch)[0])
+        self.faults: dict[int, str] = {}
+        """Why a custodian's part is missing, by place; of the last step that asked all."""
+
+    def ask(
+        self,
+        ask: Callable[[int], T],
+        enough: Callable[[Mapping[int, T]], bool],
+        places: Sequence[int] | None = None,
+    ) -> dict[int, T]:
+        """The good answers by place; why there is none of the others is in `faults`."""
+        wanted = list(range(len(self._custodians))) if places is None else list(places)
+        known = [place for place in wanted if place < len(self._custodians)]
+        said = ask_all(
+            len(known),
+            lambda at: ask(known[at]),
+            lambda good: enough({known[at]: each for at, each in good.items()}),
+            grace=GRACE_SECONDS,
+        )
+        by_place = {known[at]: each for at, each in said.items()}
+        self.faults = {
+            place: each.message for place, each in by_place.items() if isinstance(each, Refusal)
+        } | {place: "It did not answer in time." for place in wanted if place not in by_place}
+        return {place: each for place, each in by_place.items() if not isinstance(each, Refusal)}
+
+    def are_quorum(self, good: Mapping[int, object]) -> bool:
+        """Whether as many answered as the epoch's quorum."""
+        return len(good) >= self._committee.quorum
+
+    @property
+    def _joint_key(self) -> Point:
+        return self._points[0]
+
+    def missing(self, did: str, number: int) -> TallyMissing:
+        """That only `number` custodians did so; names the others, from `faults`."""
+        named = " ".join(
+            f"{self._name(place)}: {why}" for place, why in sorted(self.faults.items())
+        )
+        return TallyMissing(
+            message=f"{number} of the {self._committee.quorum} custodians needed {did}. {named}".strip(),
+            remedy="Start or repair the missing custodians; the step is tried again.",
+            field="custodians",
+            facts={"faults": {str(place): why for place, why in self.faults.items()}},
+        )
+
+    def _name(self, place: int) -> str:
+        known = place < len(self._custodians)
+        return self._custodians[place].name if known else f"custodian {place + 1}"
+
+
+def never(_: Mapping[int, object]) -> bool:
+    """Everybody is waited for, as long as a call to a peer takes."""
+    return False
+
+
+def wait(what: str) -> NotYetFinal:
+    """That something is on chain, and not yet for good."""
+    return NotYetFinal(
+        message=f"The {what} of this request are not in a final block yet.",
+        remedy="Wait until the chain has finalised that; the step is tried again.",
+    )
+
+
+def at_fault(place: int, why: str) -> BadParameter:
+    """That what one custodian sent does not count."""
+    return BadParameter(
+        code="custodian_at_fault",
+        message=f"What the custodian at place {place} sent does not count: {why}.",
+        remedy="Go on without it: a quorum of the others is enough.",
+        facts={"place": place},
+    )

@@ -33,8 +33,9 @@ class Bundles:
     dictionaries: Dictionaries
     records: RecordStore
 
-    def write(self, request: str, asker: Address, out: BinaryIO) -> int:
-        """Writes the bundle of a settled request; the number of records that it shows.
+    def write(self, request: str, asker: Address, out: BinaryIO, *, whole: bool = False) -> int:
+        """Writes the bundle of a settled request; the number of records that it shows, `whole` with their
+        proofs.
 
         Raises:
             Refusal: unknown_request; not_the_researcher; no_bundle, in the vault lane; not_settled.
@@ -54,7 +55,7 @@ class Bundles:
         parsed = analysis.parse(row.parameters, variables_of(dictionary))
         written = analysis.canonical(parsed)
         given = (self.chain, identity, written, kept.evidence, dictionary)
-        return write_bundle(*given, self._records, out)
+        return write_bundle(*given, self._records, out, whole)
 
     def _records(self, commitments: Sequence[bytes]) -> Mapping[bytes, Kept]:
         rows = self.database.records([to_hex(each) for each in commitments])

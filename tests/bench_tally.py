@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -12,10 +12,28 @@ import numpy as np
 import tenseal
 from tenseal import sealapi
 
+from marketplace.vocabulary import Address
+from marketplace.wire.tallying import (
+    TallySession,
+    decode_sealed,
+    encode_sealed,
+    noised,
+    own_recipient,
+    recipient,
+)
 from ml.homomorphic.columns import SEGMENT_ROWS, ColumnStore
-from ml.homomorphic.curve import Points, times_base
+from ml.homomorphic.curve import ORDER, Points, times_base
 from ml.homomorphic.elgamal import COLUMN_BYTES, draw_randomness, encrypt
 from ml.homomorphic.logarithm import MOST_BITS, Table, TableDamaged
+from ml.homomorphic.noise import Contribution, Shares, contribute, verify_contribution
+from ml.homomorphic.threshold import (
+    Partial,
+    Sum,
+    combine,
+    decrypt_partially,
+    open_sums,
+    verify_partial,
+)
 from tests.bench import Contenders, Task, ready
 
 PATIENTS, COLUMNS = 10_000, 64
@@ -26,6 +44,9 @@ LARGEST = 255
 BFV_DEGREE, BFV_BITS = 4096, 30
 """BFV's plaintext prime holds every sum; SEAL's own 109 bits of modulus at 128-bit security."""
 SUMS, CORES = 64, 2
+CUSTODIANS, QUORUM = 3, 2
+COST = 10_000_000
+"""Nano-rho: of an answer with 64 sums, whose noise is then a few hundred patients' largest value."""
 TABLE_BITS = 26
 """2^24 takes about three times as long as 2^26, which is 0.5 GB and takes minutes to build, once."""
 KEPT = Path(__file__).resolve().parents[1] / "var" / f"bench-logarithms-{TABLE_BITS}"
@@ -92,6 +113,67 @@ def bfv_records(
     return context, records, len(records[0].serialize())
 
 
+@contextmanager
+def answer_contenders() -> Iterator[Contenders]:
+    """From a sealed cohort's columns to the opened sums: all that custodians, operator and researcher
+    compute, one after the other, with every custodian's own sums. Neither chain nor network.
+    """
+    values = np.random.default_rng(2).integers(0, LARGEST + 1, (DISTINCT, COLUMNS))
+    true = (values.sum(axis=0) * (PATIENTS // DISTINCT)).tolist()
+    shares = Shares(COST, LARGEST**2 * COLUMNS, COLUMNS, QUORUM)
+    room = CUSTODIANS * shares.bound(CUSTODIANS)
+    table, (own, delivery_key) = kept_table(), own_recipient(1 + secrets.randbelow(2**250))
+    to = recipient(delivery_key)
+    session = TallySession(31337, Address("0x" + "11" * 20), bytes(32), bytes(32), 1)
+    with tempfile.TemporaryDirectory() as folder:
+        store, secret = filled(Path(folder), values.tolist())
+        slope = 1 + secrets.randbelow(2**250)
+        held = {place: (secret + slope * (place + 1)) % ORDER for place in range(CUSTODIANS)}
+        key, public = times_base(secret), {at: times_base(each) for at, each in held.items()}
+
+        def added() -> list[Sum]:
+            store._kept.clear()
+            return store.sum(list(range(COLUMNS)), list(range(PATIENTS)))
+
+        def noise() -> list[Contribution]:
+            makers = [session.contributor(place) for place in range(CUSTODIANS)]
+            sizes = range(QUORUM, CUSTODIANS + 1)
+            drawn = [{size: contribute(shares, size, key, by) for size in sizes} for by in makers]
+            chosen = [each[CUSTODIANS] for each in drawn]
+            for _ in range(CUSTODIANS):  # each the others', and the operator all
+                for made, by in zip(chosen, makers, strict=True):
+                    verify_contribution(made, shares, CUSTODIANS, key, by)
+            return chosen
+
+        def partials(whole: Sequence[Sum]) -> dict[int, Partial]:
+            aggregate = session.aggregate(bytes(32), bytes(32), whole)
+            bound_to = {place: session.partial(place, aggregate) for place in range(QUORUM)}
+            made = {
+                place: decrypt_partially(held[place], whole, to, bound_to[place])
+                for place in range(QUORUM)
+            }
+            for _ in range(1 + QUORUM):  # the operator, and whoever signs
+                for place, each in made.items():
+                    verify_partial(each, public[place], whole, to, bound_to[place])
+            return {place + 1: each for place, each in made.items()}
+
+        def answer() -> None:
+            chosen = noise()
+            sums = [noised(added(), chosen) for _ in range(CUSTODIANS)]
+            delivered = combine(partials(sums[0]), sums[0], QUORUM)
+            points = open_sums(decode_sealed(encode_sealed(delivered)), own)
+            found = table.find(points, -room, PATIENTS * LARGEST + room, CORES)
+            if any(abs(one - other) > room for one, other in zip(found, true, strict=True)):
+                raise AssertionError("the answer is further off than all noise can be")
+
+        yield {
+            f"{CUSTODIANS} custodians, operator, researcher": answer,
+            "of that, one custodian's sums": added,
+            "of that, all noise": noise,
+        }
+        store.close()
+
+
 def logarithm_contenders() -> AbstractContextManager[Contenders]:
     """All of a range of 2^40, from its middle: half of the sums are negative."""
     table, half = kept_table(), 1 << (MOST_BITS - 1)
@@ -122,5 +204,12 @@ def kept_table() -> Table:
 
 TALLY_TASKS = (
     Task(f"sum {PATIENTS:,} x {COLUMNS} columns", "records", PATIENTS, 5, sum_contenders),
+    Task(
+        f"sealed {PATIENTS:,} x {COLUMNS} to opened",
+        "answers",
+        1,
+        3,
+        answer_contenders,
+    ),
     Task(f"{SUMS} signed logarithms", "sums", SUMS, 3, logarithm_contenders),
 )

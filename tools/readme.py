@@ -34,6 +34,11 @@ GAS = {
     "seal, 655,360 patients": "seal_655360_patients",
     "seal, a patient": "seal_per_patient",
     "settle, 3 signatures, without payload": "settle_3_signatures_without_payload",
+    "homomorphic lane: commit to noise, 3 custodians": "commit_noise_3",
+    "homomorphic lane: fix the noise, 3 signatures": "fix_noise_3_signatures",
+    "homomorphic lane: settle, 3 signatures, without payload": (
+        "settle_on_ciphertext_3_signatures_without_payload"
+    ),
 }
 BLOCK = re.compile(r"( *)(<!-- generated: ([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 DATA_USE = ROOT / "contracts" / "src" / "DataUse.sol"

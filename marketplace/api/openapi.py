@@ -231,7 +231,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         "/api/v1/requests/{request_id}/bundle",
         "In the homomorphic lane, for its researcher: what the receipt is verified with (JSON Lines)",
         {"request_id": HEX32},
-        record({}),
+        record({}, {"proofs": {"type": "boolean"}}),
         BUNDLE,
         True,
     ),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import flask
 
 from marketplace.api.auth import signed_once
 from marketplace.api.context import body, context, operator
+from marketplace.errors import BadParameter
 from marketplace.wire.http import answer, hash_field, to_hex
 from marketplace.wire.terms import RequestTerms
 
@@ -69,10 +71,20 @@ def hand_out_bundle(request_id: str) -> flask.Response:
     whole = tempfile.TemporaryFile()  # noqa: SIM115
     try:
         with signed_once(flask.request, here.chain.manifest.api_domain, here.database) as asker:
-            body()
-            here.bundles.write(request, asker, whole)
+            here.bundles.write(
+                request, asker, whole, whole=_with_proofs(body(optional=("proofs",)))
+            )
     except BaseException:
         whole.close()
         raise
     whole.seek(0)
     return flask.send_file(whole, mimetype=BUNDLE)
+
+
+def _with_proofs(sent: Mapping[str, Any]) -> bool:
+    found = sent.get("proofs", False)
+    if not isinstance(found, bool):
+        raise BadParameter(
+            message="proofs must be true or false.", remedy="Correct the request.", field="proofs"
+        )
+    return found

@@ -21,9 +21,20 @@ from marketplace.wire.http import to_hex
 @KEY
 @REQUEST
 @click.option("--out", required=True, type=FILE, help="The file to write.")
+@click.option(
+    "--proofs",
+    is_flag=True,
+    help="Records whole, with the proofs that they are within their bounds.",
+)
 @refusals_as_words
 def bundle(
-    url: str, node: str, manifest: Path | None, key_file: Path, opened: bytes, out: Path
+    url: str,
+    node: str,
+    manifest: Path | None,
+    key_file: Path,
+    opened: bytes,
+    out: Path,
+    proofs: bool,
 ) -> None:
     """Fetch what your request's receipt is verified with (homomorphic lane), for `verify-receipt --bundle`.
 
@@ -42,7 +53,7 @@ def bundle(
     part = out.with_name(out.name + ".part")
     try:
         with part.open("wb") as file:
-            size = ask.bundle(to_hex(opened), file)
+            size = ask.bundle(to_hex(opened), file, proofs=proofs)
         part.replace(out)
     finally:
         part.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from marketplace.cli.say import FILE, HEX32, WORDS, in_file, refusals_as_words, 
 from marketplace.client.results import require_receipt_of
 from marketplace.client.waiting import DATE
 from marketplace.receipts.format import Receipt, load
+from marketplace.receipts.proofs import PROOFS
 from marketplace.receipts.verify import Verified, verify
 from marketplace.wire import dictionary as dictionaries
 from marketplace.wire.dictionary import Dictionary
@@ -25,6 +26,11 @@ NOT_RECOMPUTED: Final = (
     "The sums themselves were not recomputed: that they are of the cohort's records, with noise within its "
     "bounds, is so far the word of the quorum that signed. Its researcher fetches its bundle (`usufruct "
     "bundle`), for --bundle FILE."
+)
+
+NOT_PROVEN: Final = (
+    "That each record's columns lie within their bounds is so far the word of the quorum that signed: the "
+    "bundle does not show records whole. Its researcher fetches one that does (`usufruct bundle --proofs`)."
 )
 
 
@@ -81,7 +87,8 @@ def _left_open(verified: Verified) -> dict[str, Any]:
     """The steps that what was given did not allow, and how they are made; nothing where all were."""
     if not verified.not_done:
         return {}
-    return {"steps_not_done": list(verified.not_done), WORDS: [NOT_RECOMPUTED]}
+    words = NOT_PROVEN if verified.not_done == (PROOFS,) else NOT_RECOMPUTED
+    return {"steps_not_done": list(verified.not_done), WORDS: [words]}
 
 
 def _dictionary(path: Path | None) -> Dictionary | None:

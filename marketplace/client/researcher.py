@@ -319,8 +319,9 @@ class Ask:
         noised_of(opened.document)
         return Answer(request, dict(opened.document), receipt)
 
-    def bundle(self, request: str, to: BinaryIO) -> int:
-        """Writes what the receipt of a request of the homomorphic lane is verified with; its bytes.
+    def bundle(self, request: str, to: BinaryIO, *, proofs: bool = False) -> int:
+        """Writes what the receipt of a request of the homomorphic lane is verified with; its bytes. With
+        `proofs`, records are shown whole: about 40 KB each for 64 variables.
 
         Fetch it soon: what a patient has erased meanwhile cannot be shown, and without it there is none.
 
@@ -328,7 +329,10 @@ class Ask:
             Refusal: with the operator's code (not_settled, no_bundle, evidence_missing, ...).
         """
         voice = Voice(self.key, self.researcher, self.market.manifest.api_domain)
-        return self.market.api.download_signed(f"/api/v1/requests/{request}/bundle", {}, voice, to)
+        body = {"proofs": True} if proofs else {}
+        return self.market.api.download_signed(
+            f"/api/v1/requests/{request}/bundle", body, voice, to
+        )
 
 
 def _unheard(_: str) -> None:

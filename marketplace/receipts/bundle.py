@@ -3,8 +3,9 @@
 Canonical JSON, one document a line, each line ended by a line feed. Line 1 is the header: request, the
 dataset's dictionary, and the noise of the places that count, with its proofs. Then one line for each record
 that counted, in cohort order: the columns that the question uses, and what leads from them to the record's
-commitment on chain. A record that counts as null shows why: it has no part in this lane, or one that is
-encrypted under another key.
+commitment on chain; or, where that was asked for, the record's whole part in this lane, with the proof of its
+validity. A record that counts as null shows why: it has no part in this lane, or one that is encrypted under
+another key.
 
 Nothing in it is secret: it holds ciphertexts, hashes and proofs. It is read line by line, so that a cohort of
 any size takes the memory of one.
@@ -28,7 +29,7 @@ from marketplace.wire.feldman import MOST_CUSTODIANS
 from marketplace.wire.http import hash_field, to_base64, to_hex
 from marketplace.wire.record import record_commitment
 from marketplace.wire.solidity import malformed
-from marketplace.wire.tally import LARGEST_TALLY, TallyHeader, root_of_columns
+from marketplace.wire.tally import LARGEST_TALLY, SealedTally, TallyHeader, root_of_columns
 from marketplace.wire.tallying import Reveal
 from ml.homomorphic.curve import POINT_BYTES
 from ml.homomorphic.elgamal import COLUMN_BYTES
@@ -43,6 +44,7 @@ MOST_PATH: Final = 512
 HEADER_KEYS: Final = {"schema", "request", "dictionary", "reveals"}
 MEMBER_KEYS: Final = {"commitment", "version", "leaves", "tally"}
 SHOWN_KEYS: Final = {"public_key", "columns_number", "proof_hash", "columns", "path"}
+WHOLE_KEYS: Final = {"public_key", "columns", "proof"}
 HIDDEN_KEYS: Final = {"public_key", "column_root", "proof_hash"}
 
 
@@ -93,25 +95,27 @@ class Shown:
         return TallyHeader(self.public_key, root, self.proof_hash)
 
 
+Tally = Shown | SealedTally | TallyHeader | None
+
+
 @dataclass(frozen=True)
 class Member:
     """One record that counted. leaf: of the vault lane.
 
-    tally: what it adds; the header alone of a part that is under another key; None where it has none.
+    tally: what it adds, whole or the columns that a question uses; the header alone of a part that is under
+    another key; None where it has none.
     """
 
     commitment: bytes
     version: int
     leaf: bytes
-    tally: Shown | TallyHeader | None
+    tally: Tally
 
     def root(self, dictionary_hash: bytes, used: Sequence[int]) -> bytes:
         """The commitment that its parts lead to. Raises ValueError as `Shown.header` does."""
         leaves = [self.leaf]
         if self.tally is not None:
-            shown = self.tally
-            header = shown.header(used) if isinstance(shown, Shown) else shown
-            leaves.append(header.leaf(dictionary_hash))
+            leaves.append(_header(self.tally, used).leaf(dictionary_hash))
         return record_commitment(self.version, leaves)
 
     def to_bytes(self) -> bytes:
@@ -236,7 +240,13 @@ def _reveals(fields: Fields) -> tuple[tuple[int, Reveal], ...]:
     return tuple(found)
 
 
-def _tally(fields: Fields) -> Shown | TallyHeader | None:
+def _header(tally: Shown | SealedTally | TallyHeader, used: Sequence[int]) -> TallyHeader:
+    if isinstance(tally, Shown):
+        return tally.header(used)
+    return tally.header if isinstance(tally, SealedTally) else tally
+
+
+def _tally(fields: Fields) -> Tally:
     document = fields.value("tally")
     if document is None:
         return None
@@ -246,6 +256,13 @@ def _tally(fields: Fields) -> Shown | TallyHeader | None:
             hidden.hex("public_key", POINT_BYTES),
             hidden.hash("column_root"),
             hidden.hash("proof_hash"),
+        )
+    if "proof" in document:
+        whole = fields.inside("tally", WHOLE_KEYS)
+        return SealedTally(
+            whole.hex("public_key", POINT_BYTES),
+            whole.binary("columns", LARGEST_TALLY),
+            whole.binary("proof", LARGEST_TALLY),
         )
     shown = fields.inside("tally", SHOWN_KEYS)
     path = shown.items("path", MOST_PATH)
@@ -258,9 +275,11 @@ def _tally(fields: Fields) -> Shown | TallyHeader | None:
     )
 
 
-def _tally_to_json(tally: Shown | TallyHeader | None) -> dict[str, Any] | None:
+def _tally_to_json(tally: Tally) -> dict[str, Any] | None:
     if tally is None:
         return None
+    if isinstance(tally, SealedTally):
+        return dict(tally.to_json())
     if isinstance(tally, TallyHeader):
         return {
             "public_key": to_hex(tally.public_key),

@@ -36,6 +36,7 @@ def write_bundle(
     dictionary: Dictionary,
     records: Records,
     out: BinaryIO,
+    whole: bool = False,
 ) -> int:
     """Writes the bundle of a request whose noise is fixed; the number of records that it shows.
 
@@ -43,6 +44,8 @@ def write_bundle(
         canonical_parameters: what `terms.parameters` is the keccak256 of: they say which columns are used.
         evidence: as for `build_receipt`.
         dictionary: the dataset's.
+        whole: every record's whole part in this lane, with the proof of its validity, instead of the columns
+            that the question uses.
 
     Raises:
         EvidenceMissing: a record that counted is not kept any more, or noise that counted was not given.
@@ -62,7 +65,7 @@ def write_bundle(
     missing = 0
     for page in pages_of([each.commitment for each in used], PAGE):
         found = records(page)
-        members = [_member(each, found.get(each), key, columns) for each in page]
+        members = [_member(each, found.get(each), key, None if whole else columns) for each in page]
         missing += members.count(None)
         if not missing:
             out.writelines(member.to_bytes() for member in members if member is not None)
@@ -72,9 +75,9 @@ def write_bundle(
 
 
 def _member(
-    commitment: bytes, kept: Kept | None, key: bytes | None, columns: Sequence[int]
+    commitment: bytes, kept: Kept | None, key: bytes | None, columns: Sequence[int] | None
 ) -> Member | None:
-    """None where what is kept is not enough to show the record."""
+    """With these columns, or whole; None where what is kept is not enough to show the record."""
     if kept is None or kept[0].commitment != commitment:
         return None
     header, tally = kept
@@ -83,6 +86,8 @@ def _member(
         return Member(commitment, version, leaf, header.tally)
     if tally is None or tally.header != header.tally:
         return None
+    if columns is None:
+        return Member(commitment, version, leaf, tally)
     shown = b"".join(tally.columns[COLUMN_BYTES * at : COLUMN_BYTES * (at + 1)] for at in columns)
     path = tuple(prove_columns(tally.columns, columns))
     number = len(tally.columns) // COLUMN_BYTES

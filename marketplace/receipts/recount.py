@@ -26,9 +26,12 @@ from marketplace.receipts.bundle import (
     unfit,
 )
 from marketplace.receipts.format import Receipt, ReceiptInvalid, invalid
+from marketplace.receipts.proofs import PROOFS, Bound, Proofs
 from marketplace.receipts.tally_checks import tally_of
 from marketplace.receipts.tally_steps import DICTIONARY, question, records_of
+from marketplace.vocabulary import DatasetId
 from marketplace.wire.feldman import POINT_BYTES
+from marketplace.wire.tally import SealedTally
 from marketplace.wire.tallying import Question, Reveal, noised
 from ml.homomorphic.curve import NotAPoint, Point, Points
 from ml.homomorphic.elgamal import COLUMN_BYTES
@@ -37,7 +40,9 @@ from ml.homomorphic.threshold import Sum, sums_to_bytes
 from ml.homomorphic.validity import ProofInvalid
 
 STEPS: Final = ("bundle", "question", "reveals", "members", "sums")
-"""In order: the file's head, what was asked, the noise, the records, and what they add up to."""
+"""In order: the file's head, what was asked, the noise, the records, and what they add up to. `PROOFS` is
+done beside the records, if the bundle shows them whole.
+"""
 BATCH: Final = 256
 """Records whose columns are added at once: 256 records of 64 columns are 1.1 MB."""
 
@@ -46,12 +51,14 @@ Form = Mapping[int, int]
 
 
 def recount(receipt: Receipt, chain: Chain, source: BinaryIO) -> tuple[str, ...]:
-    """Adds up a bundle's records again; the names of the steps. For a receipt whose other steps hold.
+    """Adds up a bundle's records again, and verifies the proofs of those that it shows whole; the names of
+    the steps that were done. For a receipt whose other steps hold.
 
     Memory does not grow with the cohort but for its commitments, which the chain gives.
 
     Raises:
-        ReceiptInvalid: `facts["step"]` is one of `STEPS`, `field` names the bundle's line and what is wrong.
+        ReceiptInvalid: `facts["step"]` is one of `STEPS` or `PROOFS`, `field` names the line of the bundle,
+            and what is wrong.
         StateUnavailable, PartialLogs, ForgedLogs, Reorganised, NodeUnreachable, NodeFault.
     """
     tally, lines = tally_of(receipt), Lines(source)
@@ -64,12 +71,15 @@ def recount(receipt: Receipt, chain: Chain, source: BinaryIO) -> tuple[str, ...]
     encoding = header.dictionary.encoding
     columns = 0 if encoding is None else len(encoding.columns)
     wanted = Wanted(asked.forms, columns, key, header.dictionary.hash())
-    records = (each.commitment for each in records_of(receipt, chain) if each.usable)
-    if sums_to_bytes(noised(added(lines, records, wanted), noise)) != tally.noised:
+    records = [each for each in records_of(receipt, chain) if each.usable]
+    bound = Bound(chain, DatasetId(receipt.terms.dataset), header.dictionary)
+    proofs = Proofs(bound, records, key)
+    sums = added(lines, [each.commitment for each in records], wanted, proofs)
+    if sums_to_bytes(noised(sums, noise)) != tally.noised:
         raise invalid(
             "sums", "tally.noised", "is not what the bundle's records and noise add up to"
         )
-    return STEPS
+    return (*STEPS, PROOFS) if proofs.complete else STEPS
 
 
 def _asked(receipt: Receipt, chain: Chain, header: Header) -> Asked:
@@ -144,11 +154,16 @@ class Wanted:
         return sorted({column for form in self.forms for column in form})
 
 
-def added(lines: Lines, commitments: Iterable[bytes], wanted: Wanted) -> list[Sum]:
+def added(
+    lines: Lines, commitments: Iterable[bytes], wanted: Wanted, proofs: Proofs | None = None
+) -> list[Sum]:
     """For each form, the weighed sum over the records with these commitments, of which each line has one.
 
+    Args:
+        proofs: takes in every record, too.
+
     Raises:
-        ReceiptInvalid (step members), naming the line.
+        ReceiptInvalid (step members, or proofs), naming the line.
     """
     sums = _Sums(wanted)
     for commitment in commitments:
@@ -161,19 +176,25 @@ def added(lines: Lines, commitments: Iterable[bytes], wanted: Wanted) -> list[Su
         columns = _columns_of(member, lines.number, wanted, sums.used)
         if columns:
             sums.add(lines.number, columns)
+        if proofs is not None:
+            proofs.take(lines.number, member.tally)
     if lines.next("members", MOST_LINE) is not None:
         raise unfit("members", lines.number, "", "is of a record more than counted")
+    if proofs is not None:
+        proofs.finish()
     return sums.weighed()
 
 
 def _columns_of(member: Member, line: int, wanted: Wanted, used: Sequence[int]) -> bytes:
     """What a record adds: nothing where it shows that it has no part under the joint key."""
     tally = member.tally
-    if isinstance(tally, Shown):
+    if isinstance(tally, Shown | SealedTally):
         if tally.public_key != wanted.key:
             raise unfit("members", line, "tally.public_key", "is not the joint key")
-        if tally.number != wanted.columns:
+        if isinstance(tally, Shown) and tally.number != wanted.columns:
             raise unfit("members", line, "tally.columns_number", "is not the encoding's")
+        if isinstance(tally, SealedTally) and len(tally.columns) != COLUMN_BYTES * wanted.columns:
+            raise unfit("members", line, "tally.columns", "are not as many as the encoding's")
     elif tally is not None and tally.public_key == wanted.key:
         raise unfit("members", line, "tally", "is under the joint key and shows no columns")
     try:
@@ -182,6 +203,9 @@ def _columns_of(member: Member, line: int, wanted: Wanted, used: Sequence[int]) 
         raise unfit("members", line, "tally", str(fault)) from None
     if root != member.commitment:
         raise unfit("members", line, "", "does not lead to the record's commitment")
+    if isinstance(tally, SealedTally):
+        starts = (COLUMN_BYTES * column for column in used)
+        return b"".join(tally.columns[at : at + COLUMN_BYTES] for at in starts)
     return tally.columns if isinstance(tally, Shown) else b""
 
 

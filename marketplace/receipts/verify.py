@@ -27,6 +27,7 @@ from marketplace.receipts.build import deployment_of, life_of, step_of
 from marketplace.receipts.calls import StateUnavailable, settle_call
 from marketplace.receipts.format import Deployment, Receipt, ReceiptInvalid, invalid, load
 from marketplace.receipts.on_chain import at_seal, equal
+from marketplace.receipts.proofs import PROOFS
 from marketplace.receipts.recount import STEPS as RECOUNTED
 from marketplace.receipts.recount import recount
 from marketplace.wire.delivery import Opened
@@ -81,7 +82,8 @@ def verify(
         chain: any node of the chain, opened with the manifest that the verifier trusts.
         opened: the result as its researcher opened it, to be checked too; of the vault lane.
         bundle: the records that were added up and the noise, read once from where it stands; of the
-            homomorphic lane. Without it the sums themselves are not recomputed.
+            homomorphic lane. Without it the sums themselves are not recomputed; unless it shows the records
+            whole, their proofs of validity are not verified (`recount.PROOFS`).
         dictionary: the dataset's, for what was asked; a bundle has it.
 
     Raises:
@@ -111,7 +113,7 @@ def verify(
         receipt=read,
         steps=tuple(done),
         places=tuple(place for place, _ in read.signatures),
-        not_done=tuple(name for name in RECOUNTED if is_tally and name not in done),
+        not_done=tuple(name for name in (*RECOUNTED, PROOFS) if is_tally and name not in done),
     )
 
 

@@ -420,6 +420,14 @@ def test_a_body_is_taken_to_the_limit_of_its_route_and_not_beyond(
             assert found["code"] in (code, "bad_signature" if said else code)
 
 
+@pytest.mark.parametrize("value", [each for each in STRANGE if each not in (True, 1.5)])
+def test_a_bundle_is_asked_for_with_proofs_or_without(world: ApiWorld, value: Any) -> None:
+    raw = json.dumps({"proofs": value}).encode()
+    headers = {"Usufruct-Auth": world.auth_header(raw, path=PREFIX + BUNDLE)}
+    found = problem(world.client.post(PREFIX + BUNDLE, data=raw, headers=headers))
+    assert (found["code"], found["field"]) == ("bad_parameter", "proofs")
+
+
 HOSTILE = {
     "empty objects": b"{},",
     "objects": b'{"a":0},',

@@ -270,12 +270,12 @@ def test_the_same_answer_is_had_from_the_operator_by_the_command_line(
 # --- what the receipt is verified with
 
 
-def bundle_of(world: TalliedWorld, folder: Path, request: str, key: bytes) -> Result:
+def bundle_of(world: TalliedWorld, folder: Path, request: str, key: bytes, *more: str) -> Result:
     key_file = folder / "key"
     keyfiles.create(key_file, key)
     given = ["bundle", "--url", world.url, "--node", world.custody.node_url]
     given += ["--key-file", str(key_file), "--request", request]
-    return CliRunner().invoke(main, [*given, "--out", str(folder / "bundle.jsonl")])
+    return CliRunner().invoke(main, [*given, "--out", str(folder / "bundle.jsonl"), *more])
 
 
 def test_its_researcher_fetches_what_the_receipt_is_verified_with(
@@ -287,10 +287,21 @@ def test_its_researcher_fetches_what_the_receipt_is_verified_with(
     assert json.loads(done.stdout)["bytes"] == written.stat().st_size
     with written.open("rb") as file:
         verified = verify(canonical(answer.receipt), world.custody.chain, bundle=file)
-    assert verified.not_done == ()
+    assert verified.not_done == ("proofs",)
     assert sorted(tmp_path.iterdir()) == [written, tmp_path / "key"]
     again = bundle_of(world, tmp_path, answer.request, world.custody.operator)
     assert "[file_exists]" in again.output
+
+
+def test_its_researcher_fetches_records_whole_and_their_proofs_are_verified(
+    world: TalliedWorld, answer: Answer, tmp_path: Path
+) -> None:
+    done = bundle_of(world, tmp_path, answer.request, world.custody.operator, "--proofs")
+    assert done.exit_code == 0, done.output
+    with (tmp_path / "bundle.jsonl").open("rb") as file:
+        verified = verify(canonical(answer.receipt), world.custody.chain, bundle=file)
+    assert verified.not_done == ()
+    assert verified.steps[-1] == "proofs"
 
 
 def test_nobody_else_is_given_a_bundle_and_nothing_is_left_of_a_refused_one(

@@ -18,23 +18,27 @@ from eth_utils.address import to_checksum_address
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from marketplace.chain.adapter import Chain, Finality
+from marketplace.chain.adapter import Chain, Finality, Stored
 from marketplace.cli.main import main
-from marketplace.cli.verify import NOT_RECOMPUTED
+from marketplace.cli.verify import NOT_PROVEN, NOT_RECOMPUTED
 from marketplace.errors import BadParameter, Refusal
 from marketplace.receipts.build import build_receipt
-from marketplace.receipts.bundle import Lines, read_header
+from marketplace.receipts.bundle import Lines, read_header, read_member
 from marketplace.receipts.bundling import Kept, write_bundle
 from marketplace.receipts.evidence import EvidenceMissing
 from marketplace.receipts.format import load
+from marketplace.receipts.proofs import PROOFS, Bound, Proofs
 from marketplace.receipts.recount import STEPS as RECOUNTED
 from marketplace.receipts.recount import Wanted, added, recount
 from marketplace.receipts.tally_steps import question, records_of
 from marketplace.receipts.verify import TALLY_STEPS, ReceiptInvalid, verify
+from marketplace.vocabulary import DatasetId
 from marketplace.wire.canonical import canonical
 from marketplace.wire.delivery import Opened
 from marketplace.wire.http import to_base64
+from marketplace.wire.tally import SealedTally
 from ml.homomorphic.curve import G
+from ml.homomorphic.elgamal import COLUMN_BYTES
 from ml.homomorphic.threshold import PAIR_BYTES, Sum, sums_to_bytes
 from tests.support.mutations import Path, at, leaves, nudged, with_value
 from tests.support.tally_receipts import (
@@ -123,7 +127,7 @@ def written(lines: list[Any]) -> io.BytesIO:
 def refused(act: Callable[[], object]) -> ReceiptInvalid:
     with pytest.raises(ReceiptInvalid) as raised:
         act()
-    assert raised.value.facts["step"] in ALL_STEPS
+    assert raised.value.facts["step"] in (*ALL_STEPS, PROOFS)
     assert raised.value.field
     return raised.value
 
@@ -148,8 +152,8 @@ def test_a_settled_answers_receipt_and_bundle_verify_with_every_custodian_down(
         f"\nreceipt of {len(canonical(receipt))} bytes: {between - began:.2f} s; with a bundle of "
         f"{len(bundle) - 1} records in {len(raw)} bytes: {ended - between:.2f} s"
     )
-    assert (alone.steps, alone.not_done) == (TALLY_STEPS, RECOUNTED)
-    assert (whole.steps, whole.not_done) == (ALL_STEPS, ())
+    assert (alone.steps, alone.not_done) == (TALLY_STEPS, (*RECOUNTED, PROOFS))
+    assert (whole.steps, whole.not_done) == (ALL_STEPS, (PROOFS,))
     assert len(bundle) == 1 + len(PEOPLE) + 1
     assert [line["tally"] for line in bundle[1:]].count(None) == 1
 
@@ -160,7 +164,7 @@ def test_with_the_dictionary_alone_what_was_asked_is_verified(
     dictionary = settled.market.world.dictionary
     found = verify(receipt, remembering, dictionary=dictionary)
     assert found.steps == (*TALLY_STEPS, "question")
-    assert found.not_done == ("bundle", "reveals", "members", "sums")
+    assert found.not_done == ("bundle", "reveals", "members", "sums", PROOFS)
     other = replace(dictionary, version=2)
     assert said(refused(lambda: verify(receipt, remembering, dictionary=other))) == (
         "question",
@@ -181,7 +185,7 @@ def test_records_erased_before_the_noise_commitments_do_not_count_and_later_ones
     assert len(shown) == len(records) - 1
     document = second.receipt()
     assert document["cohort"]["members"] == len(records)
-    assert verify(document, second.chain, bundle=written(lines)).not_done == ()
+    assert verify(document, second.chain, bundle=written(lines)).not_done == (PROOFS,)
 
 
 def test_a_receipt_and_its_bundle_are_the_same_bytes_whenever_they_are_made(
@@ -537,7 +541,7 @@ def test_a_quorum_that_decrypts_other_sums_is_found_with_the_bundle_only(
     """Whoever holds the shares can decrypt anything, and sign it: that is what a bundle is for."""
     found = market_of_four.altered
     document = found.receipt()
-    assert verify(document, found.chain).not_done == RECOUNTED
+    assert verify(document, found.chain).not_done == (*RECOUNTED, PROOFS)
     refusal = refused(lambda: verify(document, found.chain, bundle=io.BytesIO(found.bundle())))
     assert said(refusal) == ("sums", "tally.noised")
 
@@ -617,6 +621,92 @@ def test_noise_that_was_not_kept_cannot_be_bundled(settled: Answered) -> None:
     assert lacking.value.facts["places"] == [0, 1, 2]
 
 
+# --- records shown whole
+
+
+def whole_lines(settled: Answered) -> list[Any]:
+    return [json.loads(line) for line in settled.bundle(whole=True).splitlines()]
+
+
+def test_records_that_are_shown_whole_have_their_proofs_verified(
+    settled: Answered, receipt: dict[str, Any], bundle: list[Any]
+) -> None:
+    raw = settled.bundle(whole=True)
+    began = time.perf_counter()
+    found = verify(receipt, settled.chain, bundle=io.BytesIO(raw))
+    print(f"\n{len(raw)} bytes, {len(PEOPLE)} proofs: {time.perf_counter() - began:.2f} s")
+    assert (found.steps, found.not_done) == ((*ALL_STEPS, PROOFS), ())
+    lines = whole_lines(settled)
+    mixed = [*lines[:3], *bundle[3:]]
+    assert verify(receipt, settled.chain, bundle=written(mixed)).not_done == (PROOFS,)
+
+
+def test_every_value_of_a_whole_record_is_covered(
+    settled: Answered, adding: Callable[..., bytes]
+) -> None:
+    lines = whole_lines(settled)
+    assert adding(written(lines).getvalue()) == adding(settled.bundle())
+    at_record = next(i for i, line in enumerate(lines) if i and line["tally"] is not None)
+    for path in leaves(lines[at_record]):
+        changed = with_value(lines, (at_record, *path), nudged(at(lines, (at_record, *path))))
+        refusal = refused(partial(adding, written(changed).getvalue()))
+        assert refusal.facts["step"] == "members", path
+        assert str(refusal.field).startswith(f"line {at_record + 1}"), path
+
+
+@pytest.fixture
+def proving(settled: Answered, receipt: dict[str, Any]) -> Callable[..., Proofs]:
+    """Proofs over the receipt's records, as the chain has them or otherwise."""
+    read, dictionary = load(receipt), settled.market.world.dictionary
+    assert read.tally is not None
+    key, records = read.tally.joint_key[:33], records_of(read, settled.chain)
+    usable = [each for each in records if each.usable]
+
+    def made(change: Callable[[Stored], Stored] = lambda each: each, **changes: Any) -> Proofs:
+        bound = Bound(settled.chain, DatasetId(read.terms.dataset), dictionary)
+        return Proofs(replace(bound, **changes), [change(each) for each in usable], key)
+
+    return made
+
+
+OTHERWISE: dict[str, dict[str, Any]] = {
+    "patient": {"change": lambda each: replace(each, bound_to="0x" + "77" * 20)},
+    "version": {"change": lambda each: replace(each, version=each.version + 1)},
+    "dataset": {"dataset": bytes(32)},
+}
+
+
+@pytest.mark.parametrize("what", sorted(OTHERWISE))
+def test_a_proof_of_another_patient_version_or_dataset_does_not_hold(
+    settled: Answered, proving: Callable[..., Proofs], what: str
+) -> None:
+    members = [read_member(line + b"\n", 2) for line in settled.bundle(True).splitlines()[1:]]
+    true, false = proving(), proving(**OTHERWISE[what])
+    for proofs in (true, false):
+        for number, each in enumerate(members, 2):
+            proofs.take(number, each.tally)
+    true.finish()
+    refusal = refused(false.finish)
+    first = next(i for i, each in enumerate(members, 2) if each.tally is not None)
+    assert said(refusal) == (PROOFS, f"line {first}.tally.proof")
+
+
+def test_a_record_that_a_quorum_let_in_without_a_proof_that_holds_is_found(
+    settled: Answered, proving: Callable[..., Proofs]
+) -> None:
+    """Its commitment is what it is, and so the step of the records has nothing against it."""
+    members = [read_member(line + b"\n", 2) for line in settled.bundle(True).splitlines()[1:]]
+    bad = next(i for i, each in enumerate(members) if isinstance(each.tally, SealedTally))
+    tally = members[bad].tally
+    assert isinstance(tally, SealedTally)
+    columns = tally.columns[:-COLUMN_BYTES] + tally.columns[:COLUMN_BYTES]
+    for changed in (replace(tally, columns=columns), replace(tally, proof=tally.proof[:-32])):
+        proofs = proving()
+        for number, each in enumerate(members, 2):
+            proofs.take(number, changed if number == bad + 2 else each.tally)
+        assert said(refused(proofs.finish)) == (PROOFS, f"line {bad + 2}.tally.proof")
+
+
 # --- the command
 
 
@@ -633,12 +723,16 @@ def test_the_command_says_what_it_did_not_verify_and_how_it_is_done(
     shown = json.loads(typed(settled, tmp_path).stdout)
     assert shown["verified"] is True
     assert shown["steps"] == list(TALLY_STEPS)
-    assert shown["steps_not_done"] == list(RECOUNTED)
+    assert shown["steps_not_done"] == [*RECOUNTED, PROOFS]
     assert shown["in_words"] == [NOT_RECOMPUTED]
     raw = settled.bundle()
     (tmp_path / "bundle.jsonl").write_bytes(raw)
-    whole = json.loads(typed(settled, tmp_path, "--bundle", str(tmp_path / "bundle.jsonl")).stdout)
-    assert whole["steps"] == list(ALL_STEPS)
+    added = json.loads(typed(settled, tmp_path, "--bundle", str(tmp_path / "bundle.jsonl")).stdout)
+    assert added["steps"] == list(ALL_STEPS)
+    assert (added["steps_not_done"], added["in_words"]) == ([PROOFS], [NOT_PROVEN])
+    (tmp_path / "whole.jsonl").write_bytes(settled.bundle(whole=True))
+    whole = json.loads(typed(settled, tmp_path, "--bundle", str(tmp_path / "whole.jsonl")).stdout)
+    assert whole["steps"] == [*ALL_STEPS, PROOFS]
     assert not {"steps_not_done", "in_words"} & set(whole)
     (tmp_path / "bundle.jsonl").write_bytes(raw[:-2] + b"\n")
     wrong = typed(settled, tmp_path, "--bundle", str(tmp_path / "bundle.jsonl"))

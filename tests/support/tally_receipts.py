@@ -74,11 +74,10 @@ class Answered:
         found = {each: records[each] for each in commitments if each in records}
         return {each: (RecordHeader.of(record), record.tally) for each, record in found.items()}
 
-    def bundle(self) -> bytes:
-        out = io.BytesIO()
-        dictionary = self.market.world.dictionary
-        chain, request = self.chain, self.request
-        write_bundle(chain, request, self.parameters, self.evidence, dictionary, self.kept, out)
+    def bundle(self, whole: bool = False) -> bytes:
+        out, dictionary = io.BytesIO(), self.market.world.dictionary
+        given = (self.chain, self.request, self.parameters, self.evidence, dictionary, self.kept)
+        write_bundle(*given, out, whole)
         return out.getvalue()
 
 

@@ -28,7 +28,7 @@ from marketplace.wire.canonical import canonical
 from marketplace.wire.http import to_hex
 from marketplace.wire.record import record_commitment
 from marketplace.wire.structs import market_domain, sign
-from marketplace.wire.tally import TallyHeader, column_root, prove_columns
+from marketplace.wire.tally import SealedTally, TallyHeader, column_root, prove_columns
 from marketplace.wire.tallying import Question, Reveal, noised, recipient
 from ml.homomorphic.curve import G, Point, times_base
 from ml.homomorphic.elgamal import COLUMN_BYTES
@@ -424,6 +424,17 @@ def test_a_thousand_records_are_added_up_as_one_by_one() -> None:
                 whole = whole + each[at_column]
             expected = expected + whole * factor
         assert found[position] == expected
+
+
+@pytest.mark.parametrize("number", [1, COLUMNS - 1, COLUMNS + 1])
+def test_a_whole_record_of_another_number_of_columns_is_not_added(number: int) -> None:
+    """Whatever a quorum let in: its commitment is right, and the encoding's columns are not there."""
+    columns = b"".join(points()[: 2 * number])
+    tally = SealedTally(KEY.to_bytes(), columns, b"proof")
+    leaf = keccak(text="leaf")
+    root = record_commitment(1, [leaf, tally.header.leaf(DICTIONARY.hash())])
+    refusal = refused(lambda: add([Member(root, 1, leaf, tally)]))
+    assert refusal == ("members", "line 1.tally.columns")
 
 
 class Swept(io.BytesIO):

@@ -81,7 +81,7 @@ def generate_key(
             "epoch": generated.epoch,
             "joint_key": to_hex(generated.commitments[:33]),
             "holders": [place for place, _ in generated.signatures],
-            "absent": {str(place): why for place, why in generated.absent.items()},
+            "faults": [each.to_json() for each in generated.faults],
         }
     )
 
@@ -97,4 +97,4 @@ def _require_meant(before: int | None, origin: int | None, anew: bool) -> None:
 
 
 def _peers(urls: tuple[str, ...]) -> list[Peer]:
-    return [Peer(f"custodian {place + 1}", url) for place, url in enumerate(urls)]
+    return [Peer(f"the custodian at {url}", url) for url in urls]

@@ -14,17 +14,13 @@ from dataclasses import dataclass
 
 import structlog
 
-from marketplace.chain.adapter import Chain, Cohort, Stored
+from marketplace.chain.adapter import Cohort, Stored
 from marketplace.chain.cohort import require_same_seal
 from marketplace.chain.counted import CommittedNoise, committed_noise, counted
-from marketplace.custodian.checks import Rules, TurnRefused
-from marketplace.custodian.joint_shares import JointShares
-from marketplace.custodian.keys import Keys
+from marketplace.custodian.checks import TurnRefused
 from marketplace.custodian.live import Live, LiveRequests
+from marketplace.custodian.means import Means
 from marketplace.custodian.models import NoisedRow
-from marketplace.custodian.noises import Noises
-from marketplace.custodian.succession import Succession
-from marketplace.custodian.tallies import Tallies
 from marketplace.custodian.turns import Equivocation
 from marketplace.errors import Refusal
 from marketplace.vocabulary import Commitment
@@ -53,24 +49,15 @@ class Counted:
 class Counting:
     """One custodian's sums. Callers see to it that one thread works on a request."""
 
-    def __init__(
-        self,
-        chain: Chain,
-        noises: Noises,
-        keys: Keys,
-        rules: Rules,
-        tallies: Tallies,
-        joint_shares: JointShares,
-        succession: Succession,
-    ) -> None:
-        self._chain = chain
-        self._noises = noises
-        self._keys = keys
-        self._rules = rules
-        self._tallies = tallies
-        self._joint_shares = joint_shares
-        self._succession = succession
-        self.requests = LiveRequests(chain, noises, rules, tallies)
+    def __init__(self, means: Means) -> None:
+        self._chain = means.chain
+        self._noises = means.noises
+        self._keys = means.keys
+        self._rules = means.rules
+        self._tallies = means.tallies
+        self._joint_shares = means.joint_shares
+        self._succession = means.succession
+        self.requests = LiveRequests(means.chain, means.noises, means.rules, means.tallies)
 
     # --- words
 
@@ -83,6 +70,11 @@ class Counting:
         """
         committed = self.requests.committed(live)
         row = live.row
+        if row.aggregate is not None and row.sums_digest is None:
+            raise Equivocation(
+                message="This custodian decrypted for this request before custodians said what they add up.",
+                remedy="The others answer without it; if they cannot, ask again with a new request.",
+            )
         if row.noise_block_hash != committed.block_hash or row.sums is None:
             if row.sums_digest is not None:
                 raise Equivocation(
@@ -94,7 +86,7 @@ class Counting:
             raise TypeError("sums are kept with the root over what was added")
         sums = sums_from_bytes(row.sums)
         digest = live.question.session.sums(row.ciphertext_root, sums)
-        if (row.sums_digest or self._noises.say_sums(row.request, row.sums, digest)) != digest:
+        if (row.sums_digest or self._noises.say_sums(row, digest)) != digest:
             raise Equivocation(
                 message="This custodian has said that it adds up other sums.",
                 remedy="Its journal may have been changed; the others answer without it.",
@@ -146,9 +138,10 @@ class Counting:
 
         An erasure after the block with everybody's noise commitments comes too late for that answer; before
         it, the record is not counted. Either way every custodian has the same sums, however late it looks.
+        Commitments count once they are final: what is erased for good lies before any that are not.
         """
         try:
-            for request in self._noises.unsummed():
+            for request in self._noises.unsaid():
                 self._keep_of(request)
         except Exception as fault:  # nothing may hold an erasure back
             log.warning("sums_not_kept", kind=type(fault).__name__)
@@ -159,10 +152,14 @@ class Counting:
             if row is None:
                 return
             committed = committed_noise(self._chain, request, row.seal_block)
-            if committed is not None:
+            if committed is None or committed.block > self._chain.finalized():
+                return
+            if row.sums is None or row.noise_block_hash != committed.block_hash:
                 self._add_up(row, committed)
         except Refusal as refusal:
             log.warning("sums_not_kept", request=to_hex(request), code=refusal.code)
+        except Exception as fault:  # nor the sums of the next request
+            log.warning("sums_not_kept", request=to_hex(request), kind=type(fault).__name__)
 
     def _add_up(self, row: NoisedRow, committed: CommittedNoise) -> NoisedRow:
         """The sums as of the block with everybody's commitments, and the root over what counted."""

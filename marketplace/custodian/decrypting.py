@@ -10,19 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from marketplace.chain.adapter import Chain, NotYetFinal, RequestStage
+from marketplace.chain.adapter import NotYetFinal, RequestStage
 from marketplace.chain.counted import FixedNoise, fixed_noise
-from marketplace.custodian.checks import Rules, TurnRefused
+from marketplace.custodian.checks import TurnRefused
 from marketplace.custodian.counting import Counted, Counting
-from marketplace.custodian.joint_shares import JointShares
-from marketplace.custodian.journal import Head, Journal
-from marketplace.custodian.keys import Keys
+from marketplace.custodian.journal import Head
 from marketplace.custodian.live import Live
+from marketplace.custodian.means import Means
 from marketplace.custodian.models import NoisedRow, TurnRow
-from marketplace.custodian.noises import Noises
 from marketplace.custodian.noising import Noising, noise_set
-from marketplace.custodian.succession import Succession
-from marketplace.custodian.tallies import Tallies
 from marketplace.custodian.turns import Equivocation
 from marketplace.wire.delivery import delivery_hash
 from marketplace.wire.http import to_base64, to_hex
@@ -38,27 +34,16 @@ ENDED: Final = frozenset({RequestStage.SETTLED, RequestStage.DEFAULTED})
 class Decrypting:
     """One custodian's turns in the homomorphic lane. Callers see to it that one thread works on a request."""
 
-    def __init__(
-        self,
-        chain: Chain,
-        journal: Journal,
-        keys: Keys,
-        rules: Rules,
-        tallies: Tallies,
-        joint_shares: JointShares,
-        succession: Succession,
-    ) -> None:
-        self._chain = chain
-        self._journal = journal
-        self._keys = keys
-        self._rules = rules
-        self._joint_shares = joint_shares
-        self._noises = Noises(journal)
-        self.counting = Counting(
-            chain, self._noises, keys, rules, tallies, joint_shares, succession
-        )
+    def __init__(self, means: Means) -> None:
+        self._chain = means.chain
+        self._journal = means.journal
+        self._keys = means.keys
+        self._rules = means.rules
+        self._joint_shares = means.joint_shares
+        self._noises = means.noises
+        self.counting = Counting(means)
         self.requests = self.counting.requests
-        self.noising = Noising(chain, self._noises, keys, rules, joint_shares, self.counting)
+        self.noising = Noising(means, self.counting)
 
     # --- partial decryptions
 
@@ -169,6 +154,12 @@ class Decrypting:
         if turn is None or row.partial is None:
             raise TypeError("a partial is kept with its certificate")
         whole = self.noised(live, fixed, counted.sums)
+        session = live.question.session
+        if session.aggregate(counted.ciphertext_root, fixed.noise, whole) != row.aggregate:
+            raise Equivocation(
+                message="This custodian decrypted another aggregate than its journal has now.",
+                remedy="Look for a reorganisation, or a journal that was changed; the others go on.",
+            )
         return {
             "place": self._rules.place,
             "epoch": row.epoch,
@@ -189,7 +180,13 @@ class Decrypting:
         """Forgets noise, sums and partials of requests that ended, in a final block.
 
         A node that lags, and shows a request as it was before its seal, ends nothing.
+
+        Raises:
+            StaleHead, WrongChain, ...: what the node shows, its clock too, is no word to forget anything on.
         """
+        if not self._noises.live():
+            return
+        self._chain.require_healthy()
         for request in self._noises.live():
             view = self._chain.request(request, self._chain.finalized())
             late = view.stage is RequestStage.SEALED and self._chain.now() > view.settle_deadline

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from marketplace.chain.adapter import Chain, CommitteeView, ContractRefusal
+from marketplace.chain.views import CommitteeMember
 from marketplace.errors import Refusal
 from marketplace.vocabulary import address
 from marketplace.wire.canonical import JSON_LIMIT, parse
@@ -55,16 +56,26 @@ def require_known(
         raise _refused(
             "committee_changed", "The new epoch has another quorum, or size, than the old one."
         )
-    before = {(each.place, each.signer, each.keys[X25519]) for each in dealers.members}
-    for each in holders.members:
-        stays = (each.place, each.signer, each.keys[X25519]) in before
-        if not stays and (each.signer, each.keys[X25519]) not in known:
-            raise _refused(
-                "unknown_holder",
-                f"The chain seats {each.signer} at place {each.place} of epoch {epoch}, and this custodian's "
-                "host was not told of that custodian and key.",
-            )
+    for each in strangers(dealers, holders, known):
+        raise _refused(
+            "unknown_holder",
+            f"The chain seats {each.signer} at place {each.place} of epoch {epoch}, and this custodian's "
+            "host was not told of that custodian and key.",
+        )
     return holders
+
+
+def strangers(
+    before: CommitteeView, after: CommitteeView, known: frozenset[Identity]
+) -> list[CommitteeMember]:
+    """The members of a committee that are neither seated as in the one before nor known to the host."""
+    seats = {(each.place, each.signer, each.keys[X25519]) for each in before.members}
+    return [
+        each
+        for each in after.members
+        if (each.place, each.signer, each.keys[X25519]) not in seats
+        and (each.signer, each.keys[X25519]) not in known
+    ]
 
 
 def _read(path: Path) -> Identity:

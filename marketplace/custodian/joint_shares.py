@@ -13,7 +13,7 @@ from marketplace.custodian.keys import Keys
 from marketplace.custodian.models import JointShareRow
 from marketplace.errors import Refusal
 from marketplace.wire.http import to_hex
-from ml.homomorphic.curve import SCALAR_BYTES, Point, points_from_bytes
+from ml.homomorphic.curve import POINT_BYTES, SCALAR_BYTES, Point, points_from_bytes
 
 
 class NoJointShare(Refusal):
@@ -78,12 +78,20 @@ class JointShares:
             raise _none(f"Epoch {epoch} has no joint key on chain.", "Have the key generated.")
         row = self.held(raw)
         if row is None:
-            raise _none(
-                f"This custodian holds no share of the joint key of epoch {epoch}.",
-                "Ask the other custodians; a re-sharing gives it one.",
-            )
+            raise self._missing(epoch, raw)
         value = int.from_bytes(self._keys.unlock(row.sealed, row.commitments), "big")
         return JointShare(epoch, self._place + 1, points_from_bytes(raw), value)
+
+    def _missing(self, epoch: int, raw: bytes) -> NoJointShare:
+        message = f"This custodian holds no share of the joint key of epoch {epoch}."
+        newest = int(self._chain.current_epoch())
+        for later in range(newest, epoch, -1):
+            if self._chain.joint_key(later)[0][:POINT_BYTES] == raw[:POINT_BYTES]:
+                return _none(
+                    f"{message} That key was handed on: epoch {later} has it now, and old shares are erased.",
+                    f"Name epoch {later} instead.",
+                )
+        return _none(message, "Ask the other custodians; a re-sharing gives it one.")
 
 
 def _none(message: str, remedy: str) -> NoJointShare:

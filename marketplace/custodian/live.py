@@ -43,9 +43,16 @@ class LiveRequests:
         """A request that noise was committed to, if it may still be answered.
 
         Raises:
-            TurnRefused (not_committed, and what `still_sealed` raises); Equivocation: another root or epoch.
+            TurnRefused (not_committed, request_ended, and what `still_sealed` raises); Equivocation: another
+            root or epoch.
         """
         row = self._noises.of(request)
+        if row is not None and row.ended:
+            raise TurnRefused(
+                code="request_ended",
+                message="This custodian has forgotten the noise of this request, since it ended.",
+                remedy="Ask the others; if the request has not ended, look at this custodian's node.",
+            )
         if row is None:
             raise TurnRefused(
                 code="not_committed",

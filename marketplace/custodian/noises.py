@@ -82,27 +82,29 @@ class Noises:
         }
         with self._journal.writing() as session:
             row = session.get_one(NoisedRow, request)
-            if row.sums_digest is None and row.noise_block_hash != block_hash:
+            is_new = row.sums is None or row.noise_block_hash != block_hash
+            if row.sums_digest is None and is_new:
                 for name, value in values.items():
                     setattr(row, name, value)
             return row
 
-    def say_sums(self, request: bytes, sums: bytes, digest: bytes) -> bytes:
-        """Notes, once, what this custodian says of the sums that are kept; returns what it said first.
+    def say_sums(self, read: NoisedRow, digest: bytes) -> bytes:
+        """Notes, once, what this custodian says of the sums that it has just read; returns what it said
+        first, or nothing if others are kept by now.
 
         From then on the sums stay as they are.
         """
         with self._journal.writing() as session:
-            row = session.get_one(NoisedRow, request)
-            if row.sums_digest is None and row.sums == sums:
+            row = session.get_one(NoisedRow, read.request)
+            if row.sums_digest is None and _kept(row) == _kept(read):
                 row.sums_digest = digest
-                body = {"request": to_hex(request), "sums": to_hex(digest)}
+                body = {"request": to_hex(row.request), "sums": to_hex(digest)}
                 self._journal.append(session, "sums-said", body)
             return row.sums_digest or b""
 
-    def unsummed(self) -> Sequence[bytes]:
-        """Live requests whose sums are not kept yet."""
-        waiting = NoisedRow.ended.is_(False) & NoisedRow.sums.is_(None)
+    def unsaid(self) -> Sequence[bytes]:
+        """Live requests of which nothing was said of the sums yet."""
+        waiting = NoisedRow.ended.is_(False) & NoisedRow.sums_digest.is_(None)
         with self._journal.reading() as session:
             return list(session.scalars(select(NoisedRow.request).where(waiting)))
 
@@ -118,6 +120,10 @@ class Noises:
             mine = NoisedRow.request == request
             gone = {"sums": None, "partial": None, "ended": True}
             session.execute(update(NoisedRow).where(mine).values(gone))
+
+
+def _kept(row: NoisedRow) -> tuple[bytes | None, ...]:
+    return row.sums, row.ciphertext_root, row.noise_block_hash
 
 
 def _row(request: bytes, place: int, reveal: Reveal) -> ContributionRow:

@@ -15,13 +15,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from marketplace.chain.adapter import Chain
-from marketplace.custodian.checks import Rules, TurnRefused, sealed_request
+from marketplace.custodian.checks import TurnRefused, sealed_request
 from marketplace.custodian.counting import Counting
-from marketplace.custodian.joint_shares import JointShares
-from marketplace.custodian.keys import Keys
 from marketplace.custodian.live import Live
+from marketplace.custodian.means import Means
 from marketplace.custodian.models import NoisedRow
-from marketplace.custodian.noises import Noises
 from marketplace.custodian.turns import Equivocation
 from marketplace.vocabulary import Lane
 from marketplace.wire.http import to_hex
@@ -36,20 +34,12 @@ from ml.homomorphic.validity import ProofInvalid
 class Noising:
     """One custodian's part in making noise. Callers see to it that one thread works on a request."""
 
-    def __init__(
-        self,
-        chain: Chain,
-        noises: Noises,
-        keys: Keys,
-        rules: Rules,
-        joint_shares: JointShares,
-        counting: Counting,
-    ) -> None:
-        self._chain = chain
-        self._noises = noises
-        self._keys = keys
-        self._rules = rules
-        self._joint_shares = joint_shares
+    def __init__(self, means: Means, counting: Counting) -> None:
+        self._chain = means.chain
+        self._noises = means.noises
+        self._keys = means.keys
+        self._rules = means.rules
+        self._joint_shares = means.joint_shares
         self._counting = counting
         self._requests = counting.requests
 
@@ -116,12 +106,11 @@ class Noising:
         if maker == self._rules.place:
             self._require_mine(live, committed)
         found = self._noises.reveal(request, maker, size)
-        word = self._counting.word(live)
-        if found is not None and maker != self._rules.place:
-            # What others made is held only with their word on the very same sums.
-            found, word = (found, SumsWord(word.digest, found[1])) if found[1] else (None, word)
-        if found is None:
+        if found is None or (maker != self._rules.place and found[1] is None):
             raise _missing([maker])
+        word = self._counting.word(live)
+        if found[1] is not None:  # another's: held only with its word on the very same sums
+            word = SumsWord(word.digest, found[1])
         return {"place": maker, "reveal": found[0].to_json(), "sums": word.to_json()}
 
     def _require_mine(self, live: Live, committed: Mapping[int, bytes]) -> None:

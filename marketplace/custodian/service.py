@@ -25,7 +25,9 @@ from marketplace.custodian.joint_shares import JointShares
 from marketplace.custodian.journal import Head, Journal
 from marketplace.custodian.keygen import Keygen
 from marketplace.custodian.keys import Keys
+from marketplace.custodian.means import Means
 from marketplace.custodian.models import TurnRow
+from marketplace.custodian.noises import Noises
 from marketplace.custodian.relaying import Relaying
 from marketplace.custodian.settling import mismatch, require_answer, sign_first
 from marketplace.custodian.signing import Signing
@@ -75,12 +77,13 @@ class Custodian:
         self.keygen = Keygen(chain, journal, keys, self.joint_shares, rules.place, data)
         self.succession = Succession(chain, journal, rules.place, keys.signer.address)
         own = (chain, journal, keys, rules, self.tallies, self.joint_shares, self.succession)
-        self.decrypting = Decrypting(*own)
-        signing = Signing(chain, journal, keys, rules, self.joint_shares, self.decrypting)
+        means = Means(*own, Noises(journal))
+        self.decrypting = Decrypting(means)
+        signing = Signing(means, self.decrypting)
         self.tally_lane = TallyLane(
             chain, rules, self.finality, self.decrypting, signing, self.require_current
         )
-        self.watch = Watch(chain, journal, self.tallies, self.decrypting)
+        self.watch = Watch(chain, journal, self.tallies, self.decrypting, self.keygen)
         self._turning = [threading.Lock() for _ in range(LOCKS)]
         self._sending = threading.Lock()
         self._relaying = Relaying(chain, self._sender, Failures(journal))

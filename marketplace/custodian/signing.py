@@ -6,14 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from marketplace.chain.adapter import Chain
 from marketplace.chain.counted import FixedNoise
-from marketplace.custodian.checks import Rules, TurnRefused
+from marketplace.custodian.checks import TurnRefused
 from marketplace.custodian.decrypting import Decrypting
-from marketplace.custodian.joint_shares import JointShare, JointShares
-from marketplace.custodian.journal import Journal
-from marketplace.custodian.keys import Keys
+from marketplace.custodian.joint_shares import JointShare
 from marketplace.custodian.live import Live
+from marketplace.custodian.means import Means
 from marketplace.custodian.models import SettlementRow
 from marketplace.custodian.settling import mismatch, require_equal
 from marketplace.wire.delivery import delivery_hash
@@ -36,20 +34,12 @@ from ml.homomorphic.threshold import (
 class Signing:
     """One custodian's signatures under answers. Callers see to it that one thread works on a request."""
 
-    def __init__(
-        self,
-        chain: Chain,
-        journal: Journal,
-        keys: Keys,
-        rules: Rules,
-        joint_shares: JointShares,
-        decrypting: Decrypting,
-    ) -> None:
-        self._chain = chain
-        self._journal = journal
-        self._keys = keys
-        self._rules = rules
-        self._joint_shares = joint_shares
+    def __init__(self, means: Means, decrypting: Decrypting) -> None:
+        self._chain = means.chain
+        self._journal = means.journal
+        self._keys = means.keys
+        self._rules = means.rules
+        self._joint_shares = means.joint_shares
         self._decrypting = decrypting
 
     def settle(

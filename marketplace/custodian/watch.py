@@ -19,6 +19,7 @@ from marketplace.chain.following import Followed, Following, Page
 from marketplace.chain.moves import arrived, moves_of, require_left, way
 from marketplace.custodian.decrypting import Decrypting
 from marketplace.custodian.journal import Journal
+from marketplace.custodian.keygen import Keygen
 from marketplace.custodian.tallies import Tallies
 from marketplace.errors import Refusal
 
@@ -42,11 +43,13 @@ class Watch:
         journal: Journal,
         tallies: Tallies,
         decrypting: Decrypting,
+        keygen: Keygen,
     ) -> None:
         self._chain = chain
         self._journal = journal
         self._tallies = tallies
         self._decrypting = decrypting
+        self._keygen = keygen
         self._lock = threading.Lock()
         self._stop = threading.Event()
 
@@ -191,9 +194,11 @@ class Watch:
                 self.catch_up()
                 self.drop_ended()
                 self._decrypting.drop_ended()
+                self._decrypting.counting.keep()  # before anybody waits for it
                 if time.monotonic() - swept >= SWEEP_SECONDS:
                     self.sweep()
                     swept = time.monotonic()
+                self._keygen.drop_ended()  # last: no fault of it holds up an erasure of records
             except Refusal as refusal:
                 log.warning("chain_not_followed", code=refusal.code, message=str(refusal))
             except Exception as fault:  # nobody else follows erasures, whatever a node may say

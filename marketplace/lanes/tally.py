@@ -47,7 +47,11 @@ class TallyLane:
             NotYetFinal: tried again later. TallyMissing: naming each custodian that did not do its part.
             BadParameter: see `questions.asked`. ContractRefusal.
         """
-        self._tallying(sealed, parameters, dictionary).see_to_noise(sender, parameters)
+        tallying = self._tallying(sealed, parameters, dictionary)
+        try:
+            tallying.see_to_noise(sender, parameters)
+        finally:
+            _name(tallying.left_out)
 
     def compute(
         self, sealed: Sealed, parameters: Mapping[str, Any], dictionary: Dictionary
@@ -66,8 +70,7 @@ class TallyLane:
                 remedy="It is fixed again; the step is tried again.",
             )
         found = tallying.decrypt(fixed, parameters)
-        for place, why in sorted(found.faults.items()):
-            log.warning("custodian_left_out", place=place, message=why)
+        _name(found.faults)
         computed = Computed(
             sealed, found.settlement.to_json(), found.sealed_result, b"", {}, evidence=_kept(found)
         )
@@ -80,6 +83,11 @@ class TallyLane:
         view = self.chain.request(sealed.request)
         found = asked(self.chain, dictionary, view, sealed.request, raw)
         return Tallying(self.chain, self.custodians, sealed.request, found.question)
+
+
+def _name(faults: Mapping[int, str]) -> None:
+    for place, why in sorted(faults.items()):
+        log.warning("custodian_left_out", place=place, message=why)
 
 
 def _heads(part: Part, epoch: int) -> list[Head]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from marketplace.chain.counted import FixedNoise
 from marketplace.errors import Refusal
-from marketplace.tallying.noise import NoiseRounds, Revealed
+from marketplace.tallying.noise import NoiseRounds, Revealed, TurnedDown
 from marketplace.tallying.rounds import DIFFERS, at_fault, never
 from marketplace.wire.delivery import delivery_hash
 from marketplace.wire.http import binary_field, hash_field, to_base64, to_hex
@@ -71,7 +72,8 @@ class Tallying(NoiseRounds):
         committed = self._chain.noise_commitments(self._request)
         reveals = self._fixed_reveals(fixed, committed)
         said = self.ask(
-            lambda place: self._part(place, fixed, reveals, parameters), self._agree_enough
+            lambda place: self._part(place, fixed, committed, reveals, parameters),
+            self._agree_enough,
         )
         counts = Counter(_about(part) for part in said.values())
         parts = []
@@ -93,9 +95,11 @@ class Tallying(NoiseRounds):
         for holder in [None, *range(len(self._custodians))]:
             wanted = [place for place in fixed.places if place not in found]
             if wanted:
-                ask = functools.partial(self._reveal, size, committed, holder=holder)
+                ask = functools.partial(self.reveal_of, size, committed, holder=holder)
                 found |= self.ask(ask, never, wanted)
         if len(found) < size:
+            lost = [place for place in fixed.places if place not in found]
+            self.faults = dict.fromkeys(lost, "Nobody gives the noise that it committed to.")
             raise self.missing("hold all of the noise that counts", 0)
         return found
 
@@ -103,6 +107,7 @@ class Tallying(NoiseRounds):
         self,
         place: int,
         fixed: FixedNoise,
+        committed: Mapping[int, bytes],
         reveals: Mapping[int, Revealed],
         parameters: Mapping[str, Any],
     ) -> Part:
@@ -112,9 +117,37 @@ class Tallying(NoiseRounds):
         except Refusal as refusal:
             if refusal.code not in (LACKS_NOISE, "not_committed"):
                 raise
-            self._bring(place, reveals, parameters)
+            self.begin(place, parameters)
+            own = self.reveal_of(len(fixed.places), committed, place).word.digest
+            for maker in (each for each in fixed.places if each != place):
+                self._hand_over_with_word(place, maker, own, committed, reveals[maker])
             answer = self._custodians[place].post("/partials", body)
         return self._verified(place, fixed, answer)
+
+    def _hand_over_with_word(
+        self,
+        place: int,
+        maker: int,
+        digest: bytes,
+        committed: Mapping[int, bytes],
+        given: Revealed,
+    ) -> None:
+        """With the maker's word on what this custodian added up, from whoever was given that.
+
+        A maker may say another thing to each: one who says it to the carrier alone must stop nobody.
+        """
+        known = range(len(self._custodians))
+        holders = (
+            (at for at in known if at not in (place, maker)) if given.word.digest != digest else ()
+        )
+        for holder in holders:
+            with suppress(Refusal):
+                found = self.reveal_of(given.reveal.size, committed, maker, holder)
+                if found.word.digest == digest:
+                    given = found
+                    break
+        with suppress(TurnedDown):
+            self.hand_over(place, maker, given)
 
     def _verified(self, place: int, fixed: FixedNoise, answer: Mapping[str, Any]) -> Part:
         count = self._question.shares.sums

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from marketplace.chain.counted import FixedNoise, fixed_noise
 from marketplace.chain.sender import Sender
-from marketplace.tallying.rounds import DIFFERS, Rounds, at_fault, never, wait
+from marketplace.errors import Refusal
+from marketplace.tallying.rounds import ALONE, DIFFERS, Rounds, at_fault, never, wait
 from marketplace.wire.eip712 import MOST_SIGNATURE
 from marketplace.wire.http import hash_field, hex_field, to_hex
-from marketplace.wire.http_client import SMALL_ANSWER
+from marketplace.wire.http_client import SMALL_ANSWER, PeerUnreachable
 from marketplace.wire.structs import CountedSums, NoiseCommitment, NoiseSet, require_signed
 from marketplace.wire.tallying import Reveal, SumsWord
 from ml.homomorphic.elgamal import COLUMN_BYTES
@@ -104,23 +105,46 @@ class NoiseRounds(Rounds):
         return signature
 
     def reveals(self, committed: Mapping[int, bytes]) -> dict[int, Revealed]:
-        """Verified contributions of the largest set whose members reveal, and add up the same, by place.
+        """Verified contributions of a largest set whose members reveal, and add up the same, by place; those
+        left out are in `faults` and `left_out`.
 
         Raises TallyMissing.
         """
-        places, left_out = sorted(committed), dict[int, str]()
-        while len(places) >= self._committee.quorum:
-            size = len(places)
-            said = self.ask(functools.partial(self._reveal, size, committed), never, places)
-            agreed = _of_most(said)
-            left_out |= self.faults | dict.fromkeys(set(said) - set(agreed), DIFFERS)
-            self.faults = dict(left_out)
-            if len(agreed) == size:
-                return agreed
-            places = sorted(agreed)
-        raise self.missing("revealed noise for the same sums", len(places))
+        said = self.ask(
+            functools.partial(self.reveal_of, len(committed), committed), never, [*committed]
+        )
+        silent, self.left_out = dict(self.faults), {}
+        for group in _groups(said):
+            found = self._of_group(group, said, committed)
+            if found:
+                others = set(said) - set(found)
+                self.left_out = silent | dict.fromkeys(others, DIFFERS) | self.faults
+                self.faults = dict(self.left_out)
+                return found
+        self.faults = silent | dict.fromkeys(said, ALONE) | self.faults
+        raise self.missing("revealed noise for the same sums", 0)
 
-    def _reveal(
+    def _of_group(
+        self, group: Sequence[int], said: Mapping[int, Revealed], committed: Mapping[int, bytes]
+    ) -> dict[int, Revealed]:
+        """Of custodians that said the same, those that reveal for a set of just them; none below a quorum."""
+        places, self.faults = list(group), {}
+        digest, faults = said[places[0]].word.digest, dict[int, str]()
+        if len(places) == len(committed):
+            return dict(said)
+        while len(places) >= self._committee.quorum:
+            ask = functools.partial(self.reveal_of, len(places), committed)
+            again = self.ask(ask, never, places)
+            same = {at: each for at, each in again.items() if each.word.digest == digest}
+            faults |= self.faults
+            if len(same) == len(places):
+                self.faults = faults
+                return same
+            places = sorted(same)
+        self.faults = faults
+        return {}
+
+    def reveal_of(
         self, size: int, committed: Mapping[int, bytes], place: int, holder: int | None = None
     ) -> Revealed:
         """What the custodian at `place` made, from itself or from another holder of it."""
@@ -154,22 +178,41 @@ class NoiseRounds(Rounds):
     def _bring(
         self, place: int, reveals: Mapping[int, Revealed], parameters: Mapping[str, Any]
     ) -> None:
-        peer = self._custodians[place]
-        begun = {"request": to_hex(self._request), "parameters": dict(parameters)}
-        peer.post("/noise-commitments", begun, most=SMALL_ANSWER)  # of one that was silent before
+        """What a custodian refuses of one maker keeps it from none of the others'."""
+        self.begin(place, parameters)
         for maker, each in reveals.items():
             if maker != place:
-                body = {
-                    "request": to_hex(self._request),
-                    "place": maker,
-                    "reveal": each.reveal.to_json(),
-                    "sums": each.word.to_json(),
-                }
-                peer.post("/noise-contributions", body, most=SMALL_ANSWER)
+                with suppress(TurnedDown):
+                    self.hand_over(place, maker, each)
+
+    def begin(self, place: int, parameters: Mapping[str, Any]) -> None:
+        """Has a custodian that was silent before draw its noise, too: it then knows what is asked."""
+        begun = {"request": to_hex(self._request), "parameters": dict(parameters)}
+        self._custodians[place].post("/noise-commitments", begun, most=SMALL_ANSWER)
+
+    def hand_over(self, place: int, maker: int, made: Revealed) -> None:
+        """Brings one custodian what another made. Raises TurnedDown if it does not take that."""
+        body = {
+            "request": to_hex(self._request),
+            "place": maker,
+            "reveal": made.reveal.to_json(),
+            "sums": made.word.to_json(),
+        }
+        try:
+            self._custodians[place].post("/noise-contributions", body, most=SMALL_ANSWER)
+        except PeerUnreachable:
+            raise
+        except Refusal as refusal:
+            raise TurnedDown(refusal.message) from None
 
 
-def _of_most(said: Mapping[int, Revealed]) -> dict[int, Revealed]:
-    """Those that add up what most of them do; of as many, what the lowest place does."""
-    counts = Counter(said[place].word.digest for place in sorted(said))
-    most = counts.most_common(1)[0][0] if counts else b""
-    return {place: each for place, each in said.items() if each.word.digest == most}
+class TurnedDown(Exception):
+    """A custodian did not take what another made."""
+
+
+def _groups(said: Mapping[int, Revealed]) -> list[list[int]]:
+    """Places that said the same of the sums: largest groups first; of as many, that of the lowest place."""
+    groups: dict[bytes, list[int]] = {}
+    for place in sorted(said):
+        groups.setdefault(said[place].word.digest, []).append(place)
+    return sorted(groups.values(), key=lambda group: (-len(group), group[0]))

@@ -14,6 +14,7 @@ from ml.homomorphic.curve import Point, points_from_bytes
 GRACE_SECONDS: Final = 20.0
 """Once a quorum has answered, the other custodians have this long: more contributors, less noise each."""
 DIFFERS: Final = "Its sums are not those of the others."
+ALONE: Final = "Too few others reveal noise for the sums that it has."
 T = TypeVar("T")
 
 
@@ -38,6 +39,8 @@ class Rounds:
         self._points = points_from_bytes(chain.joint_key(self._view.epoch)[0])
         self.faults: dict[int, str] = {}
         """Why a custodian's part is missing, by place; of the last step that asked all."""
+        self.left_out: dict[int, str] = {}
+        """Why a custodian's noise does not count, by place."""
 
     def ask(
         self,

@@ -12,15 +12,20 @@ epoch that gets it. Five rounds:
     5 holders      the outcome, signed for the chain: commitments of the joint polynomial, and a hash of all
                    that was said
 
-Everything is signed, by the keys that the committee lists. Who was shown something else than others signs
-another outcome, and then no quorum signs one. The outcome is a function of what was said (`outcome_of`), so
-that everybody names the same faulty dealers.
+Everything is signed, by the keys that the committee lists (`wire.keygen_words`). Who was shown something else
+than others signs another outcome, and then no quorum signs one. The outcome is a function of what was said
+(`outcome_of`), so that everybody names the same faulty dealers.
+
+A dealer of whom k holders or more complain is left out, and opens nothing: k shares are its polynomial, which
+in a re-sharing begins with its old share (R. Gennaro, S. Jarecki, H. Krawczyk, T. Rabin, J. Cryptology 2007,
+disqualify it for as many). Nothing is said in a session after its deadline, by the chain's clock.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from eth_hash.auto import keccak
@@ -28,7 +33,7 @@ from eth_hash.auto import keccak
 from marketplace.errors import Refusal
 from marketplace.wire.canonical import tagged_hash
 from marketplace.wire.eip712 import CUSTODIAN_COMMITTEE, SignedStruct
-from marketplace.wire.solidity import Address, Bytes32, Uint8
+from marketplace.wire.solidity import Address, Bytes32, Uint8, Uint40
 from ml.homomorphic.curve import SCALAR_BYTES, Point
 from ml.homomorphic.keygen import Dealing, DealingInvalid, is_share, joined, verify_dealing
 from ml.homomorphic.threshold import share_key
@@ -39,11 +44,41 @@ COMPLAIN: Final = 3
 ANSWER: Final = 4
 FINISH: Final = 5
 
+SESSION_SECONDS: Final = 900
+"""From a session's call to its deadline: five rounds, in each of which a silent custodian may take the two
+minutes that a peer is given, and half as long again."""
+MOST_SECONDS: Final = 3_600
+"""A custodian takes no call whose deadline lies further ahead: a lost one is worth nothing for long."""
+
 
 class KeygenFailed(Refusal):
-    """A session that cannot end in a key; `facts["faults"]` says whose fault that is."""
+    """A session that cannot end in a key; `facts["faults"]` says whose fault that is.
+
+    faults: as `outcome_of` finds them, by dealer's place.
+    """
 
     CODE = "keygen_failed"
+    faults: Mapping[int, str] = MappingProxyType({})
+
+
+class KeygenExpired(Refusal):
+    """A session whose deadline has passed: nothing is said in it any more."""
+
+    CODE = "keygen_expired"
+
+    @classmethod
+    def at(cls, deadline: int, now: int, named: str = "") -> KeygenExpired:
+        """Both in unix seconds, by the chain's clock; `named` says who held it up, where that is known."""
+        late = (
+            f"The session's deadline passed {now - deadline} seconds ago, and no key was recorded."
+        )
+        return cls(
+            message=f"{late} {named}".strip(),
+            remedy="Look at the custodians that did not answer, then run generate-key again: it begins a "
+            "new session, and nothing of this one counts.",
+            field="session.deadline",
+            facts={"deadline": deadline, "now": now},
+        )
 
 
 @dataclass(frozen=True)
@@ -60,32 +95,52 @@ class KeygenWord(SignedStruct):
 
 @dataclass(frozen=True)
 class KeygenCall(SignedStruct):
-    """An administrator's word that this session is wanted: without it, nobody's disk is written."""
+    """An administrator's word that this session is wanted: without it, nobody's disk is written.
+
+    The deadline is the session's own, which its id is bound to, too; here whoever signs can read it.
+    """
 
     DOMAIN = CUSTODIAN_COMMITTEE
 
     session: Bytes32
+    deadline: Uint40  # unix seconds
 
 
 @dataclass(frozen=True)
 class Session:
-    """One attempt at a key for `epoch`; `origin` is the epoch whose key is re-shared, 0 for a new one."""
+    """One attempt at a key for `epoch`; `origin` is the epoch whose key is re-shared, 0 for a new one.
+
+    deadline: unix seconds, by the chain's clock.
+    """
 
     chain_id: int
     committee: Address
     epoch: int
     origin: int
     nonce: bytes
+    deadline: int
 
     @property
     def id(self) -> bytes:
         """32 bytes that every message of the session is bound to."""
-        types = ["uint256", "address", "uint32", "uint32", "bytes32"]
+        types = ["uint256", "address", "uint32", "uint32", "bytes32", "uint40"]
         return tagged_hash(
             "usufruct/keygen/1",
             types,
-            [self.chain_id, self.committee, self.epoch, self.origin, self.nonce],
+            [
+                self.chain_id,
+                self.committee,
+                self.epoch,
+                self.origin,
+                self.nonce,
+                self.deadline,
+            ],
         )
+
+    @property
+    def call(self) -> KeygenCall:
+        """What an administrator signs, so that custodians take part."""
+        return KeygenCall(self.id, self.deadline)
 
     @property
     def is_resharing(self) -> bool:
@@ -163,11 +218,15 @@ class Said:
 class Outcome:
     """What a session ends in: A_0..A_{k-1} of 33 bytes each, the dealers that count, and the others'
     faults.
+
+    convicted: of those at fault, the dealers whose own signed words do not fit together. The others were
+    silent, or kept so by whoever carried the words; or nobody can say whose fault it was.
     """
 
     commitments: tuple[Point, ...]
     qualified: Mapping[int, Dealing]
     faults: Mapping[int, str]
+    convicted: frozenset[int]
     transcript: bytes
 
     @property
@@ -195,17 +254,26 @@ def outcome_of(
     """
     qualified: dict[int, Dealing] = {}
     faults: dict[int, str] = {}
+    convicted: set[int] = set()
     for dealer in sorted(said.commits):
         try:
             qualified[dealer] = _qualify(session, said, dealer, quorum, old)
         except DealingInvalid as fault:
             faults[dealer] = str(fault)
+            if not isinstance(fault, _Unproven):
+                convicted.add(dealer)
     try:
         weighed = {dealer + 1: dealing for dealer, dealing in qualified.items()}
         commitments = joined(weighed, needed, None if old is None else old[0])
     except DealingInvalid as fault:
         raise _failed(f"The key cannot be formed: {fault}.", faults) from None
-    return Outcome(commitments, qualified, faults, said.transcript(session))
+    transcript = said.transcript(session)
+    return Outcome(commitments, qualified, faults, frozenset(convicted), transcript)
+
+
+def complainants(said: Said, dealer: int) -> tuple[int, ...]:
+    """Places of the holders that complain of a dealer, ascending."""
+    return tuple(sorted(h for h, dealers in said.complaints.items() if dealer in dealers))
 
 
 def dealing_of(
@@ -222,7 +290,9 @@ def dealing_of(
     """
     dealt = said.dealt.get(dealer)
     if dealt is None:
-        raise DealingInvalid("it revealed nothing")
+        raise _Unproven("it revealed nothing")
+    if dealer not in said.commits:
+        raise DealingInvalid("it revealed a dealing without having committed to one")
     if commit_body(dealt.dealing) != said.commits[dealer]:
         raise DealingInvalid("it revealed another dealing than it committed to")
     dealing = Dealing.from_bytes(dealt.dealing, quorum)
@@ -239,19 +309,27 @@ def _qualify(
     old: Sequence[Point] | None,
 ) -> Dealing:
     dealing = dealing_of(session, said, dealer, quorum, old)
-    answered = said.answers.get(dealer, {})
-    for holder in sorted(h for h, dealers in said.complaints.items() if dealer in dealers):
+    answered, asking = said.answers.get(dealer, {}), complainants(said, dealer)
+    if len(asking) >= quorum:
+        raise _Unproven(f"{len(asking)} holders complain of it, and {quorum} shares would show all")
+    for holder in asking:
         if holder not in answered:
-            raise DealingInvalid(f"it did not answer the complaint of place {holder}")
+            raise _Unproven(f"it did not answer the complaint of place {holder}")
         if not is_share(answered[holder], holder + 1, dealing):
             raise DealingInvalid(f"it answered place {holder} with a wrong share")
     return dealing
 
 
+class _Unproven(DealingInvalid):
+    """A dealer that is left out although nothing that it signed contradicts itself."""
+
+
 def _failed(message: str, faults: Mapping[int, str]) -> KeygenFailed:
     named = " ".join(f"Place {place}: {why}." for place, why in sorted(faults.items()))
-    return KeygenFailed(
+    failed = KeygenFailed(
         message=f"No joint key came of this session. {message} {named}".strip(),
         remedy="Have the named custodians looked at, then start a new session.",
         facts={"faults": {str(place): why for place, why in faults.items()}},
     )
+    failed.faults = dict(faults)
+    return failed

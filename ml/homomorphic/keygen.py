@@ -67,8 +67,8 @@ class Dealing:
 
 @dataclass(frozen=True)
 class Polynomial:
-    """A dealer's own side, lowest coefficient first. It does not print, and is kept only until all shares
-    are out.
+    """A dealer's own side, lowest coefficient first. It does not print, and is kept only until a key is
+    recorded for good: in a re-sharing it begins with the old share.
     """
 
     coefficients: tuple[int, ...] = field(repr=False)

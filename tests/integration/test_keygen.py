@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -21,14 +19,27 @@ from marketplace.cli.main import main
 from marketplace.custodian import keys as custodian_keys
 from marketplace.custodian.holders import FOLDER
 from marketplace.custodian.joint_shares import JointShare, NoJointShare
-from marketplace.custodian.keygen import Keygen
-from marketplace.custodian.service import Custodian
 from marketplace.errors import Refusal
-from marketplace.keygen import Generated, generate, new_session
+from marketplace.keygen import Fault, Generated, generate, new_session, record
 from marketplace.peers import Peer
 from marketplace.wire import hpke
 from marketplace.wire.http import to_base64, to_hex
-from marketplace.wire.keygen import COMMIT, REVEAL, KeygenCall, Session
+from marketplace.wire.keygen import (
+    ANSWER,
+    COMMIT,
+    COMPLAIN,
+    FINISH,
+    MOST_SECONDS,
+    REVEAL,
+    SESSION_SECONDS,
+    KeygenExpired,
+    KeygenFailed,
+    Said,
+    Session,
+    commit_body,
+    complaint_body,
+)
+from marketplace.wire.keygen_words import word
 from marketplace.wire.structs import sign
 from ml.homomorphic import keygen as mathematics
 from ml.homomorphic.curve import Point, times_base, total
@@ -38,58 +49,21 @@ from tests.support.custody_world import (
     CustodyWorld,
     Process,
     custody_world,
-    served_custodian,
+)
+from tests.support.keygen_world import (
+    DEAD,
+    Faulty,
+    Hosts,
+    asked,
+    call,
+    faulty,
+    hosts_at,
+    rounds,
+    successor,
+    wait_until,
 )
 from tests.support.nodes import any_node
-
-DEAD = "http://127.0.0.1:9"
-
-
-@dataclass
-class Hosts:
-    """A market's custodians, serving in threads, by place."""
-
-    world: CustodyWorld
-    custodians: list[Custodian]
-    urls: list[str]
-    stack: ExitStack = field(repr=False)
-
-    def peers(self) -> list[Peer]:
-        return [Peer(f"custodian {place + 1}", url) for place, url in enumerate(self.urls)]
-
-    def session(self, origin: int = 0) -> Session:
-        return new_session(self.world.chain, int(self.world.chain.current_epoch()), origin)
-
-    def generate(self, session: Session | None = None) -> Generated:
-        peers = self.peers()
-        return generate(
-            self.world.chain, self.world.operator, peers, peers, session or self.session()
-        )
-
-    def record(self, generated: Generated) -> None:
-        self.world.sender.send(
-            "CustodianCommittee",
-            "recordJointKey",
-            generated.epoch,
-            generated.commitments,
-            generated.transcript,
-            list(generated.signatures),
-        )
-
-    def shares(self, epoch: int) -> list[JointShare]:
-        return [each.joint_shares.of(epoch) for each in self.custodians]
-
-    def replace(self, place: int, keygen: Keygen) -> None:
-        self.custodians[place].keygen = keygen
-
-
-@contextmanager
-def hosts_at(folder: Path) -> Iterator[Hosts]:
-    with any_node(folder) as node, ExitStack() as stack:
-        world = custody_world(node, folder)
-        custodians = [world.custodian(place) for place in range(3)]
-        urls = [stack.enter_context(served_custodian(each)) for each in custodians]
-        yield Hosts(world, custodians, urls, stack)
+from tests.support.tallied_world import free_port
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +95,7 @@ def test_custodians_make_a_key_that_any_quorum_of_them_opens_with_and_no_one_alo
 ) -> None:
     generated = fresh.generate()
     assert [place for place, _ in generated.signatures] == [0, 1, 2]
-    assert generated.absent == {}
+    assert generated.faults == ()
     fresh.record(generated)
     shares = fresh.shares(1)
     public = shares[0].public_key
@@ -159,21 +133,6 @@ def test_a_share_lies_on_disk_under_the_storage_key_alone(fresh: Hosts) -> None:
 # --- who spoils it
 
 
-class Faulty(Keygen):
-    """A dealer with one fault."""
-
-    @classmethod
-    def of(cls, custodian: Custodian) -> Faulty:
-        return cls(
-            custodian.chain,
-            custodian.journal,
-            custodian.keys,
-            custodian.joint_shares,
-            custodian.rules.place,
-            custodian.data,
-        )
-
-
 class WrongShare(Faulty):
     """Sends place 2 a share of another polynomial; when it complains, tells it the right one."""
 
@@ -193,11 +152,20 @@ class Garbage(Faulty):
 
 
 class WrongAnswer(WrongShare):
-    """And when asked, a wrong one again."""
+    """And when asked, a wrong one again; of what follows it sees nothing."""
 
-    def _unlocked(self, seats: Any, row: Any) -> Any:
-        found = super()._unlocked(seats, row)
-        return found if row.envelopes is None else mathematics.draw(2)
+    def _shares_of(self, seats: Any, row: Any, places: Sequence[int]) -> dict[int, int]:
+        return {place: 1 + share for place, share in super()._shares_of(seats, row, places).items()}
+
+    def _require_not_convicted(self, *_: Any) -> None:
+        return
+
+
+class BadMemory(WrongShare):
+    """An honest custodian whose memory fails: it answers what it did not deal, and says so again."""
+
+    def _shares_of(self, seats: Any, row: Any, places: Sequence[int]) -> dict[int, int]:
+        return {place: 1 + share for place, share in super()._shares_of(seats, row, places).items()}
 
 
 class NoAnswer(WrongShare):
@@ -207,33 +175,42 @@ class NoAnswer(WrongShare):
         raise Refusal(code="gone", message="Not now.", remedy="Ask later.")
 
 
+class WrongShares(Faulty):
+    """Sends a quorum of holders, and itself, shares of another polynomial."""
+
+    def _envelope(self, seats: Any, polynomial: Any, holder: int) -> str:
+        return super()._envelope(seats, mathematics.draw(2), holder)
+
+
 class OtherDealing(Faulty):
     """Reveals another dealing than it committed to."""
 
-    def _reveal(self, seats: Any, said: Any) -> dict[str, Any]:
-        row = self._row(seats)
+    def _reveal(self, seats: Any, said: Said) -> dict[str, Any]:
+        row = self._rows.of(seats)
         if row.envelopes is None:
-            context = seats.session.dealing_context(self._place)
             polynomial = mathematics.draw(2)
-            commits = said.commits()
-            self._keep(row, "keygen-bent", {})
+            context = seats.session.dealing_context(self._place)
             row.dealing = mathematics.deal(polynomial, context).to_bytes()
-            row.polynomial = self._locked(seats, polynomial)
-            self._keep(row, "keygen-bent", {})
-            said.commits = lambda: {**commits, self._place: _commit(row.dealing)}
-        return super()._reveal(seats, said)
+            row.polynomial = self._rows.locked(seats, polynomial)
+            self._rows.keep(row, "keygen-bent", {})
+        shown = {**said.commits, self._place: commit_body(row.dealing or b"")}
+        bent = super()._reveal(seats, replace(said, commits=shown))
+        row = self._rows.of(seats)
+        row.commits = None  # it was shown the true ones, and so it goes on
+        self._rows.keep(row, "keygen-bent", {})
+        return bent
 
 
 class NoProof(Faulty):
     """Deals what it does not know: another dealer's commitments."""
 
     def _commit(self, seats: Any, said: Any) -> dict[str, Any]:
-        row = self._row(seats)
+        row = self._rows.of(seats)
         if row.dealing is None:
             polynomial = mathematics.draw(2)
             dealing = mathematics.deal(polynomial, bytes(32))  # its proof is of another session
-            row.dealing, row.polynomial = dealing.to_bytes(), self._locked(seats, polynomial)
-            self._keep(row, "keygen-bent", {})
+            row.dealing, row.polynomial = dealing.to_bytes(), self._rows.locked(seats, polynomial)
+            self._rows.keep(row, "keygen-bent", {})
         return super()._commit(seats, said)
 
 
@@ -242,22 +219,6 @@ class Silent(Faulty):
 
     def _reveal(self, *_: Any) -> dict[str, Any]:
         raise Refusal(code="gone", message="Not now.", remedy="Ask later.")
-
-
-def _commit(dealing: bytes) -> bytes:
-    from marketplace.wire.keygen import commit_body
-
-    return commit_body(dealing)
-
-
-@contextmanager
-def faulty(hosts: Hosts, place: int, kind: type[Faulty]) -> Iterator[None]:
-    honest = hosts.custodians[place].keygen
-    hosts.replace(place, kind.of(hosts.custodians[place]))
-    try:
-        yield
-    finally:
-        hosts.replace(place, honest)
 
 
 def qualified(hosts: Hosts, generated: Generated) -> None:
@@ -286,77 +247,193 @@ def test_a_wrong_share_is_told_in_the_open_and_the_dealer_still_counts(
     qualified(hosts, generated)
 
 
-@pytest.mark.parametrize("kind", [WrongAnswer, NoAnswer, OtherDealing, NoProof, Silent])
-def test_a_dealer_at_fault_is_left_out_and_the_others_make_the_key(
-    hosts: Hosts, kind: type[Faulty]
+def named(faults: Sequence[Fault]) -> set[tuple[str, int]]:
+    return {(each.role, each.place) for each in faults}
+
+
+@pytest.mark.parametrize(
+    ("kind", "why", "signers"),
+    [
+        (NoAnswer, "it did not answer the complaint of place 2", [0, 1, 2]),
+        (Silent, "it revealed nothing", [0, 1, 2]),
+        (WrongShares, "3 holders complain of it", [0, 1, 2]),
+        (WrongAnswer, "it answered place 2 with a wrong share", [1, 2]),
+        (OtherDealing, "it revealed another dealing than it committed to", [1, 2]),
+        (NoProof, "its dealer does not show that it knows what it shares", [1, 2]),
+    ],
+)
+def test_a_dealer_at_fault_is_named_and_left_out_and_the_others_make_the_key(
+    hosts: Hosts, kind: type[Faulty], why: str, signers: list[int]
 ) -> None:
+    """Who was silent still gets a share; who signed what contradicts itself is seated in no key."""
     with faulty(hosts, 0, kind):
         generated = hosts.generate()
-    assert {place for place, _ in generated.signatures} >= {1, 2}
+    assert [place for place, _ in generated.signatures] == signers
+    assert named(generated.faults) == {("dealer", 0)}, generated.faults
+    assert any(why in each.why for each in generated.faults), generated.faults
     qualified(hosts, generated)
+
+
+def test_a_custodian_convicted_by_its_own_answer_is_in_no_key_that_is_recorded(
+    fresh: Hosts,
+) -> None:
+    """Nobody could take such a key back: every member of an epoch holds a share of it for ever."""
+    with faulty(fresh, 0, WrongAnswer):
+        generated = fresh.generate()
+    with pytest.raises(Refusal) as refused:
+        record(fresh.world.sender, generated, 3)
+    assert refused.value.code == "keygen_incomplete"
+    assert "The custodians at places 0 did not sign" in refused.value.message
+    assert "it answered place 2 with a wrong share" in refused.value.message
+    assert fresh.world.chain.joint_key(1)[0] == b""
+    record(fresh.world.sender, fresh.generate(), 3)  # mended, a new session
+    assert len(fresh.shares(1)) == 3
+
+
+def test_a_custodian_that_finds_its_own_answer_wrong_signs_nothing_and_names_itself(
+    hosts: Hosts,
+) -> None:
+    session = hosts.session()
+    with faulty(hosts, 0, BadMemory):
+        said = rounds(hosts, session)
+        assert said["answers"] != []
+        with pytest.raises(Refusal) as refused:
+            call(hosts, session, FINISH, said)
+        others = [call(hosts, session, FINISH, said, place) for place in (1, 2)]
+    assert refused.value.code == "keygen_failed"
+    assert "Place 0 is this custodian itself" in refused.value.message
+    assert "it answered place 2 with a wrong share" in refused.value.message
+    assert others[0]["commitments"] == others[1]["commitments"]
 
 
 def test_two_faulty_dealers_of_three_leave_no_key_and_are_named(hosts: Hosts) -> None:
     with (
         faulty(hosts, 0, NoProof),
         faulty(hosts, 1, OtherDealing),
-        pytest.raises(Refusal) as refused,
+        pytest.raises(KeygenFailed) as refused,
     ):
         hosts.generate()
-    assert refused.value.code == "keygen_failed"
-    assert "Place 0" in refused.value.message
-    assert "Place 1" in refused.value.message
+    listed = [(each["role"], each["place"]) for each in refused.value.facts["faults"]]  # type: ignore[attr-defined]
+    assert listed == [("dealer", 0), ("dealer", 1)]
+    assert "The dealer at place 0" in refused.value.message
+    assert "The dealer at place 1" in refused.value.message
 
 
 def test_a_custodian_that_is_down_is_named_and_the_others_go_on(hosts: Hosts) -> None:
     peers = [*hosts.peers()[:2], Peer("custodian 3", DEAD)]
     generated = generate(hosts.world.chain, hosts.world.operator, peers, peers, hosts.session())
     assert [place for place, _ in generated.signatures] == [0, 1]
-    assert list(generated.absent) == [2]
+    assert named(generated.faults) == {("dealer", 2), ("holder", 2)}
+
+
+def test_every_member_of_an_epoch_has_to_be_named(hosts: Hosts) -> None:
+    with pytest.raises(Refusal) as refused:
+        generate(
+            hosts.world.chain,
+            hosts.world.operator,
+            hosts.peers()[:2],
+            hosts.peers(),
+            hosts.session(),
+        )
+    assert refused.value.field == "dealers"
 
 
 # --- who carries it
 
 
-def call(
-    hosts: Hosts, session: Session, number: int, said: Mapping[str, Any], place: int = 0
-) -> Any:
-    domain = hosts.world.chain.domain("CustodianCommittee")
-    signature = sign(KeygenCall(session.id), domain, hosts.world.operator)
-    return asked(hosts, session, number, said, signature, place)
-
-
-def asked(
-    hosts: Hosts,
-    session: Session,
-    number: int,
-    said: Mapping[str, Any],
-    signature: bytes,
-    place: int = 0,
-) -> Any:
-    body = {
-        "session": {
-            "epoch": session.epoch,
-            "origin": session.origin,
-            "nonce": to_hex(session.nonce),
-        },
-        "signature": to_hex(signature),
-        "round": number,
-        "said": dict(said),
-    }
-    return hosts.peers()[place].post("/keygen", body)
-
-
 def test_nobody_but_who_opens_epochs_has_a_key_generated(hosts: Hosts) -> None:
     session = hosts.session()
     domain = hosts.world.chain.domain("CustodianCommittee")
-    signature = sign(KeygenCall(session.id), domain, hosts.custodians[0].keys.signer.secret)
+    signature = sign(session.call, domain, hosts.custodians[0].keys.signer.secret)
     with pytest.raises(Refusal) as refused:
         asked(hosts, session, COMMIT, {}, signature)
     assert refused.value.code == "keygen_refused"
-    other = sign(KeygenCall(hosts.session().id), domain, hosts.world.operator)
+    other = sign(hosts.session().call, domain, hosts.world.operator)
     with pytest.raises(Refusal):
         asked(hosts, session, COMMIT, {}, other)
+
+
+def test_nobody_finishes_a_session_in_which_its_own_words_were_left_out(hosts: Hosts) -> None:
+    """Whoever carries them could have an honest dealer disqualified for an answer that it gave."""
+    session = hosts.session()
+    with faulty(hosts, 0, WrongShare):
+        said = rounds(hosts, session)
+        for kind, place in (("answers", 0), ("complaints", 2), ("dealt", 1)):
+            rest = [each for each in said[kind] if each["place"] != place]
+            assert len(rest) == len(said[kind]) - 1
+            with pytest.raises(Refusal, match=r"left out|other dealings") as refused:
+                call(hosts, session, FINISH, {**said, kind: rest}, place)
+            assert refused.value.code == "keygen_refused"
+        done = [call(hosts, session, FINISH, said, place) for place in range(3)]
+    assert len({each["commitments"] for each in done}) == 1
+
+
+def test_a_dealer_never_opens_a_quorum_of_shares(hosts: Hosts) -> None:
+    """Two of them are its polynomial; in a re-sharing that begins with its old share."""
+    session = hosts.session()
+    said = rounds(hosts, session)
+    blaming = [_complaint(hosts, session, place, [0]) for place in (1, 2)]
+    with pytest.raises(Refusal, match="does not open a quorum"):
+        call(hosts, session, ANSWER, {**said, "complaints": blaming})
+    one = {**said, "complaints": blaming[:1]}
+    assert set(call(hosts, session, ANSWER, one)["shares"]) == {"1"}
+    with pytest.raises(Refusal, match="shown before"):  # nor one of them after the other
+        call(hosts, session, ANSWER, {**said, "complaints": blaming[1:]})
+
+
+def _complaint(hosts: Hosts, session: Session, place: int, dealers: list[int]) -> dict[str, Any]:
+    domain = hosts.world.chain.domain("CustodianCommittee")
+    secret = hosts.custodians[place].keys.signer.secret
+    body = complaint_body(dealers)
+    return word(session, domain, secret, COMPLAIN, place, body) | {"dealers": dealers}
+
+
+# --- until when
+
+
+def test_a_session_is_over_after_its_deadline_and_a_new_one_begins(fresh: Hosts) -> None:
+    session = fresh.session()
+    commits = [call(fresh, session, COMMIT, {}, place) for place in range(3)]
+    fresh.pass_time(SESSION_SECONDS + 1)
+    for number, said in ((COMMIT, {}), (REVEAL, {"commits": commits})):
+        with pytest.raises(Refusal) as refused:
+            call(fresh, session, number, said)
+        assert refused.value.code == "keygen_expired"
+        assert "run generate-key again" in refused.value.remedy
+    with pytest.raises(KeygenExpired):
+        fresh.generate(session)
+    fresh.record(fresh.generate())
+    assert len(fresh.shares(1)) == 3
+
+
+def test_a_call_for_long_or_for_another_deadline_is_refused(hosts: Hosts) -> None:
+    session = hosts.session()
+    late = replace(session, deadline=session.deadline + MOST_SECONDS)
+    with pytest.raises(Refusal, match="deadline is more than") as refused:
+        call(hosts, late, COMMIT, {})
+    assert refused.value.field == "session.deadline"
+    domain = hosts.world.chain.domain("CustodianCommittee")
+    signature = sign(session.call, domain, hosts.world.operator)
+    later = replace(session, deadline=session.deadline + 1)
+    with pytest.raises(Refusal):
+        asked(hosts, later, COMMIT, {}, signature)
+
+
+def test_a_session_that_hangs_ends_and_names_who_held_it_up(fresh: Hosts) -> None:
+    """A custodian that answers after the deadline, by the chain's clock."""
+
+    class Slow(Peer):
+        def post(self, path: str, body: Mapping[str, Any], **options: Any) -> dict[str, Any]:
+            if body["round"] == REVEAL:
+                fresh.pass_time(SESSION_SECONDS + 1)
+                raise Refusal(code="peer_unreachable", message="No answer.", remedy="Wait.")
+            return super().post(path, body, **options)
+
+    peers = [*fresh.peers()[:2], Slow("custodian 3", fresh.urls[2])]
+    with pytest.raises(KeygenExpired) as refused:
+        generate(fresh.world.chain, fresh.world.operator, peers, peers, fresh.session())
+    assert "The dealer at place 2" in refused.value.message
+    assert fresh.world.chain.joint_key(1)[0] == b""
 
 
 def test_a_custodian_says_the_same_again_and_nothing_else_when_shown_other_words(
@@ -408,8 +485,8 @@ def test_a_changed_committee_gets_the_same_key_and_old_shares_do_not_fit_the_new
 ) -> None:
     fresh.record(fresh.generate())
     old = fresh.shares(1)
-    successor = _successor(fresh)
-    holders = [Peer("custodian 1", successor), *fresh.peers()[1:]]
+    url = successor(fresh)
+    holders = [Peer("custodian 1", url), *fresh.peers()[1:]]
     session = fresh.session(origin=1)
     chain, admin = fresh.world.chain, fresh.world.operator
     generated = generate(chain, admin, fresh.peers(), holders, session)
@@ -427,44 +504,19 @@ def test_a_changed_committee_gets_the_same_key_and_old_shares_do_not_fit_the_new
 def test_a_quorum_of_old_holders_suffices_to_hand_the_key_on(fresh: Hosts) -> None:
     fresh.record(fresh.generate())
     key = fresh.world.chain.joint_key(1)[0][:33]
-    successor = _successor(fresh)
+    url = successor(fresh)
     dealers = [Peer("gone", DEAD), *fresh.peers()[1:]]
-    holders = [Peer("custodian 1", successor), *fresh.peers()[1:]]
+    holders = [Peer("custodian 1", url), *fresh.peers()[1:]]
     session = fresh.session(origin=1)
     generated = generate(fresh.world.chain, fresh.world.operator, dealers, holders, session)
     assert generated.commitments[:33] == key
     assert [place for place, _ in generated.signatures] == [0, 1, 2]
 
 
-def _successor(hosts: Hosts) -> str:
-    """Another identity at place 0 of the next epoch; returns where it answers."""
-    world = hosts.world
-    seats = []
-    for place in range(3):
-        folder = world.data("successor" if place == 0 else f"custodian{place}")
-        made = custodian_keys.create(folder, 2 if place == 0 else 1)
-        seats.append(CommitteeSeat(made["signer"], bytes.fromhex(made["x25519"][2:])))
-    open_epoch(world.sender, seats, 2, world.chain.committee(1).gates)
-    new = world.custodian(0, data=world.data("successor"))
-    url = hosts.stack.enter_context(served_custodian(new))
-    hosts.custodians[0] = new
-    for place in range(3):  # who leaves is told, too: it deals
-        tell_host(world.data(f"custodian{place}"), seats[0])
-    return url
-
-
-def tell_host(data: Path, seat: CommitteeSeat) -> None:
-    """What `custodian init` printed there, as a host puts it among the holders."""
-    folder = data / FOLDER
-    folder.mkdir(exist_ok=True)
-    identity = {"signer": seat.signer, "relay": seat.signer, "x25519": to_hex(seat.hpke_key)}
-    (folder / f"{seat.signer}.json").write_text(json.dumps(identity))
-
-
 def test_whoever_opens_epochs_cannot_have_the_key_handed_to_itself(fresh: Hosts) -> None:
     """It seats whom it likes: a custodian's host has to know them by another way."""
     fresh.record(fresh.generate())
-    _successor(fresh)
+    successor(fresh)
     for place in range(3):
         shutil.rmtree(fresh.world.data(f"custodian{place}") / FOLDER)
     session = fresh.session(origin=1)
@@ -507,7 +559,7 @@ def test_the_command_records_a_key_only_with_every_custodian(fresh: Hosts) -> No
     named = [part for url in [*fresh.urls[:2], DEAD] for part in ("--custodian", url)]
     refused = run(world, *named)
     assert refused.exit_code == 1
-    assert "Custodians 3 hold no share" in refused.output
+    assert "The custodians at places 2 did not sign this key" in refused.output
     assert "Nothing was recorded" in refused.output
     generated = fresh.generate()
     two = Generated(1, generated.commitments, generated.transcript, generated.signatures[:2])
@@ -537,6 +589,47 @@ def test_a_custodian_killed_between_any_two_rounds_goes_on_as_if_nothing_had_bee
         finally:
             for each in processes:
                 each.stop()
+
+
+def test_a_session_that_hung_is_over_for_a_custodian_that_comes_back_and_a_new_one_begins(
+    tmp_path: Path,
+) -> None:
+    """Killed in the second round, it is started again when the deadline has passed."""
+    with any_node(tmp_path) as node:
+        world = custody_world(node, tmp_path)
+        ports = [free_port() for _ in range(3)]
+        processes = [
+            Process("custodian", world.custodian_config(place, port=port), tmp_path)
+            for place, port in enumerate(ports)
+        ]
+        said: list[Refusal] = []
+
+        class Hanging(Peer):
+            def post(self, path: str, body: Mapping[str, Any], **options: Any) -> dict[str, Any]:
+                if body["round"] == REVEAL:
+                    processes[2].kill()
+                    wait_until(world, world.chain.now() + SESSION_SECONDS + 1)
+                    processes[2].start()
+                    with pytest.raises(Refusal) as refused:
+                        super().post(path, body, **options)
+                    said.append(refused.value)
+                    raise refused.value
+                return super().post(path, body, **options)
+
+        try:
+            peers = [Peer(f"custodian {place}", each.url) for place, each in enumerate(processes)]
+            hung = [*peers[:2], Hanging("custodian 2", processes[2].url)]
+            session = new_session(world.chain, 1)
+            with pytest.raises(KeygenExpired) as expired:
+                generate(world.chain, world.operator, hung, hung, session)
+            assert [each.code for each in said] == ["keygen_expired"]
+            assert "The dealer at place 2" in expired.value.message
+            assert "run generate-key again" in expired.value.remedy
+            made = generate(world.chain, world.operator, peers, peers, new_session(world.chain, 1))
+            record(world.sender, made, 3)
+        finally:
+            for each in processes:
+                each.kill()
 
 
 class _Dying(Peer):

@@ -19,8 +19,8 @@ from marketplace.vocabulary import Commitment
 from marketplace.wire.delivery import ciphertext_root
 from marketplace.wire.http import to_base64, to_hex
 from marketplace.wire.http_client import post
-from marketplace.wire.structs import NoiseCommitment, NoiseSet, Settlement, sign
-from marketplace.wire.tallying import Reveal
+from marketplace.wire.structs import CountedSums, NoiseCommitment, NoiseSet, Settlement, sign
+from marketplace.wire.tallying import Reveal, SumsWord
 from ml.homomorphic.curve import times_base
 from ml.homomorphic.noise import contribute
 from ml.homomorphic.threshold import Sum
@@ -556,6 +556,100 @@ def test_what_was_said_of_the_sums_is_never_said_otherwise(market: TallyWorld, w
     assert again.code == "equivocation"
     found = answered(market, request)  # the others go on
     assert [part.place for part in found.parts] == [1, 2]
+
+
+def test_what_was_decrypted_before_there_were_words_is_never_said(market: TallyWorld) -> None:
+    """Sums were as of another block then: a word on today's would have others decrypt those, too."""
+    request = committed(market, "before-words")
+    with market.custodians[0].journal.writing() as session:
+        session.get_one(NoisedRow, request).aggregate = bytes(32)
+    assert refusal(lambda: revealed(market, 0, request)).code == "equivocation"
+
+
+def test_a_partial_of_another_aggregate_than_the_journals_is_not_shown_again(
+    market: TallyWorld,
+) -> None:
+    request = committed(market, "another aggregate")
+    answered(market, request)
+    with market.custodians[0].journal.writing() as session:
+        session.get_one(NoisedRow, request).aggregate = bytes(32)
+    assert refusal(lambda: ask(market, 0, "/partials", request)).code == "equivocation"
+
+
+def word_on(market: TallyWorld, request: bytes, place: int, digest: bytes) -> dict[str, str]:
+    """Signed with this custodian's own key, whatever it adds up."""
+    view, domain = market.world.chain.request(request), market.world.chain.domain("NoiseRegistry")
+    struct = CountedSums(request, view.root, view.epoch, place, digest)
+    key = market.custodians[place].keys.signer.secret
+    return SumsWord(digest, sign(struct, domain, key)).to_json()
+
+
+class TwoWords(Peer):
+    """Says to the carrier, once its noise counts, that it added up something else; then it is silent."""
+
+    word: dict[str, str]
+
+    def post(self, path: str, body: Mapping[str, Any], *, most: int = 1 << 26) -> dict[str, Any]:
+        if path in ("/partials", "/noise-sets"):
+            raise Refusal(code="silent", message="It is silent.", remedy="Go on without it.")
+        answer = super().post(path, body, most=most)
+        return answer | {"sums": self.word} if path == "/noise-reveals" else answer
+
+
+def test_who_says_two_things_of_the_sums_keeps_no_quorum_from_an_answer(
+    market: TallyWorld,
+) -> None:
+    """One custodian lacks the set's noise; the liar's word for it is fetched from who was given that."""
+    request = committed(market, "two words")
+    shown = {place: revealed(market, place, request) for place in range(3)}
+    for maker in (1, 2):
+        bring(market, 0, request, maker, *shown[maker])
+    fix(market, request, [0, 1, 2], [0, 2])
+    liar = TwoWords("liar", market.urls[2])
+    liar.word = word_on(market, request, 2, b"\x07" * 32)
+    tallying = market.tallying(request, "mean.v1", MEAN, [*market.peers[:2], liar])
+    fixed = tallying.fixed()
+    assert fixed is not None
+    found = tallying.decrypt(fixed, MEAN)
+    assert [part.place for part in found.parts] == [0, 1]
+    assert_within_noise(market, request, found, PEOPLE)
+
+
+def test_a_custodian_that_forgot_a_request_says_so(market: TallyWorld) -> None:
+    request = committed(market, "forgotten")
+    market.custodians[0].decrypting._noises.end(request)
+    for path, body in (("/noise-reveals", {"size": 3}), ("/noise-sets", {"places": [0, 1]})):
+        ended = refusal(partial(ask, market, 0, path, request, **dict[str, Any](body)))
+        assert ended.code == "request_ended"
+
+
+def test_sums_are_kept_once_the_commitments_are_final_and_again_after_a_reorganisation(
+    market: TallyWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = market.sealed("keeping", "mean.v1", MEAN)
+    put_on_chain(market, request, [commit(market, place, request) for place in range(3)])
+    custodian = market.custodians[0]
+    counting, noises = custodian.decrypting.counting, custodian.decrypting._noises
+
+    def kept() -> NoisedRow:
+        row = noises.of(request)
+        assert row is not None
+        return row
+
+    final = custodian.chain.finalized()
+    with monkeypatch.context() as early:
+        early.setattr(custodian.chain, "finalized", lambda: kept().seal_block)
+        counting.keep()
+        assert kept().sums is None
+    assert custodian.chain.finalized() >= final
+    counting.keep()
+    true = kept().sums
+    assert true is not None
+    with custodian.journal.writing() as session:
+        row = session.get_one(NoisedRow, request)
+        row.noise_block_hash, row.sums = bytes(32), times_base(7).to_bytes() * 4
+    counting.keep()
+    assert kept().sums == true
 
 
 # --- who counts

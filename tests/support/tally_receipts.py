@@ -159,7 +159,7 @@ def answer_falsely(
         true, result_hash=result_hash(aggregate), delivery_hash=delivery_hash(sealed)
     )
     domain = chain.domain("ResearchMarket")
-    keys = [market.custodians[place].decrypting._keys.signer.secret for place in places]
+    keys = [market.custodians[place].keys.signer.secret for place in places]
     signatures = [
         (place, sign(settlement, domain, key)) for place, key in zip(places, keys, strict=True)
     ]

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from marketplace.vocabulary import Address
+from marketplace.wire.eip712 import Domain
+from marketplace.wire.structs import CountedSums
 from marketplace.wire.tallying import (
     Reveal,
     SumsWord,
@@ -44,12 +46,15 @@ def document() -> dict[str, Any]:
     aggregate = SESSION.aggregate(root, noise, whole)
     word = SumsWord(SESSION.sums(root, sums), seeded("tallying signature", 65))
     reveal = Reveal(3, contribution, (seeded("tallying digest"), contribution.digest))
+    said = CountedSums(SESSION.request, SESSION.root, SESSION.epoch, 2, word.digest)
+    registry = Domain("Usufruct NoiseRegistry", "1", SESSION.chain_id, SESSION.market)
     secrets = [1, 2, 3, 0x5EED]
     return {
         "schema": "usufruct-vectors-tallying/1",
         "session": hexed(SESSION.name()),
         "sums": [hexed(each.to_bytes()) for each in sums],
         "counted": word.to_json(),
+        "counted_digest": hexed(said.digest(registry)),
         "noised": [hexed(each.to_bytes()) for each in whole],
         "aggregate": hexed(aggregate),
         "partials": [hexed(SESSION.partial(place, aggregate)) for place in range(3)],

@@ -1,0 +1,94 @@
+"""Rules of whose noise a carrier puts forward, where custodians say different things of the sums."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from marketplace.errors import BadParameter, Refusal
+from marketplace.tallying import Revealed, TallyMissing
+from marketplace.tallying.noise import NoiseRounds
+from marketplace.wire.tallying import Reveal, SumsWord
+from ml.homomorphic.noise import Contribution
+
+Say = Mapping[int, Mapping[int, str]]
+"""By size of the set, by place: what is said; who is not there is silent."""
+
+
+class Scripted(NoiseRounds):
+    """Custodians that say what is written, for each size that they are asked for."""
+
+    def __init__(self, quorum: int, said: Say) -> None:
+        committee: Any = SimpleNamespace(quorum=quorum)
+        self._committee = committee
+        self._custodians = ()
+        self._said = said
+        self.faults, self.left_out = {}, {}
+
+    def ask(self, ask: Any, enough: Any, places: Sequence[int] | None = None) -> dict[int, Any]:
+        (size, _), asked = ask.args, places or ()
+        said = self._said.get(size, {})
+        found = {at: revealed(size, said[at]) for at in asked if at in said}
+        self.faults = {at: "silent" for at in asked if at not in said}
+        return found
+
+
+def revealed(size: int, said: str) -> Revealed:
+    digest = said.encode().ljust(32)
+    return Revealed(Reveal(size, Contribution(b"", b""), ()), SumsWord(digest, b""))
+
+
+def chosen(quorum: int, count: int, said: Say) -> tuple[list[int], dict[int, str]]:
+    rounds = Scripted(quorum, said)
+    return sorted(rounds.reveals(dict.fromkeys(range(count), bytes(32)))), rounds.left_out
+
+
+def test_all_that_agree_are_the_set() -> None:
+    assert chosen(2, 3, {3: dict.fromkeys(range(3), "d")}) == ([0, 1, 2], {})
+
+
+def test_the_largest_group_is_asked_first_and_the_others_are_named() -> None:
+    said = {4: {0: "x", 1: "d", 2: "d", 3: "d"}, 3: dict.fromkeys(range(4), "d")}
+    places, left_out = chosen(2, 4, said)
+    assert places == [1, 2, 3]
+    assert list(left_out) == [0]
+    assert "not those of the others" in left_out[0]
+
+
+def test_who_sides_with_a_faulty_minority_and_then_is_silent_stops_nobody() -> None:
+    """The colluder at place 0 and the faulty one at place 3 come first; the two honest ones answer."""
+    said = {4: {0: "x", 1: "d", 2: "d", 3: "x"}, 2: {1: "d", 2: "d", 3: "x"}}
+    places, left_out = chosen(2, 4, said)
+    assert places == [1, 2]
+    assert sorted(left_out) == [0, 3]
+
+
+def test_a_minority_of_seven_with_two_colluders_stops_nobody() -> None:
+    said = {
+        7: {0: "x", 1: "x", 2: "x", 3: "x", 4: "d", 5: "d", 6: "d"},
+        4: {2: "x", 3: "x"},
+        3: {4: "d", 5: "d", 6: "d"},
+    }
+    assert chosen(3, 7, said)[0] == [4, 5, 6]
+
+
+def test_who_says_something_else_at_another_size_is_left_out() -> None:
+    said = {3: {0: "d", 1: "d", 2: "d"}} | {}
+    said[3].pop(2)
+    said[2] = {0: "d", 1: "y"}
+    with pytest.raises(TallyMissing):
+        chosen(2, 3, said)
+
+
+def test_where_no_quorum_agrees_everybody_is_named_with_the_reason() -> None:
+    rounds = Scripted(2, {3: {0: "a", 1: "b"}})
+    with pytest.raises(TallyMissing):
+        rounds.reveals(dict.fromkeys(range(3), bytes(32)))
+    assert rounds.faults[2] == "silent"
+    assert "Too few others" in rounds.faults[0]
+    assert "Too few others" in rounds.faults[1]
+    assert issubclass(TallyMissing, Refusal)
+    assert not issubclass(TallyMissing, BadParameter)

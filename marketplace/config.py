@@ -10,12 +10,14 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from marketplace.wire.configuration import read_configuration
-from marketplace.wire.paging import LARGEST_UPLOAD
+from marketplace.wire.paging import LARGEST_SCORED, LARGEST_UPLOAD
 from marketplace.wire.settings import Endpoint, ServerSettings, Strict
 
 REMEDY = "Correct the file; `usufruct up` writes a working one."
 
 MAX_UPLOAD_BYTES = LARGEST_UPLOAD
+"""Largest batch of records."""
+MAX_BODY_BYTES = max(MAX_UPLOAD_BYTES, LARGEST_SCORED)
 """Largest request body."""
 
 
@@ -146,6 +148,13 @@ class OperatorConfig(ServerSettings):
     def records(self) -> str:
         """The fsspec URL of the folder of ciphertexts."""
         return self.records_url or (self.data / "records").absolute().as_uri()
+
+    @property
+    def scores(self) -> str:
+        """The fsspec URL of the folder of scores and what is scored: below that of ciphertexts, if given."""
+        if self.records_url is not None:
+            return self.records_url.rstrip("/") + "/scores"
+        return (self.data / "scores").absolute().as_uri()
 
 
 def _origin(given: str) -> str:

@@ -33,6 +33,7 @@ from marketplace.pulse import Pulse
 from marketplace.reads import Reads
 from marketplace.records import RecordStore
 from marketplace.relay import Relay
+from marketplace.scoring import Scoring
 from marketplace.signing_in import SigningIn
 from marketplace.standing import Standings
 from marketplace.store import Database, open_database
@@ -60,6 +61,8 @@ REQUESTS = "requests"
 UPKEEP = "upkeep"
 ERASURES = "erasures"
 DRAFTS = "drafts"
+SCORES = "scores"
+FORGETTING = "forgetting"
 ROUND = "round"
 """In the place of a request's id."""
 
@@ -91,6 +94,7 @@ class Operator:
     crowd: Crowd
     uploads: Crowd
     carriage: Carriage
+    scoring: Scoring
 
     def signing_in(self, origin: str) -> SigningIn:
         """Sign-ins to pages that browsers reach at this origin; one for all threads of a process."""
@@ -162,6 +166,7 @@ def build_operator(config: OperatorConfig) -> Operator:
         Crowd(config.crowd),
         Crowd(config.uploads),
         Carriage(chain, config.max_fee),
+        Scoring.at(config.scores, chain, database, dictionaries),
     )
 
 
@@ -243,12 +248,14 @@ class Worker:
         self._look_at_unpaid(*unpaid)
         for request in refused:
             self._hand_out(pipeline.follow, request)
+        self._hand_out(lambda _: self.operator.scoring.rounds.step(), SCORES)
         if idle:
             # So that no page has to read long logs while somebody waits for it.
             self._hand_out(lambda _: self.operator.public.number(), REQUESTS)
             self._hand_out(lambda _: pipeline.upkeep.tend(), UPKEEP)
             self._hand_out(lambda _: self.operator.erasures.catch_up(), ERASURES)
             self._hand_out(lambda _: self.operator.drafts.sweep(), DRAFTS)
+            self._hand_out(lambda _: self.operator.scoring.forgetting.catch_up(), FORGETTING)
 
     def _look_at_unpaid(self, new: list[str], old: list[str]) -> None:
         """Whether somebody paid: a few at a time, so that however many there are, what is paid goes on."""

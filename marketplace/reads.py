@@ -18,6 +18,7 @@ from marketplace.errors import Refusal
 from marketplace.posed import lane_of, parsed_of
 from marketplace.prices import escrow, figures
 from marketplace.request_reads import RequestReads
+from marketplace.scoring import Models
 from marketplace.vocabulary import Address, Lane
 from marketplace.wire.amounts import Token
 from marketplace.wire.lately import Lately
@@ -269,11 +270,18 @@ class Reads(RequestReads):
             BadParameter: naming the field. Refusal: `bond_too_small`, in figures; as `figures`.
         """
         found = figures(self.chain, self.dictionaries.of, asked)
+        self._require_scorable(asked)
         members, price = found["members_assumed"], found["price_per_member"]
         require_bond(self.chain, self.operator, members, price)
         quote = {**found, "fee": self.fee}
         quote["escrow"] = str(escrow(quote))
         return {**quote, "in_words": quote_words(quote)}
+
+    def _require_scorable(self, asked: Mapping[str, Any]) -> None:
+        """What runs a model names one that is published here and fits the dataset. Raises BadParameter."""
+        dictionary = self.dictionaries.of(bytes.fromhex(str(asked["dataset"])[2:]))
+        analysis, parsed = parsed_of(lane_of(asked), dictionary, asked)
+        Models(self.chain, self.database).require_scorable(analysis.id, parsed, dictionary)
 
     def canonical(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """The parameters of a question with every default written out: their hash is what terms name.

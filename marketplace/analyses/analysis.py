@@ -38,6 +38,8 @@ class ReleaseKind(IntEnum):
 
     NUMBER = 0
     TABLE = 1
+    PERSONAL_SCORE = 2
+    """A score for each patient, which that patient alone can open; to the researcher, numbers of records."""
 
 
 class Parameters(ABC):

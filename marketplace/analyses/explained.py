@@ -43,7 +43,9 @@ ENCODED_MEANS: Final[Mapping[str, str]] = {
     "edges": _ENCODED_EDGES,
     "axes": "Two or three {variable, edges}, each variable once: a cell for each combination, 1,024 at most; "
     "two, and 256 cells at most, for a chi-square test. edges as in a histogram.",
-    "variables": "2 to 8 numbers of the data dictionary, by name.",
+    "variables": "2 to 8 numbers of the data dictionary, by name. For personal scores: what the model reads, "
+    "by name and in the model's own order; name=0, name=1, ... for the categories of a variable.",
+    "model": "The hash of a published model, as `usufruct models` lists it.",
     "cases": '"complete" (if left out): only patients who have every value that is asked for. '
     '"pairwise" (covariances, correlations): for each pair, patients who have both. "middle" (regressions): '
     "patients who have the outcome; a predictor that is missing counts as the middle of its range, which "
@@ -87,6 +89,8 @@ ASKS: Final[Mapping[str, str]] = {
     "kaplan_meier.v1": "Which share of patients has had no event by the end of each interval of time?",
     "log_rank.v1": "Does the event come sooner in one group than in another?",
     "chi_square.v1": "Are two variables related at all, or independent?",
+    "score.v1": "What does a published model say of each patient, for that patient alone to know; and how "
+    "many have each value that it reads?",
 }
 """By id, in both lanes: the question, for somebody who is no statistician."""
 
@@ -130,12 +134,17 @@ TELLS: Final[Mapping[str, str]] = {
     f"p-value that take the noise into account. {_OF_PEOPLE}",
     "chi_square.v1": "A chi-square, its degrees of freedom, and a p-value that takes the noise into "
     "account: how often independent variables would look as related. No interval.",
+    "score.v1": "To each patient who handed in a record for it, an encrypted score that only that patient's "
+    "key opens: researchers get none, noised or not. To the researcher, for each variable that the model "
+    f"reads, a number of patients who have it {_INTERVAL}. {_OF_NOISE}",
 }
 """By id, in both lanes: what leaves, in words, and what its interval covers. Noise is in all of it."""
 
 RELEASES: Final[Mapping[ReleaseKind, str]] = {
     ReleaseKind.NUMBER: "a number: for classes whose releaseKinds hold 1",
     ReleaseKind.TABLE: "a table: for classes whose releaseKinds hold 2",
+    ReleaseKind.PERSONAL_SCORE: "to each patient a score that nobody else can open, and to the researcher "
+    "how many have each value: for classes whose releaseKinds hold 4",
 }
 """What leaves, and the flag of a class's `releaseKinds` (1 << kind) that allows it."""
 
@@ -197,6 +206,7 @@ ENCODED_EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
     "kaplan_meier.v1": _LEFT,
     "log_rank.v1": {**_LEFT, "filters": [], "group": "sex", "compare": ["female", "male"]},
     "chi_square.v1": {"axes": [{"variable": "sex"}, {"variable": "smoking"}], "filters": []},
+    "score.v1": {"model": "0x" + 32 * "5c", "variables": ["age", "systolic", "sex=0"]},
 }
 """Parameters that would do for a dictionary with age (years, 18 to 110, cut at 50), systolic (mm[Hg], 60 to
 260, cut at 120 and 140), visits (a count), months (cut somewhere), and the categories sex, smoking and

@@ -71,9 +71,10 @@ class Fields:
 
     def variable(self, key: str = "variable") -> Variable:
         """A variable of the dictionary, by name."""
-        return self._named(self.get(key), self.path(key))
+        return self.named(self.get(key), self.path(key))
 
-    def _named(self, name: object, at: str) -> Variable:
+    def named(self, name: object, at: str) -> Variable:
+        """The variable of the dictionary that has this name; `at` names the field, for messages."""
         if not isinstance(name, str) or name not in self._dictionary:
             known = some_of(sorted(self._dictionary))
             raise bad(at, "is not in the data dictionary", f"Use one of: {known}.")
@@ -86,7 +87,7 @@ class Fields:
     def numbers(self, key: str, least: int, most: int) -> tuple[Variable, ...]:
         """A list of `least` to `most` different numbers of the dictionary, by name, in the order given."""
         names = self.items(key, least, most)
-        found = [(self._named(name, f"{self.path(key)}[{i}]"), i) for i, name in enumerate(names)]
+        found = [(self.named(name, f"{self.path(key)}[{i}]"), i) for i, name in enumerate(names)]
         if len({variable.name for variable, _ in found}) < len(found):
             raise bad(self.path(key), "name a variable twice", "Name each variable once.")
         return tuple(_require_number(each, f"{self.path(key)}[{i}]") for each, i in found)

@@ -13,9 +13,11 @@ from marketplace.api import (
     foreign,
     front,
     market,
+    models,
     probes,
     records,
     requests,
+    scores,
 )
 from marketplace.api.context import EXTENSION, ONE_MESSAGE, Context
 from marketplace.api.health import Recently
@@ -31,11 +33,14 @@ CROWDED = frozenset(
         "datasets.show_dataset",
         "datasets.quote",
         "market.show_account",
+        "models.list_models",
         "requests.list_requests",
         "requests.list_public",
         "requests.list_older",
         "requests.show_receipt",
         "requests.hand_out_bundle",
+        "scores.list_scores",
+        "scores.hand_out",
     }
 )
 """What reads much for anybody who asks, and nobody needs to stop a consent or to take earnings."""
@@ -43,8 +48,10 @@ HANDED_IN = frozenset(
     {
         "class_pages.keep_page",
         "datasets.keep_dictionary",
+        "models.publish",
         "records.take_records",
         "requests.submit",
+        "scores.hand_in",
     }
 )
 """What anybody may hand in, and much has to be read, parsed or looked up before it can be refused. It has
@@ -78,7 +85,10 @@ def create_app(operator: Operator, worker: Worker, origin: str | None = None) ->
     app = http.create_app("usufruct", unready, others=operator.attendance.told)
     app.extensions[EXTENSION] = Context(operator, worker, unready)
     app.register_blueprint(probes.routes)
-    for noun in (front, market, datasets, class_pages, records, consents, requests):
+    for noun in (
+        *(front, market, datasets, class_pages, records, consents, requests),
+        *(models, scores),
+    ):
         app.register_blueprint(noun.routes, url_prefix=PREFIX)
     foreign.install(app, origin or operator.config.origin)
     crowd.install(app, partial(_crowd_of, operator))

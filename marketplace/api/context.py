@@ -12,12 +12,27 @@ from marketplace.config import MAX_UPLOAD_BYTES
 from marketplace.operator import Operator, Worker
 from marketplace.wire.canonical import JSON_LIMIT
 from marketplace.wire.eip712 import MOST_SIGNATURE
-from marketplace.wire.http import SMALL_BODY, read_body
+from marketplace.wire.http import SMALL_BODY, read_body, take_in
+from marketplace.wire.paging import LARGEST_SCORED
+
+__all__ = [
+    "EXTENSION",
+    "LARGEST_DICTIONARY",
+    "LARGEST_MESSAGES",
+    "LARGEST_RECORDS",
+    "LARGEST_SCORED",
+    "ONE_MESSAGE",
+    "Context",
+    "body",
+    "context",
+    "operator",
+    "take_in",
+]
 
 EXTENSION = "usufruct"
 
 LARGEST_RECORDS: Final = MAX_UPLOAD_BYTES
-"""Bytes: a batch of whole records, ciphertext and all. Nothing else that is handed in is as large."""
+"""Bytes: a batch of whole records, ciphertext and all. Only one that is handed in to be scored is larger."""
 LARGEST_MESSAGES: Final = 1024 * 1024
 """Bytes: as many messages as one upload may hold, each of about 700 as accounts sign them. Those of wallets
 with long signatures go in several."""

@@ -18,6 +18,7 @@ ADDRESS: Final[Schema] = {"type": "string", "pattern": "^0x[0-9a-fA-F]{40}$"}
 SIGNATURE: Final[Schema] = {"type": "string", "pattern": "^0x([0-9a-f]{2})+$"}
 POINT: Final[Schema] = {"type": "string", "pattern": "^0x0[23][0-9a-f]{64}$"}
 """Of secp256k1, compressed."""
+BASE64: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z0-9+/]*={0,2}$"}
 OBJECT: Final[Schema] = {"type": "object"}
 TEXT: Final[Schema] = {"type": "string"}
 PLACE: Final[Schema] = {"type": "string", "pattern": r"^[0-9]{1,15}\.[0-9]{1,9}$"}
@@ -99,6 +100,15 @@ _RECORD = record(
         "suspended": FLAG,
     }
 )
+_MODEL = {
+    "model": HEX32,
+    "title": TEXT,
+    "kind": TEXT,
+    "unit": TEXT,
+    "variables": any_number(TEXT),
+    "publisher": ADDRESS,
+}
+_OF_A_SCORE = {"request": HEX32, "model": HEX32, "record": or_null(HEX32)}
 _REFUSED = {"code": TEXT, "detail": TEXT, "remedy": TEXT, "field": or_null(TEXT)}
 
 SCHEMAS: Final[Schema] = {
@@ -302,5 +312,18 @@ SCHEMAS: Final[Schema] = {
         }
     ),
     "Receipt": OBJECT,
+    "KeptModel": record({"model": HEX32}),
+    "Models": record({"models": any_number(record(_MODEL))}),
+    "Model": record({**_MODEL, "document": OBJECT}),
+    "KeptScoreRecord": record({"record": HEX32}),
+    "Scores": record(
+        {
+            "record": or_null(HEX32),
+            "scores": any_number(
+                record({**_OF_A_SCORE, "state": TEXT, "title": TEXT}),
+            ),
+        }
+    ),
+    "Score": record({**_OF_A_SCORE, "score": BASE64}),
 }
 """By the name under which the description refers to them."""

@@ -58,6 +58,11 @@ COMMANDS: Final = {
     "default": "marketplace.cli.default:default",
     "withdraw-credit": "marketplace.cli.researcher:withdraw_credit",
     "bundle": "marketplace.cli.bundle:bundle",
+    "models": "marketplace.cli.scores:models",
+    "publish-model": "marketplace.cli.scores:publish_model",
+    "score-key": "marketplace.cli.scores:score_key",
+    "score-record": "marketplace.cli.scores:score_record",
+    "scores": "marketplace.cli.scores:scores",
     "verify-receipt": "marketplace.cli.verify:verify_receipt",
 }
 

@@ -29,6 +29,7 @@ LABELLED: Final[Mapping[str, tuple[str, ...]]] = {
     "poisson.v1": _COEFFICIENTS,
     "log_rank.v1": ("number",),
     "chi_square.v1": ("number",),
+    "score.v1": ("variable",),
 }
 """What the parts of a label name, where the question's variables do not say it."""
 INSTALL: Final = 'pip install "usufruct[pandas]"'

@@ -22,6 +22,7 @@ from marketplace.errors import BadParameter, Refusal
 from marketplace.pipeline.deadlines import Deadlines
 from marketplace.pipeline.standing import id_of
 from marketplace.rehearsal import fields_as_sent, require_openable
+from marketplace.scoring import Models
 from marketplace.stages import Stage
 from marketplace.store import Database, RequestRow
 from marketplace.vocabulary import Lane
@@ -71,6 +72,8 @@ class Submission:
                 field="terms.parameters",
             )
         _require_release_kind(terms, int(analysis.release_kind))
+        models = Models(self.chain, self.database)
+        models.require_scorable(analysis.id, parsed, self.dictionaries.of(terms.dataset))
         self._require_deliverable(terms)
         self._require_fee(terms)
         require_openable(self.chain, researcher, terms)

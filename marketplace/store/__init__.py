@@ -13,15 +13,22 @@ from marketplace.store.models import (
     IssuerDeskRow,
     RecordRow,
     RequestRow,
+    ScoreModelRow,
+    ScoreRecordRow,
+    ScoreRow,
     StageLogRow,
     WebChallengeRow,
     WebSessionRow,
 )
+from marketplace.store.scores import DUE, FAILED, SCORED
 from marketplace.store.sealed_records import ERASED
 from marketplace.store.shares import Shares
 
 __all__ = [
+    "DUE",
     "ERASED",
+    "FAILED",
+    "SCORED",
     "ComputedRow",
     "Database",
     "DraftRow",
@@ -30,6 +37,9 @@ __all__ = [
     "IssuerDeskRow",
     "RecordRow",
     "RequestRow",
+    "ScoreModelRow",
+    "ScoreRecordRow",
+    "ScoreRow",
     "Shares",
     "StageLogRow",
     "WebChallengeRow",

@@ -36,6 +36,7 @@ from marketplace.store.models import (
     RequestRow,
     StageLogRow,
 )
+from marketplace.store.scores import Scores
 from marketplace.store.sealed_records import SealedRecords
 from marketplace.store.web import WebSessions
 from marketplace.wire.private import make_database
@@ -48,7 +49,7 @@ waits for a connection while it could be given one."""
 
 
 @dataclass(frozen=True)
-class Database(SealedRecords, Carried, WebSessions, Looks, IssuerDesks, IssuerDrafts):
+class Database(SealedRecords, Carried, WebSessions, Looks, IssuerDesks, IssuerDrafts, Scores):
     """The operator's store. Every change of stage goes through `move`, which writes the log with it."""
 
     # --- requests

@@ -249,3 +249,53 @@ class ConfirmationRow(Base):
     epoch: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     place: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     at: Mapped[int] = mapped_column(BigInteger)
+
+
+class ScoreModelRow(Base):
+    """A published model that runs on encrypted records (`ml.ckks.models`), by its hash."""
+
+    __tablename__ = "score_models"
+
+    model: Mapped[str] = mapped_column(String(66), primary_key=True)
+    publisher: Mapped[str] = mapped_column(String(42), index=True)
+    shown: Mapped[dict[str, Any]] = mapped_column(JSON)  # title, kind, unit, variables
+    document: Mapped[str] = mapped_column(Text)  # canonical JSON
+    published_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), index=True)
+
+
+class ScoreRecordRow(Base):
+    """That a patient handed in an encrypted record to be scored; its bytes lie in the folder of scores."""
+
+    __tablename__ = "score_records"
+
+    dataset: Mapped[str] = mapped_column(String(66), primary_key=True)
+    patient: Mapped[str] = mapped_column(String(42), primary_key=True)
+    record: Mapped[str] = mapped_column(String(66))  # SHA-256 of the encrypted record
+    block: Mapped[int] = mapped_column(BigInteger)  # of the chain, when it came
+    handed_in_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+class ScoreRoundRow(Base):
+    """That it is settled whom a request scores: `ScoreRow` has them."""
+
+    __tablename__ = "score_rounds"
+
+    request: Mapped[str] = mapped_column(ForeignKey("requests.id"), primary_key=True)
+    planned_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+class ScoreRow(Base):
+    """One patient's score of one request; its bytes lie in the folder of scores, encrypted to the patient."""
+
+    __tablename__ = "scores"
+    __table_args__ = (
+        Index("ix_scores_patient", "dataset", "patient"),
+        Index("ix_scores_state", "state"),
+    )
+
+    request: Mapped[str] = mapped_column(ForeignKey("requests.id"), primary_key=True)
+    patient: Mapped[str] = mapped_column(String(42), primary_key=True)
+    dataset: Mapped[str] = mapped_column(String(66))
+    model: Mapped[str] = mapped_column(String(66))
+    state: Mapped[str] = mapped_column(String(16))  # due, scored, failed
+    record: Mapped[str | None] = mapped_column(String(66), default=None)  # that was scored, SHA-256

@@ -67,8 +67,14 @@ DUTIES: Final[Mapping[int, str]] = {
     15: "to hold publication back until a date",
     16: "to return derived data",
 }
-RELEASES: Final[Mapping[int, str]] = {0: "numbers", 1: "tables"}
+RELEASES: Final[Mapping[int, str]] = {0: "numbers", 1: "tables", 2: "personal scores"}
 """By bit of `releaseKinds`."""
+PERSONAL_SCORE: Final = 1 << 2
+PERSONAL_SCORES: Final = (
+    "Published models may be run on patients' encrypted records, for personal scores: only you can open your "
+    "own score, and a researcher gets only how many patients have each value that the model reads, noised."
+)
+"""What the bit of personal scores allows, for whoever consents."""
 UNKNOWN: Final = "something that this version has no words for ({what}): do not rely on the rest"
 GENERAL: Final = "general research use"
 WIDTH: Final = 32
@@ -83,7 +89,7 @@ def permission_words(terms: ClassTerms) -> list[str]:
     return [
         f"It permits {allowed}{_duo(number)}.",
         *(f"{each[0].upper()}{each[1:]}." for each in _conditions(terms)),
-        f"What leaves are noised {_and(_named(terms.release_kinds, RELEASES))} about the whole group.",
+        *_leaving(terms.release_kinds),
     ]
 
 
@@ -120,6 +126,14 @@ def _conditions(terms: ClassTerms) -> Iterator[str]:
     for bit in _bits(terms.modifiers):
         number, means = MODIFIERS.get(bit, (0, UNKNOWN.format(what=f"modifier {bit}")))
         yield f"{means.format(**facts)}{_duo(number)}"
+
+
+def _leaving(kinds: int) -> Iterator[str]:
+    """What may leave: about the whole group, then to each patient alone."""
+    if others := kinds & ~PERSONAL_SCORE:
+        yield f"What leaves are noised {_and(_named(others, RELEASES))} about the whole group."
+    if kinds & PERSONAL_SCORE:
+        yield PERSONAL_SCORES
 
 
 def _named(mask: int, names: Mapping[int, str]) -> list[str]:

@@ -67,7 +67,9 @@ STATUS: Final[Mapping[str, int]] = {
 }
 """Statuses by refusal code; every other refusal is 422: understood, and declined."""
 
-UNKNOWN: Final = frozenset({"unknown_request", "unknown_dataset", "class_page_missing"})
+UNKNOWN: Final = frozenset(
+    {"unknown_request", "unknown_dataset", "class_page_missing", "unknown_model", "no_score"}
+)
 """What a path can name; the same in a body is 422."""
 UNROUTED: Final[Mapping[int, tuple[str, str]]] = {
     404: ("no_such_route", "There is nothing at this path."),
@@ -241,10 +243,7 @@ def read_body(
     Raises:
         MalformedJson, BadParameter; Refusal: `body_too_large`.
     """
-    length = flask.request.content_length
-    if length is not None and length > limit:
-        raise _too_large(f"not of a stated length of at most {limit} bytes")
-    flask.request.max_content_length = limit + 1  # beyond its maximum werkzeug cuts off in silence
+    take_in(limit)
     raw = flask.request.get_data(cache=False)
     if not raw:
         raise _empty()
@@ -253,6 +252,18 @@ def read_body(
     document = parse(raw, limit=limit, values=max(FEW_VALUES, limit // BYTES_A_VALUE))
     require_keys(document, keys, optional)
     return document
+
+
+def take_in(limit: int) -> None:
+    """Lets the request at hand have a body of so many bytes, whatever other routes take.
+
+    Of a signed request before its signature is verified, since that is over the body. Raises Refusal:
+    `body_too_large`, for a stated length above it.
+    """
+    length = flask.request.content_length
+    if length is not None and length > limit:
+        raise _too_large(f"not of a stated length of at most {limit} bytes")
+    flask.request.max_content_length = limit + 1  # beyond its maximum werkzeug cuts off in silence
 
 
 def require_keys(

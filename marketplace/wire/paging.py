@@ -18,6 +18,8 @@ MOST_RECORDS: Final = 500
 """In one upload to an operator."""
 LARGEST_UPLOAD: Final = 8 * 1024 * 1024
 """Bytes of one upload to an operator: about 1,000 records of ten variables, or 16 with the largest tally."""
+LARGEST_SCORED: Final = 17 * 1024 * 1024
+"""Bytes of one record that is handed in to be scored: 12.7 MB of one length, in base64 (a test compares)."""
 FRAME_BYTES: Final = 1024
 """Of an upload, around its items."""
 

@@ -31,6 +31,8 @@ MAGIC: Final = b"usufruct-ckks/1\0"
 BOUND_BYTES: Final = 64
 HEAD_BYTES: Final = len(MAGIC) + 1 + len(PARAMETERS) + BOUND_BYTES
 _DIGEST_BYTES: Final = 32
+FRAME_BYTES: Final = HEAD_BYTES + _DIGEST_BYTES
+"""Of every object, around its body."""
 _SEAL_MAGIC: Final = 0xA15E
 _SEAL_HEAD: Final = 16
 _SEAL_VERSION: Final = (4, 3)

@@ -14,7 +14,12 @@ from structlog.testing import capture_logs
 
 from marketplace.api.app import PREFIX, create_app
 from marketplace.api.auth import LONGEST_LIFE
-from marketplace.api.context import LARGEST_DICTIONARY, LARGEST_MESSAGES, LARGEST_RECORDS
+from marketplace.api.context import (
+    LARGEST_DICTIONARY,
+    LARGEST_MESSAGES,
+    LARGEST_RECORDS,
+    LARGEST_SCORED,
+)
 from marketplace.api.openapi import DOCUMENT
 from marketplace.config import OperatorConfig
 from marketplace.errors import Refusal
@@ -28,10 +33,15 @@ from marketplace.words import quote_words, right_at_most
 from tests.support.api_world import ApiWorld, api_world, problem
 from tests.support.chain_world import MAX_COST, PAGE, PURPOSE, account
 from tests.support.mutations import leaves, with_value
+from tests.support.scoring_world import document
+from tests.support.scoring_world import model as a_model
 
 ORDER = 2 * HALF_ORDER + 1  # of secp256k1
 NOWHERE = "0x" + "11" * 32
 BUNDLE = f"/requests/{NOWHERE}/bundle"
+SCORE_RECORD = f"/datasets/{NOWHERE}/score-records"
+SCORES = f"/datasets/{NOWHERE}/scores"
+SCORE = f"/requests/{NOWHERE}/score"
 LIMITS = {
     "/dictionaries": LARGEST_DICTIONARY,
     "/class-pages": SMALL_BODY,
@@ -40,11 +50,15 @@ LIMITS = {
     "/messages": LARGEST_MESSAGES,
     "/requests": SMALL_BODY,
     BUNDLE: SMALL_BODY,
+    "/models": SMALL_BODY,
+    SCORE_RECORD: LARGEST_SCORED,
+    SCORES: SMALL_BODY,
+    SCORE: SMALL_BODY,
 }
 """Bytes of a body, by route."""
 POSTS = sorted(LIMITS)
-SIGNED = ("/requests", BUNDLE)
-AT_ALL_TIMES = ("/quotes", BUNDLE, "/messages")
+SIGNED = ("/requests", BUNDLE, "/models", SCORE_RECORD, SCORES, SCORE)
+AT_ALL_TIMES = ("/quotes", BUNDLE, "/messages", SCORES, SCORE)
 """These hand nothing in that is kept, or a revocation."""
 FIRST_KEYS = {
     "/dictionaries": "dictionary",
@@ -54,6 +68,10 @@ FIRST_KEYS = {
     "/messages": "messages",
     "/requests": "terms",
     BUNDLE: "surprise",
+    "/models": "model",
+    SCORE_RECORD: "material",
+    SCORES: "surprise",
+    SCORE: "surprise",
 }
 STRANGE: list[Any] = [None, True, -1, 1.5, 2**63, "x", "0x", [], {}, [None], {"a": 1}]
 
@@ -198,9 +216,14 @@ def test_every_answer_is_what_the_document_promises(world: ApiWorld) -> None:
     shown(f"{PREFIX}/requests", taken, "post")
     for path in (PREFIX, "/health", "/live", "/ready"):
         shown(path, world.client.get(path).get_json())
+    model = canonical({"model": document(a_model())})
+    header = {"Usufruct-Auth": world.auth_header(model, path=f"{PREFIX}/models")}
+    published = world.client.post(f"{PREFIX}/models", data=model, headers=header).get_json()
+    shown(f"{PREFIX}/models", published, "post")
     inside = {
         "account": world.researcher.address,
         "dataset": world.dataset,
+        "model": published["model"],
         "patient": world.patients[0].address,
         "place": "999999999.0",
         "request_id": taken["request"],
@@ -396,12 +419,13 @@ def test_an_unknown_or_missing_key_is_named(world: ApiWorld, path: str) -> None:
 
 def test_every_route_that_takes_a_body_has_a_limit_of_its_own() -> None:
     taking = {
-        path.removeprefix(PREFIX).format(request_id=NOWHERE)
+        path.removeprefix(PREFIX).format(request_id=NOWHERE, dataset=NOWHERE)
         for path, each in DOCUMENT["paths"].items()
         if "post" in each
     }
     assert taking == set(LIMITS)
-    assert {path for path, limit in LIMITS.items() if limit > 2 * 2**20} == {"/records"}
+    large = {path for path, limit in LIMITS.items() if limit > 2 * 2**20}
+    assert large == {"/records", SCORE_RECORD}
 
 
 @pytest.mark.parametrize("path", POSTS)
@@ -541,7 +565,7 @@ def test_readers_and_uploads_together_leave_threads_to_patients(world: ApiWorld)
 
 
 @pytest.mark.parametrize("path", POSTS)
-@pytest.mark.parametrize("length", [LARGEST_RECORDS + 1, 10 * 2**30])
+@pytest.mark.parametrize("length", [LARGEST_SCORED + 1, 10 * 2**30])
 def test_a_body_that_claims_more_than_allowed_is_refused_unread(
     world: ApiWorld, path: str, length: int
 ) -> None:

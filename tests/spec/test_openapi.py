@@ -13,9 +13,11 @@ from marketplace.api import (
     datasets,
     front,
     market,
+    models,
     probes,
     records,
     requests,
+    scores,
 )
 from marketplace.api.app import PREFIX
 from marketplace.api.openapi import DOCUMENT, ROUTES
@@ -31,7 +33,8 @@ def served_routes() -> set[tuple[str, str]]:
     """Method and path of every rule that the blueprints register, written as OpenAPI writes them."""
     app = http.create_app("routes", list)  # with /health
     app.register_blueprint(probes.routes)
-    for noun in (front, market, datasets, class_pages, records, consents, requests):
+    nouns = (front, market, datasets, class_pages, records, consents, requests, models, scores)
+    for noun in nouns:
         app.register_blueprint(noun.routes, url_prefix=PREFIX)
     return {
         (method.lower(), re.sub(r"<([a-z_]+)>", r"{\1}", rule.rule))
@@ -64,10 +67,15 @@ def test_an_operation_names_its_path_parameters_its_answer_and_its_refusal(
     assert ("requestBody" in operation) == (method == "post")
 
 
-def test_only_what_a_researcher_does_must_be_signed() -> None:
+def test_what_a_researcher_does_and_a_patients_own_scores_must_be_signed_and_no_more() -> None:
     signed = {(m, p) for m, p in OPERATIONS if "security" in DOCUMENT["paths"][p][m]}
-    handed_out = f"{PREFIX}/requests/{{request_id}}/bundle"
-    assert signed == {("post", f"{PREFIX}/requests"), ("post", handed_out)}
+    researchers = ("/requests", "/requests/{request_id}/bundle", "/models")
+    own = (
+        "/datasets/{dataset}/score-records",
+        "/datasets/{dataset}/scores",
+        "/requests/{request_id}/score",
+    )
+    assert signed == {("post", PREFIX + path) for path in (*researchers, *own)}
 
 
 def test_a_refusal_is_what_the_problem_schema_describes() -> None:

@@ -16,6 +16,7 @@ from marketplace.wire.data_use import (
     FIRST_USE,
     MODIFIERS,
     PERMISSIONS,
+    PERSONAL_SCORES,
     RELEASES,
     USES,
     permission_words,
@@ -97,11 +98,31 @@ def test_what_limits_a_class_is_named() -> None:
     assert "Use ends within 12 months (DUO:0000025)." in words
 
 
-@pytest.mark.parametrize("kinds", [1, 2, 3])
+@pytest.mark.parametrize("kinds", range(1, 8))
 def test_what_may_leave_is_told_last(kinds: int) -> None:
-    last = permission_words(replace(class_terms(), release_kinds=kinds))[-1]
+    told = permission_words(replace(class_terms(), release_kinds=kinds))
+    before = permission_words(replace(class_terms(), release_kinds=1))[:-1]
+    assert told[: len(before)] == before
+    last = " ".join(told[len(before) :])
     for bit, name in RELEASES.items():
         assert (name in last) is bool(kinds >> bit & 1)
+    assert ("about the whole group" in last) is bool(kinds & 3)
+
+
+def test_personal_scores_are_told_in_full_and_never_as_something_about_the_group() -> None:
+    *_, last = permission_words(replace(class_terms(), release_kinds=4))
+    assert last == PERSONAL_SCORES
+    for words in ("encrypted records", "only you can open your own", "only how many patients"):
+        assert words in last
+    (*_, group, scores) = permission_words(replace(class_terms(), release_kinds=7))
+    assert "numbers and tables about" in group
+    assert (scores, "score" in group) == (PERSONAL_SCORES, False)
+
+
+def test_a_kind_of_release_that_nobody_knows_is_told_as_that() -> None:
+    *_, last = permission_words(replace(class_terms(), release_kinds=9))
+    assert "bits 3" in last
+    assert "do not rely on the rest" in last
 
 
 def test_a_purpose_says_its_ends_its_care_its_time_and_its_approval() -> None:

@@ -72,7 +72,9 @@ def test_make_demo_needs_no_node_from_nothing_to_the_end(path: str) -> None:
     assert any(NODE.search(line) for line in would_run(path, "-B", "test")), "the search finds it"
 
 
-WORLDS = re.compile(r"\b(api_world|custody_world|any_node)\b")
+WORLDS = re.compile(
+    r"\b(api_world|custody_world|any_node|tally_world|tally_processes|tallied_world|receipts_market)\b"
+)
 ON_BOTH_ALREADY = {"test_pipeline", "test_finality", "test_lying_nodes", "test_budget_races"}
 
 

@@ -275,7 +275,9 @@ def test_a_question_that_no_cost_makes_possible_is_refused_for_what_it_lacks() -
 
 NOBODY = [MEN, WOMEN]
 EMPTY = {
-    name: (analysis, {**given, "filters": NOBODY}) for name, (analysis, given) in QUESTIONS.items()
+    name: (analysis, {**given, "filters": NOBODY})
+    for name, (analysis, given) in QUESTIONS.items()
+    if "filters" in TALLIES[analysis].keys
 }
 
 

@@ -59,6 +59,7 @@ def test_the_tallies_are_what_they_say() -> None:
         "kaplan_meier.v1",
         "log_rank.v1",
         "chi_square.v1",
+        "score.v1",
     ]
     for name, tally in TALLIES.items():
         assert tally.id == name

@@ -18,6 +18,7 @@ from marketplace.analyses.tallies.regressions import (
     POISSON,
     RIDGE,
 )
+from marketplace.analyses.tallies.scores import SCORE
 from marketplace.analyses.tallies.survival import KAPLAN_MEIER, LOG_RANK
 from marketplace.analyses.tallies.tally import Tally
 
@@ -39,6 +40,7 @@ _ALL: tuple[Tally[Any], ...] = (
     KAPLAN_MEIER,
     LOG_RANK,
     CHI_SQUARE,
+    SCORE,
 )
 
 TALLIES: Mapping[str, Tally[Any]] = MappingProxyType({each.id: each for each in _ALL})

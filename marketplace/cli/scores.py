@@ -1,0 +1,206 @@
+"""Commands about personal scores: researchers publish models, patients hand in a record and open scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from marketplace.chain.adapter import Manifest
+from marketplace.cli.environment import from_environment
+from marketplace.cli.own_key import OwnKey, signs
+from marketplace.cli.patient import DATASET, URL, require_free, what_was_sealed
+from marketplace.cli.say import (
+    FILE,
+    FOLDER,
+    HEX32,
+    in_file,
+    read_json,
+    refusals_as_words,
+    say,
+    tell,
+)
+from marketplace.client import Marketplace, account_of
+from marketplace.client.http import objects
+from marketplace.client.score_keys import SECRET, ScoreFolder
+from marketplace.client.scores import Opened, OwnScores, score_bundle
+from marketplace.fhir.extract import explained
+from marketplace.sealing.row import Value
+from marketplace.wire import keyfiles
+from marketplace.wire.auth import Voice
+from marketplace.wire.dictionary import Dictionary
+from marketplace.wire.http import to_hex
+from marketplace.wire.plain import counted
+
+MANIFEST = from_environment(
+    "--manifest", type=FILE, help="The deployment's; else the operator's word."
+)
+SCORE_KEY = click.option(
+    "--score-key", type=FOLDER, required=True, help="The folder that `score-key` made."
+)
+BUNDLE = click.option(
+    "--fhir", type=FILE, required=True, help="Your FHIR R4 bundle, as it was handed in."
+)
+
+
+@click.command()
+@click.argument("path", type=FOLDER)
+@refusals_as_words
+def score_key(path: Path) -> None:
+    """Make a folder with a key for personal scores: it alone opens yours.
+
+    The key never leaves this machine. Copy the folder to where you keep such things: whoever has owner.key
+    opens every score of yours, and without it nobody does.
+    """
+    if not ScoreFolder(path).make():
+        raise click.ClickException(f"{path} has a score key already; nothing was changed")
+    say({"folder": str(path), "secret": str(path / SECRET)})
+
+
+@click.command()
+@URL
+@MANIFEST
+@signs
+@DATASET
+@SCORE_KEY
+@click.option("--fhir", type=FILE, required=True, help="A FHIR R4 bundle (JSON).")
+@refusals_as_words
+def score_record(
+    url: str, manifest: Path | None, key: OwnKey, dataset: bytes, score_key: Path, fhir: Path
+) -> None:
+    """Encrypt your record to your own score key, and hand it in to be scored.
+
+    It replaces the one before. Models run on it only for requests that your consent covers and that counted
+    you; once you stop, or have your record erased, the operator destroys it and every score.
+    """
+    own = _own(url, manifest, key, dataset, score_key)
+    dictionary = own.market.dictionary(dataset)
+    with in_file(fhir):
+        found = explained(fhir.read_bytes(), dictionary)
+    record = own.hand_in(dictionary, found.values)
+    say({"record": record, **what_was_sealed(found, dictionary)})
+
+
+@click.command()
+@URL
+@MANIFEST
+@signs
+@DATASET
+@SCORE_KEY
+@BUNDLE
+@click.option("--request", "chosen", type=HEX32, help="Open this one alone.")
+@click.option("--score-dataset", type=HEX32, help="A dataset of this model's scores.")
+@click.option(
+    "--record-out", type=FILE, help="Where a bundle with the score goes, to be sealed for it."
+)
+@refusals_as_words
+def scores(
+    url: str,
+    manifest: Path | None,
+    key: OwnKey,
+    dataset: bytes,
+    score_key: Path,
+    fhir: Path,
+    chosen: bytes | None,
+    score_dataset: bytes | None,
+    record_out: Path | None,
+) -> None:
+    """Fetch your scores and open them here; nothing that is opened is sent anywhere.
+
+    Each is compared with the model on your own values: one that differs is not shown. With --record-out, one
+    score (--request) becomes a bundle for a dataset of scores, on its grid; a clinic that attests it sees it.
+    """
+    _require_whole(chosen, score_dataset, record_out)
+    own = _own(url, manifest, key, dataset, score_key)
+    dictionary, values = _values(own, fhir)
+    requests = [to_hex(chosen)] if chosen is not None else _ready(own)
+    opened = [own.open(each, dictionary, values) for each in requests]
+    if record_out is not None and score_dataset is not None:
+        bundle = score_bundle(opened[0], own.market.dictionary(score_dataset))
+        with record_out.open("xb") as file:
+            file.write(bundle)
+        record_out.chmod(0o600)
+    say(
+        {"in_words": [_words(each) for each in opened], "scores": [_shown(each) for each in opened]}
+    )
+
+
+@click.command()
+@URL
+@MANIFEST
+@click.option("--key-file", type=FILE, required=True, help="Private key (mode 0600).")
+@click.argument("model", type=FILE)
+@refusals_as_words
+def publish_model(url: str, manifest: Path | None, key_file: Path, model: Path) -> None:
+    """Publish a model that runs on encrypted records: everybody can read it, for ever."""
+    market, own = _market(url, manifest), keyfiles.read(key_file)
+    document = read_json(model)
+    voice = Voice(own, account_of(own), market.manifest.api_domain)
+    with in_file(model):
+        say(
+            {"model": market.api.post_signed("/api/v1/models", {"model": document}, voice)["model"]}
+        )
+
+
+@click.command()
+@URL
+@refusals_as_words
+def models(url: str) -> None:
+    """List the latest models that were published, with what each reads."""
+    told = objects(Marketplace(url).api.get("/api/v1/models"), "models")
+    words = [f"{each['model']}: {each['title']} ({each['kind']}). {_reads(each)}" for each in told]
+    say({"in_words": words, "models": told})
+
+
+def _reads(each: Mapping[str, Any]) -> str:
+    names = [str(name) for name in each["variables"]]
+    return f"Reads {counted(len(names), 'value')}: {', '.join(names)}."
+
+
+def _own(url: str, manifest: Path | None, key: OwnKey, dataset: bytes, folder: Path) -> OwnScores:
+    market = _market(url, manifest)
+    return OwnScores(market, dataset, key.of(dataset), ScoreFolder(folder))
+
+
+def _market(url: str, manifest: Path | None) -> Marketplace:
+    return Marketplace(url, None, None if manifest is None else Manifest.load(manifest))
+
+
+def _values(own: OwnScores, fhir: Path) -> tuple[Dictionary, dict[str, Value]]:
+    dictionary = own.market.dictionary(own.dataset)
+    with in_file(fhir):
+        return dictionary, explained(fhir.read_bytes(), dictionary).values
+
+
+def _ready(own: OwnScores) -> list[str]:
+    """Requests whose scores are there; of others it is said why not."""
+    listed = own.listed()
+    for each in listed:
+        if each["state"] == "failed":
+            tell(f"{each['request']}: your record could not be scored; hand it in anew.")
+        elif each["state"] != "scored":
+            tell(f"{each['request']}: your score is not made yet.")
+    return [str(each["request"]) for each in listed if each["state"] == "scored"]
+
+
+def _require_whole(chosen: object, dataset: object, out: Path | None) -> None:
+    if (out is None) != (dataset is None) or (out is not None and chosen is None):
+        raise click.UsageError("--record-out, --score-dataset and --request are needed together")
+    if out is not None:
+        require_free(out, overwrite=False)
+
+
+def _words(each: Opened) -> str:
+    return f"{each.model.title}: {each.score.for_the_owner()} {each.model.unit}. Request {each.request}."
+
+
+def _shown(each: Opened) -> dict[str, Any]:
+    return {
+        "request": each.request,
+        "model": to_hex(each.model.hash),
+        "title": each.model.title,
+        "unit": each.model.unit,
+        "score": str(each.score.for_the_owner()),
+    }

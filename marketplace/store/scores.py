@@ -1,0 +1,159 @@
+"""Rows of published models, of records that were handed in to be scored, and of scores.
+
+Scores and records themselves are ciphertext, and large: they lie in a folder (`scoring.files`). Here is whose
+they are. A row goes last when something is destroyed, so that a crash leaves nothing that nobody knows of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.exc import IntegrityError
+
+from marketplace.stages import Stage
+from marketplace.store.models import (
+    RequestRow,
+    ScoreModelRow,
+    ScoreRecordRow,
+    ScoreRoundRow,
+    ScoreRow,
+)
+from marketplace.store.transactions import Transactions, changed_one
+
+DUE: Final = "due"
+SCORED: Final = "scored"
+FAILED: Final = "failed"
+"""States of a score. What failed cannot be scored, ever: record or material are none that an owner made."""
+SEALED_STAGES: Final = (
+    Stage.SEALED,
+    Stage.NOISED,
+    Stage.COMPUTED,
+    Stage.CLEARED,
+    Stage.SETTLED,
+)
+"""Of a request of the homomorphic lane whose seal was seen in a final block."""
+
+
+class Scores(Transactions):
+    """What the database knows of models and scores."""
+
+    # --- models
+
+    def keep_model(self, row: ScoreModelRow, most: int) -> bool:
+        """Adds a model, unless it is there or its publisher has `most` already. Returns whether it is there
+        now.
+        """
+        mine = select(func.count()).where(ScoreModelRow.publisher == row.publisher)
+        try:
+            with self.session() as session:
+                if session.get(ScoreModelRow, row.model) is not None:
+                    return True
+                if int(session.scalar(mine) or 0) >= most:
+                    return False
+                session.add(row)
+        except IntegrityError:  # somebody published it meanwhile
+            return True
+        return True
+
+    def model(self, model: str) -> ScoreModelRow | None:
+        """A published model, by its hash."""
+        with self.session() as session:
+            return session.get(ScoreModelRow, model)
+
+    def models(self, most: int) -> list[tuple[str, str, dict[str, Any]]]:
+        """Hash, publisher and what is shown of the latest models, newest first; not the documents."""
+        row = ScoreModelRow
+        query = select(row.model, row.publisher, row.shown).order_by(row.published_at.desc())
+        with self.session() as session:
+            return [(each[0], each[1], each[2]) for each in session.execute(query.limit(most))]
+
+    # --- records to be scored
+
+    def keep_score_record(self, row: ScoreRecordRow) -> None:
+        """Notes what a patient handed in, in the place of what was there."""
+        with self.session() as session:
+            session.merge(row)
+
+    def score_record(self, dataset: str, patient: str) -> ScoreRecordRow | None:
+        """What a patient handed in."""
+        with self.session() as session:
+            return session.get(ScoreRecordRow, (dataset, patient))
+
+    def who_handed_in(self, dataset: str) -> set[str]:
+        """The patients of a dataset whose record is here to be scored."""
+        with self.session() as session:
+            query = select(ScoreRecordRow.patient).where(ScoreRecordRow.dataset == dataset)
+            return set(session.scalars(query))
+
+    def forget_scoring(self, dataset: str, patient: str) -> None:
+        """Drops the rows of what a patient handed in, and of the patient's scores."""
+        with self.session() as session:
+            for table in (ScoreRecordRow, ScoreRow):
+                mine = (table.dataset == dataset) & (table.patient == patient)
+                session.execute(delete(table).where(mine))
+
+    # --- scores
+
+    def unplanned_rounds(self, analysis: str) -> list[str]:
+        """Requests of this analysis, sealed in a final block, of which nobody has looked yet whom they
+        score; oldest first.
+        """
+        planned = select(ScoreRoundRow.request)
+        with self.session() as session:
+            query = (
+                select(RequestRow.id)
+                .where(RequestRow.analysis == analysis, RequestRow.stage.in_(SEALED_STAGES))
+                .where(RequestRow.id.not_in(planned))
+                .order_by(RequestRow.submitted_at)
+            )
+            return list(session.scalars(query))
+
+    def plan_round(self, request: str, dataset: str, model: str, patients: Collection[str]) -> None:
+        """Settles whom a request scores, once: whoever comes second changes nothing."""
+        try:
+            with self.session() as session:
+                session.add(ScoreRoundRow(request=request, planned_at=datetime.now(UTC)))
+                session.flush()
+                session.add_all(
+                    ScoreRow(request=request, patient=each, dataset=dataset, model=model, state=DUE)
+                    for each in patients
+                )
+        except IntegrityError:
+            return
+
+    def due_scores(self, most: int) -> list[ScoreRow]:
+        """Some of the scores that are not computed yet."""
+        with self.session() as session:
+            query = select(ScoreRow).where(ScoreRow.state == DUE)
+            return list(
+                session.scalars(query.order_by(ScoreRow.request, ScoreRow.patient).limit(most))
+            )
+
+    def end_score(self, request: str, patient: str, state: str, record: str | None) -> bool:
+        """Notes that a due score was computed, of which record, or that it never can be. Returns False
+        where it is not due: it was destroyed meanwhile, or computed by another worker.
+        """
+        here = (ScoreRow.request == request) & (ScoreRow.patient == patient)
+        due = update(ScoreRow).where(here, ScoreRow.state == DUE)
+        with self.session() as session:
+            return changed_one(session, due.values(state=state, record=record))
+
+    def drop_due(self, request: str, patient: str) -> None:
+        """A due score that is not to be: its patient is not to be scored any more."""
+        here = (ScoreRow.request == request) & (ScoreRow.patient == patient)
+        with self.session() as session:
+            session.execute(delete(ScoreRow).where(here, ScoreRow.state == DUE))
+
+    def score(self, request: str, patient: str) -> ScoreRow | None:
+        """One patient's score of one request, in whatever state."""
+        with self.session() as session:
+            return session.get(ScoreRow, (request, patient))
+
+    def scores_of(self, dataset: str, patient: str) -> Sequence[ScoreRow]:
+        """All scores of one patient in one dataset, in whatever state."""
+        mine = (ScoreRow.dataset == dataset) & (ScoreRow.patient == patient)
+        with self.session() as session:
+            return list(session.scalars(select(ScoreRow).where(mine).order_by(ScoreRow.request)))

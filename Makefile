@@ -78,11 +78,13 @@ test-long: setup ## the same, with the long campaigns, and again on anvil what s
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --anvil $(ON_ANVIL)
 
 ON_ANVIL := $(addprefix tests/,$(addsuffix .py,$(addprefix integration/test_,\
-	api asking class_pages clinic_commands custodian_pages custodian_tallies custody disease_table drafts \
-	drafts_tallied erasure_watch erasures following gate_guards hand_over intake keygen odd_datasets payment people progress rotation \
-	silent_operator strangers tallied_records tallied_rotation time_left turn_guards turn_rules) $(addprefix adversarial/test_,\
-	abuse any_request bad_input custodian_processes custody_liars lying_operator lying_quotes relay_abuse relay_wallets \
-	silent_custodians withheld)))
+	api asking asking_lanes asking_sums class_pages clinic_commands custodian_pages custodian_tallies custody disease_table drafts \
+	drafts_tallied erasure_watch erasures following gate_guards hand_over intake joint_key_rotation keygen keygen_erasure \
+	odd_datasets payment people progress rotation scoring scoring_commands silent_operator strangers tallied_records \
+	tallied_rotation tally_faults tally_lane tally_pipeline tally_receipts time_left turn_guards turn_rules) \
+	$(addprefix adversarial/test_,\
+	abuse any_request bad_input custodian_processes custody_liars keygen_liars lying_operator lying_quotes relay_abuse relay_wallets \
+	silent_custodians tally_kills withheld)))
 
 check: check-format lint types imports vendored solidity check-artifacts check-gas slither ## all that CI checks beside the tests
 

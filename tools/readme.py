@@ -54,6 +54,7 @@ SERVERS: Mapping[str, type[ServerSettings]] = {
 RELEASES = {
     ReleaseKind.NUMBER: "results that are numbers",
     ReleaseKind.TABLE: "results that are tables",
+    ReleaseKind.PERSONAL_SCORE: "personal scores, each for its patient alone",
 }
 
 

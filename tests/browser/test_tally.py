@@ -25,7 +25,7 @@ from ml.homomorphic.curve import Point, Points, times_base
 from ml.homomorphic.validity import ProofInvalid, Statement, verify
 from tests.support import node, static_site
 from tests.support.joining_world import widest
-from tests.vectors import generate_record_tally, generate_tally
+from tests.vectors import generate_record_tally, generate_tally, generate_tally_answers
 from tests.vectors.generate_tally import category, document, grid, number
 from tests.vectors.generate_web import written
 from tests.vectors.tagging import outcome, seeded
@@ -42,7 +42,7 @@ POLICY = "; ".join((*headers.POLICY, "connect-src 'self'"))
 
 
 def test_the_vectors_are_what_the_servers_make() -> None:
-    for generator in (generate_tally, generate_record_tally):
+    for generator in (generate_tally, generate_record_tally, generate_tally_answers):
         assert generator.FILE.read_text() == written(generator.vectors())
 
 

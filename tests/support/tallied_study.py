@@ -240,5 +240,9 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any]]] = {
         {"time": "months", "event": DEATH, "group": "arm", "compare": ["control", "treated"]},
     ),
     "chi-square": ("chi_square.v1", {"axes": [{"variable": "arm"}, {"variable": "status"}]}),
+    "score": (
+        "score.v1",
+        {"model": "0x" + "5c" * 32, "variables": ["bmi", "sex=1", "age", "sex=0", "status=0"]},
+    ),
 }
 """At least one of every analysis."""

@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 
 import web
 from marketplace.api import create_app
-from marketplace.config import MAX_UPLOAD_BYTES
+from marketplace.config import MAX_BODY_BYTES
 from marketplace.operator import Worker
 from marketplace.pulse import Pulse
 from marketplace.serve import Switch
@@ -66,7 +66,7 @@ class _Later:
 def web_world(api: ApiWorld) -> Iterator[WebWorld]:
     """Pages and API of the world's operator, on a port of their own."""
     later = _Later()
-    server = bind(later, "127.0.0.1", 0, most_body=MAX_UPLOAD_BYTES, threads=THREADS)
+    server = bind(later, "127.0.0.1", 0, most_body=MAX_BODY_BYTES, threads=THREADS)
     operator = replace(api.operator, pulse=Pulse(api.operator.pulse.sources))
     worker = Worker(operator)
     site = Site(operator, worker, f"http://127.0.0.1:{server.effective_port}")

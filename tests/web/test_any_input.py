@@ -41,7 +41,7 @@ KEYS = {
     "signing_in.sign_in": ("nonce", "signature"),
     "transactions.way": ("to", "data"),
     "transactions.carry": ("raw",),
-    "ask.quote": ("dataset", "classes", "analysis", "parameters", "cost"),
+    "ask.quote": ("dataset", "classes", "analysis", "parameters", "cost", "lane"),
     "ask.decisions": ("dataset", "purpose", "kind", "country"),
     "ask.submit": ("terms", "parameters"),
     "my.carry": ("message",),

@@ -20,6 +20,7 @@ from tests.support.nodes import ROOT
 NUMBER, HASH, LISTED = "a number", "an address, a hash or a signature", "one of a list"
 KEPT = "never leaves the browser, and is shown in nothing but the field that it was typed into"
 SWEPT = "swept in a browser"
+NO_PAGE = "shown by the command line alone, as JSON of ASCII"
 DICTIONARY_FIELDS = {
     "Dictionary.name": "a name of a-z, 0-9 and _",
     "Dictionary.version": NUMBER,
@@ -58,6 +59,7 @@ TO_THE_API = {
     "/api/v1/messages .messages[].message": HASH,
     "/api/v1/requests .terms": HASH,
     "/api/v1/requests .parameters": SWEPT,
+    "/api/v1/models .model": NO_PAGE,
 }
 TYPED = {
     **dict.fromkeys(("dictionary", "title", "uri", "label", "account", "bundle", "receipt"), SWEPT),

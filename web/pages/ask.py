@@ -9,16 +9,16 @@ import flask
 
 from marketplace import matches, words
 from marketplace.errors import BadParameter, Refusal
-from marketplace.vocabulary import Address
+from marketplace.vocabulary import Address, Lane
 from marketplace.wire import countries
 from marketplace.wire.data_use import DUTIES, FIRST_USE, KINDS, USES, purpose_words
 from marketplace.wire.http import answer, hash_field, read_body, to_hex
 from marketplace.wire.plain import plain
 from marketplace.wire.terms import Credential, Purpose, RequestTerms, index_of
-from web import sessions
+from web import lanes, sessions
 from web.pages.datasets import classes_of, name_of
 from web.pages.join import dictionary_of
-from web.pages.requests import parameters
+from web.pages.requests import PARAMETERS, parameters
 from web.site import site
 
 MOST_BODY: Final = 64 * 1024
@@ -47,7 +47,9 @@ def show() -> str:
         why_not=_why_not(dataset),
         classes=classes_of(dataset),
         labels=[(each["name"], plain(each["label"])) for each in _variables(dataset)],
-        catalogue=reads.catalogue(),
+        catalogue=lanes.analyses(),
+        lanes=lanes.offers(dataset),
+        cuts=_cuts(dataset),
         uses=[{"value": str(code - FIRST_USE), "label": _title(USES[code])} for code in USES],
         duties=[{"value": str(bit), "label": _title(DUTIES[bit])} for bit in DUTIES],
         kinds=[(str(kind), _title(KINDS[kind])) for kind in KINDS],
@@ -63,13 +65,14 @@ def show() -> str:
 
 @routes.post("/ask/quote")
 def quote() -> flask.Response:
-    """`{"dataset", "classes", "analysis", "parameters"}` and `"cost"` or `"target_error"` -> the quote.
+    """`{"dataset", "classes", "analysis", "parameters"}` and `"cost"` or `"target_error"` -> the quote, in
+    the vault lane unless a `lane` is named.
 
     With `canonical`, the parameters with every default written out, and `asked`, the same in words. Of a
     question with a `purpose`, which changes no price, there is none before that can be read.
     """
     keys = {"dataset", "classes", "analysis", "parameters"}
-    asked = read_body(keys, frozenset({"cost", "target_error", "purpose"}), MOST_BODY)
+    asked = read_body(keys, frozenset({"cost", "target_error", "purpose", "lane"}), MOST_BODY)
     if "purpose" in asked:
         Purpose.from_json(asked.pop("purpose"), "purpose.").require_short()
     asked["dataset"] = to_hex(hash_field(asked["dataset"], "dataset"))
@@ -145,14 +148,30 @@ def _facts(dataset: dict[str, Any], account: Address | None, researcher: bool) -
             for each in dataset["classes"]
         ],
         "analyses": [
-            {"id": each["id"], "parameters": [named["name"] for named in each["parameters"]]}
-            for each in site().operator.reads.catalogue()
+            {
+                "id": each["id"],
+                "lanes": each["lanes"],
+                "asks": each["asks"],
+                "tells": each["tells"],
+                "parameters": [named["name"] for named in each["parameters"]],
+            }
+            for each in lanes.analyses()
         ],
+        "means": {str(int(lane)): lanes.meanings(lane) for lane in Lane},
+        "names": PARAMETERS,
     }
 
 
 def _variables(dataset: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [] if dataset["dictionary"] is None else list(dataset["dictionary"]["variables"])
+
+
+def _cuts(dataset: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Of each number that an encoding cuts: its label, and where. Empty without an encoding."""
+    encoding = (dataset["dictionary"] or {}).get("encoding", {"variables": []})
+    named = {each["name"]: plain(each["label"]) for each in _variables(dataset)}
+    cut = [each for each in encoding["variables"] if each.get("edges")]
+    return [(named[each["name"]], ", ".join(each["edges"])) for each in cut]
 
 
 def _why_not(dataset: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from marketplace.stages import TERMINAL, Stage
 from marketplace.wire.data_use import purpose_words
 from marketplace.wire.http import answer, hash_field, to_hex
 from marketplace.wire.terms import RequestTerms
-from web import carrying, sessions, streams
+from web import carrying, lanes, sessions, streams
 from web.access import NotAllowed
 from web.money_back import money_back
 from web.pages.datasets import name_of
@@ -31,11 +31,10 @@ routes = flask.Blueprint("my", __name__)
 def home() -> str:
     """Every request of the account that is signed in, and its credit."""
     account, reads = sessions.account(), site().operator.reads
-    titles = {each["id"]: each["title"] for each in reads.catalogue()}
     return flask.render_template(
         "my/home.html",
         account=account,
-        requests=_listed(reads.requests_of(account), titles),
+        requests=_listed(reads.requests_of(account), lanes.titles("id")),
         money_of=reads.account(account),
         researcher=sessions.standings().is_researcher(account),
     )
@@ -47,8 +46,7 @@ def show(request_id: str) -> str:
     found = _own(request_id)
     terms, now = RequestTerms.from_json(found["terms"]), _now(found)
     dataset = site().operator.reads.dataset(terms.dataset)
-    titles = {each["id"]: each["title"] for each in site().operator.reads.catalogue()}
-    title = titles.get(found["analysis"], found["analysis"])
+    title = lanes.titles("id").get(found["analysis"], found["analysis"])
     labels = site().operator.reads.labels(terms.dataset)
     return flask.render_template(
         "my/request.html",
@@ -66,6 +64,9 @@ def show(request_id: str) -> str:
             "request": found["request"],
             "since": _newest(found["request"]),
             "variables": (dataset["dictionary"] or {"variables": []})["variables"],
+            "dictionary": dataset["dictionary"],
+            "dictionary_hash": dataset["dictionary_hash"],
+            "lane": int(terms.lane),
             "now": now,
         },
     )

@@ -15,6 +15,7 @@ from marketplace.wire import countries
 from marketplace.wire.data_use import KINDS, purpose_words
 from marketplace.wire.http import hash_field, to_hex
 from marketplace.wire.terms import Credential, RequestTerms
+from web import lanes
 from web.site import site
 from web.wording import steps, wording
 
@@ -25,9 +26,21 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "clip": "Values clipped to",
     "edges": "Edges of the cells",
     "axes": "Axes",
+    "variables": "Variables",
+    "outcome": "Outcome",
+    "predictors": "Explained by",
+    "penalty": "Penalty",
+    "model": "Model",
+    "time": "Time",
+    "event": "Event",
+    "group": "Groups of",
+    "compare": "Compared",
+    "cases": "Patients with missing values",
     "filters": "Only patients with",
 }
-"""Parameters of analyses in the order in which they are read, and what a page calls them."""
+"""Parameters of analyses of both lanes in the order in which they are read, and what a page calls them."""
+NAMED: Final = ("group", "time", "variable")
+"""Parameters that are the name of a variable; `variables` is a list of some."""
 
 routes = flask.Blueprint("requests", __name__)
 
@@ -75,8 +88,7 @@ def _before() -> tuple[int, int] | None:
 
 def _titles() -> dict[bytes, str]:
     """What analyses are called, by the hash that the chain knows them under."""
-    catalogue = site().operator.reads.catalogue()
-    return {bytes.fromhex(each["hash"][2:]): each["title"] for each in catalogue}
+    return {bytes.fromhex(hash_[2:]): title for hash_, title in lanes.titles("hash").items()}
 
 
 def _title(titles: Mapping[bytes, str], analysis: bytes) -> str:
@@ -201,14 +213,17 @@ def parameters(given: Mapping[str, Any], labels: Mapping[str, str]) -> list[tupl
 
 
 def _labelled(value: Any, labels: Mapping[str, str]) -> Any:
-    """Parameters with each `variable` by its label, however deep."""
+    """Parameters with each variable by its label, however deep."""
     if isinstance(value, list):
         return [_labelled(each, labels) for each in value]
     if not isinstance(value, Mapping):
         return value
     shown = {key: _labelled(each, labels) for key, each in value.items()}
-    if isinstance(value.get("variable"), str):
-        shown["variable"] = labels.get(value["variable"], value["variable"])
+    for key in NAMED:
+        if isinstance(value.get(key), str):
+            shown[key] = labels.get(value[key], value[key])
+    if isinstance(value.get("variables"), list):
+        shown["variables"] = [labels.get(str(each), each) for each in value["variables"]]
     return shown
 
 

@@ -12,7 +12,7 @@ from marketplace.timelines import Entry, Study
 from marketplace.vocabulary import Address
 from marketplace.wire.data_use import purpose_words
 from marketplace.wire.http import hash_field, to_hex
-from web import budgets, consents, entries, sessions
+from web import budgets, consents, entries, lanes, sessions
 from web.pages.datasets import name_of
 from web.pages.me import consent_of, stop_facts
 from web.pages.requests import organisation
@@ -98,7 +98,7 @@ def _title(of: Study) -> str:
 
 def _titles() -> dict[str, str]:
     """By the hash that the chain has: what an operator calls it is not asked."""
-    return {each["hash"]: each["title"] for each in site().operator.reads.catalogue()}
+    return lanes.titles("hash")
 
 
 def _lines(dataset: bytes, account: Address) -> list[dict[str, Any]]:

@@ -13,13 +13,14 @@ import { sealing } from "./sealing.mjs";
 import { signing } from "./signing.mjs";
 import { Checks, load } from "./support.mjs";
 import { tally } from "./tally.mjs";
+import { answered } from "./tally_answers.mjs";
 
 export { load };
 export const VECTORS = [
   ...["web", "structs", "record", "hpke", "turn", "delivery", "feldman", "roots"],
-  ...["browser_keys", "opening", "siwe", "class_page", "tally", "record_tally"],
+  ...["browser_keys", "opening", "siwe", "class_page", "tally", "record_tally", "tally_answers", "tally_delivery", "receipt_tally"],
 ];
-export const SUITES = { forms, sealing, signing, chain, fhir, keys, receipt, tally, tallied };
+export const SUITES = { forms, sealing, signing, chain, fhir, keys, receipt, tally, tallied, answered };
 
 /**
  * @param {Object<string, object>} vectors the files of VECTORS, read, by name

@@ -28,7 +28,7 @@ async function typed(checks) {
 /** 1,000 is a thousand or two numbers, 0,5 a half or two: whoever asks is told to write which, at the field. */
 async function asking(checks) {
   const { questionOf } = checks.modules.question;
-  const analyses = [{ id: "all.v1", parameters: ["variable", "edges", "axes", "filters"] }];
+  const analyses = [{ id: "all.v1", lanes: [1], parameters: ["variable", "edges", "axes", "filters"] }];
   const own = { dataset: "0x", analyses, variables: [{ name: "age", kind: "number" }, { name: "sex", kind: "category" }] };
   const sound = {
     ...{ analysis: "all.v1", variable: "age", edges: "0.5, 1000", classes: "1", axis1: "age", axis1_edges: "1, 2", axis2: "sex" },

@@ -17,8 +17,7 @@ export async function receipt(vectors, checks) {
   const loud = "0x" + cases.receipt.signatures[0].signature.slice(2).toUpperCase();
   const capitals = canonical.canonical(changed(cases.receipt, ["signatures", 0, "signature"], loud));
   await checks.agrees("a signature in capitals", () => checked(checks.modules, capitals), { refused: { code: "receipt_invalid", field: "signatures[0].signature" } }, CODE_AND_FIELD);
-  const tallied = canonical.canonical({ ...cases.receipt, schema: "usufruct-receipt/2", tally: {} });
-  await checks.agrees("a receipt of the homomorphic lane", () => checked(checks.modules, tallied), { refused: { code: "receipt_needs_command", field: "schema" } }, CODE_AND_FIELD);
+  await tallied(cases.receipt, vectors.receipt_tally.receipt, checks);
   for (const each of cases.results) await result(cases.receipt, each, checks);
   const spoilt = { "a space": [...good, 0x20], "too deep": utf8("[".repeat(300_000)), "no object": utf8("[]"), "nothing": [] };
   for (const [what, raw] of Object.entries(spoilt)) {
@@ -26,6 +25,41 @@ export async function receipt(vectors, checks) {
   }
   await judged(cases.receipt, checks);
   await roots(vectors.roots, checks);
+}
+
+/** Of the homomorphic lane: what the page checks, and what it says that it does not. */
+async function tallied(ofVault, good, checks) {
+  const { canonical, receiptchecks, receiptfile } = checks.modules;
+  const read = (document) => receiptchecks.checkedAlone(receiptfile.load(canonical.canonical(document)));
+  const told = read(good).map(({ why }) => why);
+  await checks.same("a receipt of the homomorphic lane holds", () => told.slice(0, 8), Array(8).fill(null));
+  await checks.same("and says what the command line does", () => told.slice(8).map((why) => /verify-receipt/.test(why)), [true, true]);
+  const refused = (field) => ({ refused: { code: "receipt_invalid", field } });
+  const spoilt = {
+    "settlement.lane": [{ ...ofVault, schema: "usufruct-receipt/2", tally: { places: [0] } }],
+    tally: [{ ...good, tally: [] }, { ...good, tally: null }, { ...good, tally: "x" }],
+    "tally.places": [[], [1, 0], [0, 0], [-1], [16], ["0"], "0"].map((places) => ({ ...good, tally: { ...good.tally, places } })),
+    "receipt.tally": [{ ...good, schema: "usufruct-receipt/1" }, (({ tally, ...rest }) => rest)(good)],
+    schema: [{ ...ofVault, schema: "usufruct-receipt/3" }],
+  };
+  for (const [field, documents] of Object.entries(spoilt)) {
+    for (const each of documents) await checks.agrees(`not of its lane: ${field}`, () => read(each), refused(field), CODE_AND_FIELD);
+  }
+  for (const name of ["cost", "request", "sealed_result"]) {
+    const other = { ...good, [name]: ofVault[name] };
+    await checks.same(`another ${name} is seen`, () => failed(() => read(other)), "receipt_invalid");
+  }
+  const other = { ...good, settlement: { ...good.settlement, root: "0x" + "ab".repeat(32) } };
+  await checks.same("another settled root is seen", () => failed(() => read(other)), "receipt_invalid");
+}
+
+function failed(work) {
+  try {
+    work();
+    return null;
+  } catch (fault) {
+    return fault.code;
+  }
 }
 
 // --- what `/verify` says of one

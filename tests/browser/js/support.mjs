@@ -8,6 +8,8 @@ export async function load(base) {
     ...["keyring", "keys", "messages", "opening", "permit", "question", "reasons", "receipt", "receiptchecks", "receiptfile", "record"],
     ...["recordfile", "refused", "roots", "row", "siwe", "solidity", "structs", "tagged", "terms", "tx", "typed", "voucher"],
     ...["elgamal", "encoding", "encrypted", "file", "generators", "header", "points", "randomness", "relation", "scalars", "statement", "transcript", "validity"].map((name) => `tally/${name}`),
+    ...["answer", "deliverykey", "opened", "shares"].map((name) => `tally/${name}`),
+    ...["intervals", "rational"].map((name) => `exact/${name}`),
   ];
   const loaded = await Promise.all(names.map((name) => import(`${base}${name}.js`)));
   return Object.fromEntries(names.map((name, i) => [name, loaded[i]]));

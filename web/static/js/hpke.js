@@ -31,9 +31,25 @@ export class SecretKey {
     return new SecretKey(randomBytes(KEY_BYTES));
   }
 
+  /** @returns {Uint8Array} the secret itself, for a key file alone */
+  raw() {
+    return this.#raw.slice();
+  }
+
   /** @returns {Promise<Uint8Array>} 32 bytes */
   publicKey() {
     return this.exchange(BASE_POINT);
+  }
+
+  /**
+   * @param {Uint8Array} info names what it is for; another purpose gets other bytes, which tell nothing of each other
+   * @param {number} length
+   * @returns {Promise<Uint8Array>} HKDF-SHA256 of the key with an empty salt (RFC 5869)
+   */
+  async derived(info, length) {
+    const material = await crypto.subtle.importKey("raw", this.#raw, "HKDF", false, ["deriveBits"]);
+    const way = { name: "HKDF", hash: "SHA-256", salt: NONE, info };
+    return new Uint8Array(await crypto.subtle.deriveBits(way, material, 8 * length));
   }
 
   /**

@@ -105,7 +105,7 @@ export function requireStill(/** @type {Paper} */ paper, committee) {
  * @param {Object<string, import("./row.js").Value>} values those that are to be sealed; others are absent
  * @param {{place: import("./keys.js").Place, patient: string, version: number}} whose
  * @param {import("./committee.js").Committee & {jointKey: Uint8Array|null}} committee as `confirmedCommittee` gives it
- * @param {import("./tally/sealing.js").How} [how]
+ * @param {import("./tally/beside.js").How} [how]
  * @returns {Promise<{record: import("./record.js").SealedRecord, secret: bigint}>} tried: the secret opens it
  * @throws {Refused} bad_parameter, out_of_dictionary, wrong_committee; worker_refused, cancelled
  */

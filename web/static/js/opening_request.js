@@ -8,6 +8,7 @@ import { analysisHash, parametersHash } from "./analysis.js";
 import { getJson, postJson } from "./ask.js";
 import { bytes32, equal, randomBytes, toHex } from "./bytes.js";
 import { openingData } from "./call.js";
+import { deliveryKeyOf } from "./tally/deliverykey.js";
 import { isAnyOut, openOnce, waitingOf } from "./openings.js";
 import { signedFor } from "./pin.js";
 import { permitDomain, permitOf } from "./permit.js";
@@ -17,7 +18,6 @@ import { requireUnlocked, signer } from "./session.js";
 import { checked, fromJson, toJson } from "./solidity.js";
 import { escrowOf, requestId } from "./terms.js";
 
-const VAULT = 1;
 const SEAL_WITHIN = 1_200; // seconds after the notice window; twice a freeze, if that is longer
 const MILLI_RHO = 1_000_000n; // nano-rho
 const OPENING = "Taken in. Opening and paying on chain…";
@@ -43,6 +43,7 @@ export function requireHonest({ question, quote, classes, variables }) {
   const holds = {
     analysis_hash: equal(analysisHash(question.analysis), bytes32(quote.analysis_hash, "analysis_hash")),
     parameters_hash: equal(parametersHash(quote.canonical), bytes32(quote.parameters_hash, "parameters_hash")),
+    lane: quote.lane === question.lane,
     cost_nano_rho: question.cost === undefined || BigInt(question.cost) === cost,
     price_per_member: BigInt(quote.price_per_member) === highest,
     escrow: BigInt(quote.escrow) === escrow,
@@ -71,7 +72,7 @@ export function termsOf({ question, quote, purpose }, way, { salt, deliveryKey }
   return checked("RequestTerms", {
     dataset: question.dataset,
     classes: question.classes,
-    lane: VAULT,
+    lane: question.lane,
     releaseKind: quote.release_kind,
     analysis: quote.analysis_hash,
     parameters: quote.parameters_hash,
@@ -104,7 +105,7 @@ export async function buy(offer, say) {
   const { root } = await requireUnlocked();
   const [way, salt] = [await getJson("/ask/opening"), randomBytes(32)];
   const delivery = await root.deliveryKey(market.chainId, at, salt);
-  const terms = termsOf(offer, way, { salt, deliveryKey: await delivery.publicKey() });
+  const terms = termsOf(offer, way, { salt, deliveryKey: await deliveryKeyOf(offer.question.lane, delivery) });
   const [until, escrow, id] = [Number(terms.sealDeadline), escrowOf(terms), requestId(market.chainId, at, who.address, terms)];
   requireToken(way, market);
   requireFunds(way, escrow);

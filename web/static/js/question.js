@@ -1,22 +1,26 @@
 /** The question that a form asks: its analysis and parameters, and which control a refused field is. */
 
 import { one } from "./dom.js";
+import { HOMOMORPHIC, VAULT } from "./lanes.js";
 import { Refused } from "./refused.js";
 import { SPACED, isDoubtful, numbersIn, wholeIn } from "./typed.js";
 
 export const FILTERS = 8;
 export const AXES = 3;
+/** Encrypted values are clipped nowhere but at the dictionary's bounds, so there nobody is asked where. */
+const NOT_ENCRYPTED = ["clip"];
 
 /** @typedef {{filters: number[], axes: number[]}} Rows which rows of the form the lists were read from */
-/** @typedef {{dataset: string, classes: number[], analysis: string, parameters: object}} Question */
+/** @typedef {{dataset: string, classes: number[], analysis: string, parameters: object, lane: number}} Question */
+/** @typedef {{id: string, lanes: number[], parameters: string[]}} Asked `lanes`: those in which this page asks it */
 
 /**
  * @param {Object<string, string>} given the form's values
- * @param {{dataset: string, analyses: {id: string, parameters: string[]}[], variables: object[]}} own
+ * @param {{dataset: string, analyses: Asked[], variables: object[]}} own
  * @returns {{question: Question, rows: Rows, missing: [string, string]|null}} `missing`: a control and what to do
  */
 export function questionOf(given, own) {
-  const wanted = parametersOf(given.analysis, own);
+  const wanted = parametersOf(given, own);
   const rows = { filters: filled(FILTERS, "filter", "_variable", given), axes: filled(AXES, "axis", "", given) };
   const read = {
     variable: () => given.variable,
@@ -29,13 +33,20 @@ export function questionOf(given, own) {
   const asked = wanted.filter((name) => isAsked(name, given, rows, own));
   const parameters = Object.fromEntries(asked.map((name) => [name, read[name]()]));
   const classes = list(given.classes ?? "").map(Number);
-  const question = { dataset: own.dataset, classes, analysis: given.analysis, parameters };
+  const question = { dataset: own.dataset, classes, analysis: given.analysis, parameters, lane: laneOf(given) };
   return { question, rows, missing: missingOf(given, wanted, rows, own) };
 }
 
-/** @returns {string[]} names of an analysis' parameters */
-export function parametersOf(analysis, { analyses }) {
-  return analyses.find(({ id }) => id === analysis)?.parameters ?? [];
+/** @returns {number} the lane of a form's question: the vault lane where nobody chose */
+export function laneOf(/** @type {Object<string, string>} */ { lane }) {
+  return lane === String(HOMOMORPHIC) ? HOMOMORPHIC : VAULT;
+}
+
+/** @returns {string[]} names of the parameters that a form's analysis has in its lane; none where it is not asked there */
+export function parametersOf(given, { analyses }) {
+  const lane = laneOf(given);
+  const asked = analyses.find(({ id, lanes }) => id === given.analysis && lanes.includes(lane))?.parameters ?? [];
+  return lane === HOMOMORPHIC ? asked.filter((name) => !NOT_ENCRYPTED.includes(name)) : asked;
 }
 
 /** Cost or error, as it is sent: a cost in digits is a number, so that the server may refuse all else. */
@@ -135,8 +146,14 @@ export function atControl(error, rows, { variables }) {
 
 /** Shows the parts of the form that this analysis and these variables need, and no others. */
 export function shape(form, given, own) {
-  const wanted = parametersOf(given.analysis, own);
-  offerVariables(one("#variable", form), wanted, own);
+  const [lane, wanted] = [laneOf(given), parametersOf(given, own)];
+  offer(one("#analysis", form), (id) => own.analyses.some((each) => each.id === id && each.lanes.includes(lane)));
+  const isThere = (name) => lane === VAULT || own.encoded.includes(name);
+  const hasPlace = (name) => !wanted.includes("variable") || wanted.includes("edges") || isNumber(name, own);
+  // Only what has cells (`edges`) takes a category for its one variable.
+  offer(one("#variable", form), (name) => isThere(name) && hasPlace(name));
+  for (const select of form.querySelectorAll('[id^="axis"]:is(select), [id^="filter"][id$="_variable"]')) offer(select, isThere);
+  for (const part of form.querySelectorAll("[data-lane]")) part.hidden = part.dataset.lane !== String(lane);
   for (const part of form.querySelectorAll("[data-part]")) part.hidden = !wanted.includes(part.dataset.part);
   if (wanted.includes("edges")) one('[data-part="edges"]', form).hidden = !isNumber(given.variable, own);
   for (const part of form.querySelectorAll("[data-edges]")) part.hidden = !isNumber(given[part.dataset.edges], own);
@@ -144,10 +161,9 @@ export function shape(form, given, own) {
   for (const row of filled(FILTERS, "filter", "_variable", given)) one(`[data-filter="${row}"]`, form).hidden = false;
 }
 
-/** Only what has cells (`edges`) takes a category for its one variable: others do not offer it. */
-function offerVariables(select, wanted, own) {
-  const isOffered = ({ value }) => value === "" || !wanted.includes("variable") || wanted.includes("edges") || isNumber(value, own);
-  for (const option of select.options) option.hidden = option.disabled = !isOffered(option);
+/** What is not offered cannot be chosen, and is not chosen any more. */
+function offer(select, isOffered) {
+  for (const option of select.options) option.hidden = option.disabled = option.value !== "" && !isOffered(option.value);
   if (select.selectedOptions[0]?.disabled) select.value = "";
 }
 

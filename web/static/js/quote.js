@@ -24,9 +24,24 @@ export function quotePanel(quote, { token, variables }) {
       ["Privacy cost", privacyCost(quote.cost_nano_rho, epsilon)],
       ["Expected error", error.in_words],
       ...(tenth === null ? [] : [["With filters", tenth.in_words]]),
+      ...noiseOf(quote.tally ?? null),
       ["Asked", asked.join("; ")],
     ]),
     oddsFigure(quote.odds),
+  ];
+}
+
+/** Whose noise it has in the homomorphic lane, and what that does to the error; nothing in the vault lane. */
+function noiseOf(tally) {
+  if (tally === null) return [];
+  const { sums, custodians, quorum, inflation, inflation_of_quorum: least, expected_error_of_quorum: error } = tally;
+  const counted = sums === 1 ? "1 noised sum" : `${grouped(sums)} noised sums`;
+  const whole = `Of all ${custodians} custodians: ${inflation} times the variance of the vault lane's for this privacy cost.`;
+  const fewer = `Of a quorum of ${quorum}: ${least} times. ${error.in_words}`;
+  return [
+    ["Decrypted for you", `${counted}, by any ${quorum} of ${custodians} custodians`],
+    ["Noise", whole],
+    ...(quorum < custodians ? [["With less noise to add up", fewer]] : []),
   ];
 }
 

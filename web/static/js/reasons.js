@@ -57,6 +57,7 @@ export const DUTIES = {
 export const RELEASES = {
   "0": "numbers",
   "1": "tables",
+  "2": "personal scores",
 };
 
 /** Number of a credential's kind. */

@@ -10,12 +10,15 @@ import { parse } from "./canonical.js";
 import { SCHEMA as RESULT_SCHEMA, deliveryHash, resultHash } from "./delivery.js";
 import { recover } from "./eip712.js";
 import { keccakText } from "./hash.js";
+import { HOMOMORPHIC, VAULT } from "./lanes.js";
 import { domainOf } from "./messages.js";
 import { Refused, refuse } from "./refused.js";
 import { cohortRoot, members, shardRoot } from "./roots.js";
 import { requestId } from "./terms.js";
 
 const SETTLEMENT_SCHEMA = 1n;
+const NOBODY = "0x0000000000000000000000000000000000000000";
+const NOT_OF_LANE = "is not of the lane that the receipt's schema is for";
 const DIFFERS = "differs from its other mention in the receipt";
 const NOT_HASHED = "does not have the hash that was agreed on";
 
@@ -78,20 +81,30 @@ function cohort({ chainId, market, request: id, cohort: part, sealed }) {
   same("cohort", "cohort.seal_block_hash", part.sealBlockHash, sealed.blockHash, DIFFERS);
 }
 
-/** What the custodians signed is of this request, cohort, epoch and gate. */
+/** What the custodians signed is of this request, cohort, epoch and gate; in the vault lane, of no other's noise than the gate's. */
 function settlement(receipt) {
+  requireLane(receipt);
   const expected = {
     request: receipt.request,
     root: receipt.cohort.root,
     epoch: BigInt(receipt.epoch),
     lane: receipt.terms.lane,
     schema: SETTLEMENT_SCHEMA,
-    noise: new Uint8Array(32),
+    ...(receipt.tally === null ? { noise: new Uint8Array(32) } : {}),
     gate: receipt.gate,
   };
   for (const [name, value] of Object.entries(expected)) {
     same("settlement", `settlement.${name}`, receipt.settlement[name], value, DIFFERS);
   }
+}
+
+/** Each lane has its own schema; where nobody opened records there is no gate. */
+function requireLane({ tally, terms, gate, gateKey }) {
+  const lane = BigInt(tally === null ? VAULT : HOMOMORPHIC);
+  same("settlement", "settlement.lane", BigInt(terms.lane), lane, NOT_OF_LANE);
+  if (tally === null) return;
+  same("settlement", "gate", gate, NOBODY, NOT_OF_LANE);
+  same("settlement", "gate_key", gateKey, new Uint8Array(32), NOT_OF_LANE);
 }
 
 function delivered({ sealedResult, settlement: signed }) {

@@ -18,6 +18,16 @@ const MEANS = {
 };
 
 /** @typedef {import("./receiptfile.js").Receipt} Receipt */
+/** What the command line alone makes, of a receipt of the homomorphic lane. */
+const BY_COMMAND = [
+  "The noised sums are those that the custodians signed, with their noise, and a quorum's parts decrypt them to what was delivered.",
+  "The sums are those of the cohort's encrypted records, and every custodian's noise is within its bound.",
+];
+const ELSEWHERE = [
+  "Pages do not compute it: `usufruct verify-receipt` does.",
+  "Pages do not compute it: `usufruct verify-receipt --bundle FILE` does.",
+];
+
 /** @typedef {{means: string, why: string|null}} Check `why` it could not be made here; null where it held */
 /** @typedef {{means: string, holds: boolean|null}} Comparison null where it is not told, or not decided yet */
 
@@ -27,7 +37,8 @@ const MEANS = {
  * @throws {Refused} receipt_invalid
  */
 export function checkedAlone(receipt) {
-  return ALONE.map(({ name, check }) => made(MEANS[name], () => check(receipt)));
+  const mine = ALONE.map(({ name, check }) => made(MEANS[name], () => check(receipt)));
+  return receipt.tally === null ? mine : [...mine, ...BY_COMMAND.map((means, i) => ({ means, why: ELSEWHERE[i] }))];
 }
 
 /** One check; that only a node can make it is said, anything else that fails ends all. */
@@ -53,7 +64,8 @@ const ANCHORED = [
   [["signatures"], "The signatures are those that it was settled with, all of them."],
   [["blocks", "block_hashes", "transactions"], "It was opened, frozen, sealed and settled in these blocks, by these transactions."],
 ];
-const NAMED = [...HASHED, ...ANCHORED.flatMap(([names]) => names)];
+const OF_TALLY = [["tally"], "Noise, joint key, noised sums and partial decryptions are what the chain fixed."];
+const NAMED = ["tally", ...HASHED, ...ANCHORED.flatMap(([names]) => names)];
 
 /**
  * By what this browser keeps of the market: chain and contracts' addresses; where it has a manifest, code and first block.
@@ -79,7 +91,8 @@ export function compared({ document }, anchors) {
   const { shards, ...cohort } = document.cohort; // the root proves the shards
   const mine = { ...document, cohort };
   const others = Object.keys(mine).filter((name) => !NAMED.includes(name));
-  const groups = others.length === 0 ? ANCHORED : [...ANCHORED, [others, "All else that it states is what the chain has."]];
+  const known = Object.hasOwn(mine, "tally") ? [...ANCHORED, OF_TALLY] : ANCHORED;
+  const groups = others.length === 0 ? known : [...known, [others, "All else that it states is what the chain has."]];
   return [
     { means: "The request is settled.", holds: stage === "settled" },
     { means: "The settlement is final: no change of the chain takes it back.", holds: final === true || null },

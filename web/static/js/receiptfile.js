@@ -1,5 +1,5 @@
 /**
- * Reads a receipt (usufruct-receipt/1) from hostile bytes: exactly its keys, every value in its one spelling.
+ * Reads a receipt (usufruct-receipt/1, and /2 of the homomorphic lane) from hostile bytes: exactly its keys, every value in its one spelling.
  * That it can be read says nothing yet of its truth; `receipt.js` and the servers' `verify` do.
  */
 
@@ -8,13 +8,15 @@ import { fromBase64, fromHex, toHex } from "./bytes.js";
 import { byCodePoint, parseCanonical } from "./canonical.js";
 import { isShallow } from "./json.js";
 import { Refused, malformed, refuse } from "./refused.js";
+import { tallyOf } from "./receipttally.js";
 import { MOST_BITMAPS, MOST_SHARDS } from "./roots.js";
 import { fromJson, toJson } from "./solidity.js";
 import { classId } from "./terms.js";
 
 export const SCHEMA = "usufruct-receipt/1";
-const OF_TALLIES = "usufruct-receipt/2"; // of the homomorphic lane
-export const LARGEST = 1 << 23; // bytes: 64 full shards in base64 are 7 MB
+export const WITH_TALLY = "usufruct-receipt/2"; // of the homomorphic lane
+const MOST_OF_CHAIN = 1 << 23; // bytes: 64 full shards in base64 are 7 MB
+export const LARGEST = MOST_OF_CHAIN + (2 << 20); // 1,024 sums and their partial decryptions beside
 const DEEPEST = 16;
 const MOST_RESULT = 1 << 17; // bytes
 const MOST_CUSTODIANS = 16;
@@ -49,44 +51,30 @@ const KEYS = [
  * @property {bigint} cost
  * @property {bigint} price
  * @property {bigint} fee
+ * @property {import("./receipttally.js").TallyPart|null} tally null in the vault lane
  * @property {any} document all of it, as it was written
  */
 
 /**
  * @param {Uint8Array} data
  * @returns {Receipt}
- * @throws {Refused} receipt_invalid, naming the field that is missing, unknown or misspelt; receipt_needs_command
+ * @throws {Refused} receipt_invalid, naming the field that is missing, unknown or misspelt
  */
 export function load(data) {
-  const given = readable(() => {
-    if (!isShallow(data, DEEPEST)) malformed("$", "is nested too deeply");
-    return parseCanonical(data, { limit: LARGEST });
-  });
-  if (given?.schema === OF_TALLIES) needsCommand();
-  return readable(() => read(given));
-}
-
-function readable(work) {
   try {
-    return work();
+    if (!isShallow(data, DEEPEST)) malformed("$", "is nested too deeply");
+    return read(parseCanonical(data, { limit: LARGEST }));
   } catch (fault) {
     if (!(fault instanceof Refused)) throw fault;
-    const remedy = `Give the receipt exactly as it was issued (${SCHEMA}).`;
+    const remedy = `Give the receipt exactly as it was issued (${SCHEMA}, or ${WITH_TALLY} of the homomorphic lane).`;
     return refuse("receipt_invalid", `The receipt cannot be read. ${fault.message}`, remedy, fault.field);
   }
 }
 
-function needsCommand() {
-  const message = "This is a receipt of the homomorphic lane, which pages do not verify: nothing was checked.";
-  const remedy =
-    "Verify it with `usufruct verify-receipt FILE --node URL --manifest FILE`, and with `--bundle FILE` have its " +
-    "encrypted records added up again.";
-  refuse("receipt_needs_command", message, remedy, "schema");
-}
-
 function read(given) {
-  requireKeys(given, KEYS, "receipt");
-  if (given.schema !== SCHEMA) malformed("schema", `must be ${SCHEMA}`);
+  const isTallied = given?.schema === WITH_TALLY;
+  requireKeys(given, isTallied ? [...KEYS, "tally"] : KEYS, "receipt");
+  if (!isTallied && given.schema !== SCHEMA) malformed("schema", `must be ${SCHEMA}`);
   whole(given.deployed_block, 53, "deployed_block");
   hash(given.genesis_hash, "genesis_hash");
   const terms = struct("RequestTerms", given.terms, "terms");
@@ -110,6 +98,7 @@ function read(given) {
     cost: amount(given.cost, 56, "cost"),
     price: amount(given.price, 56, "price"),
     fee: amount(given.fee, 64, "fee"),
+    tally: isTallied ? tallyOf(given.tally) : null,
     document: given,
   };
 }

@@ -29,6 +29,20 @@ export function defaultCommand(request, custodians) {
   return ["usufruct default", `--request ${request}`, ...asked, "--node NODE --manifest manifest.json --key-file KEY"].join(" ");
 }
 
+/**
+ * Of an answer that this page does not open: with the delivery key as this page saves it, which no one else may read.
+ * @param {string} request 0x..
+ * @param {string} origin of the operator
+ * @param {string} file of the delivery key
+ * @returns {string}
+ * @throws {Refused} bad_parameter
+ */
+export function resultCommand(request, origin, file) {
+  if (typeof request !== "string" || !REQUEST.test(request)) badParameter("request", "is no hash");
+  const at = ORIGIN.test(origin) ? quoted(origin) : "OPERATOR";
+  return `chmod 600 ${file}\nusufruct result --request ${request} --url ${at} --delivery-key-file ${file}`;
+}
+
 /** Brackets mean something to a shell. */
 function quoted(origin) {
   return origin.includes("[") ? `'${origin}'` : origin;

@@ -13,8 +13,20 @@ const LABELS = {
   clip: "Values clipped to",
   edges: "Edges of the cells",
   axes: "Axes",
+  variables: "Variables",
+  outcome: "Outcome",
+  predictors: "Explained by",
+  penalty: "Penalty",
+  model: "Model",
+  time: "Time",
+  event: "Event",
+  group: "Groups of",
+  compare: "Compared",
+  cases: "Patients with missing values",
   filters: "Only patients with",
 };
+/** The name of a variable, or a list of some. */
+const NAMED = ["group", "time", "variable", "variables"];
 const IN_ORDER = ["variable", "op", "value", "edges"];
 
 /** @typedef {{name: string, kind: "number"|"category", lower?: string, upper?: string}} Variable */
@@ -83,8 +95,12 @@ export function askedIn(canonical, variables) {
 function labelled(value, labels) {
   if (Array.isArray(value)) return value.map((each) => labelled(each, labels));
   if (typeof value !== "object" || value === null) return value;
-  const told = Object.entries(value).map(([key, each]) => [key, key === "variable" ? (labels.get(each) ?? each) : labelled(each, labels)]);
+  const told = Object.entries(value).map(([key, each]) => [key, NAMED.includes(key) ? called(each, labels) : labelled(each, labels)]);
   return Object.fromEntries(told);
+}
+
+function called(value, labels) {
+  return Array.isArray(value) ? value.map((each) => labels.get(each) ?? each) : (labels.get(value) ?? value);
 }
 
 function inWords(value) {

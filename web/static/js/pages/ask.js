@@ -2,6 +2,7 @@
 
 import { postJson } from "../ask.js";
 import { element, facts, fill, one } from "../dom.js";
+import { explained } from "../explained.js";
 import { notice } from "../figures.js";
 import { clearRefusals, onSubmit, showRefusal, values } from "../forms.js";
 import { requireDictionary } from "../joining.js";
@@ -16,6 +17,7 @@ import { unitOf } from "../values.js";
 const PAUSE = 500; // milliseconds in which somebody may still be typing
 const own = facts();
 own.variables = own.dictionary.variables;
+own.encoded = (own.dictionary.encoding?.variables ?? []).map(({ name }) => name);
 const form = /** @type {HTMLFormElement} */ (one("form.ask"));
 const OTHER = { cost: "target_error", target_error: "cost" };
 const FOR_WHOM = "Choose a kind of organisation and a country above: then it stands here who permits this purpose to such a researcher.";
@@ -36,7 +38,7 @@ form.addEventListener("input", ({ target }) => {
     one(`#${OTHER[driver]}`).value = "";
   }
   if (target.name === "agreed") return;
-  shape(form, values(form), own);
+  shaped();
   soon();
 });
 
@@ -46,6 +48,11 @@ one("#more").addEventListener("click", () => {
   next.hidden = false;
   one("select", next).focus();
 });
+
+function shaped() {
+  shape(form, values(form), own);
+  fill(one("#means"), ...explained(values(form), own));
+}
 
 let timer = null;
 function soon() {
@@ -193,5 +200,5 @@ async function ask(given) {
   }
 }
 
-shape(form, values(form), own);
+shaped();
 await refresh();

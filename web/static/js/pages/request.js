@@ -3,17 +3,19 @@
 import { groupOf, labelOf, tableOf } from "../answertable.js";
 import { getJson } from "../ask.js";
 import { fromHex } from "../bytes.js";
-import { announce, element, facts, fill, one } from "../dom.js";
+import { announce, element, facts, fill, one, onPress } from "../dom.js";
 import { badge, grouped, notice } from "../figures.js";
 import { formAt, onSubmit, showRefusal } from "../forms.js";
+import { HOMOMORPHIC } from "../lanes.js";
 import { numbersTable, plotted } from "../plot.js";
-import { defaultCommand, knownCustodians } from "../recourse.js";
-import { axesOf, empty, openAnswer } from "../result.js";
+import { defaultCommand, knownCustodians, resultCommand } from "../recourse.js";
+import { axesOf, deliveryKeyFile, empty, openAnswer } from "../result.js";
 import { csv, save } from "../save.js";
 import { unlocked } from "../session.js";
 import { stages } from "../stages.js";
 import { follow } from "../stream.js";
 import { transact } from "../transact.js";
+import { underWay } from "../underway.js";
 import { unitOf } from "../values.js";
 
 const own = { ...facts(), request: location.pathname.split("/")[3].toLowerCase() }; // what is signed for is what the address names
@@ -126,9 +128,11 @@ onSubmit(formAt("#open"), async () => {
   one("#result-title").focus();
 });
 
+/** Sums take a while; nothing else does. */
 async function open() {
-  const answer = await openAnswer(own.request, now.result_hash);
-  if (opened) return;
+  const work = (how) => openAnswer(own.request, now.result_hash, own, how);
+  const answer = await (own.lane === HOMOMORPHIC ? sums(work) : work());
+  if (answer === null || opened) return;
   opened = true;
   one("#open").hidden = true;
   one("#opened").hidden = false;
@@ -136,6 +140,24 @@ async function open() {
   fill(one("#checks"), ...answer.checks.map(checked));
   offerFiles(answer);
 }
+
+async function sums(work) {
+  try {
+    return await underWay(one("#under-way"), one("#how-it-goes"), work, "Opening the sums");
+  } catch (error) {
+    if (error.code === "opened_elsewhere") one("#elsewhere").hidden = false;
+    throw error;
+  }
+}
+
+const keyName = `delivery-${short}.key`;
+one("#elsewhere-command").textContent = resultCommand(own.request, location.origin, keyName);
+onPress(one("#delivery-key"), async () => {
+  await deliveryKeyFile(own.request).then(
+    (text) => save(keyName, text, "text/plain"),
+    (error) => showRefusal(formAt("#open"), error),
+  );
+});
 
 function draw(document) {
   const { noised } = document;
@@ -151,7 +173,7 @@ function draw(document) {
 }
 
 function checked({ means, why }) {
-  const sign = why === null ? badge("Holds", "good") : badge("Needs a node", "care");
+  const sign = why === null ? badge("Holds", "good") : badge("Not checked here", "care");
   return element("li", {}, sign, ` ${means} ${why ?? ""}`);
 }
 

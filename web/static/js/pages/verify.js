@@ -84,11 +84,14 @@ function compare({ means, holds }) {
 
 function tell({ receipt, alone, anchored, token }) {
   const [title, means] = VERDICTS[verdictOf(alone, anchored)];
-  fill(one("#alone"), ...alone.map(({ means: text, why }) => line(why === null ? "Holds" : "Needs a node", why === null, `${text} ${why ?? ""}`)));
+  fill(one("#alone"), ...alone.map(({ means: text, why }) => line(why === null ? "Holds" : "Not checked here", why === null, `${text} ${why ?? ""}`)));
   fill(one("#anchored"), ...anchored.map(compare));
   one("#verdict").textContent = title;
   one("#verdict-means").textContent = means;
   fill(one("#states"), factList(statements(receipt, token)));
+  one("#sums").hidden = receipt.tally === null;
+  one("#sums-file").textContent = one("#file").textContent;
+  one("#sums-request").textContent = toHex(receipt.request);
   one("#found").hidden = false;
   one("#verdict").focus();
 }

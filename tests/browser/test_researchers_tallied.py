@@ -1,0 +1,371 @@
+"""Asking in the homomorphic lane in a real browser: quote, key, and the answer that it makes of sums."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from marketplace.analyses.tallies import TALLIES
+from marketplace.analyses.variables import variables_of
+from marketplace.client.logarithms import Logarithms
+from marketplace.client.results import open_answer
+from marketplace.receipts.format import load
+from marketplace.vocabulary import Lane
+from marketplace.wire import hpke
+from marketplace.wire.analysis import parameters_hash
+from marketplace.wire.canonical import canonical
+from marketplace.wire.delivery import Opened
+from marketplace.wire.structs import HOMOMORPHIC
+from marketplace.wire.tally_delivery import TallyKey
+from tests.browser.test_researchers import Researcher, drop, fill_parameters, telling
+from tests.support.asking_world import PEOPLE, REGRESSION, asking_world
+from tests.support.browser_keys import PASSPHRASE, bring_key, make_keys
+from tests.support.chain_world import MAX_COST
+from tests.support.overheard import Overheard, overhearing
+from tests.support.web_world import WebWorld
+from tools.browser import PATIENCE_MILLISECONDS, chromium
+from web.lanes import WORDS
+
+STALLED = "self.addEventListener('message', () => self.postMessage({ progress: 0.25 }));"
+"""A worker that stays at a quarter for ever."""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebWorld]:
+    with asking_world(tmp_path_factory.mktemp("asking")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def heard() -> Iterator[Overheard]:
+    with overhearing() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def context(world: WebWorld, heard: Overheard) -> Iterator[BrowserContext]:
+    expect.set_options(timeout=PATIENCE_MILLISECONDS)
+    with chromium() as browser:
+        made = browser.new_context(base_url=world.url, proxy=heard.proxy, reduced_motion="reduce")
+        made.set_default_timeout(PATIENCE_MILLISECONDS)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def complaints() -> list[str]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def newcomer(
+    world: WebWorld,
+    context: BrowserContext,
+    complaints: list[str],
+    heard: Overheard,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Researcher:
+    folder, page = tmp_path_factory.mktemp("keys"), context.new_page()
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto("/sign-in")
+    keyring = make_keys(page, folder)
+    bring_key(page, world.api.researcher, folder)
+    page.goto(f"/sign-in?next=/ask%3Fdataset%3D{world.api.dataset}")
+    page.fill("#passphrase", PASSPHRASE)
+    page.get_by_role("button", name="Unlock").click()
+    page.get_by_label("research account").check()
+    page.locator("#choose button").click()
+    page.wait_for_url("**/ask?dataset=*")
+    return Researcher(world, page, keyring, folder, heard)
+
+
+@pytest.fixture
+def researcher(newcomer: Researcher, complaints: list[str]) -> Iterator[Researcher]:
+    complaints.clear()
+    yield newcomer
+    assert complaints == []
+
+
+def delivery_of(researcher: Researcher, request: str) -> hpke.SecretKey:
+    chain = researcher.api.operator.chain
+    terms = chain.request_terms(bytes.fromhex(request[2:]))
+    return researcher.keyring.root.delivery_key(chain.chain_id, chain.market, terms.salt)
+
+
+def opened(researcher: Researcher, request: str, delivery: hpke.SecretKey | None = None) -> Opened:
+    """As the command line opens it."""
+    receipt = researcher.api.operator.reads.receipt(request).receipt
+    key = delivery or delivery_of(researcher, request)
+    dictionary = researcher.api.custody.dictionary
+    folder = researcher.folder / "logarithms"
+    return open_answer(
+        receipt, key, load(receipt).request, lambda _: dictionary, Logarithms(folder)
+    )
+
+
+def asked(researcher: Researcher, analysis: str) -> str:
+    """Asked and paid in the homomorphic lane, through the page; its id."""
+    researcher.api.custody.tick()
+    page = question(researcher, analysis)
+    expect(page.locator("#ceiling")).to_be_visible()
+    page.locator("#ceiling input").check()
+    page.get_by_role("button", name="Ask and pay").click()
+    page.wait_for_url("**/my/requests/0x*")
+    return researcher.request
+
+
+def question(researcher: Researcher, analysis: str) -> Page:
+    page = researcher.build()
+    page.get_by_label("Homomorphic lane").check()
+    page.select_option("#analysis", analysis)
+    if analysis == "count.v1":
+        page.select_option("#filter1_variable", "smoker")
+        page.select_option("#filter1_op", "==")
+        page.fill("#filter1_value", "yes")
+    elif analysis == "cross_table.v1":
+        fill_parameters(page, analysis)
+    else:
+        page.select_option("#variable", "systolic")
+    if analysis == "histogram.v1":
+        page.fill("#edges", "60, 120, 160, 260")
+    page.get_by_label("Biomedical research").check()
+    page.locator("#classes input").first.check()
+    page.fill("#cost", str(MAX_COST))
+    return page
+
+
+# --- before anything is paid
+
+
+def test_each_lane_is_explained_and_asks_what_it_can_answer(researcher: Researcher) -> None:
+    page = researcher.build()
+    lanes = page.locator("#lane")
+    for words in WORDS.values():
+        expect(lanes).to_contain_text(words.means)
+    assert page.locator("#lane input:checked").count() == 0
+    page.select_option("#analysis", "quantile.v1")
+    expect(page.locator("#level")).to_be_visible()
+    expect(page.locator("#means")).to_contain_text("Below which value")
+    expect(page.locator('[data-lane="2"]')).to_be_hidden()
+    page.get_by_label("Homomorphic lane").check()
+    expect(page.locator("#analysis")).to_have_value("")  # no sum tells a quantile
+    expect(page.locator("#level")).to_be_hidden()
+    expect(page.locator('[data-lane="2"]')).to_contain_text("Systolic blood pressure at 120, 160")
+    expect(page.locator('[data-lane="2"]')).to_contain_text("Linear regression")
+    page.select_option("#analysis", "mean.v1")
+    expect(page.locator("#clip_lower")).to_be_hidden()
+    expect(page.locator("#means")).to_contain_text("What is the average of one number?")
+    page.get_by_text("What can be said of it").click()
+    expect(page.locator("#means details")).to_contain_text(
+        "only be cut where the dataset's encoding"
+    )
+    assert researcher.violations() == []
+
+
+def test_a_quote_tells_the_noise_of_the_lane_and_follows_it(researcher: Researcher) -> None:
+    page = question(researcher, "count.v1")
+    quote = page.locator("#quote")
+    expect(quote).to_contain_text("1.50 times the variance of the vault lane's")
+    expect(quote).to_contain_text("1 noised sum, by any 2 of 3 custodians")
+    expect(quote).to_contain_text("If only 2 of the 3 custodians take part")
+    in_sums = page.input_value("#target_error")
+    page.get_by_label("Vault lane").check()
+    expect(quote).not_to_contain_text("times the variance")
+    expect(page.locator("#target_error")).not_to_have_value(in_sums)
+    assert float(page.input_value("#target_error")) < float(in_sums)
+    page.get_by_label("Homomorphic lane").check()
+    expect(page.locator("#target_error")).to_have_value(in_sums)
+    page.select_option("#analysis", "histogram.v1")
+    page.select_option("#variable", "systolic")
+    page.fill("#edges", "60, 130, 260")
+    expect(page.locator("#edges-error")).to_contain_text("encoding does not")
+    expect(page.locator("#ceiling")).to_be_hidden()
+
+
+def test_a_quote_of_another_lane_than_was_asked_is_never_paid(researcher: Researcher) -> None:
+    """An operator whose quote is of the vault lane would have the records opened."""
+    page = researcher.page
+    telling(page, "**/ask/quote", lambda told: told.update(lane=1))
+    page = question(researcher, "count.v1")
+    expect(page.locator("form.ask")).to_contain_text("names another lane than follows")
+    expect(page.locator("#ceiling")).to_be_hidden()
+    page.unroute("**/ask/quote")
+
+
+# --- the answer
+
+
+@pytest.mark.parametrize(
+    "analysis", ["mean.v1", "variance.v1", "count.v1", "sum.v1", "histogram.v1", "cross_table.v1"]
+)
+def test_an_answer_is_asked_in_sums_and_made_of_them_in_the_browser_as_python_makes_it(
+    researcher: Researcher, analysis: str
+) -> None:
+    page, api = researcher.page, researcher.api
+    request = asked(researcher, analysis)
+    terms = api.operator.chain.request_terms(bytes.fromhex(request[2:]))
+    assert terms.lane == Lane.HOMOMORPHIC
+    assert terms.delivery_key == TallyKey.of(delivery_of(researcher, request)).public
+    api.settle(request)
+    expect(page.locator("#opened")).to_be_visible()
+    expect(page.locator("#under-way")).to_be_hidden()
+    python = opened(researcher, request)
+    assert researcher.saved("Save as JSON") == python.result
+    estimates: Any = dict(python.document)["noised"]["estimates"]
+    cells = page.locator("#numbers tbody tr")
+    shown = [row.locator("td").all_text_contents() for row in cells.all()]
+    assert [[text.strip() for text in row] for row in shown] == [
+        [each["value"], each["low"], each["high"]] for each in estimates
+    ]
+    expect(page.locator("#answer")).to_contain_text(str(len(PEOPLE)))
+    receipt = api.operator.reads.receipt(request).receipt
+    assert researcher.saved("Save the receipt") == canonical(receipt)
+    assert researcher.violations() == []
+    # Neither the delivery secret nor what it opened leaves the browser.
+    assert researcher.heard.carrying(delivery_of(researcher, request).raw) == []
+    secret = TallyKey.of(delivery_of(researcher, request)).secret.to_bytes(32, "big")
+    assert researcher.heard.carrying(secret) == []
+
+
+def settled(researcher: Researcher) -> str:
+    """One in sums that was answered already; one more where there is none."""
+    reads = researcher.api.operator.reads
+    for each in reads.requests_of(researcher.api.researcher.address):
+        if each["stage"] == "settled" and reads.request(each["request"])["terms"]["lane"] == "2":
+            return str(each["request"])
+    request = asked(researcher, "mean.v1")
+    researcher.api.settle(request)
+    return request
+
+
+def test_opening_shows_how_far_it_is_and_can_be_cancelled_and_begun_again(
+    researcher: Researcher,
+) -> None:
+    page, request = researcher.page, settled(researcher)
+    stalled = {"content_type": "text/javascript", "body": STALLED}
+    page.route("**/tally/openworker.js", lambda route: route.fulfill(**stalled))
+    page.goto(f"/my/requests/{request}")
+    bar = page.get_by_role("progressbar", name="Opening in this browser")
+    expect(bar).to_have_js_property("value", 0.25)
+    expect(page.locator("#how-it-goes")).to_have_text("Opening the sums.")
+    assert researcher.violations() == []
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    expect(page.locator("#how-it-goes")).to_contain_text("Opening was cancelled.")
+    expect(page.locator("#under-way")).to_be_hidden()
+    expect(page.locator("#opened")).to_be_hidden()
+    page.unroute("**/tally/openworker.js")
+    page.get_by_role("button", name="Open the answer").click()
+    expect(page.locator("#opened")).to_be_visible()
+    expect(page.locator("#result-title")).to_be_focused()
+
+
+def test_where_no_worker_starts_it_says_so(researcher: Researcher) -> None:
+    page, request = researcher.page, settled(researcher)
+    page.route("**/tally/openworker.js", lambda route: route.abort())
+    page.goto(f"/my/requests/{request}")
+    expect(page.locator("#open [data-refusal]")).to_contain_text("work beside itself")
+    expect(page.locator("#opened")).to_be_hidden()
+    page.unroute("**/tally/openworker.js")
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ("hash", "not the one that custodians signed"),
+        ("sealed", "sealed_result does not have the hash"),
+        ("noise", "places must ascend"),
+        ("dictionary", "dictionary that this server shows is not the one on chain"),
+    ],
+)
+def test_an_answer_that_does_not_belong_together_is_never_shown(
+    researcher: Researcher, change: str, why: str
+) -> None:
+    page, request = researcher.page, settled(researcher)
+    found = researcher.api.operator.chain.request(bytes.fromhex(request[2:])).result_hash.hex()
+    receipt = json.loads(canonical(researcher.api.operator.reads.receipt(request).receipt))
+    if change == "sealed":
+        receipt["sealed_result"] = "AQAB" + receipt["sealed_result"][4:-4] + "AAAA"
+    if change == "noise":
+        receipt["tally"]["places"] = receipt["tally"]["places"][::-1]
+
+    def lie(route: Any) -> None:
+        response = route.fetch()
+        body = response.text()
+        if change == "hash":
+            body = body.replace(found, "ab" * 32)
+        if change == "dictionary":
+            body = body.replace("&#34;lower&#34;: &#34;60&#34;", "&#34;lower&#34;: &#34;59&#34;")
+            body = body.replace("&#34;lower&#34;:&#34;60&#34;", "&#34;lower&#34;:&#34;59&#34;")
+            assert body != response.text()
+        route.fulfill(response=response, body=body)
+
+    page.route("**/my/requests/*", lie)
+    page.route("**/receipt", lambda route: route.fulfill(json=receipt))
+    page.goto(f"/my/requests/{request}")
+    expect(page.locator("#result")).to_contain_text(why)
+    page.unroute_all(behavior="wait")
+    expect(page.locator("#opened")).to_be_hidden()
+
+
+def test_what_the_page_does_not_open_the_command_line_opens_with_the_saved_key(
+    researcher: Researcher,
+) -> None:
+    page, api, chain = researcher.page, researcher.api, researcher.api.operator.chain
+    tally, salted = TALLIES["linear_regression.v1"], api.terms("a regression")
+    parsed = tally.parse(REGRESSION, variables_of(api.custody.dictionary))
+    own = researcher.keyring.root.delivery_key(chain.chain_id, chain.market, salted.salt)
+    terms = replace(
+        salted,
+        lane=HOMOMORPHIC,
+        release_kind=int(tally.release_kind),
+        analysis=tally.analysis_hash(),
+        parameters=parameters_hash(tally.canonical(parsed)),
+        delivery_key=TallyKey.of(own).public,
+        cost=MAX_COST,
+    )
+    api.custody.sender.send("TestEuro", "approve", chain.market, 10**12)
+    body = {"terms": terms.to_json(), "parameters": REGRESSION}
+    request = api.post_signed(body).get_json()["request"]
+    api.custody.open(terms)
+    api.custody.tick()
+    api.settle(request)
+    page.goto(f"/my/requests/{request}")
+    expect(page.locator("h1")).to_contain_text("Linear regression")
+    expect(page.locator("#open [data-refusal]")).to_contain_text("has not the arithmetic")
+    name = f"delivery-{request[2:10]}.key"
+    expect(page.locator("#elsewhere-command")).to_have_text(
+        f"chmod 600 {name}\nusufruct result --request {request} --url {researcher.world.url} "
+        f"--delivery-key-file {name}"
+    )
+    assert researcher.violations() == []
+    saved = bytes.fromhex(researcher.saved("Save the delivery key").decode().strip())
+    assert saved == own.raw
+    document = opened(researcher, request, hpke.SecretKey(saved)).document
+    assert document["analysis"] == "linear_regression.v1"
+
+
+# --- its receipt
+
+
+def test_a_receipt_of_sums_is_checked_as_far_as_a_page_can_and_the_rest_is_named(
+    researcher: Researcher,
+) -> None:
+    page, request = researcher.page, settled(researcher)
+    receipt: Any = researcher.api.operator.reads.receipt(request).receipt
+    page.goto("/verify")
+    drop(page, canonical(receipt))
+    expect(page.locator("#verdict")).to_have_text("Not decided here")
+    badges = page.locator("#alone .badge").all_text_contents()
+    assert badges == ["Holds"] * 8 + ["Not checked here"] * 2
+    expect(page.locator("#alone")).to_contain_text("usufruct verify-receipt --bundle FILE")
+    assert set(page.locator("#anchored .badge").all_text_contents()) == {"Agrees", "Open"}
+    expect(page.locator("#sums")).to_contain_text(f"usufruct bundle --request {request}")
+    expect(page.locator("#sums")).to_contain_text("receipt-12ab.json --node NODE")
+    assert researcher.violations() == []
+    drop(page, canonical({**receipt, "cost": str(int(receipt["cost"]) + 1)}))
+    expect(page.locator("#receipt-error")).to_contain_text("cost differs from its other mention")
+    expect(page.locator("#found")).to_be_hidden()

@@ -28,8 +28,8 @@ MOST_BITS: Final = 40
 LARGEST_TABLE: Final = 1 << 26
 _MARK = b"usufruct/logarithms/1\0" + Points.parse(G.to_bytes()).memory.tobytes()
 """With G as libsecp256k1 holds it: the table is of its own making."""
-_STEPS = 1 << 12
-"""Giant steps between two looks into the table."""
+_STEPS = 1 << 10
+"""Giant steps between two looks into the table: points of so many stay in a core's own cache."""
 _WORTH_PROCESSES = 1 << 18
 """Steps below which other processes take longer to start than they save."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from marketplace.cli.say import (
 from marketplace.client import Marketplace, account_of
 from marketplace.client.http import objects
 from marketplace.client.score_keys import SECRET, ScoreFolder
-from marketplace.client.scores import Opened, OwnScores, score_bundle
+from marketplace.client.scores import Fetched, Opened, OwnScores, score_bundle
+from marketplace.errors import Refusal
 from marketplace.fhir.extract import explained
 from marketplace.sealing.row import Value
 from marketplace.wire import keyfiles
@@ -109,22 +111,27 @@ def scores(
 ) -> None:
     """Fetch your scores and open them here; nothing that is opened is sent anywhere.
 
-    Each is compared with the model on your own values: one that differs is not shown. With --record-out, one
+    Each is compared with the model on your own values: one that differs is not shown. All are fetched before
+    any is opened, so that nobody sees how that went. With --record-out, one
     score (--request) becomes a bundle for a dataset of scores, on its grid; a clinic that attests it sees it.
     """
     _require_whole(chosen, score_dataset, record_out)
     own = _own(url, manifest, key, dataset, score_key)
-    dictionary, values = _values(own, fhir)
+    dictionary = own.market.dictionary(dataset)
     requests = [to_hex(chosen)] if chosen is not None else _ready(own)
-    opened = [own.open(each, dictionary, values) for each in requests]
-    if record_out is not None and score_dataset is not None:
-        bundle = score_bundle(opened[0], own.market.dictionary(score_dataset))
-        with record_out.open("xb") as file:
-            file.write(bundle)
-        record_out.chmod(0o600)
+    fetched = [own.fetch(each, dictionary) for each in requests]
+    grid = None if score_dataset is None else own.market.dictionary(score_dataset)
+    # From here on nobody is asked anything: what follows depends on values.
+    with in_file(fhir):
+        values = explained(fhir.read_bytes(), dictionary).values
+    opened, refused = _opened(own, fetched, dictionary, values)
+    if record_out is not None and grid is not None and opened:
+        _write(record_out, score_bundle(opened[0], grid))
     say(
         {"in_words": [_words(each) for each in opened], "scores": [_shown(each) for each in opened]}
     )
+    if refused:
+        raise refused[0]
 
 
 @click.command()
@@ -168,10 +175,24 @@ def _market(url: str, manifest: Path | None) -> Marketplace:
     return Marketplace(url, None, None if manifest is None else Manifest.load(manifest))
 
 
-def _values(own: OwnScores, fhir: Path) -> tuple[Dictionary, dict[str, Value]]:
-    dictionary = own.market.dictionary(own.dataset)
-    with in_file(fhir):
-        return dictionary, explained(fhir.read_bytes(), dictionary).values
+def _opened(
+    own: OwnScores, fetched: Sequence[Fetched], dictionary: Dictionary, values: Mapping[str, Value]
+) -> tuple[list[Opened], list[Refusal]]:
+    """One that does not open holds none of the others back; of which it is, is said."""
+    opened, refused = list[Opened](), list[Refusal]()
+    for each in fetched:
+        try:
+            opened.append(own.opened(each, dictionary, values))
+        except Refusal as refusal:
+            tell(f"{each.request}: {refusal.message} {refusal.remedy}")
+            refused.append(refusal)
+    return opened, refused
+
+
+def _write(path: Path, bundle: bytes) -> None:
+    """For its owner's eyes from the first byte on."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(bundle)
 
 
 def _ready(own: OwnScores) -> list[str]:

@@ -1,8 +1,10 @@
 """A patient's side of personal scores: encrypt the record here, hand it in, fetch scores, open them here.
 
 What is opened stays in this process, and on its owner's screen: nothing here sends it (IND-CPA-D, see
-`ml.ckks.opening`). What may go on is `score_bundle`: the score on a grid, as a record that is sealed and
-joined like any other, so that researchers learn only sums with noise.
+`ml.ckks.opening`). Not even whether it opens: everything is fetched first (`fetch`), and nothing is asked of
+anybody once values are looked at (`opened`), since who sees what a client does next learns how a comparison
+went, of models and ciphertexts of its own choice. What may go on is `score_bundle`: the score on a grid, as a
+record that is sealed and joined like any other, so that researchers learn only sums with noise.
 """
 
 from __future__ import annotations
@@ -23,15 +25,16 @@ from marketplace.errors import Refusal
 from marketplace.wire.auth import Voice
 from marketplace.wire.dictionary import Code, Dictionary, Kind, Variable
 from marketplace.wire.eip712 import SigningKey
-from marketplace.wire.http import binary_field, to_base64, to_hex
+from marketplace.wire.http import binary_field, hash_field, to_base64, to_hex
 from marketplace.wire.score_layout import layout_of_dictionary, values_in_layout
 from ml.ckks.aggregate import MOST_STEPS
 from ml.ckks.documents import BadDocument
+from ml.ckks.keys import EncryptedRecord
 from ml.ckks.layout import NotInLayout
-from ml.ckks.models import Model, model_of
+from ml.ckks.models import Model, ModelDoesNotFit, model_of
 from ml.ckks.opening import NotThisScore, OwnScore, ScoreDiffers, open_score
 from ml.ckks.packing import Unreadable
-from ml.ckks.score import SCORE_BYTES, EncryptedScore
+from ml.ckks.score import SCORE_BYTES, EncryptedScore, PreparedModel
 
 if TYPE_CHECKING:
     from marketplace.client.marketplace import Marketplace
@@ -52,6 +55,16 @@ class Opened:
     request: str
     model: Model
     score: OwnScore = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """One score as it came, its model, and the record that was handed in for it."""
+
+    request: str
+    model: Model
+    score: EncryptedScore = field(repr=False)
+    record: EncryptedRecord = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -88,29 +101,41 @@ class OwnScores:
         told = self._asked(f"{PATHS}/{to_hex(self.dataset)}/scores", {})
         return [*objects(told, "scores")]
 
-    def open(self, request: str, dictionary: Dictionary, values: Values) -> Opened:
-        """Fetches one score and opens it here, compared with the model on one's own values.
+    def fetch(self, request: str, dictionary: Dictionary) -> Fetched:
+        """One score, and all that it takes to open it. What is asked and refused here depends on no value.
 
         Raises:
-            Refusal: `no_score`; `unknown_model`; `not_this_score`; `score_differs`: what came is not the
-                model's score of this record, and its value is told to nobody; `malformed_answer`.
+            Refusal: `no_score`; `unknown_model`; `malformed_answer`; `not_this_score`: of another folder's
+                record, or by a model that does not fit what was handed in.
         """
+        request = to_hex(hash_field(request, "request"))
         told = self._asked(f"/api/v1/requests/{request}/score", {})
         with _answered("score"):
             raw = binary_field(told["score"], "score", MOST_SCORE)
             score = EncryptedScore.from_bytes(raw)
         model = self._model(str(told["model"]))
+        record, layout = self.folder.record(score.record), layout_of_dictionary(dictionary)
+        with _opening():
+            if record.layout != layout.hash:
+                raise NotThisScore("the record that was handed in is of another dictionary")
+            # With the bounds of all: of a narrower model, whether it fits would say where a value lies.
+            PreparedModel(model, layout)
+        return Fetched(request, model, score, record)
+
+    def opened(self, fetched: Fetched, dictionary: Dictionary, values: Values) -> Opened:
+        """Opens it here, compared with the model on one's own values. Asks nobody.
+
+        Raises:
+            Refusal: `not_this_score`; `score_differs`: what came is not the model's score of this record, and
+                its value is told to nobody.
+        """
+        model = fetched.model
         here = {each.name for each in model.inputs}
         given = values_in_layout(dictionary, values)
+        chosen = {name: value for name, value in given.items() if name in here}
         with _opening():
-            own = open_score(
-                self.folder.key(),
-                score,
-                model,
-                self.folder.record(score.record),
-                {name: value for name, value in given.items() if name in here},
-            )
-        return Opened(request, model, own)
+            own = open_score(self.folder.key(), fetched.score, model, fetched.record, chosen)
+        return Opened(fetched.request, model, own)
 
     def _model(self, name: str) -> Model:
         """The model of this hash, whatever the operator says of it."""
@@ -205,7 +230,7 @@ def _answered(field: str) -> Iterator[None]:
 def _opening() -> Iterator[None]:
     try:
         yield
-    except NotThisScore as wrong:
+    except (NotThisScore, ModelDoesNotFit) as wrong:
         raise Refusal(
             code="not_this_score",
             message=f"What the operator sent cannot be opened: {wrong}.",

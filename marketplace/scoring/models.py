@@ -118,7 +118,7 @@ class Models:
 
 def _checked(document: Any) -> Model:
     try:
-        return model_of(document)
+        return parse_model(model_of(document).canonical)  # as it will be read
     except BadDocument as bad:
         raise Refusal(
             code="bad_model",

@@ -130,7 +130,9 @@ class Rounds:
             return False
         if not is_in_use(self.chain.record_of(dataset, row.patient)):
             return False
-        return self.chain.consent_of(dataset, row.patient).state not in ENDED
+        consent = self.chain.consent_of(dataset, row.patient)
+        # Expired by the clock, too: the chain says so only once somebody freezes or tidies.
+        return consent.state not in ENDED and consent.expiry > self.chain.now()
 
     def _prepared_for(self, row: ScoreRow) -> PreparedModel:
         """The request's model over its dataset's layout, as it was when the request was taken."""

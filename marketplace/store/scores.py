@@ -147,6 +147,12 @@ class Scores(Transactions):
         with self.session() as session:
             session.execute(delete(ScoreRow).where(here, ScoreRow.state == DUE))
 
+    def drop_score(self, request: str, patient: str) -> None:
+        """A score in whatever state, which was destroyed."""
+        here = (ScoreRow.request == request) & (ScoreRow.patient == patient)
+        with self.session() as session:
+            session.execute(delete(ScoreRow).where(here))
+
     def score(self, request: str, patient: str) -> ScoreRow | None:
         """One patient's score of one request, in whatever state."""
         with self.session() as session:

@@ -93,7 +93,7 @@ def open_score(
 
     Args:
         values: of the record, if the owner has them: then the score is compared with the model's own in the
-            clear.
+            clear, and the number is the model's own: no bit of it depends on the key.
 
     Raises:
         NotThisScore, ScoreDiffers; NotInLayout for values outside the model's bounds.
@@ -107,8 +107,11 @@ def open_score(
     found = _decrypted(key, score) * (1 if model.kind == "logistic" else COPIES)
     if not math.isfinite(found):
         raise ScoreDiffers("the score is no number")
-    if values is not None and abs(found - model.plain(values)) >= ERROR:
-        raise ScoreDiffers("the score is not the model's on this record")
+    if values is not None:
+        own = model.plain(values)
+        if abs(found - own) >= ERROR:
+            raise ScoreDiffers("the score is not the model's on this record")
+        found = own  # what is shown or goes on is then of values and model alone, not of the key
     shown = Decimal(found).quantize(SHOWN, rounding=ROUND_HALF_EVEN)
     return OwnScore(shown, values is not None)
 

@@ -477,7 +477,7 @@ def test_the_researcher_gets_noised_presence_counts_and_the_request_settles(
     receipt = world.client.get(f"/api/v1/requests/{request}/receipt").get_json()
     assert receipt["request"] == request
     world.hand_in("ada")
-    assert world.scored() >= 0  # a settled request is scored, too: see below
+    world.scored()  # a settled request is scored, too: see below
 
 
 def test_a_settled_request_is_scored_and_one_that_was_never_sealed_is_not(
@@ -525,6 +525,42 @@ def test_what_is_handed_in_after_a_new_consent_stays(world: ScoringWorld) -> Non
     request = world.sealed("ben again", MODEL)
     world.scored()
     assert opened_score(world, request, "ben", record) == truth("ben")
+
+
+def test_scores_of_before_a_revocation_go_though_the_patient_is_back_by_then(
+    world: ScoringWorld,
+) -> None:
+    world.hand_in("ben")
+    request = world.sealed("ben before", MODEL)
+    world.scored()
+    assert world.score(request, "ben").status_code == 200
+    world.revoke("ben", world._sequence("ben"))
+    world.grant("ben")
+    record = world.hand_in("ben")
+    world.forget()
+    assert problem(world.score(request, "ben"), 404)["code"] == "no_score"
+    assert world.listed("ben") == {"record": to_hex(record.hash), "scores": []}
+    again = world.sealed("ben after", MODEL)
+    world.scored()
+    world.forget()
+    assert opened_score(world, again, "ben", record) == truth("ben")
+
+
+def test_whose_consent_ran_out_by_the_clock_is_not_scored(
+    world: ScoringWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The chain itself says so only once somebody freezes or tidies."""
+    record = world.hand_in("ada")
+    request = world.sealed("run out", MODEL)
+    with monkeypatch.context() as later:
+        later.setattr(world.operator.scoring.rounds.chain, "now", lambda: 2**40 - 1)
+        world.scored()
+    assert problem(world.score(request, "ada"), 404)["code"] == "no_score"
+    world.scored()
+    assert problem(world.score(request, "ada"), 404)["code"] == "no_score"
+    second = world.sealed("not run out", MODEL)
+    world.scored()
+    assert opened_score(world, second, "ada", record) == truth("ada")
 
 
 def test_an_erasure_destroys_record_material_and_scores(world: ScoringWorld) -> None:

@@ -13,7 +13,7 @@ from marketplace.analyses.tallies import TALLIES, products_for
 from marketplace.analyses.variables import variables_of
 from marketplace.wire.dictionary import Dictionary, from_json
 from tests.support.api_world import ApiWorld, api_world, market_of
-from tests.support.chain_world import account
+from tests.support.chain_world import CAP, account
 from tests.support.joining_world import make_joint_key, publish
 from tests.support.tallied_world import person_of
 from tests.support.tally_world import ENCODED
@@ -59,6 +59,7 @@ def asking_world(folder: Path) -> Iterator[WebWorld]:
         publish(api.custody, encoded())
         api.operator.dictionaries.keep(api.custody.dictionary.to_bytes())
         make_joint_key(api)
+        api.custody.cap = 10 * CAP  # enough for as many questions as a module asks
         _enrol(api)
         with web_world(api) as made:
             yield made

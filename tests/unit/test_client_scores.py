@@ -8,6 +8,7 @@ import json
 import pickle
 import stat
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from marketplace.cli.scores import _opened
 from marketplace.client.http import Told
 from marketplace.client.marketplace import Marketplace
 from marketplace.client.score_keys import MATERIAL, SECRET, ScoreFolder
@@ -133,6 +135,10 @@ def scored(
     return operator.score
 
 
+def opening(own: OwnScores, values: Any) -> Opened:
+    return own.opened(own.fetch(REQUEST, STUDY), STUDY, values)
+
+
 # --- the folder
 
 
@@ -191,7 +197,7 @@ def test_a_score_is_opened_by_its_owner_and_is_the_models(
     own: OwnScores, operator: Operator
 ) -> None:
     scored(own, operator)
-    opened = own.open(REQUEST, STUDY, VALUES)
+    opened = opening(own, VALUES)
     assert opened.score.for_the_owner() == Decimal("3.000")
     assert opened.model.title == "Strain"
 
@@ -200,7 +206,7 @@ def test_nothing_that_was_opened_is_sent_or_printed_or_pickled(
     own: OwnScores, operator: Operator
 ) -> None:
     scored(own, operator)
-    opened = own.open(REQUEST, STUDY, VALUES)
+    opened = opening(own, VALUES)
     assert [(path, body) for path, body in operator.asked] == [
         (f"/api/v1/requests/{REQUEST}/score", {}),
         (f"/api/v1/models/{to_hex(MODEL.hash)}", None),
@@ -233,7 +239,7 @@ def test_a_score_that_is_not_the_models_on_ones_own_values_is_not_shown(
 ) -> None:
     scored(own, operator)
     with pytest.raises(Refusal) as refused:
-        own.open(REQUEST, STUDY, values)
+        opening(own, values)
     assert refused.value.code == "score_differs"
     assert "3" not in refused.value.message
 
@@ -248,7 +254,7 @@ def test_a_ciphertext_of_the_operators_own_choice_is_not_shown(
     forged = EncryptedScore.from_bytes(frame(Kind.SCORE, right.model + right.record, bytes(body)))
     operator.score = forged
     with pytest.raises(Refusal) as refused:
-        own.open(REQUEST, STUDY, VALUES)
+        opening(own, VALUES)
     assert refused.value.code == "score_differs"
 
 
@@ -260,7 +266,7 @@ def test_another_models_score_passed_off_as_this_ones_is_refused(
     record = operator.score.record if operator.score else b""
     operator.score = EncryptedScore.from_bytes(frame(Kind.SCORE, MODEL.hash + record, body))
     with pytest.raises(Refusal) as refused:
-        own.open(REQUEST, STUDY, VALUES)
+        opening(own, VALUES)
     assert refused.value.code == "score_differs"
 
 
@@ -270,7 +276,7 @@ def test_a_model_that_is_not_what_its_hash_says_is_no_answer(
     scored(own, operator)
     operator.models[to_hex(MODEL.hash)] = json.loads(model(title="Health").canonical)
     with pytest.raises(Refusal) as refused:
-        own.open(REQUEST, STUDY, VALUES)
+        opening(own, VALUES)
     assert refused.value.code == "malformed_answer"
 
 
@@ -281,8 +287,55 @@ def test_a_score_of_a_record_that_one_never_handed_in_is_refused(
     record = key.encrypt(values_in_layout(STUDY, VALUES), layout)  # never kept in the folder
     operator.score = PreparedModel(MODEL, layout).score(own.folder.material(), record)
     with pytest.raises(Refusal) as refused:
-        own.open(REQUEST, STUDY, VALUES)
+        opening(own, VALUES)
     assert refused.value.code == "no_score_record"
+
+
+def test_a_model_that_asks_for_narrower_values_is_refused_before_any_value_is_looked_at(
+    own: OwnScores, operator: Operator
+) -> None:
+    """Whether it fits would say on which side of its bounds a value lies."""
+    scored(own, operator)
+    narrow = json.loads(MODEL.canonical)
+    for each in narrow["inputs"]:
+        if each["name"] == "systolic":
+            each["upper"] = "151"
+    asked = model_of(narrow)
+    body = operator.score.data[packing.HEAD_BYTES : -32] if operator.score else b""
+    record = operator.score.record if operator.score else b""
+    operator.score = EncryptedScore.from_bytes(frame(Kind.SCORE, asked.hash + record, body))
+    operator.models[to_hex(asked.hash)] = narrow
+    with pytest.raises(Refusal) as refused:
+        own.fetch(REQUEST, STUDY)
+    assert refused.value.code == "not_this_score"
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_nobody_sees_which_of_several_scores_opened(
+    own: OwnScores, operator: Operator, first: bool
+) -> None:
+    right = scored(own, operator)
+    fetched = own.fetch(REQUEST, STUDY)
+    body = bytearray(right.data[packing.HEAD_BYTES : -32])
+    body[100] ^= 1
+    raw = frame(Kind.SCORE, right.model + right.record, bytes(body))
+    forged = replace(fetched, score=EncryptedScore.from_bytes(raw))
+    before = list(operator.asked)
+    listed = [forged, fetched, fetched] if first else [fetched, fetched, forged]
+    opened, refused = _opened(own, listed, STUDY, VALUES)
+    assert operator.asked == before
+    assert [each.score.for_the_owner() for each in opened] == [Decimal("3.000")] * 2
+    assert [each.code for each in refused] == ["score_differs"]
+
+
+def test_what_is_shown_is_the_models_own_number_and_no_bit_of_it_the_operators(
+    own: OwnScores, operator: Operator
+) -> None:
+    """A ciphertext that is off by less than the bound could carry a bit of the key in its last digit."""
+    body = scored(own, operator, model(intercept="0.5009")).data[packing.HEAD_BYTES : -32]
+    record = operator.score.record if operator.score else b""
+    operator.score = EncryptedScore.from_bytes(frame(Kind.SCORE, MODEL.hash + record, body))
+    assert opening(own, VALUES).score.for_the_owner() == Decimal("3.000")
 
 
 def test_after_another_record_the_scores_of_the_first_still_open(
@@ -292,9 +345,9 @@ def test_after_another_record_the_scores_of_the_first_still_open(
     later: dict[str, Decimal | str | None] = {"systolic": Decimal(200), "smoker": "no"}
     second = scored(own, operator, values=later)
     assert first.record != second.record
-    assert own.open(REQUEST, STUDY, later).score.for_the_owner() == Decimal("4.500")
+    assert opening(own, later).score.for_the_owner() == Decimal("4.500")
     operator.score = first
-    assert own.open(REQUEST, STUDY, VALUES).score.for_the_owner() == Decimal("3.000")
+    assert opening(own, VALUES).score.for_the_owner() == Decimal("3.000")
 
 
 # --- onwards

@@ -376,13 +376,13 @@ const TERMS = {
   releaseKinds: 1, maxCost: "1000000", floorPerRecord: "50000", floorPerMilliRho: "0", termsHash: ZERO,
 };
 const PURPOSE = { uses: 1, diseases: [], commercial: false, clinicalCare: false, months: 0, project: ZERO, ethicsApproval: ZERO, duties: 0 };
-const QUESTION = { dataset: OWN.dataset, classes: [1], analysis: "mean.v1", parameters: { variable: "hba1c" }, cost: 1_000_000 };
+const QUESTION = { lane: 1, dataset: OWN.dataset, classes: [1], analysis: "mean.v1", parameters: { variable: "hba1c" }, cost: 1_000_000 };
 const WRITTEN = { variable: "hba1c", clip: ["4.0", "15.0"], filters: [] };
 const QUOTE = {
   canonical: WRITTEN,
   analysis_hash: bytes.toHex(analysis.analysisHash("mean.v1")),
   parameters_hash: bytes.toHex(analysis.parametersHash(WRITTEN)),
-  cost_nano_rho: 1_000_000, price_per_member: 50_000, fee: 0, max_patients: 20, escrow: 1_000_000, release_kind: 1,
+  cost_nano_rho: 1_000_000, price_per_member: 50_000, fee: 0, max_patients: 20, escrow: 1_000_000, release_kind: 1, lane: 1,
 };
 
 test("a permit is for the market's own token alone", async () => {
@@ -407,6 +407,7 @@ test("nothing is paid on a quote whose canonical question is another", () => {
   const signed = { ...lie, parameters_hash: bytes.toHex(analysis.parametersHash(lie.canonical)) };
   const offer = { question: QUESTION, quote: signed, purpose: PURPOSE, classes: [TERMS], variables: VARIABLES };
   assert.throws(() => opening.requireHonest(offer), code("quote_differs"));
+  assert.throws(() => opening.requireHonest({ ...offer, quote: { ...QUOTE, lane: 2 } }), code("quote_differs"));
   opening.requireHonest({ ...offer, quote: QUOTE });
 });
 

@@ -127,9 +127,9 @@ def scores(
     opened, refused = _opened(own, fetched, dictionary, values)
     if record_out is not None and grid is not None and opened:
         _write(record_out, score_bundle(opened[0], grid))
-    say(
-        {"in_words": [_words(each) for each in opened], "scores": [_shown(each) for each in opened]}
-    )
+    if opened or not refused:
+        words = [_words(each) for each in opened]
+        say({"in_words": words, "scores": [_shown(each) for each in opened]})
     if refused:
         raise refused[0]
 

@@ -73,11 +73,11 @@ JOBS ?= 3
 test: setup ## every suite, each with its time
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
-test-long: setup ## the same, with the long campaigns, and again on anvil what stands on the embedded chain
+test-long: setup ## the same, with the long campaigns, and again on the other of two chains what holds on both
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --long
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --anvil $(ON_ANVIL)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --other-chain $(ON_EITHER)
 
-ON_ANVIL := $(addprefix tests/,$(addsuffix .py,$(addprefix integration/test_,\
+ON_EITHER := $(addprefix tests/,$(addsuffix .py,$(addprefix integration/test_,\
 	api asking asking_lanes asking_sums class_pages clinic_commands custodian_pages custodian_tallies custody disease_table drafts \
 	drafts_tallied erasure_watch erasures following gate_guards hand_over intake joint_key_rotation keygen keygen_erasure \
 	odd_datasets payment people progress rotation scoring scoring_commands silent_operator strangers tallied_records \

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from tests.support import nodes
+
 if TYPE_CHECKING:
     from tests.support.api_world import ApiWorld
 
@@ -24,14 +26,17 @@ _tests: dict[str, set[str]] = defaultdict(set)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also run the campaigns marked `long`")
-    parser.addoption("--anvil", action="store_true", help="anvil in place of the embedded node")
+    parser.addoption(
+        "--other-chain",
+        action="store_true",
+        help="each file on the chain that it is not on each day",
+    )
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("--anvil"):
-        from tests.support import nodes
-
-        nodes.ON_ANVIL = True
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before any fixture: worlds of one file all stand on one kind of chain."""
+    nodes.choose(item.path.stem, item.config.getoption("--other-chain"))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -214,11 +214,15 @@ def other_key(liar: Liar, session: Session, told: Word) -> Word:
     return told | signed | {"signature": to_hex(sign(struct, domain, liar.secret))}
 
 
+def garbled(_liar: Liar, _session: Session, _told: Word) -> object:
+    """Says what is no object at all."""
+    return ["no", "object"]
+
+
 EVERYBODY, OTHERS = [0, 1, 2], [1, 2]
-GARBLED: Bend = lambda *_: ["no", "object"]  # noqa: E731  # one of a table of one-line lies
 LIES: dict[str, tuple[Mapping[int, Bend], str, str, list[int]]] = {
     # its commitment does not count, and so it does not deal; as a holder it behaves, and has a share
-    "no object": ({COMMIT: GARBLED}, "dealer", "", EVERYBODY),
+    "no object": ({COMMIT: garbled}, "dealer", "", EVERYBODY),
     "more than a word": (
         {COMMIT: lambda _l, _s, told: told | {"more": "x" * 20_000}},
         "dealer",
@@ -373,7 +377,7 @@ LIES: dict[str, tuple[Mapping[int, Bend], str, str, list[int]]] = {
         "round 5",
         OTHERS,
     ),
-    "no object at the end": ({FINISH: GARBLED}, "holder", "round 5", OTHERS),
+    "no object at the end": ({FINISH: garbled}, "holder", "round 5", OTHERS),
 }
 
 

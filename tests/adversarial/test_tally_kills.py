@@ -87,8 +87,8 @@ def assert_opens(market: TallyWorld, request: bytes, found: Decrypted) -> None:
     assert abs(deviation - exact) <= room
 
 
-ALWAYS = ("/noise-commitments", "/partials")
-"""What is drawn and what is decrypted; the other messages are only carried again."""
+ALWAYS = ("/partials",)
+"""The message that decrypts; the long campaign has the others."""
 AT_LENGTH = sorted(ROUTES - {*ALWAYS, "/tally-settlements"})
 
 

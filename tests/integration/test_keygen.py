@@ -313,7 +313,8 @@ def test_two_faulty_dealers_of_three_leave_no_key_and_are_named(hosts: Hosts) ->
         pytest.raises(KeygenFailed) as refused,
     ):
         hosts.generate()
-    listed = [(each["role"], each["place"]) for each in refused.value.facts["faults"]]  # type: ignore[attr-defined]
+    faults: Any = refused.value.facts["faults"]
+    listed = [(each["role"], each["place"]) for each in faults]
     assert listed == [("dealer", 0), ("dealer", 1)]
     assert "The dealer at place 0" in refused.value.message
     assert "The dealer at place 1" in refused.value.message

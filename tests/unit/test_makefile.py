@@ -10,7 +10,7 @@ import click
 import pytest
 
 from marketplace.cli.main import main
-from tests.support.nodes import ROOT
+from tests.support.nodes import DAILY_ON_ANVIL, ROOT
 
 GIVEN = ("ONCE=1", "JSON=x", "PORT=9000")
 NODE = re.compile(r"\b(node|npm|npx|node_modules)\b")
@@ -78,10 +78,18 @@ WORLDS = re.compile(
 ON_BOTH_ALREADY = {"test_pipeline", "test_finality", "test_lying_nodes", "test_budget_races"}
 
 
-def test_what_stands_on_the_embedded_chain_runs_on_anvil_too(path: str) -> None:
-    (again,) = (line for line in would_run(path, "test-long") if "--anvil" in line)
+def test_what_stands_on_one_chain_runs_on_the_other_too(path: str) -> None:
+    (again,) = (line for line in would_run(path, "test-long") if "--other-chain" in line)
     run = {Path(each).stem for each in shlex.split(again) if each.startswith("tests/")}
     files = [*(ROOT / "tests/integration").glob("test_*.py")]
     files += (ROOT / "tests/adversarial").glob("test_*.py")
     standing = {each.stem for each in files if WORLDS.search(each.read_text())}
     assert run == standing - ON_BOTH_ALREADY
+    assert run > DAILY_ON_ANVIL
+
+
+def test_a_market_that_files_share_stands_on_the_chain_of_all_of_them() -> None:
+    files = [*(ROOT / "tests").glob("*/test_*.py")]
+    sharing = {each.stem for each in files if "shared_api" in each.read_text()}
+    assert {"test_keys", "test_steward"} <= sharing
+    assert not sharing & DAILY_ON_ANVIL

@@ -107,6 +107,16 @@ class Chain(Reads):
             lambda number: history.commitments_of(self, dataset, patients, number),
         )
 
+    def has_records(
+        self, dataset: bytes, patients: Sequence[str], block: BlockName = "latest"
+    ) -> tuple[bool, ...]:
+        """As in `DatasetReads`. Raises also PartialLogs, ForgedLogs, Reorganised."""
+        return self._as_of(
+            block,
+            lambda: Reads.has_records(self, dataset, patients, block),
+            lambda number: history.has_records(self, dataset, patients, number),
+        )
+
     def _as_of(self, block: BlockName, read: Callable[[], T], replay: Callable[[int], T]) -> T:
         try:
             return read()

@@ -8,7 +8,7 @@ every custodian has its sums before anybody's noise is known.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from marketplace.chain.core import ForgedLogs, PartialLogs
@@ -107,9 +107,9 @@ def counted(chain: Reads, cohort: Cohort, block: int) -> tuple[Stored, ...]:
     went = moves_of(chain, cohort.dataset, cohort.seal_block + 1, block)
     addresses = [way(went, each.patient)[-1] for each in at_seal]
     then = chain.commitments_of(cohort.dataset, addresses, block)
-    for before, after in zip(at_seal, then, strict=True):
-        if before.usable and not after.usable:
-            _require_there(chain, cohort.dataset, after.patient, block)
+    pairs = zip(at_seal, then, strict=True)
+    gone = [after.patient for before, after in pairs if before.usable and not after.usable]
+    _require_there(chain, cohort.dataset, gone, block)
     return tuple(
         replace(before, commitment=ZERO_HASH) if _is_lost(before, after) else before
         for before, after in zip(at_seal, then, strict=True)
@@ -121,9 +121,9 @@ def _is_lost(before: Stored, after: Stored) -> bool:
     return before.usable and after.commitment != before.commitment
 
 
-def _require_there(chain: Reads, dataset: bytes, patient: str, block: int) -> None:
+def _require_there(chain: Reads, dataset: bytes, patients: Sequence[str], block: int) -> None:
     """Erased or suspended, and not only gone to an address that the node's logs do not tell of."""
-    if not chain.record_of(dataset, patient, block).is_there:
+    if patients and not all(chain.has_records(dataset, patients, block)):
         raise PartialLogs(
             message="The node's logs do not lead to where the registry has a record.",
             remedy="Use a node that keeps the logs since the deployment.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -10,9 +11,10 @@ from eth_utils.crypto import keccak
 
 from marketplace.chain import artifacts
 from marketplace.chain.artifacts import CONTRACTS, abi_arguments
+from marketplace.chain.faults import NodeFault
 from marketplace.chain.manifest import TOKEN, Deployed, Manifest, WrongCode
 from marketplace.chain.reads import Reads
-from marketplace.chain.rpc import Node
+from marketplace.chain.rpc import Node, UnknownBlock
 from marketplace.chain.sender import Sender
 from marketplace.chain.transactor import Transactor
 from marketplace.chain.views import MarketPolicy
@@ -33,6 +35,16 @@ LONGEST_FREEZE: Final = 3_600
 seal 64 shards, the most that a request may have, four times over at 12 seconds a block."""
 
 
+ROUNDS_SECONDS: Final = 60
+"""Seconds that the custodians' rounds of noise take beside waiting for final blocks: drawing, the carrier's
+grace of 20, revealing, verifying, agreeing, and two transactions."""
+FINAL_ROUNDS: Final = 2
+"""How often the rounds wait for a final block within the gate window: for the seal, for the commitments."""
+INTERVALS: Final = 8
+"""Of the newest blocks, by whose median the time between two is taken: so a chain that mines on demand may
+have paused."""
+
+
 @dataclass(frozen=True)
 class Bounds:
     """What a window may be, in seconds; the contracts refuse some windows of 0, and none that is too long."""
@@ -50,7 +62,12 @@ WINDOWS: Final[Mapping[str, Bounds]] = {
         1, LONGEST_FREEZE, "No grant goes live while its shard is frozen: minutes, not hours."
     ),
     "turn_window": Bounds(1, LONGEST_WAIT, "A request's money is locked for as long."),
-    "gate_window": Bounds(1, LONGEST_WAIT, "A silent gate holds a request up for as long."),
+    "gate_window": Bounds(
+        ROUNDS_SECONDS,
+        LONGEST_WAIT,
+        "A silent gate holds a request up for as long; and whoever pays for an answer on encrypted records "
+        "needs as long to gather every custodian's noise, before anybody else may fix whose counts.",
+    ),
     "certificate_window": Bounds(1, LONGEST_WAIT, "Fee and bond are locked for as long."),
     "minimum_horizon": Bounds(0, 365 * 86_400, "No patient could consent for a shorter time."),
     "thaw_gap": Bounds(0, 86_400, "A class answers no second request for as long."),
@@ -104,6 +121,29 @@ class DeploySettings:
                     field=name,
                 )
 
+    def require_rounds_in_time(self, to_finality: int) -> None:
+        """That the homomorphic lane's operator can gather all noise within the gate window.
+
+        The window begins at the seal. After it, anybody may bring the noise of a bare quorum on chain, or fix
+        it; and no custodian answers before the seal is final, or reveals before the commitments are.
+
+        Args:
+            to_finality: seconds from a block to its finality on this chain.
+
+        Raises:
+            Refusal (`window_out_of_bounds`).
+        """
+        needed = FINAL_ROUNDS * to_finality + ROUNDS_SECONDS
+        if self.policy.gate_window < needed:
+            raise Refusal(
+                code="window_out_of_bounds",
+                message=f"gate_window is {self.policy.gate_window} seconds. A block of this chain is final "
+                f"after about {to_finality}, and the rounds of an answer on encrypted records wait for "
+                f"{FINAL_ROUNDS} of them: after a shorter window others could leave custodians' noise out.",
+                remedy=f"Give --gate-window from {needed} to {LONGEST_WAIT} seconds.",
+                field="gate_window",
+            )
+
     @property
     def transactions(self) -> int:
         """How many a deployment takes."""
@@ -151,6 +191,7 @@ def deploy(
     """
     settings.require_bounded()
     node = Node(url)
+    settings.require_rounds_in_time(seconds_to_finality(node))
     site = _Site(node, Transactor(node, node.chain_id(), deployer_key), done)
     first_block = node.header("latest").number
     deployed = site.create_all(settings)
@@ -167,6 +208,26 @@ def deploy(
     _bind_and_appoint(Sender(chain, deployer_key), manifest, settings, done)
     manifest.check(node)
     return manifest
+
+
+def seconds_to_finality(node: Node) -> int:
+    """About how long a block takes to become final: blocks above the node's final one, times the median time
+    between the newest. 0 where the node finalises at once, or knows no final block.
+
+    Raises:
+        NodeUnreachable, NodeFault.
+    """
+    head = node.header("latest")
+    try:
+        final = node.header("finalized").number
+    except (NodeFault, UnknownBlock):
+        return 0  # a chain of its own rules: its operators state confirmations
+    first = max(0, head.number - INTERVALS)
+    times = [node.header(number).timestamp for number in range(first, head.number)]
+    times.append(head.timestamp)
+    between = sorted(later - earlier for earlier, later in itertools.pairwise(times))
+    typical = between[len(between) // 2] if between else 0
+    return (head.number - final) * typical
 
 
 def open_epoch(

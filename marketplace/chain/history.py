@@ -81,6 +81,29 @@ def commitments_of(
     return replay.sealed(patients) if then is None else then
 
 
+def has_records(
+    chain: Reads, dataset: bytes, patients: Sequence[str], block: int
+) -> tuple[bool, ...]:
+    """Whether each address had a record, in whatever state, at the end of `block`, in their order.
+
+    Wherever the events say that a record is by now, the registry must have one, and none where it left.
+
+    Raises:
+        PartialLogs, ForgedLogs, Reorganised; NodeUnreachable, NodeFault.
+    """
+    with chain.pinned(chain.head().number) as head:
+        replay, then = _Records(), None
+        for event in _record_events(chain, dataset, head):
+            if then is None and event.block > block:
+                then = replay.known(patients)
+            replay.apply(event)
+        passed = dict.fromkeys(at for each in patients for at in way(replay.went, each))
+        now = Reads.has_records(chain, dataset, list(passed), head.number)
+    if replay.known(list(passed)) != now:
+        raise _incomplete("records")
+    return replay.known(patients) if then is None else then
+
+
 @dataclass
 class _Seats:
     """Who holds which seat. A seat that was left keeps its last holder's name until it is given away."""
@@ -161,6 +184,10 @@ class _Records:
     def address_of(self, patient: str) -> str:
         """Where a patient's record is by now. Raises ForgedLogs for moves in a circle."""
         return way(self.went, patient)[-1]
+
+    def known(self, patients: Sequence[str]) -> tuple[bool, ...]:
+        """Whether a record was ever attested to each of these addresses, or came there, and has not left."""
+        return tuple(each in self.of and self.of[each].last_version() > 0 for each in patients)
 
     def sealed(self, patients: Sequence[str]) -> tuple[Stored, ...]:
         if any(patient not in self.of or self.of[patient].version == 0 for patient in patients):

@@ -209,6 +209,12 @@ class DatasetReads(ChainCore):
             found += [Stored(*row) for row in rows]
         return tuple(found)
 
+    def has_records(
+        self, dataset: bytes, patients: Sequence[str], block: BlockName = "latest"
+    ) -> tuple[bool, ...]:
+        """Whether each address has a record, in whatever state, in their order: see `Record.is_there`."""
+        return tuple(self.record_of(dataset, each, block).is_there for each in patients)
+
     def is_issuer(self, dataset: bytes, issuer: str) -> bool:
         """Whether this account may attest records now: false again once it was withdrawn."""
         return bool(self.call("DatasetRegistry", "isIssuer", dataset, issuer))
@@ -336,9 +342,9 @@ class CommitteeReads(ChainCore):
             return None
         return str(self.call("CustodianCommittee", "signerOf", epoch, place, block=block))
 
-    def journal_of(self, signer: str) -> tuple[int, bytes]:
+    def journal_of(self, signer: str, block: BlockName = "latest") -> tuple[int, bytes]:
         """Height and head that a custodian anchored; (0, zeros) if it never did."""
-        height, head = self.call("CustodianCommittee", "journalOf", signer)
+        height, head = self.call("CustodianCommittee", "journalOf", signer, block=block)
         return height, head
 
     def joint_key(self, epoch: int, block: BlockName = "latest") -> tuple[bytes, bytes]:

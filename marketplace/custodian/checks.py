@@ -96,10 +96,15 @@ def still_sealed(
         raise reorganised(number)
     if lane is Lane.VAULT:
         _require_gate_key(view, chain.request(request, chain.finalized()))
-    if chain.signer_of(view.epoch, rules.place) != rules.signer:
-        raise _wrong_seat(view.epoch, rules)
+    require_seated(chain, view, rules)
     chain.require_same_block(number, block_hash)
     return view
+
+
+def require_seated(chain: Chain, view: RequestView, rules: Rules) -> None:
+    """The request's epoch has this custodian at its place: two calls. Raises TurnRefused (wrong_epoch)."""
+    if chain.signer_of(view.epoch, rules.place) != rules.signer:
+        raise _wrong_seat(view.epoch, rules)
 
 
 def sealed_request(

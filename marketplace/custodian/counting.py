@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
@@ -30,6 +31,11 @@ from marketplace.wire.http import to_hex
 from marketplace.wire.structs import CountedSums, sign
 from marketplace.wire.tallying import SumsWord
 from ml.homomorphic.threshold import Sum, sums_from_bytes, sums_to_bytes
+
+MOST_LACKING: Final = 1_000
+"""Commitments that are named at once: 68 KB. Whoever brings these asks again for the rest."""
+MOST_LOOKED_UP: Final = 64
+"""Requests of which it is remembered what is lacking, until chain or journal move: anybody may ask."""
 
 log = structlog.get_logger()
 
@@ -51,12 +57,14 @@ class Counting:
 
     def __init__(self, means: Means) -> None:
         self._chain = means.chain
+        self._journal = means.journal
         self._noises = means.noises
         self._keys = means.keys
         self._rules = means.rules
         self._tallies = means.tallies
         self._joint_shares = means.joint_shares
         self._succession = means.succession
+        self._lacked: dict[bytes, tuple[tuple[bytes, int], list[bytes]]] = {}
         self.requests = LiveRequests(means.chain, means.noises, means.rules, means.tallies)
 
     # --- words
@@ -106,8 +114,8 @@ class Counting:
         Raises:
             TurnRefused (sums_differ, word_invalid) naming the place; as `own`.
         """
-        digest = self.own(live).digest
-        if word.digest != digest:
+        self._require_signed(live, place, word)  # first: nothing is added up for a stranger's word
+        if word.digest != self.own(live).digest:
             raise TurnRefused(
                 code="sums_differ",
                 message=f"The custodian at place {place} added up other sums than this one.",
@@ -115,10 +123,12 @@ class Counting:
                 field="sums",
                 facts={"place": place},
             )
+
+    def _require_signed(self, live: Live, place: int, word: SumsWord) -> None:
         signer = self._chain.committee(live.view.epoch).members[place].signer
         domain = self._chain.domain("NoiseRegistry")
         try:
-            require_signed(self._struct(live, place, digest), domain, word.signature, signer)
+            require_signed(self._struct(live, place, word.digest), domain, word.signature, signer)
         except BadSignature:
             raise TurnRefused(
                 code="word_invalid",
@@ -130,6 +140,29 @@ class Counting:
 
     def _struct(self, live: Live, place: int, digest: bytes) -> CountedSums:
         return CountedSums(live.row.request, live.row.root, live.row.epoch, place, digest)
+
+    def lacking(self, live: Live) -> list[bytes]:
+        """Records that count for a request and are not here, by their commitments: the first `MOST_LACKING`.
+
+        Raises:
+            NotYetFinal, NoJointShare; PartialLogs, ForgedLogs, Reorganised.
+        """
+        request, committed = live.row.request, self.requests.committed(live)
+        if live.row.sums is not None and live.row.noise_block_hash == committed.block_hash:
+            return []
+        state = self._chain.head().hash, self._journal.head().height
+        known = self._lacked.get(request)
+        if known is not None and known[0] == state:
+            return known[1]
+        cohort = self._chain.sealed_cohort(request)
+        require_same_seal(live.view, cohort)
+        used = self._used(cohort, committed)
+        key = self._joint_shares.of(live.view.epoch).public_key.to_bytes()
+        lacking = self._missing(used, key)[:MOST_LACKING]
+        if len(self._lacked) >= MOST_LOOKED_UP:
+            self._lacked.clear()
+        self._lacked[request] = state, lacking
+        return lacking
 
     # --- sums
 
@@ -167,8 +200,7 @@ class Counting:
         cohort, view = self._chain.sealed_cohort(request), self._chain.request(request)
         require_same_seal(view, cohort)
         found = self.requests.asked(view, request, row.parameters)
-        with self._chain.pinned(committed.block):
-            used = counted(self._chain, cohort, committed.block)
+        used = self._used(cohort, committed)
         commitments = [each.commitment for each in used if each.usable]
         key = self._joint_shares.of(view.epoch).public_key.to_bytes()
         self._require_held(view.epoch, used, key)
@@ -181,13 +213,20 @@ class Counting:
             request, committed.block, committed.block_hash, root, sums_to_bytes(sums)
         )
 
+    def _used(self, cohort: Cohort, committed: CommittedNoise) -> Sequence[Stored]:
+        with self._chain.pinned(committed.block):
+            return counted(self._chain, cohort, committed.block)
+
+    def _missing(self, used: Sequence[Stored], key: bytes) -> list[bytes]:
+        return self._tallies.missing([each.commitment for each in used if each.usable], key)
+
     def _require_known(self, cohort: Cohort, committed: CommittedNoise) -> None:
         self._chain.require_same_block(cohort.seal_block, cohort.seal_block_hash)
         self._chain.require_same_block(committed.block, committed.block_hash)
 
     def _require_held(self, epoch: int, used: Sequence[Stored], key: bytes) -> None:
         """Every record that counts is here: a sum without one would be another than the others'."""
-        missing = self._tallies.missing([each.commitment for each in used if each.usable], key)
+        missing = self._missing(used, key)
         if not missing:
             return
         self._succession.require_finished(epoch)

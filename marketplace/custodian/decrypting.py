@@ -53,20 +53,21 @@ class Decrypting:
         Raises:
             NotYetFinal: the noise is not fixed in a final block. Equivocation: noise at this place is not its
             own, or it said before that it adds up something else. TurnRefused: not_committed, not_in_set,
-            noise_missing, records_missing; NoJointShare.
+            noise_missing, not_anchored, records_missing; NoJointShare.
         """
         live = self.requests.find(request)
         fixed = self.final_noise(live)
-        counted = self.counting.own(live)
         if live.row.partial is None:
-            self._decrypt(live, fixed, counted)
+            self._decrypt(live, fixed)
             act.done("turned")
             live = self.requests.find(request)
-        return self._document(live, fixed, counted)
+        return self._document(live, fixed, self.counting.own(live))
 
-    def _decrypt(self, live: Live, fixed: FixedNoise, counted: Counted) -> None:
+    def _decrypt(self, live: Live, fixed: FixedNoise) -> None:
         self._require_own(live, fixed)
         self.noising.require_held(live.row.request, fixed.places)
+        self._require_anchored()
+        counted = self.counting.own(live)  # last: nothing is added up for whoever cannot answer
         whole = self.noised(live, fixed, counted.sums)
         session = live.question.session
         aggregate = session.aggregate(counted.ciphertext_root, fixed.noise, whole)
@@ -112,6 +113,33 @@ class Decrypting:
                 message="The chain has another noise commitment at this custodian's place.",
                 remedy="Its journal may be an old copy; the others answer without it.",
             )
+
+    def _require_anchored(self) -> None:
+        """Before its first partial, the journal is anchored in a final block: a copy of it from before cannot
+        take the custodian's place unnoticed, and answer again as if it never had.
+        """
+        own = self._keys.signer.address
+        height, _ = self._chain.journal_of(own, self._chain.finalized())
+        if height == 0:
+            raise TurnRefused(
+                code="not_anchored",
+                message="No final block has this custodian's journal anchored.",
+                remedy="Bring its head on chain (POST /journal-heads, then anchorJournal), wait until that "
+                "is final, then ask again.",
+            )
+
+    def head(self, request: bytes) -> dict[str, Any]:
+        """This custodian's journal as it stands, signed: for its anchor.
+
+        Raises:
+            As `LiveRequests.find`.
+        """
+        epoch, head = self.requests.find(request).row.epoch, self._journal.head()
+        return {
+            "height": head.height,
+            "head": to_hex(head.hash),
+            "signature": to_hex(self._sign_head(epoch, head)),
+        }
 
     def _keep(self, live: Live, aggregate: bytes, partial: bytes) -> None:
         """Partial, certificate and journal entry, in one transaction."""
@@ -184,10 +212,11 @@ class Decrypting:
         Raises:
             StaleHead, WrongChain, ...: what the node shows, its clock too, is no word to forget anything on.
         """
-        if not self._noises.live():
+        live = self._noises.live()
+        if not live:
             return
         self._chain.require_healthy()
-        for request in self._noises.live():
+        for request in live:
             view = self._chain.request(request, self._chain.finalized())
             late = view.stage is RequestStage.SEALED and self._chain.now() > view.settle_deadline
             if late or view.stage in ENDED:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from marketplace.custodian.tallies import OfferedTally, Tallies
+from marketplace.custodian.tallies import Tallies
 from marketplace.custodian.vault import Deposit, Vault, receipt_of
 from marketplace.errors import Refusal
 from marketplace.wire.http import problem_document, to_hex
@@ -50,9 +50,7 @@ class Deposits:
         found = [_tried(each, lambda one: self._vault.admitted(one, seat)) for each in offered]
         waiting = {at: each for at, each in enumerate(offered) if found[at] is None}
         new = {at: each for at, each in waiting.items() if isinstance(each, Deposit)}
-        faults = self._tallies.faults(
-            [OfferedTally(each.header, each.tally, each.holder) for each in new.values()]
-        )
+        faults = self._tallies.faults(list(new.values()))
         for (at, each), fault in zip(new.items(), faults, strict=True):
             found[at] = fault or _tried(each, lambda one: self._vault.deposit(one, seat))
         return [each for each in found if each is not None]

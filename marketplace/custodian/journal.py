@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from eth_hash.auto import keccak
-from sqlalchemy import Engine, delete, func, select, update
+from sqlalchemy import Engine, delete, func, select, union, update
 from sqlalchemy.orm import Session
 
 from marketplace.custodian.models import (
     CursorRow,
     EntryRow,
     ErasedRow,
+    RestoredRow,
     SettlementRow,
     ShareRow,
     TallyRow,
@@ -29,8 +30,12 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 FILE_NAME = "custodian.sqlite"
 GENESIS = bytes(32)
 EVENTS = "events"
+DESTROYED = "share-destroyed"
+WIPED = "shares-wiped"
 NEWEST_VERSION = 2**32 - 1  # uint32 on chain
 PART = 500  # of SQLite's limit on parameters of one statement
+OF_PATIENTS = (ShareRow, RestoredRow)
+"""What is kept of a patient's record, and moves and goes with it."""
 
 
 class JournalBehind(Refusal):
@@ -146,12 +151,23 @@ class Journal:
                 found |= {row.commitment: row for row in session.scalars(query)}
         return found
 
+    def headers(self, commitments: Sequence[bytes]) -> dict[bytes, str]:
+        """The headers (JSON) of those records that are known here, with a share or without."""
+        found: dict[bytes, str] = {}
+        with self.reading() as session:
+            for start in range(0, len(commitments), PART):
+                part = commitments[start : start + PART]
+                for kind in OF_PATIENTS:
+                    query = select(kind.commitment, kind.header).where(kind.commitment.in_(part))
+                    found |= {row.commitment: row.header for row in session.execute(query)}
+        return found
+
     def holders(self) -> dict[bytes, list[str]]:
-        """By dataset, everybody whose shares are held."""
-        query = select(ShareRow.dataset, ShareRow.holder).distinct().order_by(ShareRow.holder)
+        """By dataset, everybody of whose record anything is held."""
+        kinds = [select(each.dataset, each.holder.label("holder")) for each in OF_PATIENTS]
         found: dict[bytes, list[str]] = {}
         with self.reading() as session:
-            for dataset, holder in session.execute(query):
+            for dataset, holder in session.execute(union(*kinds).order_by("holder")):
                 found.setdefault(dataset, []).append(holder)
         return found
 
@@ -163,12 +179,14 @@ class Journal:
     def destroy(
         self, session: Session, dataset: bytes, holder: str, newest: int = NEWEST_VERSION
     ) -> int:
-        """Deletes every share of this patient's record up to a version, for ever. Returns how many."""
-        held = (ShareRow.dataset == dataset) & (ShareRow.holder == holder)
-        held &= ShareRow.version <= newest
-        gone = list(session.scalars(select(ShareRow.commitment).where(held)))
+        """Deletes what is here of this patient's record up to a version, for ever. Returns of how many."""
+        found: set[bytes] = set()
+        for kind in OF_PATIENTS:
+            held = (kind.dataset == dataset) & (kind.holder == holder) & (kind.version <= newest)
+            found |= set(session.scalars(select(kind.commitment).where(held)))
+            session.execute(delete(kind).where(held))
+        gone = sorted(found)
         if gone:
-            session.execute(delete(ShareRow).where(held))
             session.add_all(ErasedRow(commitment=each) for each in gone)
             for start in range(0, len(gone), PART):
                 tallies = TallyRow.commitment.in_(gone[start : start + PART])
@@ -178,17 +196,27 @@ class Journal:
                 "holder": holder,
                 "commitments": ["0x" + each.hex() for each in gone],
             }
-            self.append(session, "share-destroyed", body)
+            self.append(session, DESTROYED, body)
         return len(gone)
 
     def move(self, session: Session, dataset: bytes, before: str, after: str) -> None:
-        """The patient has a new address; the shares follow."""
-        held = (ShareRow.dataset == dataset) & (ShareRow.holder == before)
-        session.execute(update(ShareRow).where(held).values(holder=after))
+        """The patient has a new address; what is held follows."""
+        for kind in OF_PATIENTS:
+            held = (kind.dataset == dataset) & (kind.holder == before)
+            session.execute(update(kind).where(held).values(holder=after))
 
     def wipe(self) -> None:
-        """After deletions: no page of the file or its log keeps what was deleted."""
+        """After deletions: no page of the file or its log keeps what was deleted. Raises NotYetDestroyed."""
         destroy_remains(self.engine)
+
+    def wipe_destroyed(self) -> None:
+        """Wipes, if anything was destroyed since that was last done, and notes it. Raises NotYetDestroyed."""
+        with self.reading() as session:
+            destroyed, wiped = (last_of(session, kind) for kind in (DESTROYED, WIPED))
+        if destroyed > wiped:
+            self.wipe()
+            with self.writing() as session:
+                self.append(session, WIPED, {"destroyed": destroyed})
 
     # --- turns and settlements
 
@@ -231,6 +259,11 @@ class Journal:
     def set_followed(self, session: Session, block: int, block_hash: bytes) -> None:
         """In the caller's transaction, with what the events changed: neither is kept alone."""
         session.merge(CursorRow(name=EVENTS, block=block, block_hash=block_hash))
+
+
+def last_of(session: Session, kind: str) -> int:
+    """Height of the newest entry of this kind; 0 if there is none."""
+    return session.scalar(select(func.max(EntryRow.height)).where(EntryRow.kind == kind)) or 0
 
 
 def head_of(session: Session) -> Head:

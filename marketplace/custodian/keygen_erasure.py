@@ -38,8 +38,8 @@ from sqlalchemy.orm import Session as Transaction
 from marketplace.chain.adapter import Chain, ContractRefusal, RequestStage
 from marketplace.chain.following import Followed, Following
 from marketplace.custodian.holders import known_holders, strangers
-from marketplace.custodian.journal import Journal
-from marketplace.custodian.models import EntryRow, JointShareRow, KeygenRow, NoisedRow
+from marketplace.custodian.journal import Journal, last_of
+from marketplace.custodian.models import JointShareRow, KeygenRow, NoisedRow
 from marketplace.custodian.successors import last_seat
 from marketplace.wire.http import to_hex
 from ml.homomorphic.curve import POINT_BYTES
@@ -229,16 +229,18 @@ class KeygenErasure:
         self._journal.append(session, ERASED, body)
 
     def _wipe(self) -> None:
+        self._is_wiped = False  # until it is: what a reader of the file prevents is tried again
         self._journal.wipe()
         with self._journal.writing() as session:
             self._journal.append(session, WIPED, {})
         self._is_wiped = True
 
     def _wipe_what_a_crash_left(self) -> None:
+        """Also what a reader of the file kept from being wiped."""
         if self._is_wiped:
             return
         with self._journal.reading() as session:
-            erased, wiped = (_last(session, kind) for kind in (ERASED, WIPED))
+            erased, wiped = (last_of(session, kind) for kind in (ERASED, WIPED))
         if erased > wiped:
             self._wipe()
         self._is_wiped = True
@@ -247,8 +249,3 @@ class KeygenErasure:
 def _secret() -> ColumnElement[bool]:
     """Rows that still hold a polynomial, or what was dealt from it."""
     return or_(KeygenRow.polynomial.is_not(None), KeygenRow.envelopes.is_not(None))
-
-
-def _last(session: Transaction, kind: str) -> int:
-    """Height of the newest entry of this kind; 0 if there is none."""
-    return session.scalar(select(func.max(EntryRow.height)).where(EntryRow.kind == kind)) or 0

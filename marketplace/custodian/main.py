@@ -17,7 +17,7 @@ from marketplace.custodian.config import RELEASE_KINDS, CustodianConfig, load_co
 from marketplace.custodian.identity import init
 from marketplace.custodian.journal import Journal
 from marketplace.custodian.rewrap import PAGE, Rewrap
-from marketplace.custodian.server import create_app
+from marketplace.custodian.server import SERVING, create_app
 from marketplace.custodian.service import Custodian
 from marketplace.custodian.successors import require_successor
 from marketplace.errors import Refusal
@@ -80,7 +80,8 @@ def _serve(custodian: Custodian, config: CustodianConfig) -> None:
     custodian.watch.run(config.watch_interval)
     if config.anchor:
         threading.Thread(target=_anchor, args=(custodian, config), daemon=True).start()
-    serve(create_app(custodian), config.host, config.port, most_body=LARGEST_DEPOSITS)
+    app = create_app(custodian)
+    serve(app, config.host, config.port, most_body=LARGEST_DEPOSITS, threads=SERVING)
     custodian.watch.stop()
 
 

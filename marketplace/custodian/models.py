@@ -47,6 +47,19 @@ class ShareRow(Base):
     signature: Mapped[bytes] = mapped_column(LargeBinary)
 
 
+class RestoredRow(Base):
+    """A record whose part in the homomorphic lane was brought without its share: that went by when it was
+    stored. `holder` is the patient's current address.
+    """
+
+    __tablename__ = "restored"
+    commitment: Mapped[bytes] = mapped_column(HASH, primary_key=True)
+    dataset: Mapped[bytes] = mapped_column(HASH)
+    holder: Mapped[str] = mapped_column(String(42), index=True)
+    version: Mapped[int] = mapped_column(BigInteger)
+    header: Mapped[str] = mapped_column(Text)
+
+
 class ErasedRow(Base):
     """A record that may never be stored or turned again."""
 

@@ -108,9 +108,10 @@ class Noising:
         found = self._noises.reveal(request, maker, size)
         if found is None or (maker != self._rules.place and found[1] is None):
             raise _missing([maker])
-        word = self._counting.word(live)
-        if found[1] is not None:  # another's: held only with its word on the very same sums
-            word = SumsWord(word.digest, found[1])
+        if found[1] is None:
+            word = self._counting.word(live)
+        else:  # another's: held only with its word on the very same sums
+            word = SumsWord(self._counting.own(live).digest, found[1])
         return {"place": maker, "reveal": found[0].to_json(), "sums": word.to_json()}
 
     def _require_mine(self, live: Live, committed: Mapping[int, bytes]) -> None:
@@ -176,8 +177,8 @@ class Noising:
         chosen = {place: committed[place] for place in sorted(set(places)) if place in committed}
         if len(chosen) != len(places) or len(chosen) not in live.question.sizes:
             raise _not_in_set("A set is of a quorum or more, every one of which committed.")
+        self.require_held(request, sorted(chosen))  # first: it costs nothing to see
         self._counting.own(live)
-        self.require_held(request, sorted(chosen))
         struct = noise_set(self._chain, live, chosen)
         signature = sign(struct, self._chain.domain("NoiseRegistry"), self._keys.signer.secret)
         return {"place": self._rules.place, "signature": to_hex(signature)}

@@ -203,7 +203,13 @@ class Rewrap:
         share = self._vault.unlock(row)
         sealed = seal_share(share, self.successor.key, header.context, header.commitment, epoch)
         tally = self._tallies.of(row.commitment)
-        return Deposit(header, sealed.index, sealed.envelope, row.holder, tally=tally)
+        return Deposit(
+            header=header,
+            holder=row.holder,
+            tally=tally,
+            index=sealed.index,
+            envelope=sealed.envelope,
+        )
 
     def _declined(self, deposit: Deposit, outcome: Any) -> Refusal | None:
         """None if the outcome carries the successor's own signed receipt, else why not."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import flask
 
 from marketplace.chain.adapter import Chain, CommitteeView
 from marketplace.chain.joint_keys import joint_key_of
 from marketplace.custodian.certificates import certificate
+from marketplace.custodian.operators import Operators
 from marketplace.custodian.service import Custodian
-from marketplace.custodian.tally_routes import ROUTES, add_routes
+from marketplace.custodian.tallies import OfferedTally
+from marketplace.custodian.tally_routes import BESIDE, ROUTES, add_routes
 from marketplace.custodian.vault import X25519, Deposit, Held
 from marketplace.errors import BadParameter, Refusal
 from marketplace.vocabulary import address, unsigned
@@ -38,9 +40,13 @@ OPTIONAL = frozenset({"holder", "held", "tally"})
 
 AT_ONCE = 2
 """Questions of each of three kinds that are worked on at once: together fewer than there are threads."""
+RESERVED = 2
+"""Of those that look up a cohort: more, for the market's operators alone."""
+SERVING = http.THREADS + RESERVED
+"""Threads of a custodian."""
 NEVER_BEHIND = frozenset({"/revocations", "/erasures"})
 """What a patient can always do: it finds a free thread whatever else is asked."""
-TURNING = frozenset({"/turns", "/answers", "/settlements"}) | ROUTES
+TURNING = frozenset({"/turns", "/answers", "/settlements"}) | ROUTES | BESIDE
 """What looks up a cohort, apart from the rest, so that neither keeps the other out."""
 LOOKING = frozenset({"/health", "/certificates/<request>"})
 """What is asked before a freeze and at a default, apart from uploads, so that none of those stops either."""
@@ -52,6 +58,7 @@ FOR_PAGES: Final[Mapping[str, str]] = {
 """What a page of any origin may ask, and how: so a patient can stop with the operator down. Nothing here
 knows cookies, and every message proves its own signer. All else stays closed to pages (CORS protocol)."""
 PREFLIGHT_SECONDS = 600
+T = TypeVar("T")
 
 
 def create_app(custodian: Custodian) -> flask.Flask:
@@ -59,7 +66,7 @@ def create_app(custodian: Custodian) -> flask.Flask:
     seat = partial(_seat, custodian)
     app = http.create_app("custodian", custodian.reasons, LARGEST_DEPOSITS, seat)
     _open_to_pages(app)
-    _keep_threads_free(app)
+    _keep_threads_free(app, Operators(custodian.chain))
     add_routes(app, custodian.tally_lane)
 
     @app.post("/shares")
@@ -70,7 +77,14 @@ def create_app(custodian: Custodian) -> flask.Flask:
     @app.post("/deposits")
     def take_shares() -> flask.Response:
         body = read_body({"deposits"}, limit=LARGEST_DEPOSITS)
-        return answer({"outcomes": custodian.take_shares(_listed(body["deposits"]))})
+        return answer({"outcomes": custodian.take_shares(_listed(body, "deposits", _deposit))})
+
+    @app.post("/tallies")
+    def take_tallies() -> flask.Response:
+        body = read_body({"records"}, limit=LARGEST_DEPOSITS)
+        return answer(
+            {"outcomes": custodian.restoring.take_all(_listed(body, "records", _tallied))}
+        )
 
     @app.post("/dictionaries")
     def take_dictionary() -> flask.Response:
@@ -205,9 +219,13 @@ def _open_to_pages(app: flask.Flask) -> None:
         return response
 
 
-def _keep_threads_free(app: flask.Flask) -> None:
-    """Refuses (`busy`) beyond `AT_ONCE` of a kind; askers ask again. Nobody waits here holding a thread."""
+def _keep_threads_free(app: flask.Flask, operators: Operators) -> None:
+    """Refuses (`busy`) beyond `AT_ONCE` of a kind; askers ask again. Nobody waits here holding a thread.
+
+    Where strangers turn as many keys as are turned at once, `RESERVED` more are for the market's operators.
+    """
     turning, looking, others = (threading.BoundedSemaphore(AT_ONCE) for _ in range(3))
+    reserved = threading.BoundedSemaphore(RESERVED)
 
     @app.before_request
     def enter() -> None:
@@ -217,7 +235,11 @@ def _keep_threads_free(app: flask.Flask) -> None:
             return
         slots = turning if route in TURNING else looking if route in LOOKING else others
         if not slots.acquire(blocking=False):
-            raise http.busy()
+            if slots is not turning or not operators.ask(flask.request):
+                raise http.busy()
+            slots = reserved
+            if not slots.acquire(blocking=False):
+                raise http.busy()
         flask.g.slots = slots
 
     @app.teardown_request
@@ -227,26 +249,39 @@ def _keep_threads_free(app: flask.Flask) -> None:
             slots.release()
 
 
-def _listed(deposits: object) -> list[Deposit | Refusal]:
-    """Every deposit of an upload, or why it cannot be read: one bad entry does not sink the rest."""
-    if not isinstance(deposits, list) or not 1 <= len(deposits) <= MOST_DEPOSITS:
+def _listed(
+    body: Mapping[str, Any], name: str, read: Callable[[dict[str, Any], str], T]
+) -> list[T | Refusal]:
+    """Every entry of an upload, or why it cannot be read: one bad entry does not sink the rest."""
+    listed = body[name]
+    if not isinstance(listed, list) or not 1 <= len(listed) <= MOST_DEPOSITS:
         raise BadParameter(
-            message=f"deposits must be a list of 1 to {MOST_DEPOSITS}.",
+            message=f"{name} must be a list of 1 to {MOST_DEPOSITS}.",
             remedy="Send more in several uploads.",
-            field="deposits",
+            field=name,
         )
-    return [_read(each, f"deposits[{i}]") for i, each in enumerate(deposits)]
+    return [_tried(read, each, f"{name}[{i}]") for i, each in enumerate(listed)]
 
 
-def _read(entry: Any, at: str) -> Deposit | Refusal:
+def _tried(read: Callable[[dict[str, Any], str], T], entry: Any, at: str) -> T | Refusal:
     try:
-        http.require_keys(entry, {"record", "share"}, OPTIONAL, at=at)
-        return _deposit(entry)
+        return read(entry, at)
     except Refusal as refusal:
         return refusal
 
 
-def _deposit(body: dict[str, Any]) -> Deposit:
+def _tallied(body: dict[str, Any], at: str) -> OfferedTally:
+    http.require_keys(body, {"record", "holder"}, frozenset({"tally"}), at=at)
+    return OfferedTally(
+        header=read_header(body["record"]),
+        holder=address(str(body["holder"]), "holder"),
+        tally=None if "tally" not in body else require_tally(body["tally"]),
+    )
+
+
+def _deposit(body: dict[str, Any], at: str = "") -> Deposit:
+    if at:
+        http.require_keys(body, {"record", "share"}, OPTIONAL, at=at)
     share = body["share"]
     http.require_keys(share, {"index", "envelope"}, at="share")
     header = read_header(body["record"])

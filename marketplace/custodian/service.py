@@ -28,7 +28,9 @@ from marketplace.custodian.keys import Keys
 from marketplace.custodian.means import Means
 from marketplace.custodian.models import TurnRow
 from marketplace.custodian.noises import Noises
+from marketplace.custodian.refusals import Refusals
 from marketplace.custodian.relaying import Relaying
+from marketplace.custodian.restoring import Restoring
 from marketplace.custodian.settling import mismatch, require_answer, sign_first
 from marketplace.custodian.signing import Signing
 from marketplace.custodian.succession import Succession
@@ -72,6 +74,7 @@ class Custodian:
         self.tallies = Tallies(chain, journal, data)
         self.vault = Vault(chain, journal, keys, rules.place, self.tallies)
         self.deposits = Deposits(self.vault, self.tallies)
+        self.restoring = Restoring(journal, self.vault, self.tallies, self.require_current)
         self.finality = FinalityWatch(chain, journal)
         self.joint_shares = JointShares(chain, journal, keys, rules.place)
         self.keygen = Keygen(chain, journal, keys, self.joint_shares, rules.place, data)
@@ -80,9 +83,8 @@ class Custodian:
         means = Means(*own, Noises(journal))
         self.decrypting = Decrypting(means)
         signing = Signing(means, self.decrypting)
-        self.tally_lane = TallyLane(
-            chain, rules, self.finality, self.decrypting, signing, self.require_current
-        )
+        answering = (self.decrypting, signing, self.require_current, Refusals(chain, journal))
+        self.tally_lane = TallyLane(chain, rules, self.finality, *answering)
         self.watch = Watch(chain, journal, self.tallies, self.decrypting, self.keygen)
         self._turning = [threading.Lock() for _ in range(LOCKS)]
         self._sending = threading.Lock()

@@ -54,13 +54,13 @@ class _Place:
     columns: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OfferedTally:
     """A tally with the header of the record that it came with; `holder` is the patient's address of today."""
 
     header: RecordHeader
-    tally: SealedTally | None
     holder: str
+    tally: SealedTally | None = None  # of a record whose header names one
 
 
 class Tallies:
@@ -236,11 +236,15 @@ class Tallies:
         A record that is here without a tally under this key is not missing: it counts as null.
         """
         named = f'"public_key":"{to_hex(public_key)}"'
-        shares = self._journal.shares(commitments)
-        absent = [each for each in commitments if each not in shares]
-        tallied = [each for each, row in shares.items() if named in row.header]
+        headers = self._journal.headers(commitments)
+        absent = [each for each in commitments if each not in headers]
+        tallied = [each for each, header in headers.items() if named in header]
         held = self._held(tallied)
         return absent + [each for each in tallied if each not in held]
+
+    def holds(self, commitment: bytes) -> bool:
+        """Whether the tally of a record is here."""
+        return bool(self._held([commitment]))
 
     def _held(self, commitments: Sequence[bytes]) -> set[bytes]:
         found: set[bytes] = set()

@@ -34,10 +34,13 @@ ROUTES: Final = frozenset(
         "/tally-settlements",
     }
 )
+"""An answer's messages."""
+BESIDE: Final = frozenset({"/missing-records", "/journal-heads"})
+"""What a custodian lacks before it can answer, by its own word."""
 
 
 def add_routes(app: flask.Flask, lane: TallyLane) -> None:
-    """Adds `ROUTES` to a custodian's application."""
+    """Adds `ROUTES` and `BESIDE` to a custodian's application."""
     routes = flask.Blueprint("tallies", __name__)
 
     @routes.post("/noise-commitments")
@@ -66,6 +69,16 @@ def add_routes(app: flask.Flask, lane: TallyLane) -> None:
         return answer(
             lane.agree(hash_field(body["request"], "request"), _places(body["places"], "places"))
         )
+
+    @routes.post("/missing-records")
+    def lacking() -> flask.Response:
+        body = read_body({"request"})
+        return answer(lane.lacking(hash_field(body["request"], "request")))
+
+    @routes.post("/journal-heads")
+    def head() -> flask.Response:
+        body = read_body({"request"})
+        return answer(lane.head(hash_field(body["request"], "request")))
 
     @routes.post("/partials")
     def partial() -> flask.Response:

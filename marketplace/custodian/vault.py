@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from sqlalchemy import delete
+
 from marketplace.chain.adapter import Chain, CommitteeView, Record
 from marketplace.chain.patience import Patience, not_looked_at
 from marketplace.custodian.journal import Journal
 from marketplace.custodian.keys import Keys
-from marketplace.custodian.models import ErasedRow, ShareRow
-from marketplace.custodian.tallies import Tallies
+from marketplace.custodian.models import ErasedRow, RestoredRow, ShareRow
+from marketplace.custodian.tallies import OfferedTally, Tallies
 from marketplace.errors import EnvelopeUnreadable, Refusal
 from marketplace.wire import feldman, hpke
 from marketplace.wire.canonical import canonical
@@ -19,7 +21,6 @@ from marketplace.wire.header import RecordHeader
 from marketplace.wire.http import to_hex
 from marketplace.wire.record import share_info
 from marketplace.wire.structs import StorageReceipt, require_signed, sign
-from marketplace.wire.tally import SealedTally
 
 X25519 = 1
 
@@ -38,16 +39,13 @@ class Held:
     signature: bytes
 
 
-@dataclass(frozen=True)
-class Deposit:
-    """A share as it is offered: `holder` is the patient's address of today."""
+@dataclass(frozen=True, kw_only=True)
+class Deposit(OfferedTally):
+    """A share as it is offered, with the record's tally."""
 
-    header: RecordHeader
     index: int
     envelope: bytes
-    holder: str
     held: Held | None = None  # not needed for a record that is in use already
-    tally: SealedTally | None = None  # of a record whose header names one
 
 
 @dataclass(frozen=True)
@@ -90,11 +88,25 @@ class Vault:
             RecordRefused, Refusal (too_many_refused).
         """
         self._require_ours(offered)
-        self._require_on_chain(offered, seat)
+        if offered.index != self.index:
+            raise _refused("wrong_place", f"This custodian holds the shares of index {self.index}.")
+        record = self._require_on_chain(offered, seat)
+        if record.pending == offered.header.commitment:
+            self._require_held(offered, seat)
         kept = self._journal.share(offered.header.commitment)
         if kept is not None and (kept.epoch, kept.holder) == (offered.header.epoch, offered.holder):
             return kept.signature
         return None
+
+    def require_in_use(self, offered: OfferedTally, seat: Seat) -> None:
+        """The chain has this very record in use, so that its tally counts, whether its share is here or not.
+
+        Raises:
+            RecordRefused, Refusal (too_many_refused).
+        """
+        self._require_ours(offered)
+        if self._require_on_chain(offered, seat).commitment != offered.header.commitment:
+            raise _refused("not_stored", "The record still waits for its storage receipts.")
 
     def deposit(self, offered: Deposit, seat: Seat) -> bytes:
         """Keeps and acknowledges what was `admitted`, and whose tally has no faults: the receipt's signature.
@@ -107,18 +119,16 @@ class Vault:
         share = self._open(offered, seat)
         return self._keep(offered, share)
 
-    def _require_ours(self, offered: Deposit) -> None:
+    def _require_ours(self, offered: OfferedTally) -> None:
         context = offered.header.context
         registry = self._chain.manifest.address("DatasetRegistry")
         if (context.chain_id, context.registry) != (self._chain.chain_id, registry):
             raise _refused("wrong_market", "The record is sealed for another chain or registry.")
-        if offered.index != self.index:
-            raise _refused("wrong_place", f"This custodian holds the shares of index {self.index}.")
         if self._journal.is_erased(offered.header.commitment):
             raise _refused("record_erased", "This record was erased; its share never comes back.")
 
-    def _require_on_chain(self, offered: Deposit, seat: Seat) -> None:
-        """The chain's record has this commitment, pending or in use, for the bound address."""
+    def _require_on_chain(self, offered: OfferedTally, seat: Seat) -> Record:
+        """The chain's record, which has this commitment, pending or in use, for the bound address."""
         context, commitment = offered.header.context, offered.header.commitment
         record = self._record_of(offered, seat)
         if record.erased and record.pending != commitment:
@@ -137,10 +147,9 @@ class Vault:
             raise _refused("wrong_binding", "The record is bound to another address or version.")
         if self._dictionary_of(context.dataset, seat) != context.dictionary_hash:
             raise _refused("wrong_dictionary", "The record is sealed for another data dictionary.")
-        if record.pending == commitment:
-            self._require_held(offered, seat)
+        return record
 
-    def _record_of(self, offered: Deposit, seat: Seat) -> Record:
+    def _record_of(self, offered: OfferedTally, seat: Seat) -> Record:
         """As the chain has it. An upload asks so often for nothing, or for the same: anybody may send one."""
         dataset, commitment = offered.header.context.dataset, offered.header.commitment
         if seat.patience.is_over:
@@ -211,6 +220,7 @@ class Vault:
             if session.get(ErasedRow, header.commitment) is not None:
                 raise _refused("record_erased", "This record was erased meanwhile.")
             session.merge(row)
+            session.execute(delete(RestoredRow).where(RestoredRow.commitment == header.commitment))
             if offered.tally is not None:
                 self._tallies.keep(session, header, offered.tally)
             body = {"commitment": to_hex(header.commitment), "epoch": int(header.epoch)}

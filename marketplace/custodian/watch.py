@@ -22,6 +22,7 @@ from marketplace.custodian.journal import Journal
 from marketplace.custodian.keygen import Keygen
 from marketplace.custodian.tallies import Tallies
 from marketplace.errors import Refusal
+from marketplace.wire.sqlite import NotYetDestroyed
 
 CONTRACTS: Final = ("DatasetRegistry",)
 FOLLOWED: Final = ("RecordErased", "RecordMoved")
@@ -52,6 +53,8 @@ class Watch:
         self._keygen = keygen
         self._lock = threading.Lock()
         self._stop = threading.Event()
+        self._has_remains = True
+        """On the disk, of what was destroyed. At first the journal knows: a crash may have left some."""
 
     def catch_up(self) -> None:
         """Up to the newest final block, so that nothing is answered before an erasure it should know.
@@ -90,8 +93,25 @@ class Watch:
                     destroyed += self._journal.destroy(session, dataset, address, newest)
             self._journal.set_followed(session, page.last, page.last_hash)
         if destroyed:
-            self._journal.wipe()
-            self._tallies.wipe()
+            self._has_remains = True
+            self.destroy_remains()
+
+    def destroy_remains(self) -> None:
+        """Wipes what was destroyed from the disk. What a reader of the file prevents is told, and tried again
+        with every round: nothing is answered from it any more in either case.
+
+        Raises:
+            Refusal: storage_full, storage_unavailable.
+        """
+        if not self._has_remains:
+            return
+        self._tallies.wipe()
+        try:
+            self._journal.wipe_destroyed()
+        except NotYetDestroyed as refusal:
+            log.warning("shares_not_yet_destroyed", message=str(refusal))
+            return
+        self._has_remains = False
 
     def _require_left(self, events: Sequence[Event]) -> None:
         """A made-up move would hide a share from its erasure."""
@@ -126,9 +146,10 @@ class Watch:
         for dataset, holders in self._journal.holders().items():
             for holder, record in self._unusable(dataset, holders, final).items():
                 destroyed += self._destroy_erased(dataset, holder, record)
-        if destroyed:
-            self._journal.wipe()
-        self._tallies.wipe()  # also what a crash left over: this is the first thing that a process does
+        self._has_remains = (
+            True  # also of what a crash left over, or another process destroyed here
+        )
+        self.destroy_remains()
         return destroyed
 
     def _unusable(self, dataset: bytes, holders: Sequence[str], final: int) -> dict[str, Record]:
@@ -191,6 +212,7 @@ class Watch:
         swept = float("-inf")
         while True:
             try:
+                self.destroy_remains()
                 self.catch_up()
                 self.drop_ended()
                 self._decrypting.drop_ended()

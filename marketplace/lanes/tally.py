@@ -17,8 +17,10 @@ from marketplace.chain.adapter import Chain
 from marketplace.chain.sender import Sender
 from marketplace.errors import Refusal
 from marketplace.lanes.heads import Head, heads_of
+from marketplace.lanes.kept import Kept
 from marketplace.peers import Peer
 from marketplace.questions import asked
+from marketplace.records import RecordStore
 from marketplace.stages import Computed, Sealed
 from marketplace.tallying import Decrypted, Part, Tallying
 from marketplace.wire.dictionary import Dictionary
@@ -33,6 +35,7 @@ class TallyLane:
 
     chain: Chain
     custodians: tuple[Peer, ...]
+    records: RecordStore | None = None  # what a custodian may have missed is brought from there
 
     def see_to_noise(
         self,
@@ -82,7 +85,8 @@ class TallyLane:
         raw = json.dumps(dict(parameters)).encode()
         view = self.chain.request(sealed.request)
         found = asked(self.chain, dictionary, view, sealed.request, raw)
-        return Tallying(self.chain, self.custodians, sealed.request, found.question)
+        kept = None if self.records is None else Kept(self.chain, self.records, view.dataset).found
+        return Tallying(self.chain, self.custodians, sealed.request, found.question, kept)
 
 
 def _name(faults: Mapping[int, str]) -> None:

@@ -67,7 +67,7 @@ class Pipeline:
     @functools.cached_property
     def tallies(self) -> TallyLane:
         """The homomorphic lane."""
-        return TallyLane(self.chain, self.custodians)
+        return TallyLane(self.chain, self.custodians, self.vault.records)
 
     @functools.cached_property
     def pauses(self) -> Pauses:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from marketplace.chain.counted import FixedNoise
 from marketplace.errors import Refusal
-from marketplace.tallying.noise import NoiseRounds, Revealed, TurnedDown
+from marketplace.tallying.noise import NoiseRounds, Revealed
 from marketplace.tallying.rounds import DIFFERS, at_fault, never
 from marketplace.wire.delivery import delivery_hash
 from marketplace.wire.http import binary_field, hash_field, to_base64, to_hex
@@ -113,7 +113,7 @@ class Tallying(NoiseRounds):
     ) -> Part:
         body = {"request": to_hex(self._request)}
         try:
-            answer = self._custodians[place].post("/partials", body)
+            answer = self.say(place, "/partials", body)
         except Refusal as refusal:
             if refusal.code not in (LACKS_NOISE, "not_committed"):
                 raise
@@ -121,7 +121,7 @@ class Tallying(NoiseRounds):
             own = self.reveal_of(len(fixed.places), committed, place).word.digest
             for maker in (each for each in fixed.places if each != place):
                 self._hand_over_with_word(place, maker, own, committed, reveals[maker])
-            answer = self._custodians[place].post("/partials", body)
+            answer = self.say(place, "/partials", body)
         return self._verified(place, fixed, answer)
 
     def _hand_over_with_word(
@@ -146,8 +146,7 @@ class Tallying(NoiseRounds):
                 if found.word.digest == digest:
                     given = found
                     break
-        with suppress(TurnedDown):
-            self.hand_over(place, maker, given)
+        self.hand_over(place, maker, given)
 
     def _verified(self, place: int, fixed: FixedNoise, answer: Mapping[str, Any]) -> Part:
         count = self._question.shares.sums

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+
+from marketplace.chain.adapter import ContractRefusal
 from marketplace.chain.counted import FixedNoise, fixed_noise
 from marketplace.chain.sender import Sender
 from marketplace.errors import Refusal
 from marketplace.tallying.rounds import ALONE, DIFFERS, Rounds, at_fault, never, wait
-from marketplace.wire.eip712 import MOST_SIGNATURE
+from marketplace.vocabulary import unsigned
+from marketplace.wire.eip712 import MOST_SIGNATURE, require_signed
 from marketplace.wire.http import hash_field, hex_field, to_hex
 from marketplace.wire.http_client import SMALL_ANSWER, PeerUnreachable
-from marketplace.wire.structs import CountedSums, NoiseCommitment, NoiseSet, require_signed
+from marketplace.wire.structs import CountedSums, JournalHead, NoiseCommitment, NoiseSet
 from marketplace.wire.tallying import Reveal, SumsWord
 from ml.homomorphic.elgamal import COLUMN_BYTES
 from ml.homomorphic.noise import verify_contribution
 from ml.homomorphic.validity import ProofInvalid
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,7 @@ class NoiseRounds(Rounds):
         committed = self._chain.noise_commitments(self._request, self._chain.finalized())
         if not committed:
             raise wait("noise commitments")
+        self._anchor_first(sender)
         if not self._chain.noise_set(self._request)[0]:
             self._fix(sender, parameters, committed)
         found = self.fixed()
@@ -66,16 +72,45 @@ class NoiseRounds(Rounds):
         sender.send("NoiseRegistry", "commitNoise", self._request, listed)
 
     def _commitment(self, place: int, body: Mapping[str, Any]) -> tuple[bytes, bytes]:
-        answer = self._custodians[place].post("/noise-commitments", body, most=SMALL_ANSWER)
+        answer = self.say(place, "/noise-commitments", body, most=SMALL_ANSWER)
         commitment = hash_field(answer.get("commitment"), "commitment")
         signature = hex_field(answer.get("signature"), "signature", MOST_SIGNATURE)
         root, epoch = self._view.root, self._view.epoch
         if not any(commitment):
             raise at_fault(place, "its commitment is empty")
         struct = NoiseCommitment(self._request, root, epoch, place, commitment)
-        domain = self._chain.domain("NoiseRegistry")
-        require_signed(struct, domain, signature, self._committee.members[place].signer)
+        self.require_signed_by(place, struct, signature)
         return commitment, signature
+
+    def _anchor_first(self, sender: Sender) -> None:
+        """Has the journals of custodians anchored that never were: before that they decrypt nothing.
+
+        It is sent before the set is fixed, so that nobody waits for another final block.
+        """
+        members = self._committee.members[: len(self._custodians)]
+        new = [each.place for each in members if not self._chain.journal_of(each.signer)[0]]
+        if not new:
+            return
+        heads = self.ask(self._head, never, new)
+        for place, (height, head, signature) in sorted(heads.items()):
+            given = (self._view.epoch, place, height, head, signature)
+            try:
+                sender.send("CustodianCommittee", "anchorJournal", *given)
+            except ContractRefusal as refusal:  # it was anchored meanwhile
+                log.warning("journal_not_anchored", place=place, code=refusal.code)
+
+    def _head(self, place: int) -> tuple[int, bytes, bytes]:
+        body = {"request": to_hex(self._request)}
+        answer = self.say(place, "/journal-heads", body, most=SMALL_ANSWER)
+        height, head = (
+            unsigned(answer.get("height"), 53, "height"),
+            hash_field(answer.get("head"), "head"),
+        )
+        signature = hex_field(answer.get("signature"), "signature", MOST_SIGNATURE)
+        struct = JournalHead(self._view.epoch, place, height, head)
+        domain = self._chain.domain("CustodianCommittee")
+        require_signed(struct, domain, signature, self._committee.members[place].signer)
+        return height, head, signature
 
     def _fix(
         self, sender: Sender, parameters: Mapping[str, Any], committed: Mapping[int, bytes]
@@ -98,10 +133,9 @@ class NoiseRounds(Rounds):
 
     def _agreement(self, place: int, struct: NoiseSet, places: Sequence[int]) -> bytes:
         body = {"request": to_hex(self._request), "places": list(places)}
-        answer = self._custodians[place].post("/noise-sets", body, most=SMALL_ANSWER)
+        answer = self.say(place, "/noise-sets", body, most=SMALL_ANSWER)
         signature = hex_field(answer.get("signature"), "signature", MOST_SIGNATURE)
-        domain = self._chain.domain("NoiseRegistry")
-        require_signed(struct, domain, signature, self._committee.members[place].signer)
+        self.require_signed_by(place, struct, signature)
         return signature
 
     def reveals(self, committed: Mapping[int, bytes]) -> dict[int, Revealed]:
@@ -149,7 +183,7 @@ class NoiseRounds(Rounds):
     ) -> Revealed:
         """What the custodian at `place` made, from itself or from another holder of it."""
         body = {"request": to_hex(self._request), "size": size, "place": place}
-        answer = self._custodians[place if holder is None else holder].post("/noise-reveals", body)
+        answer = self.say(place if holder is None else holder, "/noise-reveals", body)
         found = Reveal.from_json(answer.get("reveal") or {})
         word = self._word(place, SumsWord.from_json(answer.get("sums") or {}))
         by, shares = self._question.session.contributor(place), self._question.shares
@@ -167,8 +201,7 @@ class NoiseRounds(Rounds):
     def _word(self, place: int, word: SumsWord) -> SumsWord:
         root, epoch = self._view.root, self._view.epoch
         struct = CountedSums(self._request, root, epoch, place, word.digest)
-        domain = self._chain.domain("NoiseRegistry")
-        require_signed(struct, domain, word.signature, self._committee.members[place].signer)
+        self.require_signed_by(place, struct, word.signature)
         return word
 
     def _spread(self, reveals: Mapping[int, Revealed], parameters: Mapping[str, Any]) -> None:
@@ -182,16 +215,19 @@ class NoiseRounds(Rounds):
         self.begin(place, parameters)
         for maker, each in reveals.items():
             if maker != place:
-                with suppress(TurnedDown):
-                    self.hand_over(place, maker, each)
+                self.hand_over(place, maker, each)
 
     def begin(self, place: int, parameters: Mapping[str, Any]) -> None:
         """Has a custodian that was silent before draw its noise, too: it then knows what is asked."""
         begun = {"request": to_hex(self._request), "parameters": dict(parameters)}
-        self._custodians[place].post("/noise-commitments", begun, most=SMALL_ANSWER)
+        self.say(place, "/noise-commitments", begun, most=SMALL_ANSWER)
 
     def hand_over(self, place: int, maker: int, made: Revealed) -> None:
-        """Brings one custodian what another made. Raises TurnedDown if it does not take that."""
+        """Brings one custodian what another made. What it refuses of that, it names when it is asked next.
+
+        Raises:
+            PeerUnreachable.
+        """
         body = {
             "request": to_hex(self._request),
             "place": maker,
@@ -199,15 +235,11 @@ class NoiseRounds(Rounds):
             "sums": made.word.to_json(),
         }
         try:
-            self._custodians[place].post("/noise-contributions", body, most=SMALL_ANSWER)
+            self.say(place, "/noise-contributions", body, most=SMALL_ANSWER)
         except PeerUnreachable:
             raise
         except Refusal as refusal:
-            raise TurnedDown(refusal.message) from None
-
-
-class TurnedDown(Exception):
-    """A custodian did not take what another made."""
+            log.info("noise_not_taken", place=place, maker=maker, code=refusal.code)
 
 
 def _groups(said: Mapping[int, Revealed]) -> list[list[int]]:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
+
+import structlog
 
 from marketplace.chain.adapter import Chain, CommitteeView, NotYetFinal
 from marketplace.errors import BadParameter, Refusal
 from marketplace.peers import Peer, ask_all
+from marketplace.tallying.restoring import Found, restore
+from marketplace.wire.eip712 import SignedStruct, require_signed
+from marketplace.wire.http_client import MOST_ANSWER
 from marketplace.wire.tallying import Question
 from ml.homomorphic.curve import Point, points_from_bytes
 
 GRACE_SECONDS: Final = 20.0
 """Once a quorum has answered, the other custodians have this long: more contributors, less noise each."""
 DIFFERS: Final = "Its sums are not those of the others."
+LACKS_RECORDS: Final = "records_missing"
 ALONE: Final = "Too few others reveal noise for the sums that it has."
 T = TypeVar("T")
+
+log = structlog.get_logger()
 
 
 class TallyMissing(Refusal):
@@ -25,10 +34,19 @@ class TallyMissing(Refusal):
 
 
 class Rounds:
-    """Messages about one request. Custodian i of `custodians` sits at place i."""
+    """Messages about one request. Custodian i of `custodians` sits at place i.
+
+    Args:
+        found: where records are that a custodian may lack; None where whoever carries keeps none.
+    """
 
     def __init__(
-        self, chain: Chain, custodians: Sequence[Peer], request: bytes, question: Question
+        self,
+        chain: Chain,
+        custodians: Sequence[Peer],
+        request: bytes,
+        question: Question,
+        found: Found | None = None,
     ) -> None:
         self._chain = chain
         self._view = chain.request(request)
@@ -41,6 +59,9 @@ class Rounds:
         """Why a custodian's part is missing, by place; of the last step that asked all."""
         self.left_out: dict[int, str] = {}
         """Why a custodian's noise does not count, by place."""
+        self._found = found
+        self._restored: set[int] = set()
+        self._restoring = threading.Lock()
 
     def ask(
         self,
@@ -63,9 +84,41 @@ class Rounds:
         } | {place: "It did not answer in time." for place in wanted if place not in by_place}
         return {place: each for place, each in by_place.items() if not isinstance(each, Refusal)}
 
+    def say(
+        self, place: int, path: str, body: Mapping[str, Any], *, most: int = MOST_ANSWER
+    ) -> dict[str, Any]:
+        """One custodian's answer. Where it lacks records that count, it is brought them, and asked once more.
+
+        Raises:
+            PeerUnreachable, or what it refuses with.
+        """
+        try:
+            return self._custodians[place].post(path, body, most=most)
+        except Refusal as refusal:
+            if refusal.code != LACKS_RECORDS or not self._has_restored(place):
+                raise
+        return self._custodians[place].post(path, body, most=most)
+
+    def _has_restored(self, place: int) -> bool:
+        """Whether a custodian took records that it lacked. Tried once: the rest waits for the next round."""
+        with self._restoring:
+            if self._found is None or place in self._restored:
+                return False
+            self._restored.add(place)
+        try:
+            return restore(self._custodians[place], self._request, self._found) > 0
+        except Refusal as refusal:
+            log.warning("records_not_restored", place=place, code=refusal.code)
+            return False
+
     def are_quorum(self, good: Mapping[int, object]) -> bool:
         """Whether as many answered as the epoch's quorum."""
         return len(good) >= self._committee.quorum
+
+    def require_signed_by(self, place: int, struct: SignedStruct, signature: bytes) -> None:
+        """The custodian at this place signed that for the noise registry. Raises BadSignature."""
+        domain = self._chain.domain("NoiseRegistry")
+        require_signed(struct, domain, signature, self._committee.members[place].signer)
 
     @property
     def _joint_key(self) -> Point:

@@ -17,6 +17,9 @@ from marketplace.errors import Refusal
 from marketplace.wire.private import make_database
 
 BUSY_MILLISECONDS = 30_000
+CHECKPOINTS = 5
+CHECKPOINT_MILLISECONDS = 1_000
+"""So often, and each time so long, a log is tried to be emptied while somebody reads."""
 BEGIN = "usufruct_begin"
 """The engine option that says how a transaction begins."""
 
@@ -83,15 +86,46 @@ def refusing() -> Iterator[None]:
         ) from None
 
 
+class NotYetDestroyed(Refusal):
+    """Deleted rows whose pages may still be in the file or its log."""
+
+    CODE = "not_yet_destroyed"
+
+
 def destroy_remains(engine: Engine) -> None:
-    """Rewrites the file and empties its log, so that no deleted page is left in either."""
+    """Rewrites the file and empties its log, so that no deleted page is left in either.
+
+    A reader keeps the log from being emptied as long as it looks at what was there before; it is waited for.
+
+    Raises:
+        NotYetDestroyed: somebody read, or wrote, all that time. Refusal: `storage_full`,
+            `storage_unavailable`. What was deleted stays deleted, and may still lie on the disk.
+    """
     with refusing(), engine.connect() as connection:
         raw = connection.connection.driver_connection
         if raw is None:
-            return
+            raise _remaining()
         connection.rollback()
         raw.execute("VACUUM")
-        raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        raw.execute(f"PRAGMA busy_timeout={CHECKPOINT_MILLISECONDS}")
+        try:
+            if not any(_is_emptied(raw) for _ in range(CHECKPOINTS)):
+                raise _remaining()
+        finally:
+            raw.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
+
+
+def _is_emptied(raw: Any) -> bool:
+    """Whether a checkpoint went through to the end: SQLite says 1 first where it was kept from it."""
+    (busy, _, _) = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return not busy
+
+
+def _remaining() -> NotYetDestroyed:
+    return NotYetDestroyed(
+        message="What was deleted from the journal may still lie in its log: somebody reads the file.",
+        remedy="Nothing has to be done: it is tried again. If it goes on, end what else has the file open.",
+    )
 
 
 def _pragmas(max_pages: int | None) -> Any:

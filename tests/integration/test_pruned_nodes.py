@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from eth_account.signers.local import LocalAccount
 
-from marketplace.chain import artifacts
+from marketplace.chain import artifacts, history
 from marketplace.chain.adapter import (
     Chain,
     Cohort,
@@ -18,6 +18,7 @@ from marketplace.chain.adapter import (
     Stored,
     UnknownBlock,
 )
+from marketplace.chain.counted import counted
 from marketplace.chain.reads import Reads
 from marketplace.stages import Stage
 from marketplace.wire.structs import (
@@ -44,6 +45,8 @@ class Seen:
     request: bytes
     cohort: Cohort
     stored: tuple[Stored, ...]
+    later: int = 0
+    """A block after which nothing happened to anybody: as if noise had been committed to in it."""
 
 
 class Old(World):
@@ -129,8 +132,9 @@ def sealed(world: Old) -> Seen:
     world.sender.send("DatasetRegistry", "withdrawIssuer", world.dataset, world.issuer.address)
     suspended = account("suspended").address
     world.sender.send("DatasetRegistry", "suspendRecord", world.dataset, suspended)
+    later = world.chain.head().number
     world.chain.node.request("anvil_mine", [hex(2 * KEPT)])
-    return seen
+    return replace(seen, later=later)
 
 
 @pytest.fixture
@@ -251,6 +255,66 @@ def test_no_event_of_a_record_can_be_withheld_unnoticed(
             continue
         assert found == sealed.stored, number
     assert noticed > 15
+
+
+COUNT_NO_MORE = {account(name).address for name in ("erases", "renews", "suspended")}
+
+
+def lost(chain: Chain, seen: Seen) -> set[str]:
+    """Members whose record counts as null, by what became of it after the seal."""
+    found = counted(chain, seen.cohort, seen.later)
+    pairs = zip(seen.stored, found, strict=True)
+    assert all(each in (before, replace(before, commitment=bytes(32))) for before, each in pairs)
+    return {str(each.patient) for each in found if not any(each.commitment)}
+
+
+def test_what_an_answer_is_of_is_known_when_no_state_of_it_is_left(
+    world: Old, sealed: Seen
+) -> None:
+    erased = account("erases").address
+    with pytest.raises((NodeFault, UnknownBlock)):
+        Reads.has_records(world.chain, world.dataset, [erased], sealed.later)
+    asked = [erased, account("rotates").address, account("rotated").address, account("x").address]
+    there = world.chain.has_records(world.dataset, asked, sealed.later)
+    assert there == (True, False, True, False)
+    assert lost(world.chain, sealed) == COUNT_NO_MORE
+
+
+def test_no_event_of_a_record_that_counts_no_more_can_be_withheld_unnoticed(
+    world: Old, sealed: Seen, liar: LyingProxy
+) -> None:
+    topics, events = topics_of(world, "DatasetRegistry", history.RECORD_EVENTS)
+    chain, noticed = Chain(liar.url, world.manifest), 0
+    for number in range(events):
+        liar.lie = without(number, topics)
+        try:
+            found = lost(chain, sealed)
+        except (PartialLogs, ForgedLogs):
+            noticed += 1
+            continue
+        assert found == COUNT_NO_MORE, number
+    assert noticed > 15
+
+
+def test_a_move_that_never_was_hides_no_record(world: Old, sealed: Seen, liar: LyingProxy) -> None:
+    """Erased where it is: a made-up move from there would have it look for elsewhere."""
+    erases, elsewhere = account("erases").address, account("x").address
+    moved = "0x" + artifacts.load("DatasetRegistry").events["RecordMoved"].topic.hex()
+    erased = "0x" + artifacts.load("DatasetRegistry").events["RecordErased"].topic.hex()
+
+    def lie(method: str, _: list[Any], result: Any) -> Any:
+        if method != "eth_getLogs":
+            return result
+        return [as_move(log) if log["topics"][0] == erased else log for log in result]
+
+    def as_move(log: dict[str, Any]) -> dict[str, Any]:
+        to = "0x" + elsewhere[2:].lower().rjust(64, "0")
+        return log | {"topics": [moved, log["topics"][1], log["topics"][2], to]}
+
+    liar.lie = lie
+    chain = Chain(liar.url, world.manifest)
+    with pytest.raises((PartialLogs, ForgedLogs)):
+        chain.has_records(world.dataset, [erases], sealed.later)
 
 
 def test_a_block_that_is_not_there_yet_is_not_replayed(world: Old, sealed: Seen) -> None:

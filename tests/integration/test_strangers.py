@@ -22,6 +22,8 @@ from marketplace.custodian.server import (
     AT_ONCE,
     LOOKING,
     NEVER_BEHIND,
+    RESERVED,
+    SERVING,
     TURNING,
     create_app,
 )
@@ -32,6 +34,7 @@ from marketplace.peers import Peer
 from marketplace.wire.auth import Voice
 from marketplace.wire.http import THREADS, bind, to_hex
 from marketplace.wire.http_client import post
+from marketplace.wire.keyfiles import Signer
 from marketplace.wire.structs import Revocation, Settlement, sign
 from tests.support.chain_world import account
 from tests.support.custody_world import (
@@ -355,6 +358,34 @@ def test_a_revocation_and_the_next_turn_get_through_a_flood_of_turns_and_questio
     del world.records[patient.address]
 
 
+def test_an_operator_gets_through_a_flood_of_turns_by_its_signature_and_nobody_else_does(
+    hosts: Hosts,
+) -> None:
+    """Whoever gains by a default must not be able to keep settlement out."""
+    world = hosts.world
+    stuck = Stuck(world.custodian(1))
+    request = world.keyed_request("flooded", hosts.gate)
+    own, stranger = Signer.of(world.operator), account("stranger")
+    domain = world.manifest.api_domain
+    operator = Voice(world.operator, own.address, domain)
+    other = Voice(bytes(stranger.key), stranger.address, domain)
+    body = {"request": to_hex(request)}
+    with threads_of_a_process(create_app(stuck)) as url, ExitStack() as stack:
+        stack.callback(stuck.let_go.set)
+        for _ in range(2 * AT_ONCE):
+            threading.Thread(target=turn_quietly, args=(url, request), daemon=True).start()
+        for _ in range(AT_ONCE):
+            assert stuck.inside.acquire(timeout=PATIENCE)
+        for voice in (None, other):
+            with pytest.raises(Refusal) as refused:
+                post(url, "/partials", body, timeout=2, voice=voice)
+            assert refused.value.code == "busy"
+        for _ in range(RESERVED + 1):
+            with pytest.raises(Refusal) as refused:
+                post(url, "/partials", body, timeout=PATIENCE, voice=operator)
+            assert refused.value.code == "wrong_lane"  # it was looked at
+
+
 class Uploading(Stuck):
     """Only uploads take until they are let go."""
 
@@ -410,6 +441,7 @@ def test_threads_are_left_for_what_ends_consent_and_every_route_is_of_a_known_ki
     hosts: Hosts,
 ) -> None:
     assert 3 * AT_ONCE < THREADS
+    assert 3 * AT_ONCE + RESERVED < SERVING
     app = custodian_server.create_app(hosts.world.custodian(2))
     routes = {rule.rule for rule in app.url_map.iter_rules()}
     assert routes >= NEVER_BEHIND | TURNING | LOOKING

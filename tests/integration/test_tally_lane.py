@@ -526,6 +526,27 @@ def test_a_word_that_its_custodian_did_not_sign_is_refused(market: TallyWorld) -
     bring(market, 0, second, 1, made, mine)
 
 
+def test_who_serves_anothers_noise_signs_nothing_of_its_own(
+    market: TallyWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = committed(market, "served")
+    made, word = revealed(market, 1, request)
+    bring(market, 0, request, 1, made, word)
+
+    counting, signed = market.custodians[0].decrypting.counting, list[object]()
+    honest = counting.word
+
+    def signing(live: Any) -> SumsWord:
+        signed.append(live)
+        return honest(live)
+
+    monkeypatch.setattr(counting, "word", signing)
+    assert ask(market, 0, "/noise-reveals", request, size=3, place=1)["sums"] == word
+    assert signed == []
+    revealed(market, 0, request)
+    assert len(signed) == 1  # its own word it signs
+
+
 def test_noise_that_is_held_without_its_makers_word_does_not_count(market: TallyWorld) -> None:
     """As in a journal of before there were words."""
     request = committed(market, "wordless")
@@ -665,11 +686,10 @@ def test_a_custodian_that_lacks_a_record_says_so_and_the_others_answer(
     found = answered(market, request)
     assert sorted(found.reveals) == [1, 2]
     assert [part.place for part in found.parts] == [1, 2]
-    asked: list[tuple[str, dict[str, Any]]] = [("/noise-reveals", {"size": 3}), ("/partials", {})]
-    for path, body in asked:
-        missing = refusal(partial(ask, market, 0, path, request, **body))
-        assert missing.code == "records_missing"
-        assert "1 of the records" in missing.message
+    missing = refusal(partial(ask, market, 0, "/noise-reveals", request, size=3))
+    assert missing.code == "records_missing"
+    assert "1 of the records" in missing.message
+    assert refusal(partial(ask, market, 0, "/partials", request)).code == "not_in_set"
     market.deposit(account("late").address, 0)
     mine = ask(market, 0, "/noise-reveals", request, size=3)["sums"]["digest"]
     assert mine == ask(market, 1, "/noise-reveals", request, size=3)["sums"]["digest"]

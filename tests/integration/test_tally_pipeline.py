@@ -20,6 +20,7 @@ from marketplace.records import RecordStore
 from marketplace.stages import Stage
 from marketplace.store import Database, open_database
 from marketplace.wire.structs import RequestTerms
+from tests.integration.test_tally_restoring import Operated
 from tests.support.tally_world import PEOPLE, TallyWorld, tally_world
 
 MEAN = {"variable": "systolic"}
@@ -110,6 +111,17 @@ def test_what_waits_says_which_custodians_are_missing(operating: Operating) -> N
     assert said is not None
     assert said["code"] == "quorum_missing"
     advance(operating, operating.pipeline("missing"), request, Stage.SETTLED)
+
+
+def test_a_custodian_that_lost_a_record_is_brought_it_by_the_operator(operating: Operating) -> None:
+    pipeline, market = operating.pipeline("restoring"), operating.market
+    operated = Operated(market, pipeline.vault.records)
+    operated.keep("p0")
+    operated.lose(0, ["p0"])
+    request = operating.opened(pipeline, "restoring")
+    advance(operating, pipeline, request, Stage.SETTLED)
+    assert market.world.chain.noise_set(bytes.fromhex(request[2:]))[0] == (0, 1, 2)
+    assert market.custodians[0].tallies.holds(*operated.commitments(["p0"]))
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from marketplace.peers import Peer
 from marketplace.questions import session_of
 from marketplace.sealing.seal import seal_row
 from marketplace.tallying import Tallying
+from marketplace.tallying.restoring import Found
 from marketplace.vocabulary import Epoch
 from marketplace.wire import dictionary as wire
 from marketplace.wire.analysis import parameters_hash
@@ -174,9 +175,18 @@ class TallyWorld:
         analysis: str,
         parameters: Mapping[str, Any],
         peers: Sequence[Peer] | None = None,
+        found: Found | None = None,
     ) -> Tallying:
         question = self.question(request, analysis, parameters)
-        return Tallying(self.world.chain, peers or self.peers, request, question)
+        return Tallying(self.world.chain, peers or self.peers, request, question, found)
+
+    def anchor(self) -> None:
+        """Every custodian's journal as it stands, on chain: before that they decrypt nothing."""
+        for place, custodian in self.custodians.items():
+            head = custodian.journal.head()
+            signature = custodian._sign_head(1, head)
+            given = (1, place, head.height, head.hash, signature)
+            self.world.sender.send("CustodianCommittee", "anchorJournal", *given)
 
     def opened(self, sealed_result: bytes, low: int, high: int) -> list[int]:
         """What the researcher makes of a sealed result."""
@@ -184,7 +194,7 @@ class TallyWorld:
 
 
 @contextmanager
-def tally_world(folder: Path) -> Iterator[TallyWorld]:
+def tally_world(folder: Path, *, anchored: bool = True) -> Iterator[TallyWorld]:
     """With custodians in threads of this process."""
     with any_node(folder) as node, ExitStack() as stack:
         found = TallyWorld(_published(node, folder))
@@ -193,6 +203,8 @@ def tally_world(folder: Path) -> Iterator[TallyWorld]:
             found.custodians[place] = custodian
             found.urls.append(stack.enter_context(served_custodian(custodian)))
         _ready(found)
+        if anchored:
+            found.anchor()
         yield found
 
 

@@ -2,6 +2,8 @@
 
 import sqlite3
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from marketplace.custodian import keys
 from marketplace.custodian.config import KNOWN_ANALYSES, RELEASE_KINDS, load_config
 from marketplace.custodian.failures import Failures
 from marketplace.custodian.journal import FILE_NAME, GENESIS, Head, Journal, JournalBehind
-from marketplace.custodian.models import ShareRow
+from marketplace.custodian.models import RestoredRow, ShareRow, TallyRow
 from marketplace.errors import BadParameter, RecordUnreadable, Refusal
 from marketplace.vocabulary import (
     Address,
@@ -24,7 +26,7 @@ from marketplace.vocabulary import (
     Lane,
     patient_address,
 )
-from marketplace.wire import feldman, record
+from marketplace.wire import feldman, record, sqlite
 from marketplace.wire.canonical import canonical
 from marketplace.wire.header import RecordHeader, read_header
 from marketplace.wire.http import to_hex
@@ -151,6 +153,86 @@ def test_a_destroyed_share_is_in_no_file_and_never_comes_back(
     assert not journal.is_erased(b"two".ljust(32, b"\0"))
     assert journal.share(b"two".ljust(32, b"\0")) is not None
     assert journal.head().height == 1
+
+
+@contextmanager
+def read_by_another(path: Path) -> Iterator[None]:
+    """A process that looks at the file as it was, and does not let go."""
+    other = sqlite3.connect(path, isolation_level=None)
+    try:
+        other.execute("BEGIN")
+        other.execute("SELECT count(*) FROM shares").fetchone()
+        yield
+    finally:
+        other.close()
+
+
+def test_what_a_reader_keeps_on_the_disk_is_not_said_to_be_destroyed(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "CHECKPOINT_MILLISECONDS", 10)
+    with journal.writing() as session:
+        session.add(share_row(b"one"))
+    with journal.writing() as session:
+        journal.destroy(session, DATASET, HOLDER)
+    with read_by_another(tmp_path / FILE_NAME):
+        for _ in range(2):
+            with pytest.raises(sqlite.NotYetDestroyed) as refused:
+                journal.wipe_destroyed()
+        assert "may still lie" in refused.value.message
+        left = b"".join(path.read_bytes() for path in tmp_path.glob(FILE_NAME + "*"))
+        assert CANARY in left
+    journal.wipe_destroyed()
+    left = b"".join(path.read_bytes() for path in tmp_path.glob(FILE_NAME + "*"))
+    assert CANARY not in left
+    with journal.engine.connect() as connection:
+        timeout = connection.exec_driver_sql("PRAGMA busy_timeout").scalar()
+    assert timeout == sqlite.BUSY_MILLISECONDS
+
+
+def test_what_was_wiped_is_wiped_once_and_what_a_crash_left_is_known_by_the_journal(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with journal.writing() as session:
+        session.add(share_row(b"one"))
+    with journal.writing() as session:
+        journal.destroy(session, DATASET, HOLDER)
+    journal.engine.dispose()  # a crash before the wiping
+    again, wiped = Journal.open(tmp_path), list[int]()
+    monkeypatch.setattr(again, "wipe", lambda: wiped.append(1))
+    again.wipe_destroyed()
+    again.wipe_destroyed()
+    assert wiped == [1]
+    assert again.head().height == 2
+
+
+def restored_row(name: bytes, version: int = 1) -> RestoredRow:
+    commitment = name.ljust(32, b"\0")
+    row = {"dataset": DATASET, "holder": HOLDER, "version": version, "header": '{"of":"it"}'}
+    return RestoredRow(commitment=commitment, **row)
+
+
+def test_a_record_that_came_without_its_share_moves_and_is_erased_like_any_other(
+    journal: Journal,
+) -> None:
+    one, two = (name.ljust(32, b"\0") for name in (b"one", b"two"))
+    tally = {"folder": "f", "public_key": b"k" * 33, "proof": b"p"}
+    with journal.writing() as session:
+        session.add_all([restored_row(b"one"), restored_row(b"two", version=2)])
+        for at, name in enumerate((one, two)):
+            session.add(TallyRow(commitment=name, row=at, columns=CANARY, **tally))
+    assert journal.headers([one, two, bytes(32)]) == dict.fromkeys((one, two), '{"of":"it"}')
+    assert journal.holders() == {DATASET: [HOLDER]}
+    with journal.writing() as session:
+        journal.move(session, DATASET, HOLDER, "0xnew")
+    assert journal.holders() == {DATASET: ["0xnew"]}
+    with journal.writing() as session:
+        assert journal.destroy(session, DATASET, HOLDER) == 0
+        assert journal.destroy(session, DATASET, "0xnew", newest=1) == 1
+    assert (journal.is_erased(one), journal.is_erased(two)) == (True, False)
+    with journal.reading() as session:
+        assert session.get_one(TallyRow, one).columns is None
+        assert session.get_one(TallyRow, two).columns == CANARY
 
 
 def test_a_newer_version_than_the_erased_one_stays(journal: Journal) -> None:

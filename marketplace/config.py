@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
@@ -18,7 +19,9 @@ REMEDY = "Correct the file; `usufruct up` writes a working one."
 MAX_UPLOAD_BYTES = LARGEST_UPLOAD
 """Largest batch of records."""
 MAX_BODY_BYTES = max(MAX_UPLOAD_BYTES, LARGEST_SCORED)
-"""Largest request body."""
+"""Largest request body of any path; see `most_body`."""
+SCORED_PATH = re.compile(r"/api/v1/datasets/[^/]+/score-records")
+"""Where a patient hands in a record to be scored."""
 
 
 MAX_FEE_GWEI = 500.0
@@ -70,6 +73,8 @@ class OperatorConfig(ServerSettings):
     """address and URL of every gate"""
     poll_interval: Annotated[float, Field(gt=0)] = 0.5
     """seconds between two looks for work"""
+    most_scored: Annotated[int, Field(ge=0)] = 4_000
+    """most patients whose records it keeps to be scored, half of them of one dataset; up to 21 MB each"""
     database_max_pages: int | None = None
     """most pages of its SQLite database, of 4,096 bytes; a write beyond them is refused (`storage_full`)"""
     fee: Annotated[int, Field(ge=0)] = 5_000_000
@@ -155,6 +160,11 @@ class OperatorConfig(ServerSettings):
         if self.records_url is not None:
             return self.records_url.rstrip("/") + "/scores"
         return (self.data / "scores").absolute().as_uri()
+
+
+def most_body(path: str) -> int:
+    """Bytes that a request's body may have, by its path: nobody sends more than that to be put aside."""
+    return LARGEST_SCORED if SCORED_PATH.fullmatch(path) else MAX_UPLOAD_BYTES
 
 
 def _origin(given: str) -> str:

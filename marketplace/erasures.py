@@ -77,6 +77,7 @@ class Erasures:
             self._follow()
             if self._followed is not None and self._waiting:
                 self._delete(self._followed.block)
+            self.records.sweep()
 
     def is_gone(self, dataset: bytes, patient: str) -> tuple[bool, bool]:
         """Whether the registry has nothing left of a patient's record: now, and in final blocks.

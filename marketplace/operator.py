@@ -115,8 +115,10 @@ def build_operator(config: OperatorConfig) -> Operator:
     sender = Sender(chain, key, max_fee=config.max_fee)
     database = open_database(config.database, max_pages=config.database_max_pages)
     records = RecordStore(config.records, database)
-    custodians = tuple(Peer(f"custodian {each.place}", each.url) for each in config.custodians)
     voice = Voice(key, sender.address, manifest.api_domain)
+    custodians = tuple(
+        Peer(f"custodian {each.place}", each.url, voice) for each in config.custodians
+    )
     gates = {
         each.address.lower(): Peer(f"gate {each.address}", each.url, voice) for each in config.gates
     }
@@ -166,7 +168,9 @@ def build_operator(config: OperatorConfig) -> Operator:
         Crowd(config.crowd),
         Crowd(config.uploads),
         Carriage(chain, config.max_fee),
-        Scoring.at(config.scores, chain, database, dictionaries),
+        Scoring.at(
+            config.scores, config.most_scored, sender.address, chain, database, dictionaries
+        ),
     )
 
 

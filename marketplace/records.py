@@ -7,25 +7,22 @@ the homomorphic lane the second.
 from __future__ import annotations
 
 import contextlib
-import errno
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
-import fsspec
 import structlog
 
-from marketplace.errors import Refusal
 from marketplace.store import ERASED, Database, RecordRow
+from marketplace.wire.ciphertexts import PART, CiphertextFolder, SeenTwice, StorageFault
 from marketplace.wire.feldman import POINT_BYTES
 from marketplace.wire.header import read_header
 from marketplace.wire.http import to_hex
-from marketplace.wire.private import make_folder
 from marketplace.wire.tally import SealedTally, TallyHeader
 
 LENGTH_BYTES: Final = 4
+SWEEP_SECONDS: Final = 3600.0
+"""Between two looks for what an upload that died left: none takes so long."""
 
 log = structlog.get_logger()
 
@@ -45,54 +42,54 @@ class RecordStore:
 
     url: str
     database: Database
-    _files: Any = field(init=False, repr=False)
-    _root: str = field(init=False, repr=False)
+    _folder: CiphertextFolder = field(init=False, repr=False)
+    _unfinished: SeenTwice = field(default_factory=lambda: SeenTwice(SWEEP_SECONDS), repr=False)
 
     def __post_init__(self) -> None:
-        files, root = fsspec.core.url_to_fs(self.url)
-        if "file" in files.protocol:
-            make_folder(Path(root))
-        files.makedirs(root, exist_ok=True)
-        object.__setattr__(self, "_files", files)
-        object.__setattr__(self, "_root", root.rstrip("/"))
+        folder = CiphertextFolder(self.url, "sealed records", "send the same records again")
+        object.__setattr__(self, "_folder", folder)
 
     def put(self, commitment: bytes, box: bytes, tally: SealedTally | None = None) -> None:
         """Keeps a ciphertext, and the record's tally with it; whole or not at all (written aside, then moved
-        into place).
+        into place), and on the disk when this returns.
 
         One that was erased is not kept, whoever sends it again.
 
         Raises:
             Refusal: `storage_full`, `storage_unavailable`.
         """
-        parts = {} if tally is None else {self._tally_path(commitment): _to_bytes(tally)}
+        parts = {} if tally is None else {_tally_file(commitment): _to_bytes(tally)}
         # The box last: a reader that finds it finds all.
-        parts[self._path(commitment)] = box
-        # Names of their own, so that the same record in two uploads is not moved while it is written.
-        aside = {path: f"{path}.{secrets.token_hex(8)}.part" for path in parts}
+        parts[_box_file(commitment)] = box
         try:
-            for path, content in parts.items():
-                self._files.pipe_file(aside[path], content)
-            for path in parts:
-                self._files.mv(aside[path], path)
-        except OSError as fault:
-            self._clear_away(commitment, list(aside.values()))
-            raise _unwritten(fault) from None
+            self._folder.put(parts)
+        except StorageFault:
+            self._clear_away(commitment)
+            raise
         # Afterwards: an erasure meanwhile marks the row before it deletes what it finds.
         if self._is_erased(commitment):
             self.delete(commitment)
 
-    def _clear_away(self, commitment: bytes, aside: Sequence[str]) -> None:
-        """What was written of a record that did not fit."""
-        with contextlib.suppress(OSError):
-            is_whole = self._files.exists(self._path(commitment))  # from another upload
-            for path in aside if is_whole else [*aside, self._tally_path(commitment)]:
-                with contextlib.suppress(OSError):
-                    self._files.rm_file(path)
+    def _clear_away(self, commitment: bytes) -> None:
+        """The tally of a record that did not fit, unless it is whole from another upload."""
+        with contextlib.suppress(StorageFault):
+            if not self._folder.holds(_box_file(commitment)):
+                self._folder.remove(_tally_file(commitment))
+
+    def sweep(self) -> int:
+        """Deletes what uploads that died left half written; how many there were. Looks once in a while.
+
+        Raises:
+            Refusal: `storage_unavailable`.
+        """
+        left = self._unfinished.among(
+            lambda: (each for each in self._folder.names(1) if each.endswith(PART))
+        )
+        return sum(self._folder.remove(each) for each in left)
 
     def get(self, commitment: bytes) -> bytes | None:
         """A ciphertext, or None where there is none."""
-        return self._read(self._path(commitment))
+        return self._folder.read(_box_file(commitment))
 
     def tally(self, commitment: bytes) -> SealedTally | None:
         """A record's tally, the very one that was attested; None where it has none, was erased, or lies here
@@ -100,7 +97,7 @@ class RecordStore:
         """
         row = self._row(commitment)
         header = None if row is None or row.state == ERASED else _tally_header(row.header)
-        raw = None if header is None else self._read(self._tally_path(commitment))
+        raw = None if header is None else self._folder.read(_tally_file(commitment))
         if header is None or raw is None:
             return None
         found = _from_bytes(raw)
@@ -125,9 +122,9 @@ class RecordStore:
 
     def _files_here(self, commitment: bytes) -> tuple[bool, bool]:
         """Box and tally."""
-        paths = (self._path(commitment), self._tally_path(commitment))
-        box, tally = (bool(self._files.exists(path)) for path in paths)
-        return box, tally
+        return self._folder.holds(_box_file(commitment)), self._folder.holds(
+            _tally_file(commitment)
+        )
 
     def delete(self, commitment: bytes) -> bool:
         """Forgets a ciphertext and its tally; nothing happens where there is none. Returns whether there was
@@ -136,26 +133,9 @@ class RecordStore:
         Raises:
             Refusal: `storage_unavailable`; it may still be there.
         """
-        had_box = self._remove(self._path(commitment))
-        had_tally = self._remove(self._tally_path(commitment))
+        had_box = self._folder.remove(_box_file(commitment))
+        had_tally = self._folder.remove(_tally_file(commitment))
         return had_box or had_tally
-
-    def _read(self, path: str) -> bytes | None:
-        try:
-            return bytes(self._files.cat_file(path))
-        except FileNotFoundError:
-            return None
-
-    def _remove(self, path: str) -> bool:
-        try:
-            if not self._files.exists(path):
-                return False
-            self._files.rm_file(path)
-        except FileNotFoundError:  # another worker was faster
-            return False
-        except OSError:
-            raise _undeleted() from None
-        return True
 
     def erase(self, commitment: bytes, because: str) -> bool:
         """Deletes a ciphertext, its tally and what its row says of it, for ever; the row's log says why.
@@ -196,11 +176,13 @@ class RecordStore:
         name = _name(commitment)
         return self.database.records([name]).get(name)
 
-    def _path(self, commitment: bytes) -> str:
-        return f"{self._root}/{commitment.hex()}.box"
 
-    def _tally_path(self, commitment: bytes) -> str:
-        return f"{self._root}/{commitment.hex()}.tally"
+def _box_file(commitment: bytes) -> str:
+    return f"{commitment.hex()}.box"
+
+
+def _tally_file(commitment: bytes) -> str:
+    return f"{commitment.hex()}.tally"
 
 
 def _to_bytes(tally: SealedTally) -> bytes:
@@ -235,23 +217,3 @@ def _kept(box: bytes, header: dict[str, Any]) -> Kept:
 
 def _name(commitment: bytes) -> str:
     return "0x" + commitment.hex()
-
-
-def _undeleted() -> Refusal:
-    return Refusal(
-        code="storage_unavailable",
-        message="A ciphertext in the folder of sealed records cannot be deleted.",
-        remedy="Repair the folder, or its permissions; it is tried again.",
-    )
-
-
-def _unwritten(fault: OSError) -> Refusal:
-    full = fault.errno in (errno.ENOSPC, errno.EDQUOT)
-    return Refusal(
-        code="storage_full" if full else "storage_unavailable",
-        message="The folder of sealed records is full."
-        if full
-        else "The folder of sealed records cannot be written.",
-        remedy="Free space or repair the folder, then send the same records again.",
-        field="disk" if full else None,
-    )

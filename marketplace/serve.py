@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import web
 from marketplace.api import create_app
-from marketplace.config import MAX_BODY_BYTES, load_config
+from marketplace.config import MAX_BODY_BYTES, load_config, most_body
 from marketplace.metrics import Watched, serve_metrics
 from marketplace.operator import Operator, Worker, build_operator
 from marketplace.wire.http import serve
@@ -59,6 +59,7 @@ def run_operator(path: Path) -> None:
             config.host,
             config.port,
             most_body=MAX_BODY_BYTES,
+            most_body_of=most_body,
             threads=config.threads,
             trusted_proxy=config.trusted_proxy,
             ending=operator.pulse.stop,

@@ -34,6 +34,7 @@ CROWDED = frozenset(
         "datasets.quote",
         "market.show_account",
         "models.list_models",
+        "models.show_model",
         "requests.list_requests",
         "requests.list_public",
         "requests.list_older",

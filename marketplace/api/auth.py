@@ -10,11 +10,17 @@ import flask
 from marketplace.errors import Refusal
 from marketplace.store import Database
 from marketplace.vocabulary import Address
-from marketplace.wire.auth import LONGEST_LIFE, Unauthenticated, signed_by, unauthenticated
+from marketplace.wire.auth import (
+    LONGEST_LIFE,
+    Unauthenticated,
+    claimed_by,
+    signed_by,
+    unauthenticated,
+)
 from marketplace.wire.eip712 import Domain
 from marketplace.wire.http import to_hex
 
-__all__ = ["LONGEST_LIFE", "Unauthenticated", "signed_once"]
+__all__ = ["LONGEST_LIFE", "Unauthenticated", "claimed_by", "signed_once"]
 
 
 @contextmanager

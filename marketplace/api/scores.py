@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import flask
 
-from marketplace.api.auth import signed_once
+from marketplace.api.auth import claimed_by, signed_once
 from marketplace.api.context import LARGEST_SCORED, body, operator, take_in
 from marketplace.wire.http import answer, hash_field, to_hex
 
@@ -19,6 +19,8 @@ def hand_in(dataset: str) -> flask.Response:
     """Takes the signer's own encrypted record, with the material to compute on it."""
     here, of = operator(), hash_field(dataset, "dataset")
     take_in(LARGEST_SCORED)
+    # Whoever it says that it is of, and before 17 MB are read: the signature is over all of them.
+    here.scoring.records.require_may_hand_in(of, claimed_by(flask.request))
     with signed_once(flask.request, here.chain.manifest.api_domain, here.database) as patient:
         sent = body("material", "record", limit=LARGEST_SCORED)
         given = (sent["material"], sent["record"])

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from marketplace.chain.adapter import Manifest
-from marketplace.cli.environment import from_environment
+from marketplace.cli.environment import from_environment, is_typed
 from marketplace.cli.own_key import OwnKey, signs
 from marketplace.cli.patient import DATASET, URL, require_free, what_was_sealed
 from marketplace.cli.say import (
@@ -39,6 +39,11 @@ from marketplace.wire.plain import counted
 MANIFEST = from_environment(
     "--manifest", type=FILE, help="The deployment's; else the operator's word."
 )
+NODE = from_environment(
+    "--node",
+    help="JSON-RPC URL of a node that you trust: with --manifest, dataset, dictionary and model are held "
+    "against the chain.",
+)
 SCORE_KEY = click.option(
     "--score-key", type=FOLDER, required=True, help="The folder that `score-key` made."
 )
@@ -63,6 +68,7 @@ def score_key(path: Path) -> None:
 
 @click.command()
 @URL
+@NODE
 @MANIFEST
 @signs
 @DATASET
@@ -70,15 +76,21 @@ def score_key(path: Path) -> None:
 @click.option("--fhir", type=FILE, required=True, help="A FHIR R4 bundle (JSON).")
 @refusals_as_words
 def score_record(
-    url: str, manifest: Path | None, key: OwnKey, dataset: bytes, score_key: Path, fhir: Path
+    url: str,
+    node: str | None,
+    manifest: Path | None,
+    key: OwnKey,
+    dataset: bytes,
+    score_key: Path,
+    fhir: Path,
 ) -> None:
     """Encrypt your record to your own score key, and hand it in to be scored.
 
     It replaces the one before. Models run on it only for requests that your consent covers and that counted
     you; once you stop, or have your record erased, the operator destroys it and every score.
     """
-    own = _own(url, manifest, key, dataset, score_key)
-    dictionary = own.market.dictionary(dataset)
+    own = _own(url, node, manifest, key, dataset, score_key)
+    dictionary = own.dictionary()
     with in_file(fhir):
         found = explained(fhir.read_bytes(), dictionary)
     record = own.hand_in(dictionary, found.values)
@@ -87,6 +99,7 @@ def score_record(
 
 @click.command()
 @URL
+@NODE
 @MANIFEST
 @signs
 @DATASET
@@ -100,6 +113,7 @@ def score_record(
 @refusals_as_words
 def scores(
     url: str,
+    node: str | None,
     manifest: Path | None,
     key: OwnKey,
     dataset: bytes,
@@ -116,11 +130,11 @@ def scores(
     score (--request) becomes a bundle for a dataset of scores, on its grid; a clinic that attests it sees it.
     """
     _require_whole(chosen, score_dataset, record_out)
-    own = _own(url, manifest, key, dataset, score_key)
-    dictionary = own.market.dictionary(dataset)
+    own = _own(url, node, manifest, key, dataset, score_key)
+    dictionary = own.dictionary()
     requests = [to_hex(chosen)] if chosen is not None else _ready(own)
     fetched = [own.fetch(each, dictionary) for each in requests]
-    grid = None if score_dataset is None else own.market.dictionary(score_dataset)
+    grid = None if score_dataset is None else own.dictionary(score_dataset)
     # From here on nobody is asked anything: what follows depends on values.
     with in_file(fhir):
         values = explained(fhir.read_bytes(), dictionary).values
@@ -166,13 +180,29 @@ def _reads(each: Mapping[str, Any]) -> str:
     return f"Reads {counted(len(names), 'value')}: {', '.join(names)}."
 
 
-def _own(url: str, manifest: Path | None, key: OwnKey, dataset: bytes, folder: Path) -> OwnScores:
-    market = _market(url, manifest)
-    return OwnScores(market, dataset, key.of(dataset), ScoreFolder(folder))
+def _own(
+    url: str,
+    node: str | None,
+    manifest: Path | None,
+    key: OwnKey,
+    dataset: bytes,
+    folder: Path,
+) -> OwnScores:
+    """Proved by the chain only where the deployment is not the operator's word either."""
+    proved = node is not None and manifest is not None
+    if node is not None and manifest is None and is_typed("node"):
+        raise click.UsageError("--node needs --manifest, which says what contracts to ask")
+    if not proved:
+        tell(
+            "Dictionary and model are the operator's word; with --node and --manifest they are held against "
+            "the chain."
+        )
+    market = _market(url, manifest, node)
+    return OwnScores(market, dataset, key.of(dataset), ScoreFolder(folder), proved)
 
 
-def _market(url: str, manifest: Path | None) -> Marketplace:
-    return Marketplace(url, None, None if manifest is None else Manifest.load(manifest))
+def _market(url: str, manifest: Path | None, node: str | None = None) -> Marketplace:
+    return Marketplace(url, node, None if manifest is None else Manifest.load(manifest))
 
 
 def _opened(

@@ -2,12 +2,15 @@
 
 owner.key      the secret (mode 0600); it never leaves this machine. Whoever has it opens every record and
                score that was ever encrypted to it; without it nobody opens any
-material       what operators compute with; public
+material       what operators compute with; public. The same under two addresses would show that they are
+               one person's, so a folder serves one dataset
+dataset        which: written when the first record is handed in
 HASH.record    each encrypted record that was handed in, by its hash: its scores are opened beside it
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from dataclasses import dataclass
@@ -21,6 +24,7 @@ from ml.ckks.packing import Unreadable
 
 SECRET: Final = "owner.key"  # noqa: S105  # a file's name
 MATERIAL: Final = "material"
+DATASET: Final = "dataset"
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,21 @@ class ScoreFolder:
         if found.hash != self.key().material:
             raise _bad(MATERIAL, "belongs to another key", "Restore the folder from your backup.")
         return found
+
+    def bind(self, dataset: bytes) -> None:
+        """Makes this the folder of a dataset, and of no other: for good. Raises Refusal
+        (`score_key_of_another_dataset`).
+        """
+        with contextlib.suppress(FileExistsError):
+            _write(self.path / DATASET, dataset.hex().encode(), new=True)
+        if (self.path / DATASET).read_bytes() != dataset.hex().encode():
+            raise Refusal(
+                code="score_key_of_another_dataset",
+                message=f"{self.path} is used in another dataset: with one key in both, whoever sees both "
+                "knows that your two addresses are one person's.",
+                remedy="Make another folder for this dataset with `usufruct score-key`.",
+                field="score_key",
+            )
 
     def keep_record(self, record: EncryptedRecord) -> None:
         """Keeps what is about to be handed in."""

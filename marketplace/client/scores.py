@@ -18,10 +18,13 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
+from marketplace.analyses.tallies.scores import SCORE as SCORES
+from marketplace.analyses.tallies.scores import ScoreParameters
 from marketplace.client.http import malformed_answer, objects, reading
 from marketplace.client.messages import account_of
 from marketplace.client.score_keys import ScoreFolder
 from marketplace.errors import Refusal
+from marketplace.wire.analysis import parameters_hash
 from marketplace.wire.auth import Voice
 from marketplace.wire.dictionary import Code, Dictionary, Kind, Variable
 from marketplace.wire.eip712 import SigningKey
@@ -69,27 +72,37 @@ class Fetched:
 
 @dataclass(frozen=True)
 class OwnScores:
-    """One patient's scores in one dataset. `key` signs for the address that takes part there."""
+    """One patient's scores in one dataset. `key` signs for the address that takes part there.
+
+    With `proved`, dictionaries and what a request asks are the chain's, through the market's own node;
+    without, the operator's word: it could have another model's number pass for the one that was asked for.
+    """
 
     market: Marketplace
     dataset: bytes
     key: SigningKey
     folder: ScoreFolder
+    proved: bool = False
+
+    def dictionary(self, dataset: bytes | None = None) -> Dictionary:
+        """This dataset's dictionary, or another's. Raises Refusal (`dictionary_missing`,
+        `dictionary_mismatch`).
+        """
+        shown = self.market.dictionary_on_chain if self.proved else self.market.dictionary
+        return shown(self.dataset if dataset is None else dataset)
 
     def hand_in(self, dictionary: Dictionary, values: Values) -> str:
         """Encrypts the record here and hands it in, in the place of the one before; its hash.
 
-        The operator's dictionary will do: what is encrypted to one's own key nobody else opens, whatever it
-        names.
-
         Raises:
-            Refusal: `score_key`, `not_scorable`; as the operator refuses.
+            Refusal: `score_key`, `score_key_of_another_dataset`, `not_scorable`; as the operator refuses.
         """
         layout, key, material = (
             layout_of_dictionary(dictionary),
             self.folder.key(),
             self.folder.material(),
         )
+        self.folder.bind(self.dataset)
         record = key.encrypt(values_in_layout(dictionary, values), layout)
         sent = {"material": to_base64(material.data), "record": to_base64(record.data)}
         self.folder.keep_record(record)  # before it is sent: the answer may be lost
@@ -106,7 +119,8 @@ class OwnScores:
 
         Raises:
             Refusal: `no_score`; `unknown_model`; `malformed_answer`; `not_this_score`: of another folder's
-                record, or by a model that does not fit what was handed in.
+                record, or by a model that does not fit what was handed in, or (`proved`) that the request
+                does not ask for.
         """
         request = to_hex(hash_field(request, "request"))
         told = self._asked(f"/api/v1/requests/{request}/score", {})
@@ -114,6 +128,8 @@ class OwnScores:
             raw = binary_field(told["score"], "score", MOST_SCORE)
             score = EncryptedScore.from_bytes(raw)
         model = self._model(str(told["model"]))
+        if self.proved:
+            self._require_asked(hash_field(request, "request"), model)
         record, layout = self.folder.record(score.record), layout_of_dictionary(dictionary)
         with _opening():
             if record.layout != layout.hash:
@@ -136,6 +152,21 @@ class OwnScores:
         with _opening():
             own = open_score(self.folder.key(), fetched.score, model, fetched.record, chosen)
         return Opened(fetched.request, model, own)
+
+    def _require_asked(self, request: bytes, model: Model) -> None:
+        """By the request's terms on chain. Raises Refusal (`not_this_score`); PartialLogs, ..."""
+        terms = self.market.chain.request_terms(request)
+        asked = ScoreParameters(
+            to_hex(model.hash), tuple(each.name for each in model.inputs), variables=()
+        )
+        wanted = (self.dataset, SCORES.analysis_hash(), parameters_hash(SCORES.canonical(asked)))
+        if (terms.dataset, terms.analysis, terms.parameters) != wanted:
+            raise Refusal(
+                code="not_this_score",
+                message="By the chain, this request does not ask for that model's scores in this dataset.",
+                remedy="Use nothing that this operator sends for the request, and tell whom you trust.",
+                field="request",
+            )
 
     def _model(self, name: str) -> Model:
         """The model of this hash, whatever the operator says of it."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from marketplace.chain.adapter import Chain, Record
-from marketplace.chain.views import ConsentState
+from marketplace.chain.adapter import Chain
 from marketplace.dictionaries import Dictionaries
 from marketplace.errors import Refusal
 from marketplace.scoring.files import MATERIAL_FILE, RECORD_FILE, ScoreFiles
 from marketplace.scoring.models import Models
+from marketplace.scoring.taking_part import NoPart, require_takes_part
 from marketplace.store import SCORED, Database, ScoreRecordRow
 from marketplace.vocabulary import Address
 from marketplace.wire.http import binary_field, to_base64, to_hex
@@ -21,7 +22,12 @@ from marketplace.wire.score_layout import layout_of_dictionary
 from ml.ckks.keys import EncryptedRecord, Material
 from ml.ckks.packing import Unreadable
 
-ENDED: Final = (ConsentState.NONE, ConsentState.MOVED)
+TURNS: Final = 16
+"""Locks among which patients are spread: one patient's two hand-ins come one after the other."""
+
+
+def _turns() -> tuple[threading.Lock, ...]:
+    return tuple(threading.Lock() for _ in range(TURNS))
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,19 @@ class ScoreRecords:
     dictionaries: Dictionaries
     files: ScoreFiles
     models: Models
+    most: int
+    _turns: tuple[threading.Lock, ...] = field(default_factory=_turns, repr=False)
+
+    def require_may_hand_in(self, dataset: bytes, patient: Address) -> int:
+        """The block as of which this patient takes part, and there is room. Cheap: to be asked before 17 MB
+        are read, of whoever says to be this patient.
+
+        Raises:
+            Refusal: `no_record`, `no_consent`; `too_many_score_records`.
+        """
+        block = require_takes_part(self.chain, dataset, patient)
+        self._require_room(to_hex(dataset), patient)
+        return block
 
     def hand_in(self, dataset: bytes, patient: Address, material: object, record: object) -> str:
         """Keeps a patient's encrypted record with its material, in the place of what was there; its hash.
@@ -41,11 +60,11 @@ class ScoreRecords:
             material: base64 of `Material`. record: base64 of `EncryptedRecord`, in the dataset's layout.
 
         Raises:
-            Refusal: `no_record`, `no_consent`: only who takes part is scored; `bad_score_record`, naming
-                the field; `not_scorable`; `storage_unavailable`, `storage_full`.
+            Refusal: as `require_may_hand_in`; `bad_score_record`, naming the field; `not_scorable`;
+                `storage_unavailable`, `storage_full`: where the folder is at fault, what was there before
+                is kept.
         """
-        # The cheap questions first: parsing 13 MB is dear, and anybody can sign.
-        block = self._require_takes_part(dataset, patient)
+        block = self.require_may_hand_in(dataset, patient)
         layout = layout_of_dictionary(self.dictionaries.of(dataset))
         owner, encrypted = _read(material, record)
         if encrypted.layout != layout.hash:
@@ -59,32 +78,37 @@ class ScoreRecords:
             block=block,
             handed_in_at=datetime.now(UTC),
         )
-        # The row first: a crash then leaves a row without a file, and no file that nobody destroys.
-        self.database.keep_score_record(row)
-        self.files.put_record(row.dataset, patient, owner.data, encrypted.data)
-        if self.database.score_record(row.dataset, patient) is None:  # it was destroyed meanwhile
-            self.files.forget_record(row.dataset, patient)
+        with self._turns[hash((row.dataset, patient)) % TURNS]:
+            # The file first: a disk that is full changes no row. A file that a crash left alone is swept.
+            self.files.put_record(row.dataset, patient, owner.data, encrypted.data)
+            self.database.keep_score_record(row)
+        self._forget_if_ended(dataset, patient)
         return row.record
 
-    def _require_takes_part(self, dataset: bytes, patient: Address) -> int:
-        """The block as of which this patient has a record in use, and a consent. Raises Refusal."""
-        # Before the answers: what ends afterwards ends in a later block, and destroys what is kept now.
-        block = self.chain.head().number
-        if not is_in_use(self.chain.record_of(dataset, patient)):
-            raise Refusal(
-                code="no_record",
-                message=f"{patient} has no record in use in this dataset.",
-                remedy="Have your record stored, and consent, first.",
-                field="dataset",
-            )
-        if self.chain.consent_of(dataset, patient).state in ENDED:
-            raise Refusal(
-                code="no_consent",
-                message=f"{patient} consents to nothing in this dataset.",
-                remedy="Consent first (`usufruct grant`), to a class that allows personal scores.",
-                field="dataset",
-            )
-        return block
+    def _forget_if_ended(self, dataset: bytes, patient: Address) -> None:
+        """An end that was followed (`forgetting`) before there was anything to destroy is not again."""
+        try:
+            require_takes_part(self.chain, dataset, patient)
+        except NoPart:
+            self.files.forget(to_hex(dataset), patient)
+            self.database.forget_scoring(to_hex(dataset), patient)
+            raise
+
+    def _require_room(self, dataset: str, patient: Address) -> None:
+        """At 13 MB each, nobody fills the disk: a dataset's steward, who decides whose records are stored,
+        has at most half of it.
+        """
+        inside, everywhere = self.database.score_records_beside(dataset, patient)
+        if inside < max(1, self.most // 2) and everywhere < self.most:
+            return
+        raise Refusal(
+            code="too_many_score_records",
+            message="This operator keeps no more records to be scored"
+            f"{'' if everywhere >= self.most else ' of this dataset'}.",
+            remedy="Ask the operator to make room (most_scored); your consent and your record stay as they "
+            "are.",
+            field="dataset",
+        )
 
     # --- what its patient fetches
 
@@ -110,10 +134,10 @@ class ScoreRecords:
     def score(self, request: str, patient: Address) -> dict[str, Any]:
         """One score, encrypted to its patient. Raises Refusal (`no_score`)."""
         row = self.database.score(request, patient)
-        raw = None
+        found = None
         if row is not None and row.state == SCORED:
-            raw = self.files.score(request, patient)
-        if row is None or raw is None:
+            found = self.files.score(row.dataset, patient, request)
+        if row is None or found is None:
             raise Refusal(
                 code="no_score",
                 message="There is no score of yours for this request.",
@@ -125,13 +149,8 @@ class ScoreRecords:
             "request": row.request,
             "model": row.model,
             "record": row.record,
-            "score": to_base64(raw),
+            "score": to_base64(found.data),
         }
-
-
-def is_in_use(record: Record) -> bool:
-    """Whether the registry has a version of it that may be computed on."""
-    return any(record.commitment) and not record.suspended and not record.erased
 
 
 def _read(material: object, record: object) -> tuple[Material, EncryptedRecord]:

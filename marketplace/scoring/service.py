@@ -24,13 +24,26 @@ class Scoring:
     forgetting: Forgetting
 
     @classmethod
-    def at(cls, url: str, chain: Chain, database: Database, dictionaries: Dictionaries) -> Scoring:
-        """Over the folder of this fsspec URL."""
-        files, models = ScoreFiles(url), Models(chain, database)
+    def at(
+        cls,
+        url: str,
+        most: int,
+        operator: str,
+        chain: Chain,
+        database: Database,
+        dictionaries: Dictionaries,
+    ) -> Scoring:
+        """Over the folder of this fsspec URL, which other operators and markets may share.
+
+        Args:
+            most: records that are kept to be scored.
+        """
+        owner = f"{chain.chain_id}-{chain.market[2:].lower()}-{operator[2:].lower()}"
+        files, models = ScoreFiles(url, owner), Models(chain, database)
         shared = (chain, database, dictionaries, files, models)
         return cls(
             models,
-            ScoreRecords(*shared),
+            ScoreRecords(*shared, most),
             Rounds(*shared),
             Forgetting(chain, database, files),
         )

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from marketplace.stages import Stage
@@ -74,8 +74,37 @@ class Scores(Transactions):
 
     def keep_score_record(self, row: ScoreRecordRow) -> None:
         """Notes what a patient handed in, in the place of what was there."""
+        try:
+            self._merge(row)
+        except IntegrityError:  # another process was faster: there is one to replace now
+            self._merge(row)
+
+    def _merge(self, row: ScoreRecordRow) -> None:
         with self.session() as session:
             session.merge(row)
+
+    def score_records_beside(self, dataset: str, patient: str) -> tuple[int, int]:
+        """How many records are here to be scored beside this patient's: of the dataset, and of all."""
+        row = ScoreRecordRow
+        others = select(func.count()).where((row.dataset != dataset) | (row.patient != patient))
+        with self.session() as session:
+            inside = session.scalar(others.where(row.dataset == dataset))
+            return int(inside or 0), int(session.scalar(others) or 0)
+
+    def known_to_scoring(self) -> set[tuple[str, str, str | None]]:
+        """Dataset, patient and request, in lower case, of every score there is a row of; and of what was
+        handed in, with no request.
+        """
+        records = select(ScoreRecordRow.dataset, ScoreRecordRow.patient)
+        scores = select(ScoreRow.dataset, ScoreRow.patient, ScoreRow.request)
+        with self.session() as session:
+            found: set[tuple[str, str, str | None]] = {
+                (dataset.lower(), patient.lower(), None)
+                for dataset, patient in session.execute(records)
+            }
+            for dataset, patient, request in session.execute(scores):
+                found.add((dataset.lower(), patient.lower(), request.lower()))
+        return found
 
     def score_record(self, dataset: str, patient: str) -> ScoreRecordRow | None:
         """What a patient handed in."""
@@ -124,13 +153,36 @@ class Scores(Transactions):
         except IntegrityError:
             return
 
-    def due_scores(self, most: int) -> list[ScoreRow]:
-        """Some of the scores that are not computed yet."""
+    def due_scores(
+        self, most: int, after: tuple[str, str] = ("", ""), without: Collection[str] = ()
+    ) -> list[ScoreRow]:
+        """Some of the scores that are not computed yet, by request and patient.
+
+        Args:
+            after: request and patient of the one before the first.
+            without: requests that are passed over.
+        """
+        place = tuple_(ScoreRow.request, ScoreRow.patient)
         with self.session() as session:
-            query = select(ScoreRow).where(ScoreRow.state == DUE)
-            return list(
-                session.scalars(query.order_by(ScoreRow.request, ScoreRow.patient).limit(most))
+            query = (
+                select(ScoreRow)
+                .where(ScoreRow.state == DUE, place > tuple_(*after))
+                .where(ScoreRow.request.not_in(without))
+                .order_by(ScoreRow.request, ScoreRow.patient)
             )
+            return list(session.scalars(query.limit(most)))
+
+    def scores_beyond(self, dataset: str, patient: str, most: int) -> list[str]:
+        """The requests of a patient's scores in a dataset but for the latest `most` that were planned."""
+        mine = (ScoreRow.dataset == dataset) & (ScoreRow.patient == patient)
+        with self.session() as session:
+            query = (
+                select(ScoreRow.request)
+                .join(ScoreRoundRow, ScoreRoundRow.request == ScoreRow.request)
+                .where(mine)
+                .order_by(ScoreRoundRow.planned_at.desc(), ScoreRow.request)
+            )
+            return list(session.scalars(query.offset(most)))
 
     def end_score(self, request: str, patient: str, state: str, record: str | None) -> bool:
         """Notes that a due score was computed, of which record, or that it never can be. Returns False

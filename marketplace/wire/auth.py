@@ -62,6 +62,16 @@ class SignedBy:
     deadline: int  # unix seconds
 
 
+def claimed_by(request: flask.Request) -> Address:
+    """Who a request says that it is of, before any of its body is read: nothing of it is proved.
+
+    Raises:
+        Unauthenticated: naming what is missing.
+    """
+    given = _parts(request.headers.get(HEADER, ""))
+    return address(given["address"], f"{HEADER}.address")
+
+
 def signed_by(request: flask.Request, domain: Domain) -> SignedBy:
     """Who signed this very request, now. Whether for the first time, only a memory of nonces can say.
 

@@ -348,19 +348,26 @@ def bind(
     port: int,
     *,
     most_body: int,
+    most_body_of: Callable[[str], int] | None = None,
     threads: int = THREADS,
     trusted_proxy: str | None = None,
 ) -> Server:
     """A server of this application that listens; its `run` serves.
 
-    A body that claims more than `most_body` bytes is refused unread. From `trusted_proxy` alone an
-    X-Forwarded-For is taken, as the caller's address.
+    A body that claims more than `most_body` bytes is refused unread, and one of more than `most_body_of` says
+    of its path. From `trusted_proxy` alone an X-Forwarded-For is taken, as the caller's address.
 
     Raises:
         OSError: the port is taken.
     """
     server = listen(
-        app, host, port, threads=threads, most_body=most_body, trusted_proxy=trusted_proxy
+        app,
+        host,
+        port,
+        threads=threads,
+        most_body=most_body,
+        most_body_of=most_body_of,
+        trusted_proxy=trusted_proxy,
     )
     server.channel_class = _Channel
     return server
@@ -372,6 +379,7 @@ def serve(
     port: int,
     *,
     most_body: int,
+    most_body_of: Callable[[str], int] | None = None,
     threads: int = THREADS,
     trusted_proxy: str | None = None,
     ending: Callable[[], object] = bool,
@@ -393,7 +401,13 @@ def serve(
     lifeline.hold()
     try:
         server = bind(
-            app, host, port, most_body=most_body, threads=threads, trusted_proxy=trusted_proxy
+            app,
+            host,
+            port,
+            most_body=most_body,
+            most_body_of=most_body_of,
+            threads=threads,
+            trusted_proxy=trusted_proxy,
         )
     except OSError as fault:
         raise _cannot_listen(host, port, fault) from None

@@ -7,12 +7,14 @@ out, a patient who revokes included.
 
 from __future__ import annotations
 
+import copy
 import resource
 import time
 from collections.abc import Callable
 from typing import Any, Final
 
 from waitress.channel import HTTPChannel  # type: ignore[import-untyped]  # waitress has no types
+from waitress.parser import HTTPRequestParser  # type: ignore[import-untyped]
 from waitress.server import TcpWSGIServer  # type: ignore[import-untyped]
 
 PATIENCE_SECONDS: Final = 15.0
@@ -37,9 +39,11 @@ def listen(
     *,
     threads: int,
     most_body: int,
+    most_body_of: Callable[[str], int] | None = None,
     trusted_proxy: str | None = None,
 ) -> Server:
-    """A server that listens; `run` serves. A body of more than `most_body` bytes is refused unread.
+    """A server that listens; `run` serves. A body of more than `most_body` bytes is refused unread, and one
+    of more than `most_body_of` says of its path.
 
     What proxies say of a caller (Forwarded, X-Forwarded-..) is dropped, but for the X-Forwarded-For of
     `trusted_proxy`.
@@ -47,7 +51,7 @@ def listen(
     Raises:
         OSError: the port is taken.
     """
-    return Server(
+    server = Server(
         application,
         host=host,
         port=port,
@@ -64,6 +68,8 @@ def listen(
         cleanup_interval=SWEEP_SECONDS,
         asyncore_use_poll=True,  # select cannot watch a file whose number is above 1023
     )
+    server.adj.most_body_of = most_body_of
+    return server
 
 
 def most_connections() -> int:
@@ -74,8 +80,23 @@ def most_connections() -> int:
     return min(MOST_CONNECTIONS, max(allowed // 2, allowed - SPARE_FILES))
 
 
+class Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
+    """A request whose path says how large its body may be."""
+
+    adj: Any
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """Before any of the body is taken. Raises waitress's ParsingError."""
+        super().parse_header(header_plus)
+        if self.adj.most_body_of is not None:
+            self.adj = copy.copy(self.adj)
+            self.adj.max_request_body_size = self.adj.most_body_of(self.path) + 1
+
+
 class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     """A connection that has until `due`, which a byte now and then hardly moves."""
+
+    parser_class = Parser
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self.due = _from_now()

@@ -82,6 +82,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiWorld]:
         yield made
 
 
+def addressed(world: ApiWorld, path: str, raw: bytes) -> tuple[str, dict[str, str]]:
+    """Where `raw` is posted, and the headers of somebody who may: a record to be scored by its patient, of
+    whom that is asked before the body is read."""
+    if path != SCORE_RECORD:
+        return PREFIX + path, {"Usufruct-Auth": world.auth_header(raw, path=PREFIX + path)}
+    there = PREFIX + path.replace(NOWHERE, to_hex(world.custody.dataset))
+    return there, {"Usufruct-Auth": world.auth_header(raw, path=there, key=world.patients[-1])}
+
+
 # --- what each route answers
 
 
@@ -398,8 +407,8 @@ def test_what_is_not_there_or_no_id_is_refused(
     ],
 )
 def test_bytes_that_are_no_json_object_are_refused(world: ApiWorld, path: str, raw: bytes) -> None:
-    headers = {"Usufruct-Auth": world.auth_header(raw, path=PREFIX + path)}  # not every route asks
-    found = problem(world.client.post(PREFIX + path, data=raw, headers=headers))
+    there, headers = addressed(world, path, raw)  # not every route asks who it is
+    found = problem(world.client.post(there, data=raw, headers=headers))
     assert found["code"] in ("malformed_json", "bad_parameter", "body_too_large")
 
 
@@ -436,9 +445,9 @@ def test_a_body_is_taken_to_the_limit_of_its_route_and_not_beyond(
     without_length = {"CONTENT_LENGTH": "", "wsgi.input_terminated": True}
     for raw, code in ((whole, "bad_parameter"), (whole + b" ", "body_too_large")):
         for said in ({}, without_length):
-            headers = {"Usufruct-Auth": world.auth_header(raw, path=PREFIX + path)}
+            there, headers = addressed(world, path, raw)
             found = problem(
-                world.client.post(PREFIX + path, data=raw, headers=headers, environ_overrides=said)
+                world.client.post(there, data=raw, headers=headers, environ_overrides=said)
             )
             # A signed body is cut off at the limit, so that its signature is no good.
             assert found["code"] in (code, "bad_signature" if said else code)
@@ -468,8 +477,8 @@ def test_a_body_that_would_take_a_hundred_times_its_bytes_is_refused_before_any_
 ) -> None:
     unit, room = HOSTILE[form], LIMITS[path] - 40
     raw = b'{"%s":[' % FIRST_KEYS[path].encode() + unit * (room // len(unit)) + b"0]}"
-    headers = {"Usufruct-Auth": world.auth_header(raw, path=PREFIX + path)}
-    found = problem(world.client.post(PREFIX + path, data=raw, headers=headers), 400)
+    there, headers = addressed(world, path, raw)
+    found = problem(world.client.post(there, data=raw, headers=headers), 400)
     assert found["code"] == "malformed_json"
     assert "values" in found["detail"]
 
@@ -495,8 +504,8 @@ def test_what_another_sites_page_posts_is_refused_unread(world: ApiWorld, path: 
             sent = world.client.post(PREFIX + path, data=b"{", headers=how, content_type=kind)
             assert problem(sent, 403)["code"] == "not_from_here"
     for how in ({}, {"Sec-Fetch-Site": "same-origin", "Origin": ours}, {"Origin": ours}):
-        headers = {**how, "Usufruct-Auth": world.auth_header(b"{", path=PREFIX + path)}
-        found = problem(world.client.post(PREFIX + path, data=b"{", headers=headers), 400)
+        there, headers = addressed(world, path, b"{")
+        found = problem(world.client.post(there, data=b"{", headers=how | headers), 400)
         assert found["code"] == "malformed_json"
 
 

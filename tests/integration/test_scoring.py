@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+from structlog.testing import capture_logs
 
 from marketplace.api.openapi import DOCUMENT
 from marketplace.chain.adapter import Chain, ContractRefusal, Finality
@@ -323,7 +324,10 @@ def test_nobody_is_scored_before_the_seal_is_final(world: ScoringWorld) -> None:
     careful = Rounds(
         slow, world.operator.database, mine.rounds.dictionaries, mine.rounds.files, mine.models
     )
-    refused("not_yet_final", careful.step)
+    with capture_logs() as logs:
+        assert careful.step() == 0
+    waits = {"event": "scoring_waits", "request": request, "code": "not_yet_final"}
+    assert [{**waits, "log_level": "warning"}] == logs
     assert problem(world.score(request, "ada"), 404)["code"] == "no_score"
     assert world.scored() == 1
     assert world.score(request, "ada").status_code == 200
@@ -387,6 +391,14 @@ def test_nobody_but_its_patient_fetches_a_score_and_a_researcher_never(world: Sc
     assert researchers.get_json() == {"record": None, "scores": []}
 
 
+class Killed(BaseException):
+    """As the process would be: nothing catches it."""
+
+
+def killed(*_: Any) -> bool:
+    raise Killed
+
+
 def test_a_score_that_a_crash_took_is_made_again_to_the_byte_and_stays(
     world: ScoringWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -395,20 +407,20 @@ def test_a_score_that_a_crash_took_is_made_again_to_the_byte_and_stays(
     rounds, database = world.operator.scoring.rounds, world.operator.database
     with monkeypatch.context() as dying:  # after the file, before the row
         dying.setattr(type(database), "who_handed_in", lambda *_: {patient})
-        dying.setattr(type(database), "end_score", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
+        dying.setattr(type(database), "end_score", killed)
+        with pytest.raises(Killed):
             rounds.step()
-    first = rounds.files.score(request, patient)
+    first = rounds.files.score(world.dataset, patient, request)
     assert first is not None
     row = database.score(request, patient)
     assert row is not None
     assert row.state == DUE
-    rounds.files.forget_score(request, patient)  # as if it had died before the file
+    rounds.files.forget_score(world.dataset, patient, request)  # as if it had died before the file
     world.scored()
-    assert rounds.files.score(request, patient) == first
+    assert rounds.files.score(world.dataset, patient, request) == first
     world.hand_in("ada")  # another record: this request's score is made
     assert world.scored() == 0
-    assert rounds.files.score(request, patient) == first
+    assert rounds.files.score(world.dataset, patient, request) == first
 
 
 def test_a_kept_score_is_not_made_anew_from_another_record(
@@ -419,8 +431,8 @@ def test_a_kept_score_is_not_made_anew_from_another_record(
     database = world.operator.database
     with monkeypatch.context() as dying:
         dying.setattr(type(database), "who_handed_in", lambda *_: {patient})
-        dying.setattr(type(database), "end_score", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
+        dying.setattr(type(database), "end_score", killed)
+        with pytest.raises(Killed):
             world.operator.scoring.rounds.step()
     world.hand_in("ada")
     world.scored()
@@ -495,14 +507,14 @@ def test_a_settled_request_is_scored_and_one_that_was_never_sealed_is_not(
 
 def test_what_was_kept_is_destroyed_once_a_revocation_is_final(world: ScoringWorld) -> None:
     world.forget()  # who stopped in another test
-    patient = account("ben").address
     world.hand_in("ben")
     request = world.sealed("ben stops", MODEL)
     world.scored()
     assert world.score(request, "ben").status_code == 200
-    mine = [name for name in world.files if patient[2:].lower() in name]
+    mine = world.files_of("ben")
     assert len(mine) >= 2
-    kept = {n: (world.operator.config.data / "scores" / n).read_bytes() for n in mine}
+    assert {Path(name).suffix for name in mine} == {"", ".score"}
+    kept = {name: (world.storage / name).read_bytes() for name in mine}
     others = [name for name in world.files if name not in mine]
     world.revoke("ben")
     world.forget()
@@ -511,8 +523,9 @@ def test_what_was_kept_is_destroyed_once_a_revocation_is_final(world: ScoringWor
     assert problem(world.score(request, "ben"), 404)["code"] == "no_score"
     assert problem(hand_in(world, world.body("ben"), account("ben")))["code"] == "no_consent"
     for name, content in kept.items():  # a backup brings the files back
-        if name.endswith(".record"):
-            (world.operator.config.data / "scores" / name).write_bytes(content)
+        (world.storage / name).parent.mkdir(exist_ok=True)
+        (world.storage / name).write_bytes(content)
+    assert world.files_of("ben") == mine
     world.forget()
     assert world.files == others
 
@@ -568,10 +581,10 @@ def test_an_erasure_destroys_record_material_and_scores(world: ScoringWorld) -> 
     world.sealed("eve goes", MODEL)
     world.scored()
     patient = account("eve")
-    assert any(patient.address[2:].lower() in name for name in world.files)
+    assert {Path(name).suffix for name in world.files_of("eve")} == {"", ".score"}
     world.market.world.erase(patient)
     world.forget()
-    assert not any(patient.address[2:].lower() in name for name in world.files)
+    assert world.files_of("eve") == []
     assert problem(hand_in(world, world.body("eve"), patient))["code"] == "no_record"
 
 
@@ -584,7 +597,7 @@ def test_who_is_destroyed_while_being_scored_leaves_nothing(
     end = type(database).end_score
 
     def late(self: Any, *arguments: Any) -> bool:
-        files.forget_record(world.dataset, patient)
+        files.forget(world.dataset, patient)
         database.forget_scoring(world.dataset, patient)
         return end(self, *arguments)
 
@@ -594,24 +607,65 @@ def test_who_is_destroyed_while_being_scored_leaves_nothing(
     with monkeypatch.context() as only:
         only.setattr(type(database), "who_handed_in", lambda *_: {patient})
         world.scored()
-    assert files.score(request, patient) is None
+    assert files.score(world.dataset, patient, request) is None
     assert files.record(world.dataset, patient) is None
 
 
 # --- IND-CPA-D: nothing that was opened ever comes back
 
 
+def properties(schema: Any) -> Iterator[tuple[str, Any]]:
+    """Every property that a schema has, at whatever depth, references followed."""
+    if isinstance(schema, list):
+        for each in schema:
+            yield from properties(each)
+    if not isinstance(schema, dict):
+        return
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        yield from properties(DOCUMENT["components"]["schemas"][name])
+    for name, each in schema.get("properties", {}).items():
+        yield name, each
+    for each in schema.values():
+        yield from properties(each)
+
+
+def told(operation: Any) -> set[str]:
+    """Names in what an operation answers."""
+    return {name for name, _ in properties(operation["responses"]["200"])}
+
+
 def test_no_route_takes_or_gives_an_opened_score(world: ScoringWorld) -> None:
-    """By the description, which a test holds to be every route: a score is only ever ciphertext."""
-    named: dict[str, set[str]] = {}
-    for path, methods in DOCUMENT["paths"].items():
-        for method, operation in methods.items():
-            body = operation.get("requestBody", {})
-            if "score" in json.dumps(body):
-                named.setdefault(path, set()).add(method)
-    assert named == {}  # nothing that is handed in is called a score
-    score = DOCUMENT["components"]["schemas"]["Score"]["properties"]
-    assert set(score) == {"request", "model", "record", "score"}
+    """By the description, which other tests hold to be every route, and what each takes and answers."""
+    operations = {
+        (path.removeprefix("/api/v1"), method): each
+        for path, methods in DOCUMENT["paths"].items()
+        for method, each in methods.items()
+    }
+    taken = {
+        at: {name for name, _ in properties(each.get("requestBody", {}))}
+        for at, each in operations.items()
+    }
+    given = {at: told(each) for at, each in operations.items()}
+    assert {at for at, names in taken.items() if names & {"score", "scores"}} == set()
+    one, listed = "/requests/{request_id}/score", "/datasets/{dataset}/scores"
+    assert {at for at, names in given.items() if names & {"score", "scores"}} == {
+        (one, "post"),
+        (listed, "post"),
+    }
+    assert taken["/datasets/{dataset}/score-records", "post"] == {"material", "record"}
+    assert given["/datasets/{dataset}/score-records", "post"] == {"record"}
+    assert given[one, "post"] == {"request", "model", "record", "score"}
+    assert given[listed, "post"] == {"record", "scores", "request", "model", "state", "title"}
+    assert taken[one, "post"] == taken[listed, "post"] == set()
+    # And what is given is the ciphertext as it is kept, byte for byte.
+    world.hand_in("ada")
+    request = world.sealed("given", MODEL)
+    world.scored()
+    found = base64.b64decode(world.score(request, "ada").get_json()["score"])
+    (kept,) = world.storage.rglob(f"*-{account('ada').address[2:].lower()}/{request[2:]}.score")
+    assert found == kept.read_bytes()
+    assert EncryptedScore.from_bytes(found).model == MODEL.hash
 
 
 def test_what_is_opened_is_in_no_byte_that_the_operator_took_gave_or_kept(
@@ -661,8 +715,3 @@ def test_refusals_of_the_follower_leave_it_where_it_was(world: ScoringWorld) -> 
     before = world.files
     refused("node_unreachable", forgetting.catch_up)
     assert world.files == before
-
-
-@pytest.fixture(autouse=True)
-def _folder_exists(world: ScoringWorld) -> Path:
-    return world.operator.config.data / "scores"

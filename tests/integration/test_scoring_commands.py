@@ -21,8 +21,11 @@ from marketplace.operator import Worker
 from marketplace.stages import Stage
 from marketplace.wire import dictionary as wire
 from marketplace.wire import keyfiles
-from marketplace.wire.http import to_hex
+from marketplace.wire.http import to_base64, to_hex
+from marketplace.wire.score_layout import layout_of_dictionary
+from ml.ckks.keys import EncryptedRecord, Material
 from ml.ckks.models import Model
+from ml.ckks.score import PreparedModel
 from tests.integration.test_scoring import truth
 from tests.support.chain_world import TERMS, account
 from tests.support.scoring_world import (
@@ -168,6 +171,98 @@ def test_a_score_that_differs_from_the_values_is_not_shown(
     assert "[score_differs]" in refused.output
     assert "0.5" not in refused.output
     assert not refused.stdout.strip().startswith("{")
+
+
+# --- held against the chain
+
+
+@pytest.fixture
+def proved(world: ScoringWorld, options: list[str | Path]) -> list[str | Path]:
+    """As `options`, with a node and the deployment's manifest."""
+    node = world.market.world.node_url
+    return [*options, "--node", node, "--manifest", world.folder / "manifest.json"]
+
+
+def test_with_a_node_nothing_is_the_operators_word(
+    options: list[str | Path], proved: list[str | Path], request_id: str
+) -> None:
+    told, plain = run("scores", *proved), run("scores", *options)
+    assert said(told) == said(plain)
+    assert "operator's word" in plain.stderr
+    assert told.stderr == ""
+    assert run("score-record", *proved).exit_code == 0
+
+
+def test_a_node_without_a_manifest_proves_nothing_and_is_refused(
+    world: ScoringWorld, options: list[str | Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which contracts to ask would be the operator's word."""
+    node = world.market.world.node_url
+    for command in ("scores", "score-record"):
+        refused = run(command, *options, "--node", node)
+        assert refused.exit_code == 2
+        assert "--manifest" in refused.output
+    monkeypatch.setenv("USUFRUCT_NODE", node)  # set for other commands
+    told = run("scores", *options)
+    assert told.exit_code == 0
+    assert "operator's word" in told.stderr
+
+
+@pytest.mark.parametrize("command", ["scores", "score-record"])
+def test_another_dictionary_than_the_chains_is_refused_where_there_is_a_node(
+    world: ScoringWorld,
+    proved: list[str | Path],
+    options: list[str | Path],
+    request_id: str,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+) -> None:
+    true = world.market.world.dictionary
+    narrow = json.loads(true.to_bytes())
+    narrow["variables"][0]["upper"] = "200"
+    monkeypatch.setattr(Marketplace, "dictionary", lambda *_: wire.from_json(narrow))
+    before = world.files
+    refused = run(command, *proved)
+    assert refused.exit_code == 1
+    assert "[dictionary_mismatch]" in refused.output
+    assert world.files == before
+    assert "[dictionary_mismatch]" not in run(command, *options).output
+
+
+def test_another_model_than_the_request_asks_for_is_refused_where_there_is_a_node(
+    world: ScoringWorld,
+    proved: list[str | Path],
+    options: list[str | Path],
+    request_id: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The operator runs a model of its own choice and says so: the number is that model's, and not the one
+    that the researcher asked for and the chain names."""
+    other = model("Health", intercept="0.75")
+    world.publish(other)
+    records, patient = world.operator.scoring.records, account("ada").address
+    kept = records.files.record(world.dataset, patient)
+    row = world.operator.database.score(request_id, patient)
+    assert kept is not None
+    assert row is not None
+    layout = layout_of_dictionary(world.market.world.dictionary)
+    made = PreparedModel(other, layout).score(
+        Material.from_bytes(kept[0]), EncryptedRecord.from_bytes(kept[1])
+    )
+    right = type(records).score
+
+    def lie(self: Any, request: str, of: Any) -> dict[str, Any]:
+        told = right(self, request, of)
+        return told | {"model": to_hex(other.hash), "score": to_base64(made.data)}
+
+    monkeypatch.setattr(type(records), "score", lie)
+    believed = said(run("scores", *options, "--request", request_id))
+    assert Decimal(believed["scores"][0]["score"]) == truth("ada") + Decimal("0.25")
+    refused = run("scores", *proved, "--request", request_id)
+    assert refused.exit_code == 1
+    assert "[not_this_score]" in refused.output
+    assert "does not ask for that model" in refused.output
+    assert believed["scores"][0]["score"] not in refused.output
 
 
 def test_what_another_patient_or_no_patient_asks_for_is_not_there(

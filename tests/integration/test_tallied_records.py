@@ -390,7 +390,7 @@ def test_a_full_disk_leaves_no_row_and_no_file_of_an_upload_and_takes_it_later(
         "for one record and a tally": 2 * tally + box + 1,
     }[room]
     before = world.state()
-    files = world.operator.intake.records._files
+    files = world.operator.intake.records._folder._files
     with monkeypatch.context() as patch:
         patch.setattr(files, "pipe_file", SmallDisk(files.pipe_file, left))
         caught = refused("storage_full", world.market.upload, entries)

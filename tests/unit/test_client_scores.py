@@ -135,6 +135,14 @@ def scored(
     return operator.score
 
 
+def forged(score: EncryptedScore, of: Model | None = None, bent: bool = False) -> EncryptedScore:
+    """Framed as it should be: another model's passed off as that of `of`, or with another content."""
+    content = bytearray(score.data[packing.HEAD_BYTES : -32])
+    content[100] ^= bent
+    bound = (score.model if of is None else of.hash) + score.record
+    return EncryptedScore.from_bytes(frame(Kind.SCORE, bound, bytes(content)))
+
+
 def opening(own: OwnScores, values: Any) -> Opened:
     return own.opened(own.fetch(REQUEST, STUDY), STUDY, values)
 
@@ -188,6 +196,24 @@ def test_a_crash_between_material_and_key_leaves_nothing_in_the_way(
     assert not (made.path / SECRET).exists()
     assert made.make()
     assert made.material()
+
+
+def test_a_folder_serves_one_dataset_and_nothing_is_sent_to_another(
+    own: OwnScores, operator: Operator, tmp_path: Path
+) -> None:
+    """One material under two addresses would show that they are one person's."""
+    mine = ScoreFolder(tmp_path / "mine")
+    mine.make()
+    here = replace(own, folder=mine)
+    for _ in range(2):
+        here.hand_in(STUDY, VALUES)
+    assert len(operator.asked) == 2
+    kept = sorted(path.name for path in mine.path.iterdir())
+    with pytest.raises(Refusal) as refused:
+        replace(here, dataset=bytes(31) + b"\x02").hand_in(STUDY, VALUES)
+    assert refused.value.code == "score_key_of_another_dataset"
+    assert len(operator.asked) == 2
+    assert sorted(path.name for path in mine.path.iterdir()) == kept
 
 
 # --- opening
@@ -247,12 +273,8 @@ def test_a_score_that_is_not_the_models_on_ones_own_values_is_not_shown(
 def test_a_ciphertext_of_the_operators_own_choice_is_not_shown(
     own: OwnScores, operator: Operator
 ) -> None:
-    """Framed as it should be, with another content: an opening would say something of the key."""
-    right = scored(own, operator)
-    body = bytearray(right.data[packing.HEAD_BYTES : -32])
-    body[100] ^= 1
-    forged = EncryptedScore.from_bytes(frame(Kind.SCORE, right.model + right.record, bytes(body)))
-    operator.score = forged
+    """An opening would say something of the key."""
+    operator.score = forged(scored(own, operator), bent=True)
     with pytest.raises(Refusal) as refused:
         opening(own, VALUES)
     assert refused.value.code == "score_differs"
@@ -261,10 +283,7 @@ def test_a_ciphertext_of_the_operators_own_choice_is_not_shown(
 def test_another_models_score_passed_off_as_this_ones_is_refused(
     own: OwnScores, operator: Operator
 ) -> None:
-    other = model(intercept="0.75")
-    body = scored(own, operator, other).data[packing.HEAD_BYTES : -32]
-    record = operator.score.record if operator.score else b""
-    operator.score = EncryptedScore.from_bytes(frame(Kind.SCORE, MODEL.hash + record, body))
+    operator.score = forged(scored(own, operator, model(intercept="0.75")), MODEL)
     with pytest.raises(Refusal) as refused:
         opening(own, VALUES)
     assert refused.value.code == "score_differs"
@@ -295,15 +314,12 @@ def test_a_model_that_asks_for_narrower_values_is_refused_before_any_value_is_lo
     own: OwnScores, operator: Operator
 ) -> None:
     """Whether it fits would say on which side of its bounds a value lies."""
-    scored(own, operator)
-    narrow = json.loads(MODEL.canonical)
+    score, narrow = scored(own, operator), json.loads(MODEL.canonical)
     for each in narrow["inputs"]:
         if each["name"] == "systolic":
             each["upper"] = "151"
     asked = model_of(narrow)
-    body = operator.score.data[packing.HEAD_BYTES : -32] if operator.score else b""
-    record = operator.score.record if operator.score else b""
-    operator.score = EncryptedScore.from_bytes(frame(Kind.SCORE, asked.hash + record, body))
+    operator.score = forged(score, asked)
     operator.models[to_hex(asked.hash)] = narrow
     with pytest.raises(Refusal) as refused:
         own.fetch(REQUEST, STUDY)
@@ -316,12 +332,9 @@ def test_nobody_sees_which_of_several_scores_opened(
 ) -> None:
     right = scored(own, operator)
     fetched = own.fetch(REQUEST, STUDY)
-    body = bytearray(right.data[packing.HEAD_BYTES : -32])
-    body[100] ^= 1
-    raw = frame(Kind.SCORE, right.model + right.record, bytes(body))
-    forged = replace(fetched, score=EncryptedScore.from_bytes(raw))
+    wrong = replace(fetched, score=forged(right, bent=True))
     before = list(operator.asked)
-    listed = [forged, fetched, fetched] if first else [fetched, fetched, forged]
+    listed = [wrong, fetched, fetched] if first else [fetched, fetched, wrong]
     opened, refused = _opened(own, listed, STUDY, VALUES)
     assert operator.asked == before
     assert [each.score.for_the_owner() for each in opened] == [Decimal("3.000")] * 2
@@ -332,9 +345,7 @@ def test_what_is_shown_is_the_models_own_number_and_no_bit_of_it_the_operators(
     own: OwnScores, operator: Operator
 ) -> None:
     """A ciphertext that is off by less than the bound could carry a bit of the key in its last digit."""
-    body = scored(own, operator, model(intercept="0.5009")).data[packing.HEAD_BYTES : -32]
-    record = operator.score.record if operator.score else b""
-    operator.score = EncryptedScore.from_bytes(frame(Kind.SCORE, MODEL.hash + record, body))
+    operator.score = forged(scored(own, operator, model(intercept="0.5009")), MODEL)
     assert opening(own, VALUES).score.for_the_owner() == Decimal("3.000")
 
 

@@ -12,6 +12,7 @@ from marketplace.analyses.explained import ASKS, EXAMPLES_IN, MEANS_IN, RELEASES
 from marketplace.bonds import require_bond
 from marketplace.chain.consents import consent_document, record_document
 from marketplace.chain.joint_keys import joint_key_of
+from marketplace.chain.published import published
 from marketplace.chain.token import permit_facts
 from marketplace.dictionaries import Dictionaries
 from marketplace.errors import Refusal
@@ -21,6 +22,7 @@ from marketplace.request_reads import RequestReads
 from marketplace.scoring import Models
 from marketplace.vocabulary import Address, Lane
 from marketplace.wire.amounts import Token
+from marketplace.wire.http import to_hex
 from marketplace.wire.lately import Lately
 from marketplace.wire.terms import Credential
 from marketplace.words import class_words, quote_words
@@ -141,6 +143,11 @@ class Reads(RequestReads):
             "retired": view.retired,
             "classes": [self.consent_class(each) for each in self.chain.class_ids(dataset)],
         }
+
+    def published(self, dataset: bytes) -> dict[str, str] | None:
+        """Steward and salt that a dataset's id is a hash of; None where the node does not show them."""
+        found = published(self.chain, dataset)
+        return None if found is None else {"steward": found.steward, "salt": to_hex(found.salt)}
 
     def dataset_name(self, dataset: bytes) -> str | None:
         """What its dictionary calls a dataset; None while its steward has not handed that over."""

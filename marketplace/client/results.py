@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +73,7 @@ def open_answer(
     if read.tally is not None:
         if dictionary_of is None:
             raise _question_needed()
+        _require_whole(read)
         known = Known(dictionary_of(read.terms.dataset), _asked(read))
         return _open_sums(read, len(read.tally.places), known, delivery, logarithms)
     context = DeliveryContext(
@@ -116,7 +118,6 @@ def _open_sums(
     delivery: hpke.SecretKey,
     logarithms: Logarithms | None,
 ) -> Opened:
-    checks.delivered(read)
     delivered = Delivered(
         request=read.request,
         terms=read.terms,
@@ -127,6 +128,16 @@ def _open_sums(
         sealed_result=read.sealed_result,
     )
     return open_tally(delivered, known.dictionary, known.parameters, delivery, logarithms)
+
+
+def _require_whole(read: Receipt) -> None:
+    """The receipt's parts belong together: ranges and intervals follow from its quorum, places and cost.
+
+    A contract wallet's signature is left to whoever has a node. Raises ReceiptInvalid.
+    """
+    for check in checks.ALONE:
+        with suppress(checks.NeedsNode):
+            check(read)
 
 
 def _asked(read: Receipt) -> Mapping[str, Any]:

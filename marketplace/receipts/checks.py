@@ -12,7 +12,8 @@ from eth_utils.crypto import keccak
 
 from marketplace.errors import Refusal
 from marketplace.receipts.fields import require_shallow
-from marketplace.receipts.format import Receipt, ReceiptInvalid, Shard, invalid
+from marketplace.receipts.format import CommitteePart, Receipt, ReceiptInvalid, Shard, invalid
+from marketplace.receipts.tally_part import TallyPart
 from marketplace.wire import delivery
 from marketplace.wire.analysis import analysis_hash
 from marketplace.wire.delivery import Opened
@@ -38,6 +39,8 @@ def request(receipt: Receipt) -> None:
     _equal("request", "request", receipt.request, expected, "is not the hash of the terms")
     for name in ("cost", "price", "fee"):
         _equal("request", name, getattr(receipt, name), getattr(terms, name), _DIFFERS)
+    if receipt.cost == 0:
+        raise invalid("request", "cost", "is 0, at which no request is opened")
 
 
 def parameters(receipt: Receipt) -> None:
@@ -90,6 +93,8 @@ def settlement(receipt: Receipt) -> None:
         _equal("settlement", f"settlement.{name}", found, value, _DIFFERS)
     _lane(receipt)
     _equal("settlement", "settlement.noise", receipt.settlement.noise, noise_of(receipt), _DIFFERS)
+    if receipt.tally is not None:
+        _counting(receipt.committee, receipt.tally)
 
 
 def noise_of(receipt: Receipt) -> bytes:
@@ -116,6 +121,18 @@ def _lane(receipt: Receipt) -> None:
     _equal("settlement", "gate_key", receipt.gate_key, ZERO_HASH, _NOT_OF_LANE)
 
 
+def _counting(committee: CommitteePart, tally: TallyPart) -> None:
+    """Whose noise counts are custodians of the committee that committed to it, a quorum of them at least."""
+    committed = [place for place, _ in tally.commitments]
+    for name, places in (("commitments", committed), ("places", tally.places)):
+        if any(place >= len(committee.signers) for place in places):
+            raise invalid("settlement", f"tally.{name}", _NO_PLACE)
+    if not set(tally.places) <= set(committed):
+        raise invalid("settlement", "tally.places", "names who committed to no noise")
+    if len(tally.places) < committee.quorum:
+        raise invalid("settlement", "tally.places", "are fewer than the quorum")
+
+
 class NeedsNode(ReceiptInvalid):
     """A signature that only a node of the chain can judge: it may be a contract wallet's."""
 
@@ -132,6 +149,7 @@ def signatures(receipt: Receipt, accepts: Accepts | None = None) -> None:
     Raises:
         NeedsNode: no key signed and, with no `accepts` given, nobody can say whether a wallet did.
     """
+    _committee(receipt.committee)
     places = [place for place, _ in receipt.signatures]
     if places != sorted(set(places)):
         raise invalid("signatures", "signatures", "do not ascend by place, each place once")
@@ -188,6 +206,16 @@ ALONE: tuple[Alone, ...] = (
 _DIFFERS = "differs from its other mention in the receipt"
 _NOT_OF_LANE = "is not of the lane that the receipt's schema is for"
 _NOT_HASHED = "does not have the hash that was agreed on"
+_NO_PLACE = "is no place of the committee"
+
+
+def _committee(committee: CommitteePart) -> None:
+    """One that `CustodianCommittee.openEpoch` takes: different members, and more than half of them act."""
+    signers, quorum = committee.signers, committee.quorum
+    if len(set(signers)) != len(signers):
+        raise invalid("signatures", "committee.signers", "names a custodian twice")
+    if not len(signers) < 2 * quorum <= 2 * len(signers):
+        raise invalid("signatures", "committee.quorum", "is not of more than half of the signers")
 
 
 def _shard(where: str, shard: Shard) -> None:
@@ -204,7 +232,7 @@ def _signature(receipt: Receipt, position: int, accepts: Accepts | None) -> None
     place, signature = receipt.signatures[position]
     where = f"signatures[{position}]"
     if place >= len(receipt.committee.signers):
-        raise invalid("signatures", f"{where}.place", "is no place of the committee")
+        raise invalid("signatures", f"{where}.place", _NO_PLACE)
     domain = market_domain(receipt.deployment.chain_id, receipt.deployment.market)
     expected = receipt.committee.signers[place]
     if _recovered(receipt, domain, signature) == expected:

@@ -6,149 +6,35 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, cast
-from urllib.parse import urlsplit
+from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 import pytest
-from playwright.sync_api import BrowserContext, FilePayload, Locator, Page, ViewportSize, expect
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from marketplace.chain.manifest import Manifest
-from marketplace.client.results import open_answer
-from marketplace.receipts.format import load
 from marketplace.wire.amounts import Token
 from marketplace.wire.canonical import canonical
-from marketplace.wire.delivery import Opened
 from marketplace.wire.http import to_hex
-from marketplace.wire.keyring import Keyring
 from marketplace.wire.structs import RequestTerms
 from tests.support.api_world import ApiWorld, api_world
-from tests.support.browser_keys import PASSPHRASE, bring_key, make_keys
+from tests.support.browser_keys import PASSPHRASE
 from tests.support.chain_world import DAY, MAX_COST
 from tests.support.daily import daily
-from tests.support.looking import AXE, COLOURS, EVERYTHING, Scheme
 from tests.support.overheard import Overheard, overhearing
+from tests.support.researcher_browser import (
+    PROJECT,
+    Researcher,
+    drop,
+    fill_parameters,
+    listened_to,
+    signed_in,
+    telling,
+    without_complaints,
+)
 from tests.support.web_world import WebWorld, web_world
-from tools.browser import PATIENCE_MILLISECONDS, chromium
-
-DESK: ViewportSize = {"width": 1280, "height": 900}
-PHONE: ViewportSize = {"width": 320, "height": 700}
-PROJECT = "Blood pressure in winter"
-
-
-@dataclass
-class Researcher:
-    """A person at a browser; the keyring is what Python reads in the key file that the browser saved."""
-
-    world: WebWorld
-    page: Page
-    keyring: Keyring
-    folder: Path
-    heard: Overheard
-
-    @property
-    def api(self) -> ApiWorld:
-        return self.world.api
-
-    @property
-    def request(self) -> str:
-        return urlsplit(self.page.url).path.rsplit("/", 1)[1]
-
-    @property
-    def credit(self) -> int:
-        return self.api.operator.chain.credit_of(self.api.researcher.address)
-
-    def build(self) -> Page:
-        self.page.set_viewport_size(DESK)
-        self.page.goto("/datasets")
-        self.page.evaluate(
-            "for (const key of Object.keys(sessionStorage)) "
-            "if (key.startsWith('form ')) sessionStorage.removeItem(key)"
-        )
-        self.page.goto(f"/ask?dataset={self.api.dataset}")
-        return self.page
-
-    def question(self, analysis: str = "mean.v1", cost: int = 10_000) -> Page:
-        """The builder with a whole question in it."""
-        page = self.build()
-        page.select_option("#analysis", analysis)
-        fill_parameters(page, analysis)
-        page.get_by_label("Biomedical research").check()
-        page.fill("#project", PROJECT)
-        page.locator("#classes input").first.check()
-        page.fill("#cost", str(cost))
-        return page
-
-    def ask(self, analysis: str = "mean.v1", cost: int = 10_000) -> str:
-        """The whole way to a paid request; its id."""
-        self.api.custody.tick()
-        page = self.question(analysis, cost)
-        expect(page.locator("#ceiling")).to_be_visible()
-        page.locator("#ceiling input").check()
-        page.get_by_role("button", name="Ask and pay").click()
-        page.wait_for_url("**/my/requests/0x*")
-        return self.request
-
-    def settled(self) -> str:
-        """A request of this account that was answered; one more where there is none."""
-        mine = self.api.operator.reads.requests_of(self.api.researcher.address)
-        for each in mine:
-            if each["stage"] == "settled":
-                return str(each["request"])
-        request = self.ask()
-        self.api.settle(request)
-        return request
-
-    def saved(self, button: str) -> bytes:
-        with self.page.expect_download() as saved:
-            self.page.get_by_role("button", name=button).click()
-        path = self.folder / saved.value.suggested_filename
-        saved.value.save_as(path)
-        return path.read_bytes()
-
-    def opened(self, request: str) -> tuple[Opened, dict[str, Any]]:
-        """As Python opens it, with the key of the saved key file."""
-        receipt = self.api.operator.reads.receipt(request).receipt
-        read = load(receipt)
-        key = self.keyring.root.delivery_key(
-            read.deployment.chain_id, read.deployment.market, read.terms.salt
-        )
-        return open_answer(receipt, key, read.request), receipt
-
-    def violations(self) -> list[str]:
-        """What axe finds, in light and dark, and what sticks out on the narrowest screen."""
-        page, found = self.page, []
-        page.wait_for_load_state("load")
-        if not page.evaluate("() => 'axe' in window"):
-            page.evaluate(AXE.read_text())
-        schemes: tuple[tuple[Scheme, str], ...] = (("light", EVERYTHING), ("dark", COLOURS))
-        for scheme, rules in schemes:
-            page.emulate_media(color_scheme=scheme)
-            told = page.evaluate(f"axe.run(document, {rules})")["violations"]
-            found += [f"{each['id']}: {each['nodes'][0]['target']}" for each in told]
-        page.emulate_media(color_scheme="light")
-        page.set_viewport_size(PHONE)
-        if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
-            found.append("the page scrolls sideways")
-        page.set_viewport_size(DESK)
-        return found
-
-
-def fill_parameters(page: Page, analysis: str) -> None:
-    if analysis == "cross_table.v1":
-        page.select_option("#axis1", "smoker")
-        page.select_option("#axis2", "systolic")
-        page.fill("#axis2_edges", "60, 120, 260")
-        return
-    page.select_option("#variable", "systolic")
-    if analysis == "histogram.v1":
-        page.fill("#edges", "60, 100, 140, 260")
-    else:
-        page.fill("#clip_lower", "80")
-        page.fill("#clip_upper", "200")
+from tools.browser import PATIENCE_MILLISECONDS
 
 
 @pytest.fixture(scope="module")
@@ -165,10 +51,7 @@ def heard() -> Iterator[Overheard]:
 
 @pytest.fixture(scope="module")
 def context(world: WebWorld, heard: Overheard) -> Iterator[BrowserContext]:
-    expect.set_options(timeout=PATIENCE_MILLISECONDS)
-    with chromium() as browser:
-        made = browser.new_context(base_url=world.url, proxy=heard.proxy, reduced_motion="reduce")
-        made.set_default_timeout(PATIENCE_MILLISECONDS)
+    with listened_to(world, heard) as made:
         yield made
 
 
@@ -185,26 +68,13 @@ def newcomer(
     heard: Overheard,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Researcher:
-    """Somebody who made keys here, brought the command line's key and signed in with it."""
-    folder, page = tmp_path_factory.mktemp("keys"), context.new_page()
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto("/sign-in")
-    keyring = make_keys(page, folder)
-    bring_key(page, world.api.researcher, folder)
-    page.goto(f"/sign-in?next=/ask%3Fdataset%3D{world.api.dataset}")
-    page.fill("#passphrase", PASSPHRASE)
-    page.get_by_role("button", name="Unlock").click()
-    page.get_by_label("research account").check()
-    page.locator("#choose button").click()
-    page.wait_for_url("**/ask?dataset=*")
-    return Researcher(world, page, keyring, folder, heard)
+    return signed_in(world, context, complaints, heard, tmp_path_factory.mktemp("keys"))
 
 
 @pytest.fixture
 def researcher(newcomer: Researcher, complaints: list[str]) -> Iterator[Researcher]:
-    complaints.clear()
-    yield newcomer
-    assert complaints == []
+    with without_complaints(newcomer, complaints) as found:
+        yield found
 
 
 # --- before anything is paid
@@ -428,18 +298,6 @@ def lying(page: Page, path: str, name: str) -> None:
     telling(page, path, change)
 
 
-def telling(page: Page, path: str, change: Callable[[Any], object]) -> None:
-    """Has the server's answer be another, from now on."""
-
-    def answer(route: Any) -> None:
-        response = route.fetch()
-        told = response.json()
-        change(told)
-        route.fulfill(response=response, json=told)
-
-    page.route(path, answer)
-
-
 # --- asking
 
 
@@ -468,7 +326,7 @@ def test_a_question_is_paid_followed_and_opened_and_its_numbers_are_those_that_p
     spans = float(estimate["low"]) <= float(lowest) and float(estimate["high"]) >= float(highest)
     said = expect(page.locator("#answer"))  # by the noise, mostly so
     (said.to_contain_text if spans else said.not_to_contain_text)("This tells nothing")
-    assert page.locator("#checks .badge").all_text_contents() == ["Holds"] * 9
+    assert page.locator("#checks .badge").all_text_contents() == ["Holds"] * 10
     table = researcher.saved("Save as CSV").decode()
     head, row = csv.reader(table.splitlines())
     assert list(pd.read_csv(io.StringIO(table)).columns) == head
@@ -707,11 +565,6 @@ def test_a_late_word_about_one_receipt_does_not_stand_beside_the_next(
     )  # in which it would be shown
     expect(page.locator("#found")).to_be_hidden()
     expect(page.locator("#receipt-error")).to_be_visible()
-
-
-def drop(page: Page, content: bytes) -> None:
-    file = {"name": "receipt-12ab.json", "mimeType": "application/json", "buffer": content}
-    page.set_input_files("#receipt", files=[cast(FilePayload, file)])
 
 
 # --- taking it back

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
@@ -14,21 +15,32 @@ from marketplace.analyses.tallies import TALLIES
 from marketplace.analyses.variables import variables_of
 from marketplace.client.logarithms import Logarithms
 from marketplace.client.results import open_answer
+from marketplace.receipts.checks import noise_of
 from marketplace.receipts.format import load
-from marketplace.vocabulary import Lane
+from marketplace.receipts.parts import CommitteePart
+from marketplace.vocabulary import Address, Epoch, Lane
 from marketplace.wire import hpke
 from marketplace.wire.analysis import parameters_hash
 from marketplace.wire.canonical import canonical
 from marketplace.wire.delivery import Opened
-from marketplace.wire.structs import HOMOMORPHIC
+from marketplace.wire.dictionary import from_json
+from marketplace.wire.http import to_hex
+from marketplace.wire.structs import HOMOMORPHIC, market_domain, sign
 from marketplace.wire.tally_delivery import TallyKey
-from tests.browser.test_researchers import Researcher, drop, fill_parameters, telling
 from tests.support.asking_world import PEOPLE, REGRESSION, asking_world
-from tests.support.browser_keys import PASSPHRASE, bring_key, make_keys
-from tests.support.chain_world import MAX_COST
+from tests.support.chain_world import MAX_COST, account
+from tests.support.daily import daily
 from tests.support.overheard import Overheard, overhearing
+from tests.support.researcher_browser import (
+    Researcher,
+    drop,
+    fill_parameters,
+    listened_to,
+    signed_in,
+    telling,
+    without_complaints,
+)
 from tests.support.web_world import WebWorld
-from tools.browser import PATIENCE_MILLISECONDS, chromium
 from web.lanes import WORDS
 
 STALLED = "self.addEventListener('message', () => self.postMessage({ progress: 0.25 }));"
@@ -49,10 +61,7 @@ def heard() -> Iterator[Overheard]:
 
 @pytest.fixture(scope="module")
 def context(world: WebWorld, heard: Overheard) -> Iterator[BrowserContext]:
-    expect.set_options(timeout=PATIENCE_MILLISECONDS)
-    with chromium() as browser:
-        made = browser.new_context(base_url=world.url, proxy=heard.proxy, reduced_motion="reduce")
-        made.set_default_timeout(PATIENCE_MILLISECONDS)
+    with listened_to(world, heard) as made:
         yield made
 
 
@@ -69,25 +78,13 @@ def newcomer(
     heard: Overheard,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Researcher:
-    folder, page = tmp_path_factory.mktemp("keys"), context.new_page()
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto("/sign-in")
-    keyring = make_keys(page, folder)
-    bring_key(page, world.api.researcher, folder)
-    page.goto(f"/sign-in?next=/ask%3Fdataset%3D{world.api.dataset}")
-    page.fill("#passphrase", PASSPHRASE)
-    page.get_by_role("button", name="Unlock").click()
-    page.get_by_label("research account").check()
-    page.locator("#choose button").click()
-    page.wait_for_url("**/ask?dataset=*")
-    return Researcher(world, page, keyring, folder, heard)
+    return signed_in(world, context, complaints, heard, tmp_path_factory.mktemp("keys"))
 
 
 @pytest.fixture
 def researcher(newcomer: Researcher, complaints: list[str]) -> Iterator[Researcher]:
-    complaints.clear()
-    yield newcomer
-    assert complaints == []
+    with without_complaints(newcomer, complaints) as found:
+        yield found
 
 
 def delivery_of(researcher: Researcher, request: str) -> hpke.SecretKey:
@@ -163,6 +160,8 @@ def test_each_lane_is_explained_and_asks_what_it_can_answer(researcher: Research
     expect(page.locator("#means details")).to_contain_text(
         "only be cut where the dataset's encoding"
     )
+    page.fill("#cost", "1")
+    expect(page.locator("#means details")).to_have_attribute("open", "")  # it stays unfolded
     assert researcher.violations() == []
 
 
@@ -172,6 +171,7 @@ def test_a_quote_tells_the_noise_of_the_lane_and_follows_it(researcher: Research
     expect(quote).to_contain_text("1.50 times the variance of the vault lane's")
     expect(quote).to_contain_text("1 noised sum, by any 2 of 3 custodians")
     expect(quote).to_contain_text("If only 2 of the 3 custodians take part")
+    expect(quote).to_contain_text("With fewer custodians")
     in_sums = page.input_value("#target_error")
     page.get_by_label("Vault lane").check()
     expect(quote).not_to_contain_text("times the variance")
@@ -196,12 +196,48 @@ def test_a_quote_of_another_lane_than_was_asked_is_never_paid(researcher: Resear
     page.unroute("**/ask/quote")
 
 
+def test_a_condition_that_the_lane_cannot_look_at_is_refused_and_never_left_out(
+    researcher: Researcher,
+) -> None:
+    """Without it the same cost would buy another answer, about everybody."""
+    page = researcher.page
+
+    def unencoded(route: Any) -> None:
+        response = route.fetch()
+        body, smoker = response.text(), "{&#34;name&#34;: &#34;smoker&#34;}"
+        assert f", {smoker}" in body
+        route.fulfill(response=response, body=body.replace(f", {smoker}", ""))
+
+    page.route("**/ask?dataset=*", unencoded)
+    page = researcher.build()
+    page.select_option("#analysis", "count.v1")
+    page.select_option("#filter1_variable", "smoker")
+    page.select_option("#filter1_op", "==")
+    page.fill("#filter1_value", "yes")
+    page.get_by_label("Biomedical research").check()
+    page.locator("#classes input").first.check()
+    page.fill("#cost", str(MAX_COST))
+    page.get_by_label("Homomorphic lane").check()
+    refused = page.locator("#filter1_variable-error")
+    expect(refused).to_contain_text("the dataset's encoding does not have it")
+    expect(page.locator("#filter1_variable")).to_have_value("smoker")
+    expect(page.locator("#ceiling")).to_be_hidden()
+    page.get_by_label("Vault lane").check()
+    expect(refused).to_have_count(0)
+    expect(page.locator("#filter1_variable")).to_have_value("smoker")
+    page.unroute("**/ask?dataset=*")
+
+
 # --- the answer
 
 
-@pytest.mark.parametrize(
-    "analysis", ["mean.v1", "variance.v1", "count.v1", "sum.v1", "histogram.v1", "cross_table.v1"]
-)
+OPENED = ["mean.v1", "variance.v1", "count.v1", "sum.v1", "histogram.v1", "cross_table.v1"]
+"""The analyses that a page opens; vectors hold all of them to what Python makes, each day."""
+CHECKED = [*["Holds"] * 8, *["Not checked here"] * 2, *["Holds"] * 4]
+"""Of an answer of sums: what pages leave to the command line, and nothing else."""
+
+
+@pytest.mark.parametrize("analysis", daily(OPENED, ["mean.v1", "cross_table.v1"]))
 def test_an_answer_is_asked_in_sums_and_made_of_them_in_the_browser_as_python_makes_it(
     researcher: Researcher, analysis: str
 ) -> None:
@@ -222,6 +258,9 @@ def test_an_answer_is_asked_in_sums_and_made_of_them_in_the_browser_as_python_ma
         [each["value"], each["low"], each["high"]] for each in estimates
     ]
     expect(page.locator("#answer")).to_contain_text(str(len(PEOPLE)))
+    assert page.locator("#checks .badge").all_text_contents() == CHECKED
+    of_numbers = analysis != "count.v1"
+    assert ("to the nearest 1 mmHg" in page.locator("#answer").inner_text()) == of_numbers
     receipt = api.operator.reads.receipt(request).receipt
     assert researcher.saved("Save the receipt") == canonical(receipt)
     assert researcher.violations() == []
@@ -232,14 +271,18 @@ def test_an_answer_is_asked_in_sums_and_made_of_them_in_the_browser_as_python_ma
 
 
 def settled(researcher: Researcher) -> str:
-    """One in sums that was answered already; one more where there is none."""
+    """A mean in sums that was answered already; one more where there is none."""
     reads = researcher.api.operator.reads
     for each in reads.requests_of(researcher.api.researcher.address):
-        if each["stage"] == "settled" and reads.request(each["request"])["terms"]["lane"] == "2":
+        found = reads.request(each["request"])
+        if (found["stage"], found["analysis"], int(found["terms"]["lane"])) == SETTLED:
             return str(each["request"])
     request = asked(researcher, "mean.v1")
     researcher.api.settle(request)
     return request
+
+
+SETTLED = ("settled", "mean.v1", int(Lane.HOMOMORPHIC))
 
 
 def test_opening_shows_how_far_it_is_and_can_be_cancelled_and_begun_again(
@@ -248,15 +291,21 @@ def test_opening_shows_how_far_it_is_and_can_be_cancelled_and_begun_again(
     page, request = researcher.page, settled(researcher)
     stalled = {"content_type": "text/javascript", "body": STALLED}
     page.route("**/tally/openworker.js", lambda route: route.fulfill(**stalled))
+    asked_for = list[str]()
+    page.on("request", lambda each: asked_for.append(urlsplit(each.url).path))
     page.goto(f"/my/requests/{request}")
     bar = page.get_by_role("progressbar", name="Opening in this browser")
     expect(bar).to_have_js_property("value", 0.25)
     expect(page.locator("#how-it-goes")).to_have_text("Opening the sums.")
     assert researcher.violations() == []
+    page.get_by_role("button", name="Open the answer").click()
+    expect(page.locator("#open")).to_have_attribute("aria-busy", "true")
+    assert len([path for path in asked_for if path.endswith("/receipt")]) == 1  # one opening
     page.get_by_role("button", name="Cancel", exact=True).click()
     expect(page.locator("#how-it-goes")).to_contain_text("Opening was cancelled.")
     expect(page.locator("#under-way")).to_be_hidden()
     expect(page.locator("#opened")).to_be_hidden()
+    expect(page.get_by_role("button", name="Open the answer")).to_be_focused()
     page.unroute("**/tally/openworker.js")
     page.get_by_role("button", name="Open the answer").click()
     expect(page.locator("#opened")).to_be_visible()
@@ -272,43 +321,103 @@ def test_where_no_worker_starts_it_says_so(researcher: Researcher) -> None:
     page.unroute("**/tally/openworker.js")
 
 
-@pytest.mark.parametrize(
-    ("change", "why"),
-    [
-        ("hash", "not the one that custodians signed"),
-        ("sealed", "sealed_result does not have the hash"),
-        ("noise", "places must ascend"),
-        ("dictionary", "dictionary that this server shows is not the one on chain"),
-    ],
-)
+LIES: list[tuple[str, str]] = [
+    ("hash", "not the one that custodians signed"),
+    ("sealed", "sealed_result does not have the hash"),
+    ("order", "places must ascend"),
+    ("places", "settlement.noise differs"),
+    ("quorum", "signatures are fewer than the quorum"),
+    ("committee", "names other custodians than those of epoch"),
+    ("terms", "request is not the hash of the terms"),
+    ("dictionary", "dictionary that this server shows is not the one on chain"),
+    ("both", "not the one that the request's dataset was published with"),
+]
+
+
+@pytest.mark.parametrize(("change", "why"), LIES)
 def test_an_answer_that_does_not_belong_together_is_never_shown(
     researcher: Researcher, change: str, why: str
 ) -> None:
     page, request = researcher.page, settled(researcher)
-    found = researcher.api.operator.chain.request(bytes.fromhex(request[2:])).result_hash.hex()
-    receipt = json.loads(canonical(researcher.api.operator.reads.receipt(request).receipt))
-    if change == "sealed":
-        receipt["sealed_result"] = "AQAB" + receipt["sealed_result"][4:-4] + "AAAA"
-    if change == "noise":
-        receipt["tally"]["places"] = receipt["tally"]["places"][::-1]
+    receipt = lying_receipt(researcher, request, change)
 
     def lie(route: Any) -> None:
         response = route.fetch()
-        body = response.text()
-        if change == "hash":
-            body = body.replace(found, "ab" * 32)
-        if change == "dictionary":
-            body = body.replace("&#34;lower&#34;: &#34;60&#34;", "&#34;lower&#34;: &#34;59&#34;")
-            body = body.replace("&#34;lower&#34;:&#34;60&#34;", "&#34;lower&#34;:&#34;59&#34;")
-            assert body != response.text()
-        route.fulfill(response=response, body=body)
+        route.fulfill(response=response, body=lying_page(researcher, request, change, response))
 
     page.route("**/my/requests/*", lie)
     page.route("**/receipt", lambda route: route.fulfill(json=receipt))
     page.goto(f"/my/requests/{request}")
     expect(page.locator("#result")).to_contain_text(why)
+    assert researcher.saved("Save the receipt as given") == canonical(receipt)
+    if change == "terms":
+        page.get_by_role("button", name="Save the delivery key").click()
+        expect(page.locator("#open [data-refusal]")).to_have_count(2)
     page.unroute_all(behavior="wait")
     expect(page.locator("#opened")).to_be_hidden()
+
+
+def lying_receipt(researcher: Researcher, request: str, change: str) -> dict[str, Any]:
+    true = researcher.api.operator.reads.receipt(request).receipt
+    receipt: dict[str, Any] = json.loads(canonical(true))
+    if change == "sealed":
+        receipt["sealed_result"] = "AQAB" + receipt["sealed_result"][4:-4] + "AAAA"
+    if change == "order":
+        receipt["tally"]["places"] = receipt["tally"]["places"][::-1]
+    if change == "places":
+        receipt["tally"]["places"] = receipt["tally"]["places"][:2]
+    if change == "quorum":
+        receipt["committee"]["quorum"] = 3
+    if change == "terms":  # as of another request, with the key that this researcher has for it
+        chain, salt = researcher.api.operator.chain, b"\xab" * 32
+        own = researcher.keyring.root.delivery_key(chain.chain_id, chain.market, salt)
+        key = to_hex(TallyKey.of(own).public)
+        receipt["terms"] |= {"salt": to_hex(salt), "deliveryKey": key}
+    return signed_by_others(receipt) if change == "committee" else receipt
+
+
+def signed_by_others(receipt: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """By a committee of the operator's own, of whatever it likes."""
+    own, read = [account(f"liar {i}") for i in range(3)], load(receipt)
+    committee = CommitteePart(tuple(Address(each.address) for each in own), 2)
+    lying = replace(read, committee=committee, **changes)
+    settlement = replace(read.settlement, epoch=lying.epoch, noise=noise_of(lying))
+    domain = market_domain(read.deployment.chain_id, read.deployment.market)
+    signed = tuple((i, sign(settlement, domain, own[i].key)) for i in range(2))
+    return replace(lying, settlement=settlement, signatures=signed).to_json()
+
+
+def lying_page(researcher: Researcher, request: str, change: str, response: Any) -> str:
+    body = str(response.text())
+    if change == "hash":
+        found = researcher.api.operator.chain.request(bytes.fromhex(request[2:])).result_hash.hex()
+        return body.replace(found, "ab" * 32)
+    if change not in ("dictionary", "both"):
+        return body
+    dictionary = researcher.api.custody.dictionary
+    document = json.loads(dictionary.to_bytes())
+    document["variables"][0]["lower"] = "59"
+    lower = "&#34;lower&#34;: &#34;{}&#34;"
+    assert lower.format(60) in body
+    body = body.replace(lower.format(60), lower.format(59))
+    other = from_json(document).hash() if change == "both" else dictionary.hash()
+    return body.replace(to_hex(dictionary.hash()), to_hex(other))
+
+
+def test_of_a_receipt_of_another_epoch_it_is_said_that_its_committee_is_not_checked(
+    researcher: Researcher,
+) -> None:
+    """The custodians that were in office then may answer no more; a node tells who they were."""
+    page, request = researcher.page, settled(researcher)
+    receipt = lying_receipt(researcher, request, "")
+    receipt = signed_by_others(receipt, epoch=Epoch(receipt["epoch"] + 1))
+    page.route("**/receipt", lambda route: route.fulfill(json=receipt))
+    page.goto(f"/my/requests/{request}")
+    expect(page.locator("#opened")).to_be_visible()
+    badges = page.locator("#checks .badge").all_text_contents()
+    assert [i for i, badge in enumerate(badges) if badge != "Holds"] == [8, 9, 10]
+    expect(page.locator("#checks li").nth(10)).to_contain_text("It was answered in epoch 2")
+    page.unroute("**/receipt")
 
 
 def test_what_the_page_does_not_open_the_command_line_opens_with_the_saved_key(

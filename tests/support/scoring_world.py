@@ -87,8 +87,18 @@ class ScoringWorld:
         return to_hex(self.market.world.dataset)
 
     @property
+    def storage(self) -> Path:
+        """Of what is scored and scores, all operators'."""
+        return self.operator.config.data / "scores"
+
+    @property
     def files(self) -> list[str]:
-        return sorted(path.name for path in (self.operator.config.data / "scores").iterdir())
+        found = (path for path in self.storage.rglob("*") if path.is_file())
+        return sorted(str(path.relative_to(self.storage)) for path in found)
+
+    def files_of(self, name: str) -> list[str]:
+        mine = account(name).address[2:].lower()
+        return [each for each in self.files if f"-{mine}/" in each]
 
     # --- calling
 
@@ -218,10 +228,11 @@ class ScoringWorld:
         return request
 
     def scored(self) -> int:
-        """Every step that there is."""
-        made = 0
-        while new := self.operator.scoring.rounds.step():
-            made += new
+        """Every step that there is. One may bring nothing though there is more: it ends with its second."""
+        made = idle = 0
+        while idle < 2:
+            new = self.operator.scoring.rounds.step()
+            made, idle = made + new, 0 if new else idle + 1
         return made
 
 

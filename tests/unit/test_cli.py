@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from marketplace.chain.adapter import ConsentState, Manifest, MarketPolicy, RequestStage
 from marketplace.chain.artifacts import CONTRACTS
-from marketplace.chain.deploy import WINDOWS, DeploySettings, deploy
+from marketplace.chain.deploy import ROUNDS_SECONDS, WINDOWS, DeploySettings, deploy
 from marketplace.chain.manifest import Deployed
 from marketplace.cli.agreement import require_agreed
 from marketplace.cli.main import COMMANDS, main
@@ -154,6 +154,21 @@ def test_a_deployment_takes_a_window_within_its_bounds_and_refuses_any_other_by_
     assert (
         f"--{window.replace('_', '-')} from {bounds.least} to {bounds.most}" in caught.value.remedy
     )
+
+
+@given(st.integers(0, 5_000), st.integers(ROUNDS_SECONDS, 2**40 - 1))
+def test_a_gate_window_leaves_time_for_two_final_blocks_and_the_rounds_of_noise(
+    to_finality: int, window: int
+) -> None:
+    settings = DeploySettings(policy=MarketPolicy(gate_window=window))
+    needed = 2 * to_finality + ROUNDS_SECONDS
+    if window >= needed:
+        settings.require_rounds_in_time(to_finality)
+        return
+    with pytest.raises(Refusal) as caught:
+        settings.require_rounds_in_time(to_finality)
+    assert (caught.value.code, caught.value.field) == ("window_out_of_bounds", "gate_window")
+    assert f"--gate-window from {needed} to" in caught.value.remedy
 
 
 def test_every_window_of_the_policy_is_bounded() -> None:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from marketplace.config import OperatorConfig, load_config
+from marketplace.config import OperatorConfig, load_config, most_body
 from marketplace.errors import Refusal
 from marketplace.gate.config import load_config as load_gate_config
+from marketplace.wire.paging import LARGEST_SCORED, LARGEST_UPLOAD
 
 GOOD: dict[str, Any] = {
     "data": "operator",
@@ -47,6 +48,19 @@ def test_a_stated_database_and_folder_are_taken(tmp_path: Path) -> None:
     urls = {"database_url": "postgresql+psycopg://host/db", "records_url": "memory://records"}
     config = load_config(written(tmp_path, json.dumps(GOOD | urls)))
     assert (config.database, config.records) == (urls["database_url"], urls["records_url"])
+
+
+def test_only_a_record_to_be_scored_may_be_that_large() -> None:
+    assert most_body(f"/api/v1/datasets/0x{'11' * 32}/score-records") == LARGEST_SCORED
+    for path in (
+        "/",
+        "/api/v1/records",
+        "/api/v1/datasets/0x11/scores",
+        "/api/v1/datasets/a/b/score-records",
+        "/api/v1/datasets/0x11/score-records/more",
+        "/datasets/0x11/score-records",
+    ):
+        assert most_body(path) == LARGEST_UPLOAD, path
 
 
 @pytest.mark.parametrize(

@@ -279,6 +279,32 @@ def test_a_place_outside_the_committee_is_refused() -> None:
     assert raised.value.field == "signatures[1].place"
 
 
+NO_COMMITTEE: list[tuple[int, list[int], str]] = [
+    (0, [], "committee.quorum"),
+    (1, [0], "committee.quorum"),
+    (4, [0, 1, 2, 3], "committee.quorum"),
+    (2, [0, 1], "committee.signers"),
+]
+"""Quorum, who signs, and the field that is at fault; of the last, one signer has two places."""
+
+
+@pytest.mark.parametrize(("quorum", "signing", "field"), NO_COMMITTEE)
+def test_a_committee_that_the_contracts_do_not_allow_is_refused_though_all_of_it_signed(
+    quorum: int, signing: list[int], field: str
+) -> None:
+    settlement, doubled = sample().settlement, field == "committee.signers"
+    keys = [CUSTODIANS[0], *CUSTODIANS[:2]] if doubled else [*CUSTODIANS, CUSTODIANS[0]]
+    domain = market_domain(31_337, sample().deployment.market)
+    receipt = replace(
+        sample(),
+        committee=CommitteePart(tuple(Address(each.address) for each in keys[:3]), quorum),
+        signatures=tuple((i, sign(settlement, domain, keys[i])) for i in signing),
+    )
+    with pytest.raises(ReceiptInvalid) as raised:
+        check_alone(receipt.to_json())
+    assert (raised.value.facts["step"], raised.value.field) == ("signatures", field)
+
+
 def test_a_malleated_signature_is_refused() -> None:
     order = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
     raw = bytes.fromhex(DOCUMENT["signatures"][0]["signature"][2:])

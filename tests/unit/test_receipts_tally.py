@@ -18,13 +18,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marketplace.chain.adapter import Chain
-from marketplace.errors import BadParameter
+from marketplace.client.results import open_answer
+from marketplace.errors import BadParameter, EnvelopeUnreadable
 from marketplace.receipts import checks, recount, tally_checks
 from marketplace.receipts.bundle import Lines, Member, Shown, read_header, read_member
 from marketplace.receipts.format import Receipt, ReceiptInvalid, load
+from marketplace.receipts.parts import CommitteePart
 from marketplace.receipts.recount import Wanted, added, verified_noise
 from marketplace.receipts.verify import verify
+from marketplace.wire import hpke
 from marketplace.wire.canonical import canonical
+from marketplace.wire.dictionary import Dictionary
 from marketplace.wire.http import to_hex
 from marketplace.wire.record import record_commitment
 from marketplace.wire.structs import market_domain, sign
@@ -256,6 +260,56 @@ def test_a_receipts_schema_is_that_of_its_lane() -> None:
     cases = [(as_vault, "settlement.lane"), (as_tally, "settlement.lane")]
     for receipt, field in [*cases, (gated, "gate"), (keyed, "gate_key")]:
         assert refused(partial(checks.settlement, receipt)) == ("settlement", field)
+
+
+LIES: list[tuple[str, dict[str, Any], str]] = [
+    ("more custodians than there are", {"places": (0, 1, 2, 3), "more": True}, "tally.commitments"),
+    ("a custodian that committed to nothing", {"places": (0, 1, 2), "fewer": True}, "tally.places"),
+    ("fewer than the quorum", {"places": (1,)}, "tally.places"),
+    ("nobody", {"places": ()}, "tally.places"),
+]
+
+
+@pytest.mark.parametrize(("what", "lie", "field"), LIES)
+def test_whose_noise_counts_cannot_be_made_up(what: str, lie: dict[str, Any], field: str) -> None:
+    """Signed by all who have to, with noise that is the hash of it: the interval would be another."""
+    lying = lying_receipt(**lie)
+    assert refused(partial(checks.settlement, lying)) == ("settlement", field)
+
+
+def lying_receipt(places: tuple[int, ...], more: bool = False, fewer: bool = False) -> Receipt:
+    receipt = load(DOCUMENT)
+    assert receipt.tally is not None
+    commitments = dict(receipt.tally.commitments) | ({3: keccak(text="more")} if more else {})
+    if fewer:
+        del commitments[2]
+    tally = replace(receipt.tally, places=places, commitments=tuple(commitments.items()))
+    lying = replace(receipt, tally=tally)
+    return resigned(lying, noise=checks.noise_of(lying))
+
+
+def test_a_receipt_that_lies_about_its_noise_is_not_opened_for_the_command_line_either() -> None:
+    """Before its key is looked at, and before anybody is asked for a dictionary."""
+    key, receipt = hpke.SecretKey(bytes(range(32))), load(DOCUMENT)
+    assert receipt.tally is not None
+    none, alone = CommitteePart(receipt.committee.signers, 0), receipt.signatures[:1]
+    tally = replace(receipt.tally, places=(0, 2))
+    lies = {
+        "settlement.noise": replace(receipt, tally=tally),
+        "tally.places": lying_receipt(places=(1,)),
+        "committee.quorum": replace(receipt, committee=none, signatures=()),
+        "signatures": replace(receipt, signatures=alone),
+        "cost": replace(receipt, cost=receipt.cost + 1),
+    }
+
+    def unasked(_: bytes) -> Dictionary:
+        raise AssertionError("somebody was asked")
+
+    for field, lying in lies.items():
+        attempt = partial(open_answer, lying.to_json(), key, lying.request, unasked)
+        assert refused(attempt)[1] == field
+    with pytest.raises(EnvelopeUnreadable, match="not made for this delivery key"):
+        open_answer(DOCUMENT, key, receipt.request, lambda _: DICTIONARY)
 
 
 def resigned(receipt: Receipt, **changes: Any) -> Receipt:

@@ -14,7 +14,7 @@ import fsspec
 import pytest
 
 from marketplace.errors import Refusal
-from marketplace.records import Kept, RecordStore
+from marketplace.records import SWEEP_SECONDS, Kept, RecordStore
 from marketplace.store import RecordRow
 from marketplace.store.database import Database, open_database
 from marketplace.vocabulary import Address, DatasetId, DictionaryHash, Epoch, PatientAddress
@@ -393,6 +393,40 @@ def test_a_ciphertext_that_cannot_be_deleted_is_a_refusal_and_deleted_later(
     assert store.fetch([COMMITMENT]) == {}
     assert store.erase(COMMITMENT, BECAUSE)
     assert folder.names() == []
+
+
+def test_an_empty_file_is_no_ciphertext(
+    store: RecordStore, database: Database, folder: Folder
+) -> None:
+    """As a power cut leaves one: it is not held, so whoever attested it may send it again."""
+    database.keep_record(row())
+    folder.files.pipe_file(f"{folder.root}/{COMMITMENT.hex()}.box", b"")
+    assert store.get(COMMITMENT) is None
+    assert not store.holds(COMMITMENT)
+    assert not store.holds_any(COMMITMENT)
+    store.put(COMMITMENT, BOX)
+    assert store.holds(COMMITMENT)
+
+
+def test_what_an_upload_that_died_left_is_deleted_at_the_second_look(
+    store: RecordStore, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("marketplace.wire.ciphertexts.time.monotonic", lambda: now[0])
+    store.put(COMMITMENT, BOX)
+    left = f"{COMMITMENT.hex()}.box.0011.part"
+    folder.files.pipe_file(f"{folder.root}/{left}", BOX[:100])
+    others = f"{folder.root}/scores/mine/a"  # somebody else's
+    folder.files.makedirs(others)
+    folder.files.pipe_file(f"{others}/record.0011.part", BOX)
+    swept = []
+    for _ in range(4):
+        swept.append(store.sweep())
+        now[0] += SWEEP_SECONDS / 2 + 1
+    assert swept == [0, 0, 1, 0]
+    assert store.get(COMMITMENT) == BOX
+    assert [each for each in folder.names() if each != "scores"] == [f"{COMMITMENT.hex()}.box"]
+    assert folder.files.exists(f"{others}/record.0011.part")
 
 
 def test_an_upload_beside_an_erasure_leaves_nothing(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy.orm import Session
 
 from marketplace.stages import Stage
 from marketplace.store import (
@@ -133,6 +136,94 @@ def test_the_next_record_takes_the_place_of_the_one_before(database: Database) -
     found = database.score_record(DATASET, ADA)
     assert found is not None
     assert found.record == "0x" + "ff" * 32
+
+
+def test_what_is_handed_in_twice_at_once_is_one_row(tmp_path: Path) -> None:
+    """Both find none there, and only one of them is the first."""
+    database = open_database(f"sqlite:///{tmp_path / 'operator.sqlite'}")
+    for turn in range(20):
+        dataset, together = f"0x{turn:064x}", threading.Barrier(4)
+
+        def keep(number: int, dataset: str = dataset, together: Any = together) -> None:
+            row = handed_in(ADA, f"0x{number:064x}")
+            row.dataset = dataset
+            together.wait(60)
+            database.keep_score_record(row)
+
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(keep, range(4)))
+        assert database.who_handed_in(dataset) == {ADA}
+    database.engine.dispose()
+
+
+def test_of_two_that_both_are_the_first_the_second_replaces(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However the two of them fall: another process's row is there when this one's is written."""
+    merge = Session.merge
+
+    def late(self: Session, row: ScoreRecordRow) -> Any:
+        merged = merge(self, row)
+        if row.record.endswith("ff"):
+            monkeypatch.setattr(Session, "merge", merge)
+            database.keep_score_record(handed_in(ADA, "0x" + "01" * 32))
+        return merged
+
+    monkeypatch.setattr(Session, "merge", late)
+    database.keep_score_record(handed_in(ADA, "0x" + "ff" * 32))
+    found = database.score_record(DATASET, ADA)
+    assert found is not None
+    assert found.record == "0x" + "ff" * 32
+
+
+def test_records_beside_ones_own_are_counted_by_dataset_and_in_all(database: Database) -> None:
+    assert database.score_records_beside(DATASET, ADA) == (0, 0)
+    for patient in (ADA, BEN):
+        database.keep_score_record(handed_in(patient))
+    elsewhere = handed_in(ADA)
+    elsewhere.dataset = MODEL
+    database.keep_score_record(elsewhere)
+    assert database.score_records_beside(DATASET, ADA) == (1, 2)
+    assert database.score_records_beside(DATASET, "0x" + "c" * 40) == (2, 3)
+    assert database.score_records_beside(MODEL, BEN) == (1, 3)
+
+
+def test_due_scores_are_read_on_from_the_last_one_and_past_what_rests(database: Database) -> None:
+    requests = [f"0x{number:064x}" for number in range(3)]
+    for request in requests:
+        requested(database, Stage.SEALED, request=request)
+        database.plan_round(request, DATASET, MODEL, [ADA, BEN])
+    all_due = [(request, patient) for request in requests for patient in (ADA, BEN)]
+
+    def due(*arguments: Any) -> list[tuple[str, str]]:
+        return [(each.request, each.patient) for each in database.due_scores(*arguments)]
+
+    assert due(99) == all_due
+    assert due(2) == all_due[:2]
+    for i, item in enumerate(all_due):
+        assert due(99, item) == all_due[i + 1 :]
+    assert due(99, ("", ""), [requests[1]]) == all_due[:2] + all_due[4:]
+
+
+def test_the_scores_beyond_the_latest_are_named_oldest_last(database: Database) -> None:
+    requests = [f"0x{number:064x}" for number in (5, 3, 4, 1)]  # in the order of their planning
+    for request in requests:
+        requested(database, Stage.SEALED, request=request)
+        database.plan_round(request, DATASET, MODEL, [ADA, BEN])
+    assert database.scores_beyond(DATASET, ADA, 2) == [requests[1], requests[0]]
+    assert database.scores_beyond(DATASET, ADA, 4) == []
+    assert database.scores_beyond(MODEL, ADA, 0) == []
+
+
+def test_what_has_a_row_is_known_in_lower_case(database: Database) -> None:
+    requested(database, Stage.SEALED)
+    mixed = "0x" + "aB" * 20
+    database.keep_score_record(handed_in(mixed))
+    database.plan_round(REQUEST, DATASET, MODEL, [BEN])
+    assert database.known_to_scoring() == {
+        (DATASET, mixed.lower(), None),
+        (DATASET, BEN, REQUEST),
+    }
 
 
 def published(number: int, publisher: str) -> ScoreModelRow:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from marketplace.errors import BadParameter, Refusal
+from marketplace.peers import Peer
 from marketplace.tallying import Revealed, TallyMissing
 from marketplace.tallying.noise import NoiseRounds
+from marketplace.wire.http_client import PeerUnreachable
 from marketplace.wire.tallying import Reveal, SumsWord
 from ml.homomorphic.noise import Contribution
 
@@ -81,6 +84,31 @@ def test_who_says_something_else_at_another_size_is_left_out() -> None:
     said[2] = {0: "d", 1: "y"}
     with pytest.raises(TallyMissing):
         chosen(2, 3, said)
+
+
+@dataclass(frozen=True)
+class Declining(Peer):
+    """Takes nothing, for one reason."""
+
+    why: Refusal = field(kw_only=True)
+
+    def post(self, path: str, body: Mapping[str, Any], *, most: int = 1 << 26) -> dict[str, Any]:
+        raise self.why
+
+
+def test_noise_that_is_not_taken_stops_nobody_and_a_custodian_that_is_gone_is_named() -> None:
+    """The one is named by the step after; of the other every message more would take as long again."""
+    rounds = Scripted(2, {})
+    rounds._request = bytes(32)
+    reasons = Refusal(code="sums_differ", message="No.", remedy=""), gone()
+    rounds._custodians = [Declining("one", "", why=why) for why in reasons]
+    rounds.hand_over(0, 1, revealed(3, "d"))
+    with pytest.raises(PeerUnreachable):
+        rounds.hand_over(1, 0, revealed(3, "d"))
+
+
+def gone() -> PeerUnreachable:
+    return PeerUnreachable(message="It does not answer.", remedy="Start it.")
 
 
 def test_where_no_quorum_agrees_everybody_is_named_with_the_reason() -> None:

@@ -91,6 +91,43 @@ def close(peers: Iterable[socket.socket]) -> None:
         each.close()
 
 
+@pytest.mark.parametrize(
+    ("path", "length", "status"),
+    [
+        (b"/large", 2_000, b"200"),
+        (b"/large", 2_001, b"413"),
+        (b"/other", 500, b"200"),
+        (b"/other", 501, b"413"),
+        (b"/large/../other", 501, b"413"),
+        (b"/other?/large", 501, b"413"),
+        (b"/%6Carge", 2_000, b"200"),
+    ],
+)
+@pytest.mark.parametrize("chunked", [False, True])
+def test_how_large_a_body_may_be_its_path_says_before_it_is_sent(
+    path: bytes, length: int, status: bytes, chunked: bool
+) -> None:
+    def small(at: str) -> int:
+        return 2_000 if at == "/large" else 500
+
+    app = application(lambda: made)
+    server = listen(app, "127.0.0.1", 0, threads=1, most_body=10**6, most_body_of=small)
+    made = Running(server)
+    head = b"POST " + path + b" HTTP/1.1\r\nHost: x\r\n"
+    with in_a_thread(server):
+        if chunked:
+            body = b"%x\r\n" % length + b"x" * length + b"\r\n0\r\n\r\n"
+            made_of = len(body) - length  # counts, too
+            body = b"%x\r\n" % (length - made_of) + b"x" * (length - made_of) + b"\r\n0\r\n\r\n"
+            peer = made.open(head + b"Transfer-Encoding: chunked\r\n\r\n" + body)
+        elif status == b"413":  # not a byte of it has to come
+            peer = made.open(head + b"Content-Length: %d\r\n\r\n" % length)
+        else:
+            peer = made.open(head + b"Content-Length: %d\r\n\r\n" % length + b"x" * length)
+        with peer:
+            assert peer.recv(12) == b"HTTP/1.1 " + status
+
+
 HALF = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{"
 
 

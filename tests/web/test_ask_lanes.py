@@ -95,6 +95,7 @@ def test_where_both_answer_each_says_who_sees_what_and_none_is_chosen_beforehand
         assert words.means in shown
     assert "Unless you choose, it is the vault lane." in shown
     assert "Systolic blood pressure at 120, 160" in shown
+    assert "Systolic blood pressure to the nearest 1 mmHg. Answers, cells and conditions" in shown
 
 
 def test_the_page_names_what_only_the_command_line_asks(asked: Asked) -> None:

@@ -10,7 +10,7 @@ import flask
 from marketplace import matches, words
 from marketplace.errors import BadParameter, Refusal
 from marketplace.vocabulary import Address, Lane
-from marketplace.wire import countries
+from marketplace.wire import countries, units
 from marketplace.wire.data_use import DUTIES, FIRST_USE, KINDS, USES, purpose_words
 from marketplace.wire.http import answer, hash_field, read_body, to_hex
 from marketplace.wire.plain import plain
@@ -50,6 +50,7 @@ def show() -> str:
         catalogue=lanes.analyses(),
         lanes=lanes.offers(dataset),
         cuts=_cuts(dataset),
+        steps=_steps(dataset),
         uses=[{"value": str(code - FIRST_USE), "label": _title(USES[code])} for code in USES],
         duties=[{"value": str(bit), "label": _title(DUTIES[bit])} for bit in DUTIES],
         kinds=[(str(kind), _title(KINDS[kind])) for kind in KINDS],
@@ -172,6 +173,20 @@ def _cuts(dataset: Mapping[str, Any]) -> list[tuple[str, str]]:
     named = {each["name"]: plain(each["label"]) for each in _variables(dataset)}
     cut = [each for each in encoding["variables"] if each.get("edges")]
     return [(named[each["name"]], ", ".join(each["edges"])) for each in cut]
+
+
+def _steps(dataset: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Of each encoded number: its label, and to what it is rounded before it is encrypted."""
+    encoding = (dataset["dictionary"] or {}).get("encoding", {"variables": []})
+    known = {each["name"]: each for each in _variables(dataset)}
+    return [
+        (
+            plain(known[each["name"]]["label"]),
+            f"{each['step']} {units.written(known[each['name']]['unit'])}",
+        )
+        for each in encoding["variables"]
+        if "step" in each
+    ]
 
 
 def _why_not(dataset: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ import flask
 from marketplace import words
 from marketplace.errors import BadParameter, Refusal
 from marketplace.stages import TERMINAL, Stage
+from marketplace.vocabulary import Lane
 from marketplace.wire.data_use import purpose_words
 from marketplace.wire.http import answer, hash_field, to_hex
 from marketplace.wire.terms import RequestTerms
@@ -66,6 +67,7 @@ def show(request_id: str) -> str:
             "variables": (dataset["dictionary"] or {"variables": []})["variables"],
             "dictionary": dataset["dictionary"],
             "dictionary_hash": dataset["dictionary_hash"],
+            "published": _published(terms),
             "lane": int(terms.lane),
             "now": now,
         },
@@ -147,6 +149,13 @@ def _now(found: Mapping[str, Any]) -> dict[str, Any]:
         "look_again": way.until,
         "result_hash": found["result_hash"],
     }
+
+
+def _published(terms: RequestTerms) -> dict[str, str] | None:
+    """By which a browser holds the dictionary against the dataset's id, where it reads sums by it."""
+    if terms.lane != Lane.HOMOMORPHIC:
+        return None
+    return site().operator.reads.published(terms.dataset)
 
 
 def _paid(found: Mapping[str, Any]) -> dict[str, str | None] | None:

@@ -10,6 +10,26 @@ export async function forms(vectors, checks) {
   await encodings(cases, checks);
   await amounts(checks);
   await typed(checks);
+  await rounded(checks);
+}
+
+/** To what the numbers that a question looks at were rounded before they were encrypted: said of each, once. */
+async function rounded(checks) {
+  const { roundingOf } = checks.modules.rounding;
+  const number = (name, unit) => ({ name, label: name.toUpperCase(), kind: "number", unit });
+  const variables = [number("age", "a"), number("lab", "mmol/L"), { name: "sex", label: "Sex", kind: "category" }, number("plain", "")];
+  const encoding = { variables: [{ name: "age", step: "5" }, { name: "lab", step: "0.004" }, { name: "sex" }, { name: "plain", step: "2" }] };
+  const told = (parameters, dictionary = { variables, encoding }) => roundingOf(parameters, dictionary).match(/encoding: (.*)\. The answer/)?.[1] ?? "";
+  const filters = [{ variable: "age" }, { variable: "sex" }, { variable: "age" }];
+  const cases = [
+    [{ variable: "lab", filters: [] }, "LAB to the nearest 0.004 mmol/L"],
+    [{ variable: "lab", filters }, "LAB to the nearest 0.004 mmol/L; AGE to the nearest 5 years"],
+    [{ axes: [{ variable: "sex" }, { variable: "age" }] }, "AGE to the nearest 5 years"],
+    ...[[{ filters }, "AGE to the nearest 5 years"], [{ variable: "plain" }, "PLAIN to the nearest 2"]],
+    ...[[{ variable: "sex" }, ""], [{ filters: [] }, ""], [{ variable: "gone" }, ""]],
+  ];
+  for (const [parameters, wanted] of cases) await checks.same(`rounding of ${JSON.stringify(parameters)}`, () => told(parameters), wanted);
+  await checks.same("without an encoding nothing is rounded", () => told({ variable: "age" }, { variables }), "");
 }
 
 /** What somebody typed: a comma that means a fraction is never left out, which would multiply it. */
@@ -42,6 +62,25 @@ async function asking(checks) {
       await checks.same(`“${text}” as ${field} may be two things`, () => missing({ [field]: text }), field);
     }
   }
+  await unencoded(own, sound, checks);
+}
+
+/** Without it the question would be another, of more people: a lane that cannot look at a variable leaves nothing out. */
+async function unencoded({ analyses: [analysis], ...rest }, sound, checks) {
+  const { questionOf } = checks.modules.question;
+  const own = { ...rest, analyses: [{ ...analysis, lanes: [1, 2] }] };
+  const asked = (lane, encoded, changed = {}) => questionOf({ ...sound, axis3: "age", axis3_edges: "1, 2", ...changed, lane }, { ...own, encoded });
+  const wrong = (...given) => asked(...given).missing?.slice(0, 3).map((each) => /encoding does not have it/.test(each) || each) ?? null;
+  const refused = (control) => [control, "Choose another one, or leave it empty; or ask in the vault lane.", true];
+  await checks.same("all encoded", () => asked("2", ["age", "sex"]).missing, null);
+  await checks.same("none encoded, in the vault lane", () => asked("1", []).missing, null);
+  await checks.same("an axis", () => wrong("2", ["age"]), refused("axis2"));
+  await checks.same("the last axis", () => wrong("2", ["sex"], { axis1: "sex" }), refused("axis3"));
+  const rows = { axis1: "sex", axis3: "" };
+  await checks.same("the first condition", () => wrong("2", ["sex"], rows), refused("filter1_variable"));
+  await checks.same("the second condition", () => wrong("2", ["age"], { axis2: "age", axis2_edges: "1, 2" }), refused("filter2_variable"));
+  const kept = () => asked("2", ["age"]).question.parameters.filters.map(({ variable }) => variable);
+  await checks.same("and no condition is left out", kept, ["age", "sex"]);
 }
 
 /** To the cent and rounded up, where nobody signs it; below a cent exactly. */

@@ -6,7 +6,7 @@ export async function load(base) {
     ...["abi", "address", "analysis", "bytes", "call", "calls", "canonical", "classpage", "committee", "curve", "decimal"],
     ...["delivery", "dictionary", "eip712", "feldman", "fhir", "figures", "fhirbundle", "fhirdates", "hash", "hpke", "json", "keyfile"],
     ...["keyring", "keys", "messages", "opening", "permit", "question", "reasons", "receipt", "receiptchecks", "receiptfile", "record"],
-    ...["recordfile", "refused", "roots", "row", "siwe", "solidity", "structs", "tagged", "terms", "tx", "typed", "voucher"],
+    ...["recordfile", "refused", "roots", "rounding", "row", "siwe", "solidity", "structs", "tagged", "terms", "tx", "typed", "voucher"],
     ...["elgamal", "encoding", "encrypted", "file", "generators", "header", "points", "randomness", "relation", "scalars", "statement", "transcript", "validity"].map((name) => `tally/${name}`),
     ...["answer", "deliverykey", "opened", "shares"].map((name) => `tally/${name}`),
     ...["intervals", "rational"].map((name) => `exact/${name}`),

@@ -13,6 +13,7 @@ export async function answered(vectors, checks) {
   await damaged(openings.sealed[0], checks);
   await delivered(vectors.receipt_tally, checks);
   await unasked(answers.cases[0], checks);
+  await unanswerable(read, checks);
   for (const each of vectors.tally_delivery.keys.derived) await key(each, checks);
 }
 
@@ -109,6 +110,25 @@ async function unasked({ parameters }, checks) {
   await checks.agrees("sixty-four are not", wide(64), { refused: { code: "opened_elsewhere", field: null } }, ["code", "field"]);
   const asked = () => answers.questionOf("logistic.v1", parameters, { variables: [], encoding: null }, settled);
   await checks.agrees("no logistic regression here", asked, { refused: { code: "opened_elsewhere", field: null } }, ["code", "field"]);
+}
+
+/** Of a dictionary that is not the question's, or of a question that no server takes: a refusal, and no fault of the page. */
+async function unanswerable(dictionary, checks) {
+  const { "tally/answer": answers } = checks.modules;
+  const settled = { members: 20, cost: 1n, contributors: 2, quorum: 2 };
+  const asked = (analysis, parameters) => () => answers.questionOf(analysis, parameters, dictionary, settled).ranges.length;
+  const wrong = { refused: { code: "wrong_dictionary", field: null } };
+  const of = ["sum.v1", "mean.v1", "variance.v1"].flatMap((analysis) => [[analysis, { variable: "gone" }], [analysis, { variable: "sex" }]]);
+  const cells = [["histogram.v1", { variable: "gone" }], ["histogram.v1", { variable: "age" }], ["cross_table.v1", { axes: [{ variable: "sex" }, { variable: "gone" }] }]];
+  for (const [analysis, parameters] of [...of, ...cells]) {
+    await checks.agrees(`${analysis} of ${JSON.stringify(parameters)}`, asked(analysis, parameters), wrong, ["code", "field"]);
+  }
+  const axis = (count) => ({ variable: "age", edges: Array.from({ length: count + 1 }, (_, i) => String(i)) });
+  await checks.same("1,024 cells", asked("cross_table.v1", { axes: [axis(32), axis(32)] }), { n: "1024" });
+  const many = { refused: { code: "sums_too_many", field: null } };
+  for (const axes of [[axis(41), axis(25)], [axis(1e5), axis(1e5), axis(1e5)]]) {
+    await checks.agrees(`${axes.map(({ edges }) => edges.length)} are too many`, asked("cross_table.v1", { axes }), many, ["code", "field"]);
+  }
 }
 
 async function key({ delivery, secret, public: publicKey }, checks) {

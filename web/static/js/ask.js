@@ -7,7 +7,7 @@ import { Refused } from "./refused.js";
 
 const PATIENCE = 60_000; // milliseconds
 const PATIENCE_ELSEWHERE = 15_000; // milliseconds for one of several that are asked the same
-const LARGEST = 8 * 1024 * 1024; // bytes of an answer
+const LARGEST = 10 * 1024 * 1024; // bytes of an answer: the largest is a receipt
 
 /**
  * @param {string} url

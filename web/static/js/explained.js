@@ -1,16 +1,29 @@
 /** What an analysis asks and tells, and what its parameters mean in a lane, as the catalogue says it. */
 
-import { element } from "./dom.js";
+import { element, fill } from "./dom.js";
 import { factList } from "./figures.js";
 import { laneOf, parametersOf } from "./question.js";
 
 /**
- * @param {Object<string, string>} given the form's values
- * @param {{analyses: any[], means: Object<string, Object<string, string>>, names: Object<string, string>}} own `means`:
- *   of parameters, by lane and name; `names`: what pages call them
- * @returns {HTMLElement[]} nothing where no analysis is chosen
+ * @typedef {{analyses: any[], means: Object<string, Object<string, string>>, names: Object<string, string>}} Explained
+ *   `means`: of parameters, by lane and name; `names`: what pages call them
  */
-export function explained(given, own) {
+
+/**
+ * Says it anew only where it is another: what is read aloud, or unfolded, stays while somebody types.
+ * @param {HTMLElement} place
+ * @param {Object<string, string>} given the form's values
+ * @param {Explained} own
+ */
+export function explain(place, given, own) {
+  const of = `${given.analysis} ${laneOf(given)}`;
+  if (place.dataset.of === of) return;
+  place.dataset.of = of;
+  fill(place, ...explained(given, own));
+}
+
+/** Nothing where no analysis is chosen. @returns {HTMLElement[]} */
+function explained(given, own) {
   const found = own.analyses.find(({ id }) => id === given.analysis);
   if (found === undefined) return [];
   const means = own.means[laneOf(given)];

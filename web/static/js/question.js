@@ -2,7 +2,7 @@
 
 import { one } from "./dom.js";
 import { HOMOMORPHIC, VAULT } from "./lanes.js";
-import { Refused } from "./refused.js";
+import { Refused, refuse } from "./refused.js";
 import { SPACED, isDoubtful, numbersIn, wholeIn } from "./typed.js";
 
 export const FILTERS = 8;
@@ -10,14 +10,18 @@ export const AXES = 3;
 /** Encrypted values are clipped nowhere but at the dictionary's bounds, so there nobody is asked where. */
 const NOT_ENCRYPTED = ["clip"];
 
+const NO_COLUMNS = "The homomorphic lane cannot look at this variable: the dataset's encoding does not have it.";
+const ANOTHER = "Choose another one, or leave it empty; or ask in the vault lane.";
+
 /** @typedef {{filters: number[], axes: number[]}} Rows which rows of the form the lists were read from */
 /** @typedef {{dataset: string, classes: number[], analysis: string, parameters: object, lane: number}} Question */
 /** @typedef {{id: string, lanes: number[], parameters: string[]}} Asked `lanes`: those in which this page asks it */
+/** @typedef {[string, string]|[string, string, string]} Missing a control, what to do there, and what is wrong if it is not just empty */
 
 /**
  * @param {Object<string, string>} given the form's values
- * @param {{dataset: string, analyses: Asked[], variables: object[]}} own
- * @returns {{question: Question, rows: Rows, missing: [string, string]|null}} `missing`: a control and what to do
+ * @param {{dataset: string, analyses: Asked[], variables: object[], encoded: string[]}} own `encoded`: names of variables
+ * @returns {{question: Question, rows: Rows, missing: Missing|null}}
  */
 export function questionOf(given, own) {
   const wanted = parametersOf(given, own);
@@ -84,6 +88,8 @@ function filled(most, name, end, given) {
 }
 
 function missingOf(given, wanted, rows, own) {
+  const unencoded = unencodedIn(given, wanted, rows, own);
+  if (unencoded) return [unencoded, ANOTHER, NO_COLUMNS];
   if (!given.analysis) return ["analysis", "Choose an analysis."];
   if (wanted.includes("variable") && !given.variable) return ["variable", "Choose a variable."];
   if (wanted.includes("level") && !text(given.level)) return ["level", "Write a quantile."];
@@ -94,6 +100,14 @@ function missingOf(given, wanted, rows, own) {
     return [text(given.clip_lower) ? "clip_upper" : "clip_lower", "Write both ends, or neither."];
   }
   return missingInRows(given, wanted, rows, own) ?? (given.classes ? null : ["classes", "Choose a class."]);
+}
+
+/** The first control that names a variable which the lane cannot look at; none in the vault lane. */
+function unencodedIn(given, wanted, rows, own) {
+  if (laneOf(given) !== HOMOMORPHIC) return undefined;
+  const axes = wanted.includes("axes") ? rows.axes.map((row) => `axis${row}`) : [];
+  const filters = wanted.includes("filters") ? rows.filters.map((row) => `filter${row}_variable`) : [];
+  return [...axes, ...filters].find((control) => !own.encoded.includes(given[control]));
 }
 
 function missingInRows(given, wanted, rows, own) {
@@ -116,6 +130,11 @@ function missingInFilters(given, rows, own) {
     if (op === "in" && isNumber(variable, own) && isDoubtful(value)) return [`filter${row}_value`, SPACED];
   }
   return null;
+}
+
+/** @param {Missing} missing @throws {Refused} bad_parameter, at its control */
+export function refuseMissing([control, remedy, wrong = "The question is not complete."]) {
+  refuse("bad_parameter", wrong, remedy, control);
 }
 
 /** @param {string|null} field of a refusal @param {Rows} rows @returns {string|null} the control that it is */
@@ -152,7 +171,9 @@ export function shape(form, given, own) {
   const hasPlace = (name) => !wanted.includes("variable") || wanted.includes("edges") || isNumber(name, own);
   // Only what has cells (`edges`) takes a category for its one variable.
   offer(one("#variable", form), (name) => isThere(name) && hasPlace(name));
-  for (const select of form.querySelectorAll('[id^="axis"]:is(select), [id^="filter"][id$="_variable"]')) offer(select, isThere);
+  // To take a condition or an axis away would ask another question: what was chosen before stays, and is refused (`missing`).
+  const rows = form.querySelectorAll('[id^="axis"]:is(select), [id^="filter"][id$="_variable"]');
+  for (const select of rows) offer(select, (name) => isThere(name) || name === select.value);
   for (const part of form.querySelectorAll("[data-lane]")) part.hidden = part.dataset.lane !== String(lane);
   for (const part of form.querySelectorAll("[data-part]")) part.hidden = !wanted.includes(part.dataset.part);
   if (wanted.includes("edges")) one('[data-part="edges"]', form).hidden = !isNumber(given.variable, own);

@@ -1,6 +1,6 @@
 /** What a question costs and brings, as the operator quotes it; and what keeps it from being asked. */
 
-import { element } from "./dom.js";
+import { element, one } from "./dom.js";
 import { amount, factList, grouped, inCents, notice, oddsFigure, oneIn } from "./figures.js";
 import { askedIn } from "./writtenout.js";
 
@@ -37,11 +37,11 @@ function noiseOf(tally) {
   const { sums, custodians, quorum, inflation, inflation_of_quorum: least, expected_error_of_quorum: error } = tally;
   const counted = sums === 1 ? "1 noised sum" : `${grouped(sums)} noised sums`;
   const whole = `Of all ${custodians} custodians: ${inflation} times the variance of the vault lane's for this privacy cost.`;
-  const fewer = `Of a quorum of ${quorum}: ${least} times. ${error.in_words}`;
+  const fewer = `More noise: of a quorum of ${quorum}, ${least} times. ${error.in_words}`;
   return [
     ["Decrypted for you", `${counted}, by any ${quorum} of ${custodians} custodians`],
     ["Noise", whole],
-    ...(quorum < custodians ? [["With less noise to add up", fewer]] : []),
+    ...(quorum < custodians ? [["With fewer custodians", fewer]] : []),
   ];
 }
 
@@ -59,8 +59,20 @@ function warnings({ refusal, expected_error: error, live, minimum_cohort: least 
   ];
 }
 
-/** @param {any} quote @param {Token} token @returns {string} what is agreed to, to the last unit */
-export function ceilingOf(quote, token) {
+/**
+ * The box that is ticked to pay: never ticked for another ceiling than the one that it was ticked for.
+ * @param {HTMLElement} box
+ * @param {{quote: any, token: Token}|null} made null where nothing is offered
+ */
+export function showCeiling(box, made) {
+  const text = made === null ? "" : ceilingOf(made.quote, made.token);
+  box.hidden = made === null;
+  if (one(".choice span", box).textContent !== text) one("input", box).checked = false;
+  one(".choice span", box).textContent = text;
+}
+
+/** @returns {string} what is agreed to, to the last unit */
+function ceilingOf(quote, token) {
   return `I pay at most ${amount(quote.escrow, token)}`;
 }
 

@@ -14,6 +14,7 @@ import { HOMOMORPHIC, VAULT } from "./lanes.js";
 import { domainOf } from "./messages.js";
 import { Refused, refuse } from "./refused.js";
 import { cohortRoot, members, shardRoot } from "./roots.js";
+import { taggedHash } from "./tagged.js";
 import { requestId } from "./terms.js";
 
 const SETTLEMENT_SCHEMA = 1n;
@@ -21,13 +22,14 @@ const NOBODY = "0x0000000000000000000000000000000000000000";
 const NOT_OF_LANE = "is not of the lane that the receipt's schema is for";
 const DIFFERS = "differs from its other mention in the receipt";
 const NOT_HASHED = "does not have the hash that was agreed on";
+const NO_PLACE = "is no place of the committee";
 
 /** @typedef {import("./receiptfile.js").Receipt} Receipt */
 /** @typedef {{name: string, check: (receipt: Receipt) => void}} Check */
 
 /** @type {Check[]} all that need no node, in order; each throws receipt_invalid (signatures: receipt_needs_node) */
 export const ALONE = [
-  { name: "request", check: request },
+  { name: "request", check: requireRequest },
   { name: "parameters", check: parameters },
   { name: "analysis", check: analysis },
   { name: "shards", check: shards },
@@ -37,11 +39,16 @@ export const ALONE = [
   { name: "signatures", check: signatures },
 ];
 
-/** The id is the hash of chain, market, researcher and terms; the copies beside agree. */
-function request(receipt) {
+/**
+ * The id is the hash of chain, market, researcher and terms; the copies beside agree.
+ * @param {Receipt} receipt
+ * @throws {Refused} receipt_invalid
+ */
+export function requireRequest(receipt) {
   const expected = requestId(receipt.chainId, receipt.market, receipt.researcher, receipt.terms);
   same("request", "request", receipt.request, expected, "is not the hash of the terms");
   for (const name of ["cost", "price", "fee"]) same("request", name, receipt[name], receipt.terms[name], DIFFERS);
+  if (receipt.cost === 0n) invalid("request", "cost", "is 0, at which no request is opened");
 }
 
 function parameters(receipt) {
@@ -81,21 +88,42 @@ function cohort({ chainId, market, request: id, cohort: part, sealed }) {
   same("cohort", "cohort.seal_block_hash", part.sealBlockHash, sealed.blockHash, DIFFERS);
 }
 
-/** What the custodians signed is of this request, cohort, epoch and gate; in the vault lane, of no other's noise than the gate's. */
+/** What the custodians signed is of this request, cohort, epoch, noise and gate. */
 function settlement(receipt) {
-  requireLane(receipt);
   const expected = {
     request: receipt.request,
     root: receipt.cohort.root,
     epoch: BigInt(receipt.epoch),
     lane: receipt.terms.lane,
     schema: SETTLEMENT_SCHEMA,
-    ...(receipt.tally === null ? { noise: new Uint8Array(32) } : {}),
     gate: receipt.gate,
   };
   for (const [name, value] of Object.entries(expected)) {
     same("settlement", `settlement.${name}`, receipt.settlement[name], value, DIFFERS);
   }
+  requireLane(receipt);
+  same("settlement", "settlement.noise", receipt.settlement.noise, noiseOf(receipt), DIFFERS);
+  if (receipt.tally !== null) counting(receipt.committee, receipt.tally);
+}
+
+/** The hash of the noise commitments that count, as the contract has it; zeros in the vault lane, whose gate draws its noise alone. */
+function noiseOf({ chainId, market, request: id, cohort: { root }, epoch, tally }) {
+  if (tally === null) return new Uint8Array(32);
+  const committed = new Map(tally.commitments.map(({ place, digest }) => [place, digest]));
+  const digests = tally.places.map((place) => committed.get(place) ?? new Uint8Array(32));
+  const places = tally.places.reduce((mask, place) => mask + 2 ** place, 0);
+  const types = ["uint256", "address", "bytes32", "bytes32", "uint32", "uint16", "bytes32[]"];
+  return taggedHash("usufruct/noise/1", types, [chainId, market, id, root, epoch, places, digests]);
+}
+
+/** Whose noise counts are custodians of the committee that committed to it, a quorum of them at least. */
+function counting({ signers, quorum }, { commitments, places }) {
+  const committed = commitments.map(({ place }) => place);
+  for (const [name, listed] of Object.entries({ commitments: committed, places })) {
+    if (listed.some((place) => place >= signers.length)) invalid("settlement", `tally.${name}`, NO_PLACE);
+  }
+  if (!places.every((place) => committed.includes(place))) invalid("settlement", "tally.places", "names who committed to no noise");
+  if (places.length < quorum) invalid("settlement", "tally.places", "are fewer than the quorum");
 }
 
 /** Each lane has its own schema; where nobody opened records there is no gate. */
@@ -113,6 +141,7 @@ function delivered({ sealedResult, settlement: signed }) {
 
 /** A quorum of the committee signed the settlement, each custodian once, in order of place. */
 function signatures(receipt) {
+  requireCommittee(receipt.committee);
   const places = receipt.signatures.map(({ place }) => place);
   const ascend = places.every((place, i) => i === 0 || places[i - 1] < place);
   if (!ascend) invalid("signatures", "signatures", "do not ascend by place, each place once");
@@ -120,10 +149,17 @@ function signatures(receipt) {
   receipt.signatures.forEach((_, i) => signature(receipt, i));
 }
 
+/** One that `CustodianCommittee.openEpoch` takes: different members, and more than half of them act. */
+function requireCommittee({ signers, quorum }) {
+  if (new Set(signers).size !== signers.length) invalid("signatures", "committee.signers", "names a custodian twice");
+  const isMost = signers.length < 2 * quorum && quorum <= signers.length;
+  if (!isMost) invalid("signatures", "committee.quorum", "is not of more than half of the signers");
+}
+
 function signature(receipt, i) {
   const { place, signature: raw } = receipt.signatures[i];
   const { signers } = receipt.committee;
-  if (place >= signers.length) invalid("signatures", `signatures[${i}].place`, "is no place of the committee");
+  if (place >= signers.length) invalid("signatures", `signatures[${i}].place`, NO_PLACE);
   if (signerOf(receipt, raw) === signers[place]) return;
   const field = `signatures[${i}].signature`;
   const message =

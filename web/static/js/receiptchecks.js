@@ -12,7 +12,7 @@ const MEANS = {
   analysis: "The analysis is the one that the terms name.",
   shards: "Every part of the cohort has the members and the root that it states.",
   cohort: "The parts lead to the root that was sealed.",
-  settlement: "What custodians signed is of this request, cohort, epoch and gate.",
+  settlement: "What custodians signed is of this request, cohort, epoch, noise and gate.",
   delivery: "The sealed result is the one that they signed.",
   signatures: "A quorum of custodians signed it, each with the key that the receipt names.",
 };
@@ -64,7 +64,7 @@ const ANCHORED = [
   [["signatures"], "The signatures are those that it was settled with, all of them."],
   [["blocks", "block_hashes", "transactions"], "It was opened, frozen, sealed and settled in these blocks, by these transactions."],
 ];
-const OF_TALLY = [["tally"], "Noise, joint key, noised sums and partial decryptions are what the chain fixed."];
+const OF_TALLY = [["tally"], "The noise commitments, whose noise counts and the joint key are those that the chain keeps."];
 const NAMED = ["tally", ...HASHED, ...ANCHORED.flatMap(([names]) => names)];
 
 /**

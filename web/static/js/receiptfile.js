@@ -3,12 +3,12 @@
  * That it can be read says nothing yet of its truth; `receipt.js` and the servers' `verify` do.
  */
 
-import { address } from "./address.js";
 import { fromBase64, fromHex, toHex } from "./bytes.js";
-import { byCodePoint, parseCanonical } from "./canonical.js";
+import { parseCanonical } from "./canonical.js";
 import { isShallow } from "./json.js";
-import { Refused, malformed, refuse } from "./refused.js";
+import { MOST_CUSTODIANS, account, amount, hash, list, requireKeys, requireSpelling, text, whole } from "./receiptfields.js";
 import { tallyOf } from "./receipttally.js";
+import { Refused, malformed, refuse } from "./refused.js";
 import { MOST_BITMAPS, MOST_SHARDS } from "./roots.js";
 import { fromJson, toJson } from "./solidity.js";
 import { classId } from "./terms.js";
@@ -19,11 +19,8 @@ const MOST_OF_CHAIN = 1 << 23; // bytes: 64 full shards in base64 are 7 MB
 export const LARGEST = MOST_OF_CHAIN + (2 << 20); // 1,024 sums and their partial decryptions beside
 const DEEPEST = 16;
 const MOST_RESULT = 1 << 17; // bytes
-const MOST_CUSTODIANS = 16;
-const MOST_TEXT = 1 << 16; // characters
 const SIGNATURE_BYTES = 65;
 const STEPS = ["frozen", "opened", "sealed", "settled"];
-const DECIMAL = /^(?:0|[1-9][0-9]{0,19})$/;
 const KEYS = [
   ...["schema", "chain_id", "genesis_hash", "deployed_block", "contracts", "request", "researcher", "terms"],
   ...["analysis", "parameters", "epoch", "committee", "gate", "gate_key", "cohort", "settlement", "signatures"],
@@ -72,9 +69,10 @@ export function load(data) {
 }
 
 function read(given) {
-  const isTallied = given?.schema === WITH_TALLY;
+  const isTallied = typeof given === "object" && given !== null && Object.hasOwn(given, "tally");
   requireKeys(given, isTallied ? [...KEYS, "tally"] : KEYS, "receipt");
-  if (!isTallied && given.schema !== SCHEMA) malformed("schema", `must be ${SCHEMA}`);
+  const schema = isTallied ? WITH_TALLY : SCHEMA;
+  if (given.schema !== schema) malformed("schema", `must be ${schema}`);
   whole(given.deployed_block, 53, "deployed_block");
   hash(given.genesis_hash, "genesis_hash");
   const terms = struct("RequestTerms", given.terms, "terms");
@@ -176,48 +174,4 @@ function struct(name, json, field) {
 function spelled(value) {
   if (typeof value !== "object" || value === null) return String(value);
   return JSON.stringify(Object.entries(value).sort().map(([key, each]) => [key, spelled(each)]));
-}
-
-function requireKeys(value, keys, at) {
-  const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
-  if (!isObject) malformed(at, "must be an object");
-  for (const key of [...keys].sort()) if (!Object.hasOwn(value, key)) malformed(`${at}.${key}`, "is missing");
-  const unknown = Object.keys(value).sort(byCodePoint).find((key) => !keys.includes(key));
-  if (unknown !== undefined) malformed(`${at}.${unknown.slice(0, 40)}`, "is unknown");
-}
-
-function requireSpelling(written, given, at) {
-  if (written !== given) malformed(at, "is not in its one canonical spelling");
-}
-
-function whole(value, bits, at) {
-  const fits = Number.isSafeInteger(value) && value >= 0 && value < 2 ** bits;
-  return fits ? value : malformed(at, `is not a whole number below 2^${bits}`);
-}
-
-function amount(value, bits, at) {
-  const isDecimal = typeof value === "string" && DECIMAL.test(value);
-  if (!isDecimal) return malformed(at, "must be a decimal number written as a string");
-  return BigInt(value) >> BigInt(bits) === 0n ? BigInt(value) : malformed(at, `is not below 2^${bits}`);
-}
-
-function hash(value, at) {
-  const raw = fromHex(value, at, 32);
-  requireSpelling(toHex(raw), value, at);
-  return raw.length === 32 ? raw : malformed(at, "is not 32 bytes");
-}
-
-function account(value, at) {
-  requireSpelling(address(value, at), value, at);
-  return value;
-}
-
-function text(value, at) {
-  const fits = typeof value === "string" && Array.from(value).length <= MOST_TEXT;
-  return fits ? value : malformed(at, `must be text of at most ${MOST_TEXT} characters`);
-}
-
-function list(value, most, at, readOne) {
-  if (!Array.isArray(value) || value.length > most) return malformed(at, `must be a list of at most ${most}`);
-  return value.map((each, i) => readOne(each, `${at}[${i}]`));
 }

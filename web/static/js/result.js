@@ -1,13 +1,15 @@
 /** The answer of a settled request: opened with this browser's own key, and held against its receipt and the chain. */
 
+import { committeeCheck, dictionaryCheck } from "./anchoring.js";
 import { getJson } from "./ask.js";
 import { bytes32, equal, toHex } from "./bytes.js";
 import { canonical } from "./canonical.js";
 import { openResult, requireSignedResult } from "./delivery.js";
-import { requireOpened } from "./receipt.js";
+import { requireOpened, requireRequest } from "./receipt.js";
 import { checkedAlone } from "./receiptchecks.js";
 import { load } from "./receiptfile.js";
 import { requireDictionary } from "./joining.js";
+import { confirmedCommittee } from "./pin.js";
 import { refuse } from "./refused.js";
 import { deployment, requireUnlocked } from "./session.js";
 import { deliveryKeyOf } from "./tally/deliverykey.js";
@@ -19,47 +21,65 @@ const CLIPPED = ["mean.v1", "quantile.v1"];
 /** @typedef {{bytes: Uint8Array, document: any, result: Uint8Array, checks: Check[]}} Answer */
 
 /**
+ * @typedef {object} Shown what this operator shows of the request's dataset: sums are read by it
+ * @property {object} dictionary
+ * @property {string} dictionary_hash
+ * @property {{steward: string, salt: string}|null} published as `dictionaryCheck` takes it
+ */
+
+/**
  * @param {string} request 0x..
  * @param {string} resultHash as the chain has it, by this operator's node
- * @param {{dictionary: object, dictionary_hash: string}} dataset as this operator shows it: sums are read by it
+ * @param {Shown} dataset
  * @param {import("./tally/beside.js").How} [how]
  * @returns {Promise<Answer>}
- * @throws {Refused} another_receipt, other_keys, result_mismatch, receipt_invalid, envelope_unreadable, opened_elsewhere, ...
+ * @throws {Refused} another_receipt, another_committee, other_keys, result_mismatch, receipt_invalid, envelope_unreadable, ...
  */
 export async function openAnswer(request, resultHash, dataset, how) {
-  const bytes = await receiptOf(request);
-  const receipt = load(bytes);
-  if (!equal(receipt.request, bytes32(request, "request"))) anotherReceipt();
-  const market = await deployment();
-  requireHere(receipt, market);
+  const { bytes, receipt, market } = await ownReceipt(request);
   const checks = checkedAlone(receipt);
   const [key, signed] = [await keyOf(receipt), bytes32(resultHash, "result_hash")];
-  if (receipt.tally !== null) return openSums({ bytes, receipt, checks, key, signed }, dataset, how);
+  const opening = receipt.tally === null ? openVault(receipt, key, signed) : openSums(receipt, key, signed, { ...dataset, market }, how);
+  const [seated, opened] = await Promise.all([committeeCheck(receipt, confirmedCommittee), opening]);
+  return { bytes, document: opened.document, result: opened.result, checks: [...checks, seated, ...opened.checks] };
+}
+
+async function openVault(receipt, key, signed) {
   const opened = await openResult(receipt.sealedResult, key, receipt);
   requireSignedResult(opened, signed);
   requireOpened(receipt, opened);
   const same = "The opened result is the one whose hash the chain keeps, and answers what was asked.";
-  return { bytes, document: opened.document, result: opened.result, checks: [...checks, { means: same, why: null }] };
+  return { ...opened, checks: [{ means: same, why: null }] };
 }
 
-async function openSums({ bytes, receipt, checks, key, signed }, { dictionary, dictionary_hash: hash }, how) {
+async function openSums(receipt, key, signed, { dictionary, dictionary_hash: hash, published, market }, how) {
   requireSettled(receipt.settlement.resultHash, signed);
+  const read = dictionaryCheck(receipt, market, hash, published);
   const opened = await openTally(receipt, key, requireDictionary(dictionary, hash), how);
   const settled = "What the custodians signed is the result whose hash the chain keeps.";
   const found = "Every sum lies where this question's sums lie, with all the noise that there can be.";
-  const read = { means: "The data dictionary is the one whose hash this operator names.", why: "That the chain has that hash, only a node tells." };
-  return { bytes, ...opened, checks: [...checks, { means: settled, why: null }, { means: found, why: null }, read] };
+  return { ...opened, checks: [{ means: settled, why: null }, { means: found, why: null }, read] };
 }
 
 /** @param {string} request 0x.. @returns {Promise<string>} the delivery key of a settled request, as the command line reads it */
 export async function deliveryKeyFile(request) {
-  const receipt = load(await receiptOf(request));
+  const { receipt } = await ownReceipt(request);
   return `${toHex((await keyOf(receipt)).raw()).slice(2)}\n`;
 }
 
-/** As it was issued: the answer of the server, in its one canonical form. @returns {Promise<Uint8Array>} */
-async function receiptOf(request) {
+/** As it was issued, whatever it is worth: the answer of the server, in its one canonical form. @returns {Promise<Uint8Array>} */
+export async function receiptOf(/** @type {string} */ request) {
   return canonical(await getJson(`/api/v1/requests/${request}/receipt`));
+}
+
+/** The receipt of this very request of this market. @throws {Refused} another_receipt, receipt_invalid */
+async function ownReceipt(request) {
+  const bytes = await receiptOf(request);
+  const [receipt, market] = [load(bytes), await deployment()];
+  const isHere = receipt.chainId === market.chainId && receipt.market === market.contracts.ResearchMarket;
+  if (!isHere || !equal(receipt.request, bytes32(request, "request"))) anotherReceipt();
+  requireRequest(receipt); // its terms are the request's, and so is the salt that its key is made with
+  return { bytes, receipt, market };
 }
 
 async function keyOf({ chainId, market, terms }) {
@@ -69,10 +89,6 @@ async function keyOf({ chainId, market, terms }) {
   const message = "This answer is sealed to a key that the keys in this browser do not make.";
   const remedy = "Bring the key file with which it was asked here, or open it with `usufruct result` and its delivery key.";
   return refuse("other_keys", message, remedy);
-}
-
-function requireHere({ chainId, market }, { chainId: here, contracts }) {
-  if (chainId !== here || market !== contracts.ResearchMarket) anotherReceipt();
 }
 
 function anotherReceipt() {

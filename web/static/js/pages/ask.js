@@ -2,14 +2,14 @@
 
 import { postJson } from "../ask.js";
 import { element, facts, fill, one } from "../dom.js";
-import { explained } from "../explained.js";
+import { explain } from "../explained.js";
 import { notice } from "../figures.js";
 import { clearRefusals, onSubmit, showRefusal, values } from "../forms.js";
 import { requireDictionary } from "../joining.js";
 import { buy, requireHonest } from "../opening_request.js";
 import { decisionPanel, imagined, isForSomebody, purposeOf } from "../purpose.js";
-import { FILTERS, atControl, goalOf, questionOf, shape } from "../question.js";
-import { ceilingOf, hindranceOf, quotePanel } from "../quote.js";
+import { FILTERS, atControl, goalOf, questionOf, refuseMissing, shape } from "../question.js";
+import { hindranceOf, quotePanel, showCeiling } from "../quote.js";
 import { Refused, refuse } from "../refused.js";
 import { deployment } from "../session.js";
 import { unitOf } from "../values.js";
@@ -51,7 +51,7 @@ one("#more").addEventListener("click", () => {
 
 function shaped() {
   shape(form, values(form), own);
-  fill(one("#means"), ...explained(values(form), own));
+  explain(one("#means"), values(form), own);
 }
 
 let timer = null;
@@ -106,6 +106,7 @@ async function price(mine) {
     const purpose = purposeNow();
     if (offer !== null && JSON.stringify(body) === JSON.stringify(offer.question)) return;
     forgetOffer(missing?.[1] ?? "Asking…");
+    if (missing?.[2]) refuseMissing(missing);
     if (missing !== null) return;
     requireDictionary(own.dictionary, own.dictionary_hash);
     const { token } = await deployment(); // as this browser knows it: what cannot be told shows no amount
@@ -160,26 +161,18 @@ function showPaying() {
   paying.hidden = hindrance !== null;
   const why = hindrance === null ? [] : [notice("It cannot be asked like this", `${hindrance.message} ${hindrance.remedy}`, "warning")];
   fill(one("#hindrance"), ...why);
-  showCeiling(offer);
+  showCeiling(one("#ceiling"), offer);
 }
 
 function hindrances() {
   return hindranceOf(offer?.quote ?? null, decisions, current().body.classes);
 }
 
-/** The box is never ticked for another ceiling than the one that it was ticked for. */
-function showCeiling(made) {
-  const [box, text] = [one("#ceiling"), made === null ? "" : ceilingOf(made.quote, made.token)];
-  box.hidden = made === null;
-  if (one(".choice span", box).textContent !== text) one("input", box).checked = false;
-  one(".choice span", box).textContent = text;
-}
-
 // --- asking
 
 async function ask(given) {
   const { body, missing, rows } = current();
-  if (missing !== null) refuse("bad_parameter", "The question is not complete.", missing[1], missing[0]);
+  if (missing !== null) refuseMissing(missing);
   if (JSON.stringify(offer?.question) !== JSON.stringify(body)) {
     soon();
     refuse("quote_missing", "The quote is not that of the question any more.", "Look at the new one first.", "cost");

@@ -1,31 +1,31 @@
 /** One own request: stages as they happen, cancelling it, and its answer, which is opened here and stays here. */
 
-import { groupOf, labelOf, tableOf } from "../answertable.js";
+import { showAnswer } from "../answershown.js";
 import { getJson } from "../ask.js";
 import { fromHex } from "../bytes.js";
 import { announce, element, facts, fill, one, onPress } from "../dom.js";
 import { badge, grouped, notice } from "../figures.js";
-import { formAt, onSubmit, showRefusal } from "../forms.js";
+import { clearRefusals, formAt, onSubmit, showRefusal } from "../forms.js";
 import { HOMOMORPHIC } from "../lanes.js";
-import { numbersTable, plotted } from "../plot.js";
 import { defaultCommand, knownCustodians, resultCommand } from "../recourse.js";
-import { axesOf, deliveryKeyFile, empty, openAnswer } from "../result.js";
-import { csv, save } from "../save.js";
+import { deliveryKeyFile, openAnswer, receiptOf } from "../result.js";
+import { save } from "../save.js";
 import { unlocked } from "../session.js";
 import { stages } from "../stages.js";
 import { follow } from "../stream.js";
 import { transact } from "../transact.js";
 import { underWay } from "../underway.js";
-import { unitOf } from "../values.js";
 
 const own = { ...facts(), request: location.pathname.split("/")[3].toLowerCase() }; // what is signed for is what the address names
+own.isOfSums = own.lane === HOMOMORPHIC;
 const here = `/my/requests/${own.request}`;
 const short = own.request.slice(2, 10);
 const DONE = { cancel: "Cancelled.", reclaim: "Taken back.", defaultUncertified: "Ended." };
 const [LEAST_WAIT, MOST_WAIT] = [5_000, 3_600_000]; // milliseconds between two looks at what a deadline changes
 let now = own.now;
 let looking = null;
-let opened = false;
+let [opened, cancelled] = [false, false];
+let opening = null;
 
 // --- as it happens
 
@@ -117,73 +117,56 @@ showBack(now.back);
 
 // --- the answer
 
+/** By itself, where keys are unlocked; not again what somebody cancelled. */
 async function offerAnswer() {
   one("#result").hidden = false;
-  if (opened || (await unlocked()) === null) return;
-  open().catch((error) => showRefusal(formAt("#open"), error, { focus: false }));
+  if (opened || cancelled || (await unlocked()) === null || opening !== null) return;
+  const form = formAt("#open");
+  open().catch((error) => {
+    if (form.dataset.busy !== undefined) return; // who pressed the button meanwhile is told there
+    clearRefusals(form);
+    showRefusal(form, error, { focus: false });
+  });
 }
 
 onSubmit(formAt("#open"), async () => {
   await open();
-  one("#result-title").focus();
+  if (opened) one("#result-title").focus();
 });
 
-/** Sums take a while; nothing else does. */
-async function open() {
-  const work = (how) => openAnswer(own.request, now.result_hash, own, how);
-  const answer = await (own.lane === HOMOMORPHIC ? sums(work) : work());
-  if (answer === null || opened) return;
-  opened = true;
-  one("#open").hidden = true;
-  one("#opened").hidden = false;
-  draw(answer.document);
-  fill(one("#checks"), ...answer.checks.map(checked));
-  offerFiles(answer);
+/** Once at a time, whoever asks for it: news that it is settled, and the button. */
+function open() {
+  opening ??= openNow().finally(() => (opening = null));
+  return opening;
 }
 
-async function sums(work) {
+/** Sums take a while; nothing else does. Of what is not opened here, key and receipt can be had all the same. */
+async function openNow() {
+  const work = (how) => openAnswer(own.request, now.result_hash, own, how);
   try {
-    return await underWay(one("#under-way"), one("#how-it-goes"), work, "Opening the sums");
+    const answer = await (own.isOfSums ? underWay(one("#under-way"), one("#how-it-goes"), work, "Opening the sums") : work());
+    cancelled = answer === null;
+    if (cancelled) one("#open button").focus();
+    else reveal(answer);
   } catch (error) {
-    if (error.code === "opened_elsewhere") one("#elsewhere").hidden = false;
+    one("#elsewhere").hidden = false;
     throw error;
   }
 }
 
+function reveal(answer) {
+  opened = true;
+  showAnswer(answer, own);
+  one("#open").hidden = one("#elsewhere").hidden = true;
+  one("#opened").hidden = false;
+}
+
 const keyName = `delivery-${short}.key`;
 one("#elsewhere-command").textContent = resultCommand(own.request, location.origin, keyName);
-onPress(one("#delivery-key"), async () => {
-  await deliveryKeyFile(own.request).then(
-    (text) => save(keyName, text, "text/plain"),
-    (error) => showRefusal(formAt("#open"), error),
-  );
-});
-
-function draw(document) {
-  const { noised } = document;
-  const shown = { estimates: noised.estimates, unit: unitOf(noised), names: axesOf(document).map((name) => labelOf(name, own.variables)) };
-  fill(one("#plot"), ...plotted(shown));
-  fill(one("#numbers"), numbersTable(shown));
-  const nothing = empty(document);
-  const counted = element("p", {}, groupOf(document, own.variables));
-  const cells = noised.estimates.length;
-  const which = cells === 1 ? "The" : `In ${nothing} of ${cells} cells the`;
-  const warning = notice("This tells nothing", `${which} interval spans everything possible.`, "warning");
-  fill(one("#answer"), counted, ...(nothing > 0 ? [warning] : []));
-}
-
-function checked({ means, why }) {
-  const sign = why === null ? badge("Holds", "good") : badge("Not checked here", "care");
-  return element("li", {}, sign, ` ${means} ${why ?? ""}`);
-}
-
-function offerFiles({ bytes, document, result }) {
-  const files = {
-    csv: () => save(`result-${short}.csv`, csv(tableOf(document, own.variables, own.request)), "text/csv"),
-    json: () => save(`result-${short}.json`, result, "application/json"),
-    receipt: () => save(`receipt-${short}.json`, bytes, "application/json"),
-  };
-  for (const [id, keep] of Object.entries(files)) one(`#${id}`).addEventListener("click", keep);
-}
+const kept = {
+  "#delivery-key": async () => save(keyName, await deliveryKeyFile(own.request), "text/plain"),
+  "#its-receipt": async () => save(`receipt-${short}.json`, await receiptOf(own.request), "application/json"),
+};
+for (const [button, keep] of Object.entries(kept)) onPress(one(button), () => keep().catch((error) => showRefusal(formAt("#open"), error)));
 
 if (now.stage === "settled") await offerAnswer();

@@ -5,8 +5,10 @@
 
 import { CONFIDENCE, estimateOf, halfWidth, scaleText, within, clamp } from "../exact/intervals.js";
 import { Rational } from "../exact/rational.js";
+import { refuse } from "../refused.js";
 import { countWeight, meanInterval, meanOf, varianceAnswer, varianceWeights } from "./moments.js";
 
+const MOST_SUMS = 1024;
 const EXTRA_DIGITS = 3; // behind the point, beyond the variable's own, for a mean
 const ONE = { low: 0n, high: 1n }; // what a record adds to a count
 
@@ -46,8 +48,11 @@ function count() {
   return { wanted: [ONE], squaredSensitivity: 1n, finish };
 }
 
+/** @throws {Refused} sums_too_many */
 function cells(axes, dictionary) {
-  const labels = axes.map((axis) => labelsOf(axis, dictionary)).reduce(outer, [[]]);
+  const listed = axes.map((axis) => labelsOf(axis, dictionary));
+  if (listed.reduce((count, { length }) => count * length, 1) > MOST_SUMS) tooMany();
+  const labels = listed.reduce(outer, [[]]);
   const finish = (noised, sigma, members) =>
     counted("counts", labels.map((label, i) => cell(label, noised[i], sigma, members)), "cell", sigma);
   return { wanted: labels.map(() => ONE), squaredSensitivity: 2n, finish };
@@ -70,7 +75,7 @@ function aroundOne(noised, sigma, low, high) {
 }
 
 function labelsOf({ variable, edges }, { variables }) {
-  if (edges === undefined) return named(variable, variables).categories;
+  if (edges === undefined) return named(variable, variables).categories ?? anotherDictionary();
   return edges.slice(1).map((edge, i) => `[${edges[i]}, ${edge}${i === edges.length - 2 ? "]" : ")"}`);
 }
 
@@ -136,15 +141,24 @@ function variance({ variable }, dictionary) {
 /** A number's place on the encoding's grid: q stands for origin + size q, in its unit. */
 function placed(name, { variables, encoding }) {
   const unit = named(name, variables);
+  if (unit.kind !== "number") anotherDictionary();
   const number = named(name, encoding.variables);
   const one = 10n ** BigInt(unit.decimals);
   return { unit, number, size: new Rational(number.step, one), origin: new Rational(number.lower, one) };
 }
 
 function named(name, list) {
-  const found = list.find((each) => each.name === name);
-  if (found === undefined) throw new RangeError("the dictionary does not have this variable");
-  return found;
+  return list.find((each) => each.name === name) ?? anotherDictionary();
+}
+
+function anotherDictionary() {
+  const message = "The data dictionary that this operator shows does not have what was asked for, so these sums mean nothing.";
+  return refuse("wrong_dictionary", message, "Do not use it; keep the receipt, and tell the steward of the dataset.");
+}
+
+function tooMany() {
+  const message = `The question has more cells than an answer of sums can have, which is ${MOST_SUMS}.`;
+  refuse("sums_too_many", message, "Keep the receipt and ask the operator: such a question should have been refused.");
 }
 
 function gcd(one, other) {

@@ -88,18 +88,21 @@ def ask_all(
     enough: Callable[[Mapping[int, T]], bool],
     *,
     grace: float = 0.0,
+    patience: float | None = None,
 ) -> dict[int, T | Refusal]:
     """What `ask(place)` brought for each place below `number`, all asked at once.
 
-    Goes on `grace` seconds after `enough` says of the good answers that they do; a place that has not
-    answered by then is left out. `ask` must end by itself, as a call to a peer does.
+    Goes on `grace` seconds after `enough` says of the good answers that they do, and `patience` seconds after
+    the beginning in any case; a place that has not answered by then is left out. `ask` must end by itself, as
+    a call to a peer does.
     """
     said: queue.SimpleQueue[tuple[int, T | Refusal]] = queue.SimpleQueue()
     for place in range(number):
         # Daemons: a process that is told to stop does not wait for a slow peer.
         threading.Thread(target=_put, args=(said, place, ask), daemon=True).start()
     found: dict[int, T | Refusal] = {}
-    until = None
+    until = None if patience is None else time.monotonic() + patience
+    is_enough = False
     while len(found) < number:
         try:
             place, found[place] = said.get(
@@ -108,8 +111,9 @@ def ask_all(
         except queue.Empty:
             break
         good = {at: each for at, each in found.items() if not isinstance(each, Refusal)}
-        if until is None and enough(good):
-            until = time.monotonic() + grace
+        if not is_enough and enough(good):
+            is_enough, end = True, time.monotonic() + grace
+            until = end if until is None else min(until, end)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -212,7 +213,7 @@ class Journal:
     def wipe_destroyed(self) -> None:
         """Wipes, if anything was destroyed since that was last done, and notes it. Raises NotYetDestroyed."""
         with self.reading() as session:
-            destroyed, wiped = (last_of(session, kind) for kind in (DESTROYED, WIPED))
+            destroyed, wiped = last_of(session, DESTROYED), _wiped_up_to(session)
         if destroyed > wiped:
             self.wipe()
             with self.writing() as session:
@@ -259,6 +260,12 @@ class Journal:
     def set_followed(self, session: Session, block: int, block_hash: bytes) -> None:
         """In the caller's transaction, with what the events changed: neither is kept alone."""
         session.merge(CursorRow(name=EVENTS, block=block, block_hash=block_hash))
+
+
+def _wiped_up_to(session: Session) -> int:
+    """Height of the last destruction that was wiped: what was destroyed meanwhile was not."""
+    row = session.get(EntryRow, last_of(session, WIPED))
+    return 0 if row is None else int(json.loads(row.body)["destroyed"])
 
 
 def last_of(session: Session, kind: str) -> int:

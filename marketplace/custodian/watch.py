@@ -22,7 +22,6 @@ from marketplace.custodian.journal import Journal
 from marketplace.custodian.keygen import Keygen
 from marketplace.custodian.tallies import Tallies
 from marketplace.errors import Refusal
-from marketplace.wire.sqlite import NotYetDestroyed
 
 CONTRACTS: Final = ("DatasetRegistry",)
 FOLLOWED: Final = ("RecordErased", "RecordMoved")
@@ -97,21 +96,20 @@ class Watch:
             self.destroy_remains()
 
     def destroy_remains(self) -> None:
-        """Wipes what was destroyed from the disk. What a reader of the file prevents is told, and tried again
-        with every round: nothing is answered from it any more in either case.
-
-        Raises:
-            Refusal: storage_full, storage_unavailable.
+        """Wipes what was destroyed from the disk. What a reader of the file, or the disk, prevents is told,
+        and tried again with every round: nothing is answered from it any more in either case, and the next
+        erasure has to be followed whatever became of the last.
         """
         if not self._has_remains:
             return
-        self._tallies.wipe()
+        self._has_remains = False  # first: what is destroyed meanwhile is wiped the next time
         try:
+            self._tallies.wipe()
             self._journal.wipe_destroyed()
-        except NotYetDestroyed as refusal:
-            log.warning("shares_not_yet_destroyed", message=str(refusal))
-            return
-        self._has_remains = False
+        except (Refusal, OSError) as fault:
+            why = str(fault) if isinstance(fault, Refusal) else type(fault).__name__
+            log.warning("shares_not_yet_destroyed", message=why)
+            self._has_remains = True
 
     def _require_left(self, events: Sequence[Event]) -> None:
         """A made-up move would hide a share from its erasure."""
@@ -146,9 +144,8 @@ class Watch:
         for dataset, holders in self._journal.holders().items():
             for holder, record in self._unusable(dataset, holders, final).items():
                 destroyed += self._destroy_erased(dataset, holder, record)
-        self._has_remains = (
-            True  # also of what a crash left over, or another process destroyed here
-        )
+        # Also of what a crash left over, or another process destroyed here.
+        self._has_remains = True
         self.destroy_remains()
         return destroyed
 
@@ -212,7 +209,6 @@ class Watch:
         swept = float("-inf")
         while True:
             try:
-                self.destroy_remains()
                 self.catch_up()
                 self.drop_ended()
                 self._decrypting.drop_ended()
@@ -220,6 +216,7 @@ class Watch:
                 if time.monotonic() - swept >= SWEEP_SECONDS:
                     self.sweep()
                     swept = time.monotonic()
+                self.destroy_remains()
                 self._keygen.drop_ended()  # last: no fault of it holds up an erasure of records
             except Refusal as refusal:
                 log.warning("chain_not_followed", code=refusal.code, message=str(refusal))

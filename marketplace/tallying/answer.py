@@ -96,7 +96,7 @@ class Tallying(NoiseRounds):
             wanted = [place for place in fixed.places if place not in found]
             if wanted:
                 ask = functools.partial(self.reveal_of, size, committed, holder=holder)
-                found |= self.ask(ask, never, wanted)
+                found |= self.ask(ask, never, wanted, is_quick=True)
         if len(found) < size:
             lost = [place for place in fixed.places if place not in found]
             self.faults = dict.fromkeys(lost, "Nobody gives the noise that it committed to.")

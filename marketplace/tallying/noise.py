@@ -55,7 +55,7 @@ class NoiseRounds(Rounds):
         committed = self._chain.noise_commitments(self._request, self._chain.finalized())
         if not committed:
             raise wait("noise commitments")
-        self._anchor_first(sender)
+        self._anchor_first(sender, committed)
         if not self._chain.noise_set(self._request)[0]:
             self._fix(sender, parameters, committed)
         found = self.fixed()
@@ -82,16 +82,18 @@ class NoiseRounds(Rounds):
         self.require_signed_by(place, struct, signature)
         return commitment, signature
 
-    def _anchor_first(self, sender: Sender) -> None:
+    def _anchor_first(self, sender: Sender, committed: Mapping[int, bytes]) -> None:
         """Has the journals of custodians anchored that never were: before that they decrypt nothing.
 
-        It is sent before the set is fixed, so that nobody waits for another final block.
+        It is sent before the set is fixed, so that nobody waits for another final block. Who committed to no
+        noise is in no set.
         """
         members = self._committee.members[: len(self._custodians)]
-        new = [each.place for each in members if not self._chain.journal_of(each.signer)[0]]
+        seats = [each for each in members if each.place in committed]
+        new = [each.place for each in seats if not self._chain.journal_of(each.signer)[0]]
         if not new:
             return
-        heads = self.ask(self._head, never, new)
+        heads = self.ask(self._head, never, new, is_quick=True)
         for place, (height, head, signature) in sorted(heads.items()):
             given = (self._view.epoch, place, height, head, signature)
             try:
@@ -120,7 +122,8 @@ class NoiseRounds(Rounds):
         places = sum(1 << place for place in reveals)
         chosen = {place: committed[place] for place in reveals}
         struct = self._noise_set(chosen)
-        said = self.ask(lambda place: self._agreement(place, struct, sorted(reveals)), never)
+        agree = functools.partial(self._agreement, struct=struct, places=sorted(reveals))
+        said = self.ask(agree, self.are_quorum, grace=0.0)
         if len(said) < self._committee.quorum:
             raise self.missing("agreed to the noise", len(said))
         signatures = [[place, said[place]] for place in sorted(said)][: self._committee.quorum]
@@ -144,9 +147,8 @@ class NoiseRounds(Rounds):
 
         Raises TallyMissing.
         """
-        said = self.ask(
-            functools.partial(self.reveal_of, len(committed), committed), never, [*committed]
-        )
+        ask = functools.partial(self.reveal_of, len(committed), committed)
+        said = self.ask(ask, self.are_quorum, [*committed])
         silent, self.left_out = dict(self.faults), {}
         for group in _groups(said):
             found = self._of_group(group, said, committed)
@@ -168,7 +170,7 @@ class NoiseRounds(Rounds):
             return dict(said)
         while len(places) >= self._committee.quorum:
             ask = functools.partial(self.reveal_of, len(places), committed)
-            again = self.ask(ask, never, places)
+            again = self.ask(ask, never, places, is_quick=True)
             same = {at: each for at, each in again.items() if each.word.digest == digest}
             faults |= self.faults
             if len(same) == len(places):
@@ -206,7 +208,7 @@ class NoiseRounds(Rounds):
 
     def _spread(self, reveals: Mapping[int, Revealed], parameters: Mapping[str, Any]) -> None:
         """Brings every custodian every reveal; who cannot be reached is named by the step after."""
-        self.ask(lambda place: self._bring(place, reveals, parameters), never)
+        self.ask(lambda place: self._bring(place, reveals, parameters), self.are_quorum)
 
     def _bring(
         self, place: int, reveals: Mapping[int, Revealed], parameters: Mapping[str, Any]

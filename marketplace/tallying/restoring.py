@@ -7,6 +7,7 @@ What it is brought it holds against the chain, and verifies, as any deposit: not
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -26,6 +27,8 @@ MOST_OUTCOME: Final = 1_024
 """Bytes of its word on one record."""
 MOST_UPLOADS: Final = 16
 """Of a round: at most 64 MiB. What is left is brought in the next one."""
+MOST_SECONDS: Final = 60.0
+"""After which no further upload of a round begins: one that takes its time with each holds nothing up."""
 
 Found = Callable[[Sequence[bytes]], Iterable[Mapping[str, Any]]]
 """Of these commitments, what is kept of the request's dataset, as `POST /tallies` takes it."""
@@ -39,10 +42,13 @@ def restore(custodian: Peer, request: bytes, found: Found) -> int:
     Raises:
         PeerUnreachable, or what the custodian refuses with; what it took until then stays.
     """
+    until = time.monotonic() + MOST_SECONDS
     wanted = _lacking(custodian, request)
     taken = 0
     uploads = pages(found(wanted), sent_bytes, most=MOST_DEPOSITS, largest=LARGEST_DEPOSITS)
     for page in itertools.islice(uploads, MOST_UPLOADS):
+        if time.monotonic() > until:
+            break
         most = SMALL_ANSWER + len(page) * MOST_OUTCOME
         said = custodian.post("/tallies", {"records": page}, most=most).get("outcomes")
         outcomes = said if isinstance(said, list) else []

@@ -68,15 +68,25 @@ class Rounds:
         ask: Callable[[int], T],
         enough: Callable[[Mapping[int, T]], bool],
         places: Sequence[int] | None = None,
+        *,
+        grace: float | None = None,
+        is_quick: bool = False,
     ) -> dict[int, T]:
-        """The good answers by place; why there is none of the others is in `faults`."""
+        """The good answers by place; why there is none of the others is in `faults`.
+
+        Args:
+            grace: seconds for the others once there is enough; GRACE_SECONDS unless given.
+            is_quick: what is asked for takes no work, and whoever is silent for GRACE_SECONDS can be done
+                without, be there enough or not.
+        """
         wanted = list(range(len(self._custodians))) if places is None else list(places)
         known = [place for place in wanted if place < len(self._custodians)]
         said = ask_all(
             len(known),
             lambda at: ask(known[at]),
             lambda good: enough({known[at]: each for at, each in good.items()}),
-            grace=GRACE_SECONDS,
+            grace=GRACE_SECONDS if grace is None else grace,
+            patience=GRACE_SECONDS if is_quick else None,
         )
         by_place = {known[at]: each for at, each in said.items()}
         self.faults = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,8 +77,9 @@ def refusing() -> Iterator[None]:
     """Turns a failing disk into a refusal that carries nothing of the statement."""
     try:
         yield
-    except DatabaseError as error:
-        full = "full" in str(error.orig).lower()
+    except (DatabaseError, sqlite3.Error) as error:
+        cause = error.orig if isinstance(error, DatabaseError) else error
+        full = "full" in str(cause).lower()
         raise Refusal(
             code="storage_full" if full else "storage_unavailable",
             message="This process's journal is full." if full else "The journal cannot be written.",
@@ -96,6 +98,7 @@ def destroy_remains(engine: Engine) -> None:
     """Rewrites the file and empties its log, so that no deleted page is left in either.
 
     A reader keeps the log from being emptied as long as it looks at what was there before; it is waited for.
+    The file is rewritten into an empty log only: repeated while somebody reads, it makes that no longer.
 
     Raises:
         NotYetDestroyed: somebody read, or wrote, all that time. Refusal: `storage_full`,
@@ -106,13 +109,18 @@ def destroy_remains(engine: Engine) -> None:
         if raw is None:
             raise _remaining()
         connection.rollback()
-        raw.execute("VACUUM")
         raw.execute(f"PRAGMA busy_timeout={CHECKPOINT_MILLISECONDS}")
         try:
-            if not any(_is_emptied(raw) for _ in range(CHECKPOINTS)):
-                raise _remaining()
+            _empty_log(raw)
+            raw.execute("VACUUM")
+            _empty_log(raw)
         finally:
             raw.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
+
+
+def _empty_log(raw: Any) -> None:
+    if not any(_is_emptied(raw) for _ in range(CHECKPOINTS)):
+        raise _remaining()
 
 
 def _is_emptied(raw: Any) -> bool:

@@ -18,6 +18,8 @@ from marketplace.custodian import main
 from marketplace.custodian.journal import Journal
 from marketplace.custodian.models import TurnRow
 from marketplace.custodian.service import Custodian
+from marketplace.custodian.tallies import Tallies
+from marketplace.errors import Refusal
 from marketplace.wire.http_client import post
 from marketplace.wire.structs import Rotation, sign
 from tests.support.chain_world import account
@@ -223,6 +225,26 @@ def test_a_fault_that_nobody_thought_of_does_not_end_the_watch_and_only_its_kind
         wait_until(lambda: host.journal.is_erased(gone))
     assert {"event": "chain_not_followed", "kind": "KeyError", "log_level": "error"} in logs
     assert CANARY not in str(logs)
+
+
+FULL = Refusal(code="storage_full", message="The disk is full.", remedy="Free disk space.")
+
+
+@pytest.mark.parametrize("fault", [OSError("no space"), FULL])
+def test_a_disk_that_cannot_be_wiped_keeps_nobodys_erasure_from_being_followed(
+    host: Host, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    first, second = host.enrol("first of two"), host.enrol("second of two")
+
+    def fails(_: Tallies) -> None:
+        raise fault
+
+    with monkeypatch.context() as broken, capture_logs() as logs, followed(host):
+        broken.setattr(Tallies, "wipe", fails)
+        for patient in (first, second):
+            host.world.erase(patient)
+            wait_until(lambda at=patient: host.journal.is_erased(host.commitment(at)))
+    assert "shares_not_yet_destroyed" in {each["event"] for each in logs}
 
 
 def test_a_fault_that_nobody_thought_of_does_not_end_the_anchoring_of_the_journal(

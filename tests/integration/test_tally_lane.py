@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import permutations
 from typing import Any
@@ -14,7 +15,7 @@ from marketplace.chain.counted import committed_noise, counted
 from marketplace.custodian.models import ContributionRow, NoisedRow
 from marketplace.errors import Refusal
 from marketplace.peers import Peer
-from marketplace.tallying import Decrypted, TallyMissing, settlement_body
+from marketplace.tallying import Decrypted, TallyMissing, rounds, settlement_body
 from marketplace.vocabulary import Commitment
 from marketplace.wire.delivery import ciphertext_root
 from marketplace.wire.http import to_base64, to_hex
@@ -25,6 +26,8 @@ from ml.homomorphic.curve import times_base
 from ml.homomorphic.noise import contribute
 from ml.homomorphic.threshold import Sum
 from tests.support.chain_world import account
+from tests.support.daily import daily
+from tests.support.slow_answers import asked
 from tests.support.tally_world import PEOPLE, TallyWorld, tally_world
 
 MEAN = {"variable": "systolic"}
@@ -287,6 +290,51 @@ def test_a_custodian_whose_own_noise_is_another_decrypts_nothing(market: TallyWo
     assert [part.place for part in found.parts] == [1, 2]
     decrypted = refusal(lambda: ask(market, 0, "/partials", request))
     assert decrypted.code == "equivocation"
+
+
+# --- silence
+
+
+@dataclass(frozen=True)
+class Frozen(Peer):
+    """A custodian that takes every message, and from one on answers none of them."""
+
+    path: str = ""
+    thawed: threading.Event = field(default_factory=threading.Event)
+    froze: threading.Event = field(default_factory=threading.Event)
+
+    def post(self, path: str, body: Mapping[str, Any], *, most: int = 1 << 26) -> dict[str, Any]:
+        if path == self.path:
+            self.froze.set()
+        if self.froze.is_set():
+            self.thawed.wait()
+        return super().post(path, body, most=most)
+
+
+@pytest.mark.parametrize(
+    "path",
+    daily(
+        [
+            "/noise-commitments",
+            "/noise-reveals",
+            "/noise-contributions",
+            "/noise-sets",
+            "/partials",
+        ],
+        ["/noise-reveals"],
+    ),
+)
+def test_a_custodian_that_freezes_is_done_without_from_then_on(
+    market: TallyWorld, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(rounds, "GRACE_SECONDS", 3.0)
+    request = market.sealed(f"frozen-{path}", "mean.v1", MEAN)
+    frozen = Frozen("custodian 2", market.urls[1], path=path)
+    peers = [market.peers[0], frozen, market.peers[2]]
+    found = asked(lambda: answered(market, request, peers))
+    assert frozen.froze.is_set()
+    assert [part.place for part in found.parts] == [0, 2]
+    frozen.thawed.set()
 
 
 # --- bad answers

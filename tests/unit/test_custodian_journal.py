@@ -15,7 +15,14 @@ from marketplace.chain.allowance import WALLET_FAILURES
 from marketplace.custodian import keys
 from marketplace.custodian.config import KNOWN_ANALYSES, RELEASE_KINDS, load_config
 from marketplace.custodian.failures import Failures
-from marketplace.custodian.journal import FILE_NAME, GENESIS, Head, Journal, JournalBehind
+from marketplace.custodian.journal import (
+    DESTROYED,
+    FILE_NAME,
+    GENESIS,
+    Head,
+    Journal,
+    JournalBehind,
+)
 from marketplace.custodian.models import RestoredRow, ShareRow, TallyRow
 from marketplace.errors import BadParameter, RecordUnreadable, Refusal
 from marketplace.vocabulary import (
@@ -188,6 +195,57 @@ def test_what_a_reader_keeps_on_the_disk_is_not_said_to_be_destroyed(
     with journal.engine.connect() as connection:
         timeout = connection.exec_driver_sql("PRAGMA busy_timeout").scalar()
     assert timeout == sqlite.BUSY_MILLISECONDS
+
+
+def test_a_reader_that_never_lets_go_makes_the_log_no_longer_each_time(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "CHECKPOINT_MILLISECONDS", 10)
+    with journal.writing() as session:
+        session.add_all(share_row(b"%d" % number) for number in range(200))
+    with journal.writing() as session:
+        journal.destroy(session, DATASET, HOLDER)
+    log = tmp_path / (FILE_NAME + "-wal")
+    with read_by_another(tmp_path / FILE_NAME):
+        lengths = []
+        for _ in range(4):
+            with pytest.raises(sqlite.NotYetDestroyed):
+                journal.wipe_destroyed()
+            lengths.append(log.stat().st_size)
+    assert len(set(lengths)) == 1, lengths
+
+
+def test_what_is_destroyed_while_an_earlier_one_is_wiped_is_wiped_too(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true, wiped = journal.wipe, list[int]()
+
+    def wipe() -> None:
+        true()
+        wiped.append(1)
+        if len(wiped) == 1:  # after the log was emptied, before that is noted
+            with journal.writing() as session:
+                journal.append(session, DESTROYED, {})
+
+    monkeypatch.setattr(journal, "wipe", wipe)
+    with journal.writing() as session:
+        journal.append(session, DESTROYED, {})
+    journal.wipe_destroyed()
+    journal.wipe_destroyed()
+    journal.wipe_destroyed()
+    assert wiped == [1, 1]
+
+
+def test_a_disk_that_fails_at_wiping_is_a_refusal(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(sqlite, "_empty_log", fails)
+    with pytest.raises(Refusal) as refused:
+        journal.wipe()
+    assert refused.value.code == "storage_full"
 
 
 def test_what_was_wiped_is_wiped_once_and_what_a_crash_left_is_known_by_the_journal(

@@ -292,6 +292,7 @@ def test_a_receipt_that_lies_about_its_noise_is_not_opened_for_the_command_line_
     """Before its key is looked at, and before anybody is asked for a dictionary."""
     key, receipt = hpke.SecretKey(bytes(range(32))), load(DOCUMENT)
     assert receipt.tally is not None
+    nobody = ((receipt.signatures[0][0], b"\x11" * 65), *receipt.signatures[1:])
     none, alone = CommitteePart(receipt.committee.signers, 0), receipt.signatures[:1]
     tally = replace(receipt.tally, places=(0, 2))
     lies = {
@@ -299,6 +300,7 @@ def test_a_receipt_that_lies_about_its_noise_is_not_opened_for_the_command_line_
         "tally.places": lying_receipt(places=(1,)),
         "committee.quorum": replace(receipt, committee=none, signatures=()),
         "signatures": replace(receipt, signatures=alone),
+        "signatures[0].signature": replace(receipt, signatures=nobody),
         "cost": replace(receipt, cost=receipt.cost + 1),
     }
 

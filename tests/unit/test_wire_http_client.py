@@ -1,5 +1,6 @@
 """A peer's answer is complete in time and of a bounded size, or none: real sockets, real bytes."""
 
+import functools
 import gzip
 import json
 import threading
@@ -208,6 +209,21 @@ def test_one_that_answers_within_the_grace_still_counts() -> None:
         return two(good)
 
     assert ask_all(3, ask, enough, grace=GIVE_UP) == {0: 0, 1: 1, 2: 2}
+
+
+@pytest.mark.parametrize("grace", [0.0, GIVE_UP])
+def test_nobody_is_waited_for_beyond_the_patience_be_there_enough_or_not(grace: float) -> None:
+    never = threading.Event()
+
+    def ask(place: int) -> int:
+        if place == 0:
+            never.wait()
+        return place
+
+    for enough in (two, lambda _: False):
+        wait = functools.partial(ask_all, 3, ask, enough, grace=grace, patience=0.2)
+        assert asked(wait) == {1: 1, 2: 2}
+    never.set()
 
 
 def test_refusals_and_faults_count_as_answers_and_not_as_good_ones() -> None:

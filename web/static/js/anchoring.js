@@ -25,6 +25,7 @@ const BY_NODE = "`usufruct verify-receipt` asks a node.";
 export async function committeeCheck({ epoch, committee }, confirmedCommittee) {
   const said = await confirmed(confirmedCommittee);
   if (said instanceof Refused) return { means: COMMITTEE, why: `${said.message} ${BY_NODE}` };
+  if (epoch > said.epoch) anotherCommittee(epoch); // nobody was seated in it yet
   if (said.epoch !== epoch) {
     return { means: COMMITTEE, why: `It was answered in epoch ${epoch}, and custodians now speak of epoch ${said.epoch}. ${BY_NODE}` };
   }

@@ -9,19 +9,20 @@ import { roundingOf } from "./rounding.js";
 import { csv, save } from "./save.js";
 import { unitOf } from "./values.js";
 
-/** @typedef {{request: string, variables: object[], dictionary: any, isOfSums: boolean}} Own `variables`: of the dictionary; which is null where nobody has it */
+/** @typedef {{request: string, variables: object[], dictionary: any}} Own `variables`: what pages call them, where nobody has the dictionary itself */
 
 /**
  * @param {import("./result.js").Answer} answer
- * @param {Own} own
+ * @param {Own} given
  */
-export function showAnswer(answer, own) {
-  draw(answer.document, own);
+export function showAnswer(answer, given) {
+  const own = { ...given, variables: given.dictionary?.variables ?? given.variables }; // those that were checked
+  draw(answer, own);
   fill(one("#checks"), ...answer.checks.map(checked));
   offerFiles(answer, own);
 }
 
-function draw(document, { variables, dictionary, isOfSums }) {
+function draw({ document, isOfSums }, { variables, dictionary }) {
   const { noised, parameters } = document;
   const shown = { estimates: noised.estimates, unit: unitOf(noised), names: axesOf(document).map((name) => labelOf(name, variables)) };
   fill(one("#plot"), ...plotted(shown));

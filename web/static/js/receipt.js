@@ -36,7 +36,7 @@ export const ALONE = [
   { name: "cohort", check: cohort },
   { name: "settlement", check: settlement },
   { name: "delivery", check: delivered },
-  { name: "signatures", check: signatures },
+  { name: "signatures", check: requireSignatures },
 ];
 
 /**
@@ -139,8 +139,12 @@ function delivered({ sealedResult, settlement: signed }) {
   same("delivery", "sealed_result", deliveryHash(sealedResult), signed.deliveryHash, NOT_HASHED);
 }
 
-/** A quorum of the committee signed the settlement, each custodian once, in order of place. */
-function signatures(receipt) {
+/**
+ * A quorum of the committee signed the settlement, each custodian once, in order of place.
+ * @param {Receipt} receipt
+ * @throws {Refused} receipt_invalid; receipt_needs_node, where one is by no custodian's own key
+ */
+export function requireSignatures(receipt) {
   requireCommittee(receipt.committee);
   const places = receipt.signatures.map(({ place }) => place);
   const ascend = places.every((place, i) => i === 0 || places[i - 1] < place);

@@ -5,7 +5,7 @@ import { getJson } from "./ask.js";
 import { bytes32, equal, toHex } from "./bytes.js";
 import { canonical } from "./canonical.js";
 import { openResult, requireSignedResult } from "./delivery.js";
-import { requireOpened, requireRequest } from "./receipt.js";
+import { requireOpened, requireRequest, requireSignatures } from "./receipt.js";
 import { checkedAlone } from "./receiptchecks.js";
 import { load } from "./receiptfile.js";
 import { requireDictionary } from "./joining.js";
@@ -18,7 +18,7 @@ import { openTally, requireSettled } from "./tally/tallied.js";
 const CLIPPED = ["mean.v1", "quantile.v1"];
 
 /** @typedef {import("./receiptchecks.js").Check} Check */
-/** @typedef {{bytes: Uint8Array, document: any, result: Uint8Array, checks: Check[]}} Answer */
+/** @typedef {{bytes: Uint8Array, document: any, result: Uint8Array, isOfSums: boolean, checks: Check[]}} Answer */
 
 /**
  * @typedef {object} Shown what this operator shows of the request's dataset: sums are read by it
@@ -38,10 +38,11 @@ const CLIPPED = ["mean.v1", "quantile.v1"];
 export async function openAnswer(request, resultHash, dataset, how) {
   const { bytes, receipt, market } = await ownReceipt(request);
   const checks = checkedAlone(receipt);
+  requireSignatures(receipt); // nobody's signatures: then nothing binds the answer to what custodians signed
   const [key, signed] = [await keyOf(receipt), bytes32(resultHash, "result_hash")];
   const opening = receipt.tally === null ? openVault(receipt, key, signed) : openSums(receipt, key, signed, { ...dataset, market }, how);
   const [seated, opened] = await Promise.all([committeeCheck(receipt, confirmedCommittee), opening]);
-  return { bytes, document: opened.document, result: opened.result, checks: [...checks, seated, ...opened.checks] };
+  return { bytes, document: opened.document, result: opened.result, isOfSums: receipt.tally !== null, checks: [...checks, seated, ...opened.checks] };
 }
 
 async function openVault(receipt, key, signed) {

@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import structlog
@@ -40,7 +40,7 @@ from marketplace.store import Database, open_database
 from marketplace.timelines import Timelines
 from marketplace.waits import Waits
 from marketplace.wire import keyfiles
-from marketplace.wire.auth import Voice
+from marketplace.wire.auth import Voice, to_custodian
 from marketplace.wire.crowd import Crowd
 from marketplace.wire.private import make_folder
 
@@ -117,7 +117,8 @@ def build_operator(config: OperatorConfig) -> Operator:
     records = RecordStore(config.records, database)
     voice = Voice(key, sender.address, manifest.api_domain)
     custodians = tuple(
-        Peer(f"custodian {each.place}", each.url, voice) for each in config.custodians
+        Peer(f"custodian {each.place}", each.url, replace(voice, to=to_custodian(each.place)))
+        for each in config.custodians
     )
     gates = {
         each.address.lower(): Peer(f"gate {each.address}", each.url, voice) for each in config.gates

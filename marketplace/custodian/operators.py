@@ -16,7 +16,7 @@ import flask
 
 from marketplace.chain.adapter import Chain
 from marketplace.errors import Refusal
-from marketplace.wire.auth import HEADER, SignedBy, signed_by
+from marketplace.wire.auth import HEADER, SignedBy, claimed_by, signed_by, to_custodian
 
 KNOWN_SECONDS: Final = 600.0
 """After which the chain is asked again whether an account still has the role."""
@@ -29,6 +29,7 @@ class Operators:
     """Safe for threads. Nothing is asked of the node twice at once, whatever strangers sign."""
 
     chain: Chain
+    place: int
     _known: dict[str, float] = field(default_factory=dict)  # account -> until when
     _used: dict[bytes, int] = field(default_factory=dict)  # nonce -> deadline
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -37,12 +38,14 @@ class Operators:
     )
 
     def ask(self, request: flask.Request) -> bool:
-        """Whether an operator signed this very request, and it is here for the first time."""
+        """Whether an operator signed this very request, to the custodian here, and it is the first time."""
         if HEADER not in request.headers:
             return False
         try:
-            signed = signed_by(request, self.chain.manifest.api_domain)
-            return self._is_operator(signed.signer) and self._is_first(signed)
+            if not self._is_operator(claimed_by(request)):
+                return False
+            domain = self.chain.manifest.api_domain
+            return self._is_first(signed_by(request, domain, to_custodian(self.place)))
         except Refusal:
             return False
 

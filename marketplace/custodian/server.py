@@ -66,7 +66,7 @@ def create_app(custodian: Custodian) -> flask.Flask:
     seat = partial(_seat, custodian)
     app = http.create_app("custodian", custodian.reasons, LARGEST_DEPOSITS, seat)
     _open_to_pages(app)
-    _keep_threads_free(app, Operators(custodian.chain))
+    _keep_threads_free(app, Operators(custodian.chain, custodian.rules.place))
     add_routes(app, custodian.tally_lane)
 
     @app.post("/shares")

@@ -34,16 +34,20 @@ class Unauthenticated(Refusal):
 
 @dataclass(frozen=True)
 class Voice:
-    """An account in whose name requests are sent. Its key does not print."""
+    """An account in whose name requests are sent. Its key does not print.
+
+    With `to`, what is signed says for whom it is, so that nobody who was sent it can send it on to another.
+    """
 
     key: SigningKey = field(repr=False)
     address: str
     domain: Domain
+    to: str = ""
 
     def header(self, method: str, path: str, content: bytes) -> dict[str, str]:
         """The header under which `content` is sent to `path` (with its query)."""
         nonce, deadline = secrets.token_bytes(32), int(time.time()) + LIFE
-        struct = ApiRequest.of(method, path, content, nonce, deadline)
+        struct = ApiRequest.of(method, self.to + path, content, nonce, deadline)
         parts = {
             "address": self.address,
             "nonce": to_hex(nonce),
@@ -72,8 +76,16 @@ def claimed_by(request: flask.Request) -> Address:
     return address(given["address"], f"{HEADER}.address")
 
 
-def signed_by(request: flask.Request, domain: Domain) -> SignedBy:
+def to_custodian(place: int) -> str:
+    """For whom a request to the custodian at this place is signed (`Voice.to`)."""
+    return f"/custodians/{place}"
+
+
+def signed_by(request: flask.Request, domain: Domain, to: str = "") -> SignedBy:
     """Who signed this very request, now. Whether for the first time, only a memory of nonces can say.
+
+    Args:
+        to: for whom it has to be signed: see `Voice`.
 
     Raises:
         Unauthenticated: naming what is missing; BadSignature: somebody else's.
@@ -83,7 +95,7 @@ def signed_by(request: flask.Request, domain: Domain) -> SignedBy:
     nonce = hash_field(given["nonce"], f"{HEADER}.nonce")
     deadline = _deadline(given["deadline"])
     path = request.full_path.rstrip("?")
-    signed = ApiRequest.of(request.method, path, request.get_data(), nonce, deadline)
+    signed = ApiRequest.of(request.method, to + path, request.get_data(), nonce, deadline)
     signature = hex_field(given["signature"], f"{HEADER}.signature", 65)
     try:
         require_signed(signed, domain, signature, signer)

@@ -31,7 +31,7 @@ from marketplace.custodian.service import Custodian
 from marketplace.custodian.vault import Deposit
 from marketplace.errors import Refusal
 from marketplace.peers import Peer
-from marketplace.wire.auth import Voice
+from marketplace.wire.auth import Voice, to_custodian
 from marketplace.wire.http import THREADS, bind, to_hex
 from marketplace.wire.http_client import post
 from marketplace.wire.keyfiles import Signer
@@ -367,7 +367,8 @@ def test_an_operator_gets_through_a_flood_of_turns_by_its_signature_and_nobody_e
     request = world.keyed_request("flooded", hosts.gate)
     own, stranger = Signer.of(world.operator), account("stranger")
     domain = world.manifest.api_domain
-    operator = Voice(world.operator, own.address, domain)
+    operator = Voice(world.operator, own.address, domain, to_custodian(1))
+    replayed = Voice(world.operator, own.address, domain, to_custodian(0))
     other = Voice(bytes(stranger.key), stranger.address, domain)
     body = {"request": to_hex(request)}
     with threads_of_a_process(create_app(stuck)) as url, ExitStack() as stack:
@@ -376,7 +377,7 @@ def test_an_operator_gets_through_a_flood_of_turns_by_its_signature_and_nobody_e
             threading.Thread(target=turn_quietly, args=(url, request), daemon=True).start()
         for _ in range(AT_ONCE):
             assert stuck.inside.acquire(timeout=PATIENCE)
-        for voice in (None, other):
+        for voice in (None, other, replayed):
             with pytest.raises(Refusal) as refused:
                 post(url, "/partials", body, timeout=2, voice=voice)
             assert refused.value.code == "busy"

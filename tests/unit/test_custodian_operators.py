@@ -14,11 +14,13 @@ from marketplace.chain.faults import NodeUnreachable
 from marketplace.custodian import operators
 from marketplace.custodian.operators import Operators
 from marketplace.vocabulary import Address
-from marketplace.wire.auth import HEADER, SignedBy, Voice
+from marketplace.wire.auth import HEADER, SignedBy, Voice, to_custodian
 from marketplace.wire.eip712 import api_domain
 
 DOMAIN = api_domain(1337, Address("0x" + "00" * 19 + "01"))
 OPERATOR, STRANGER = (Account.from_key(bytes([number]) * 32) for number in (1, 2))
+PLACE = 1
+HERE = to_custodian(PLACE)
 BODY = b'{"request":"0x00"}'
 
 
@@ -31,7 +33,7 @@ class Asked:
         chain: Any = SimpleNamespace(
             manifest=SimpleNamespace(api_domain=DOMAIN), is_operator=self._is_operator
         )
-        self.operators = Operators(chain)
+        self.operators = Operators(chain, PLACE)
 
     def _is_operator(self, account: str) -> bool:
         self.calls += 1
@@ -45,8 +47,10 @@ class Asked:
             return self.operators.ask(flask.request)
 
 
-def signed(account: Any, path: str = "/partials", body: bytes = BODY) -> dict[str, str]:
-    voice = Voice(bytes(account.key), account.address, DOMAIN)
+def signed(
+    account: Any, path: str = "/partials", body: bytes = BODY, to: str = HERE
+) -> dict[str, str]:
+    voice = Voice(bytes(account.key), account.address, DOMAIN, to)
     return voice.header("POST", path, body)
 
 
@@ -55,6 +59,13 @@ def test_an_operator_is_known_by_its_signature_and_the_chain_is_asked_once() -> 
     assert asked.ask(signed(OPERATOR))
     assert asked.ask(signed(OPERATOR))
     assert asked.calls == 1
+
+
+@pytest.mark.parametrize("to", ["", to_custodian(0), to_custodian(11)])
+def test_what_was_signed_for_another_gets_nobody_in(to: str) -> None:
+    asked = Asked()
+    assert not asked.ask(signed(OPERATOR, to=to))
+    assert asked.ask(signed(OPERATOR))
 
 
 def test_the_same_signature_gets_in_once() -> None:

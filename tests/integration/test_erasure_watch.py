@@ -234,7 +234,8 @@ FULL = Refusal(code="storage_full", message="The disk is full.", remedy="Free di
 def test_a_disk_that_cannot_be_wiped_keeps_nobodys_erasure_from_being_followed(
     host: Host, monkeypatch: pytest.MonkeyPatch, fault: Exception
 ) -> None:
-    first, second = host.enrol("first of two"), host.enrol("second of two")
+    kind = type(fault).__name__
+    first, second = host.enrol(f"first, {kind}"), host.enrol(f"second, {kind}")
 
     def fails(_: Tallies) -> None:
         raise fault

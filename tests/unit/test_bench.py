@@ -1,6 +1,7 @@
 """The bench itself: what it compiles, what it refuses, what it counts as a failure."""
 
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -138,6 +139,7 @@ def test_a_skipped_or_excused_test_fails_the_run(tmp_path: Path, body: str) -> N
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
         cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},  # the conftest reads of tests.support
         capture_output=True,
         text=True,
         check=False,

@@ -31,7 +31,9 @@ class Scripted(NoiseRounds):
         self._said = said
         self.faults, self.left_out = {}, {}
 
-    def ask(self, ask: Any, enough: Any, places: Sequence[int] | None = None) -> dict[int, Any]:
+    def ask(
+        self, ask: Any, enough: Any, places: Sequence[int] | None = None, is_quick: bool = False
+    ) -> dict[int, Any]:
         (size, _), asked = ask.args, places or ()
         said = self._said.get(size, {})
         found = {at: revealed(size, said[at]) for at in asked if at in said}

@@ -18,6 +18,9 @@ from marketplace.chain.adapter import (
 )
 from marketplace.receipts.build import deployment_of, life_of, step_of
 from marketplace.receipts.calls import StateUnavailable, settle_call
+from marketplace.receipts.parts import Step
+from marketplace.receipts.tally_steps import committed_in, fixed_in
+from marketplace.vocabulary import Lane
 from marketplace.wire.http import to_hex
 from marketplace.wire.structs import Settlement
 
@@ -27,7 +30,7 @@ def anchors_of(chain: Chain, request: bytes) -> dict[str, Any]:
 
     `stage` is `none` for an id that nobody opened; `receipt` is None for what is not settled, and else has
     every part of a receipt that no hash inside it covers, spelt as there. What the node's logs do not give
-    is left out.
+    is left out, and of a `tally` what no chain keeps: the noised sums and their partial decryptions.
 
     Raises:
         ForgedLogs, Reorganised, NodeUnreachable, NodeFault.
@@ -39,7 +42,7 @@ def anchors_of(chain: Chain, request: bytes) -> dict[str, Any]:
     stored = _stored(chain, request, view)
     try:
         events = life_of(chain, request, view)
-        happened = _happened(chain, events)
+        happened = _happened(chain, events) | _tallied(chain, request, view)
     except (PartialLogs, StateUnavailable, NodeFault):
         return {**found, "final": False, "receipt": stored}
     final = events["settled"].block <= chain.finalized()
@@ -94,3 +97,29 @@ def _happened(chain: Chain, events: Mapping[str, Event]) -> dict[str, Any]:
         return told
     signed = [{"place": place, "signature": to_hex(raw)} for place, raw in call.signatures]
     return {**told, "signatures": signed}
+
+
+def _tallied(chain: Chain, request: bytes, view: RequestView) -> dict[str, Any]:
+    """In the homomorphic lane whose noise was committed to and counts, where, and the joint key."""
+    if view.lane != Lane.HOMOMORPHIC:
+        return {}
+    committed, taken = committed_in(request, view.seal_block, chain)
+    fixed, step = fixed_in(request, view.seal_block, chain)
+    listed = [[place, to_hex(each)] for place, each in committed.commitments.items()]
+    return {
+        "tally": {
+            "places": list(fixed.places),
+            "commitments": listed,
+            "committed": _step_json(taken),
+            "fixed": _step_json(step),
+            "joint_key": to_hex(chain.joint_key(view.epoch)[0]),
+        }
+    }
+
+
+def _step_json(of: Step) -> dict[str, Any]:
+    return {
+        "block": of.block,
+        "block_hash": to_hex(of.block_hash),
+        "transaction": to_hex(of.transaction),
+    }

@@ -51,14 +51,7 @@ class Dictionaries:
         Raises:
             Refusal: `unknown_dataset`, `dictionary_missing`.
         """
-        digest = self.chain.dictionary_of(dataset)
-        if not any(digest):
-            raise Refusal(
-                code="unknown_dataset",
-                message="There is no such dataset on chain.",
-                remedy="Choose one of GET /api/v1/datasets.",
-                field="dataset",
-            )
+        digest = self.chain.require_dataset(dataset)
         found = self._kept.find(digest)
         if found is None:
             raise Refusal(

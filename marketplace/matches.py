@@ -12,7 +12,6 @@ from typing import Final
 
 from marketplace.chain.adapter import Chain, ContractRefusal
 from marketplace.chain.sentences import DATA_USE_REASONS
-from marketplace.errors import Refusal
 from marketplace.vocabulary import Address
 from marketplace.wire.terms import Credential, Purpose, index_of
 
@@ -102,13 +101,7 @@ class Matches:
         """
         purpose.require_short()
         self.chain.require_healthy()
-        if not any(self.chain.dictionary_of(dataset)):
-            raise Refusal(
-                code="unknown_dataset",
-                message="There is no such dataset on chain.",
-                remedy="Choose one of the datasets that are listed.",
-                field="dataset",
-            )
+        self.chain.require_dataset(dataset)
         credential, standing = self._standing(requester)
         return [
             Decision(

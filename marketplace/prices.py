@@ -14,6 +14,7 @@ from marketplace.analyses.fields import exact_number
 from marketplace.chain.adapter import Chain
 from marketplace.errors import BadParameter
 from marketplace.posed import Posed, posed
+from marketplace.releases import ReleaseNotAllowed, require_release_allowed
 from marketplace.vocabulary import unsigned
 from marketplace.wire.dictionary import Dictionary
 from marketplace.wire.terms import MOST_CLASSES, ClassTerms, class_id
@@ -47,6 +48,7 @@ def figures(
             lane `not_encoded`, `no_joint_key`.
     """
     dataset, indices = bytes.fromhex(str(asked["dataset"])[2:]), _class_indices(asked["classes"])
+    chain.require_dataset(dataset)  # first: else a wrong one looks like a class that is not there
     classes = [class_id(dataset, index) for index in indices]
     terms = [chain.class_terms(each) for each in classes]
     question = posed(chain, dictionary_of(dataset), asked)
@@ -57,6 +59,7 @@ def figures(
 
     most = Most(highest, strictest, partial(question.error, members))
     cost = _cost(asked, question, members, most)
+    held_back = _held_back(chain, dataset, indices, question)
     max_patients = members + -(-members * PERCENT_HEADROOM // 100)
     return {
         "lane": int(question.lane),
@@ -67,7 +70,7 @@ def figures(
         "members_assumed": members,
         "cost_nano_rho": cost,
         "highest_cost_nano_rho": highest,
-        "refusal": most.refusal(cost),
+        "refusal": held_back or most.refusal(cost),
         "epsilon": _epsilon(cost, members),
         "odds": odds_of(cost, members),
         "minimum_cohort": minimum,
@@ -146,6 +149,18 @@ def _cost(asked: Mapping[str, Any], question: Posed, members: int, most: Most) -
         return question.least_cost(members, target)
     except ErrorOutOfReach as refused:
         raise most.too_exact(refused) from None
+
+
+def _held_back(
+    chain: Chain, dataset: bytes, indices: list[int], question: Posed
+) -> dict[str, str | None] | None:
+    """Why a class does not let out what is asked for; None if each does."""
+    kind, name = int(question.analysis.release_kind), question.analysis.id
+    try:
+        require_release_allowed(chain, dataset, indices, kind, name)
+    except ReleaseNotAllowed as refusal:
+        return refusal.reason()
+    return None
 
 
 def _in_nano_rho(given: object, most: Most) -> int:

@@ -82,6 +82,7 @@ class PublicRequest:
             "purpose": purpose_words(self.purpose),
             "dataset": to_hex(self.dataset),
             "classes": list(self.classes),
+            "lane": self.lane,
             "analysis": self.analysis,
             "analysis_hash": to_hex(self.analysis_hash),
             "cost_nano_rho": self.cost,

@@ -259,7 +259,9 @@ class Reads(RequestReads):
                 "hash": "0x" + each.analysis_hash().hex(),
                 "release_kind": int(each.release_kind),
                 "releases": RELEASES[each.release_kind],
-                "parameters": [{"name": key, "means": means[key]} for key in sorted(each.keys)],
+                "parameters": [
+                    {"name": key, "means": means[key]} for key in sorted(each.keys & means.keys())
+                ],
                 "example": examples[each.id],
             }
             for each in known_in(lane).values()

@@ -17,15 +17,21 @@ from marketplace.chain.manifest import TOKEN
 from marketplace.chain.reverts import snake_case
 from marketplace.chain.sender import call_data
 from marketplace.errors import Refusal
+from marketplace.releases import ReleaseNotAllowed, require_release_allowed
+from marketplace.wire.data_use import RELEASES
 from marketplace.wire.terms import MOST_CLASSES, RequestTerms
 
 FIELDS: Final = {
     "unknown_class": "terms.classes",
+    "release_not_allowed": "terms.classes",
     "credential_missing": "Usufruct-Auth.address",
     "credential_expired": "Usufruct-Auth.address",
     "credential_is_withdrawn": "Usufruct-Auth.address",
 }
 """Which field of what was sent a refusal is about, where the contract has another name for it."""
+
+RELEASE_KIND: Final = "releaseKind"
+"""What the contract finds invalid of terms whose kind of release a class does not allow."""
 
 _PAYMENT: Final = {"transfer_short", "safe_erc20_failed_operation", "request_exists"}
 """`request_exists` too: a request that is open already was taken."""
@@ -38,7 +44,7 @@ def require_openable(chain: Chain, researcher: str, terms: RequestTerms) -> None
     holds.
 
     Raises:
-        ContractRefusal: terms_invalid, price_below_floor, purpose_not_permitted, credential_missing, ...
+        ContractRefusal: terms_invalid, release_not_allowed, price_below_floor, purpose_not_permitted, ...
         Refusal: `unknown_class`, `malformed_message`; NodeUnreachable, NodeFault, StaleHead, ...
     """
     _require_bounded(terms)
@@ -50,7 +56,27 @@ def require_openable(chain: Chain, researcher: str, terms: RequestTerms) -> None
             chain.node.call(chain.market, data, "latest", researcher)
         except ContractRefusal as refusal:
             if not _is_payment(refusal):
-                raise _in_terms(refusal, terms) from None
+                raise _in_terms(_about_classes(chain, refusal, terms), terms) from None
+
+
+def _about_classes(chain: Chain, refusal: ContractRefusal, terms: RequestTerms) -> ContractRefusal:
+    """Where a class does not let out what is asked for, with the classes that do: the kind of release follows
+    from the analysis, so nobody could correct it.
+    """
+    kind = terms.release_kind
+    if refusal.facts.get("field") != RELEASE_KIND or kind not in RELEASES:
+        return refusal
+    try:
+        require_release_allowed(chain, terms.dataset, terms.classes, kind, "this analysis")
+    except ReleaseNotAllowed as found:
+        return ContractRefusal(
+            code=found.code,
+            message=found.message,
+            remedy=found.remedy,
+            field=found.field,
+            facts=found.facts,
+        )
+    return refusal
 
 
 def _in_terms(refusal: ContractRefusal, terms: RequestTerms) -> ContractRefusal:

@@ -39,9 +39,16 @@ class RequestReads:
         return self.chain.policy()
 
     def requests_of(self, researcher: str) -> list[dict[str, Any]]:
-        """The latest requests of one researcher, newest first; each with its `variable`, where it has one."""
+        """The latest requests of one researcher, newest first, each with its `lane`.
+
+        `variable` is None where it asks about none, or about several.
+        """
         rows = self.database.requests_of(researcher)
-        return [self._listed(row) | {"variable": row.parameters.get("variable")} for row in rows]
+        return [
+            self._listed(row)
+            | {"variable": row.parameters.get("variable"), "lane": int(row.terms["lane"])}
+            for row in rows
+        ]
 
     def requests(self) -> list[dict[str, Any]]:
         """The latest requests, newest first; what they ask and where they stand is public."""

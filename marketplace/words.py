@@ -9,8 +9,9 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
+from marketplace.vocabulary import Lane
 from marketplace.wire.amounts import Token
-from marketplace.wire.data_use import permission_words
+from marketplace.wire.data_use import PERSONAL_SCORE, permission_words
 from marketplace.wire.plain import counted
 from marketplace.wire.terms import ClassTerms
 from marketplace.wire.units import written
@@ -28,6 +29,20 @@ WITH_SAMPLING: Final = (
     "cohort if the cohort is a fair sample of them."
 )
 TELLS_NOTHING: Final = "That is as wide as everything possible: such a result tells nothing"
+
+
+LANES: Final[Mapping[Lane, str]] = {
+    Lane.VAULT: "Vault lane: a gate opens the counted records in memory, for this one answer.",
+    Lane.HOMOMORPHIC: "Homomorphic lane: nobody opens a record; encrypted values are added up.",
+}
+"""What becomes of the records that a request counts, by its lane."""
+OF_SCORES: Final = (
+    "Personal scores: each counted patient who handed in a record for it gets a score that only that patient "
+    "can open. What you get is how many patients have each variable that the model reads: price, error and "
+    "interval below are of these numbers, and no score is in them."
+)
+PERSONAL: Final = PERSONAL_SCORE.bit_length() - 1
+"""The release kind whose bit that is."""
 
 
 def epsilon_of(cost: int, members: int | None = None) -> tuple[float, float]:
@@ -119,14 +134,18 @@ def quote_words(quote: Mapping[str, Any]) -> list[str]:
     """A quote in sentences: price, privacy cost with its odds, expected error, and what fails or may fail."""
     privacy, odds_, error = quote["epsilon"], quote["odds"], quote["expected_error"]
     token = Token.told(quote)
+    personal = quote.get("release_kind") == PERSONAL
+    of = " of these numbers" if personal else ""
     price, fee, held = (token.amount(quote[each]) for each in ("price_per_member", "fee", "escrow"))
     words = [
         f"Price: {price} a patient and {fee} for the operator; {held} are held at most, and what is not "
         "needed becomes your credit (`usufruct withdraw-credit`).",
         f"Privacy cost: {quote['cost_nano_rho']:,} nano-rho of each patient's lifetime budget "
         f"(epsilon {privacy['epsilon']} at a delta of {one_in(privacy['delta'])}). {odds_['in_words']}",
-        f"Expected error: {error['in_words']}",
+        f"Expected error{of}: {error['in_words']}",
     ]
+    if personal:
+        words.insert(0, OF_SCORES)
     if quote["expected_error_of_a_tenth"] is not None:
         words.append(quote["expected_error_of_a_tenth"]["in_words"])
     if quote.get("tally"):

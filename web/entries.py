@@ -9,6 +9,7 @@ from marketplace.timelines import Entry, Kind
 from marketplace.wire.http import to_hex
 from marketplace.wire.plain import counted
 from marketplace.wire.solidity import ZERO_ADDRESS
+from web import lanes
 from web.showing import iso, moment
 from web.wording import Wording
 
@@ -18,12 +19,15 @@ COLUMNS: Final = (
     "in words",
     "class",
     "request",
+    "lane",
     "privacy spent (nano-rho)",
     "paid to you (token units)",
     "withdrawn (token units)",
     "transaction",
 )
 """Of the file that a patient saves."""
+USES: Final = (Kind.ANNOUNCED, Kind.COUNTED)
+"""What a patient's record may be, or was, used for: there the line says whether anybody opens it."""
 Words = Callable[[Entry], str]
 
 
@@ -150,14 +154,20 @@ def wording(entry: Entry) -> Wording:
     return Wording(label, words(entry), tone)
 
 
-def shown(entry: Entry) -> dict[str, Any]:
-    """One line for a page: `spent`, `paid` and `withdrawn` only where that really happened."""
+def shown(entry: Entry, lane: int | None = None) -> dict[str, Any]:
+    """One line for a page: `spent`, `paid` and `withdrawn` only where that really happened.
+
+    Args:
+        lane: of the terms of its request; None where there is no request, or the chain shows none.
+    """
     was_counted = entry.kind is Kind.COUNTED
+    told = "" if lane is None or entry.kind not in USES else lanes.words_of(lane).in_words
     return {
         "at": entry.at,
         "wording": wording(entry),
         "request": None if entry.request is None else to_hex(entry.request),
         "class_index": entry.class_index,
+        "lane": told,
         "spent": entry.cost if was_counted else None,
         "paid": entry.amount if was_counted else None,
         "offered": entry.amount if entry.kind is Kind.ANNOUNCED else None,
@@ -168,7 +178,7 @@ def shown(entry: Entry) -> dict[str, Any]:
 
 def cells(lines: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """A table of these lines with its heading: text alone, for a file."""
-    names = ("class_index", "request", "spent", "paid", "withdrawn", "transaction")
+    names = ("class_index", "request", "lane", "spent", "paid", "withdrawn", "transaction")
     rows = [
         [iso(line["at"]), line["wording"].label, line["wording"].means]
         + ["" if line[name] is None else str(line[name]) for name in names]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from marketplace import words
 from marketplace.vocabulary import Lane
 from web.site import site
 
@@ -23,10 +24,11 @@ NO_JOINT_KEY: Final = "The custodians have no joint key yet; their operator has 
 
 @dataclass(frozen=True)
 class LaneWords:
-    """What a lane is called, and who sees what in it."""
+    """What a lane is called, who sees what in it, and in one line what becomes of the records."""
 
     label: str
     means: str
+    in_words: str
 
 
 WORDS: Final[Mapping[Lane, LaneWords]] = {
@@ -36,6 +38,7 @@ WORDS: Final[Mapping[Lane, LaneWords]] = {
         "noise, and seals the answer to you. Its host sees the records and is trusted with them, with the "
         "noise and with the arithmetic. Neither the operator nor a custodian sees a record or the answer; a "
         "quorum of custodians that colluded with the operator could read records.",
+        words.LANES[Lane.VAULT],
     ),
     Lane.HOMOMORPHIC: LaneWords(
         "Homomorphic lane",
@@ -44,6 +47,7 @@ WORDS: Final[Mapping[Lane, LaneWords]] = {
         "a sum or the answer; a quorum of custodians that colluded could read records. The noise is larger "
         "for the same privacy cost, since custodians below the quorum may collude: the quote says by how "
         "much. Only what sums over encoded values can tell is possible.",
+        words.LANES[Lane.HOMOMORPHIC],
     ),
 }
 
@@ -55,13 +59,20 @@ class Offer:
     lane: Lane
     label: str
     means: str
+    in_words: str
     why_not: str
+
+
+def words_of(lane: int) -> LaneWords:
+    """Of the lane that a request's terms name; the market opens none of another."""
+    return WORDS[Lane(lane)]
 
 
 def offers(dataset: Mapping[str, Any]) -> list[Offer]:
     """Of both lanes, for a dataset as `reads.dataset` gives it. Raises as `reads.committee` does."""
     return [
-        Offer(lane, said.label, said.means, _why_not(lane, dataset)) for lane, said in WORDS.items()
+        Offer(lane, said.label, said.means, said.in_words, _why_not(lane, dataset))
+        for lane, said in WORDS.items()
     ]
 
 

@@ -76,7 +76,7 @@ def require_tallied(
     for size in members:
         require_members(size)
     tallied = analysis.tallied(parameters, encoding)
-    forms = tallied.forms(encoding)
+    forms = analysis.forms(parameters, tallied, encoding)
     with refusals():
         shares = tallied.shares(cost, quorum)
         for taking_part in range(min(quorum, contributors), contributors + 1):

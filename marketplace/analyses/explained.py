@@ -38,7 +38,6 @@ _ENCODED_EDGES: Final = (
 
 ENCODED_MEANS: Final[Mapping[str, str]] = {
     "variable": MEANS["variable"],
-    "clip": "Leave it out: an encrypted value counts as it is, within the dictionary's bounds.",
     "filters": _ENCODED_FILTERS,
     "edges": _ENCODED_EDGES,
     "axes": "Two or three {variable, edges}, each variable once: a cell for each combination, 1,024 at most; "
@@ -63,7 +62,8 @@ ENCODED_MEANS: Final[Mapping[str, str]] = {
     "compare": "Two categories of group: the first is compared with the second.",
 }
 """By name of the parameter, in the homomorphic lane: values stay encrypted, so that only what the dataset's
-encoding cuts and multiplies can be said of them.
+encoding cuts and multiplies can be said of them. None for `clip`, which no catalogue offers there: an
+encrypted value counts as it is, and the dictionary's bounds, written out, are all that is taken.
 """
 
 MEANS_IN: Final[Mapping[Lane, Mapping[str, str]]] = {

@@ -279,6 +279,7 @@ SCHEMAS: Final[Schema] = {
             "purpose": TEXT,
             "dataset": HEX32,
             "classes": any_number(WHOLE),
+            "lane": LANE,
             "analysis": or_null(TEXT),
             "analysis_hash": HEX32,
             "cost_nano_rho": WHOLE,

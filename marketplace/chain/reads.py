@@ -234,6 +234,13 @@ class DatasetReads(ChainCore):
         """keccak256 of the data dictionary; zero for an unknown dataset."""
         return bytes(self.call("DatasetRegistry", "dictionaryOf", dataset, block=block))
 
+    def require_dataset(self, dataset: bytes) -> bytes:
+        """The dictionary hash of a dataset. Raises Refusal (`unknown_dataset`): nothing has this id."""
+        dictionary = self.dictionary_of(dataset)
+        if not any(dictionary):
+            raise _unknown_dataset(dataset)
+        return dictionary
+
     def dataset(self, dataset: bytes) -> DatasetView:
         """A dataset as published.
 
@@ -242,7 +249,7 @@ class DatasetReads(ChainCore):
         """
         steward = self.call("DatasetRegistry", "stewardOf", dataset)
         if steward == ZERO_ADDRESS:
-            raise _unknown("dataset", dataset)
+            raise _unknown_dataset(dataset)
         dictionary = self.dictionary_of(dataset)
         published = self._first_event("DatasetPublished", dataset)
         if published.args["dictionary"] != dictionary:
@@ -404,6 +411,15 @@ def _unknown(kind: str, identity: bytes) -> Refusal:
         message=f"There is no {kind} 0x{identity.hex()} on chain.",
         remedy="Check the id, and that manifest and node are those of this market.",
         field=kind,
+    )
+
+
+def _unknown_dataset(dataset: bytes) -> Refusal:
+    return Refusal(
+        code="unknown_dataset",
+        message=f"There is no such dataset: nothing on chain has the id 0x{dataset.hex()}.",
+        remedy="`usufruct datasets` lists them. Check also that manifest and node are those of this market.",
+        field="dataset",
     )
 
 

@@ -61,7 +61,7 @@ PATIENT = click.option(
 @DATASET
 @PATIENT
 @click.option(
-    "--class", "index", default=1, show_default=True, type=Whole(), help="Index of the class."
+    "--class", "index", default=1, show_default=True, type=Whole(1), help="Index of the class."
 )
 @click.option("--cap", required=True, type=Whole(1), help="Lifetime budget, nano-rho.")
 @DAYS

@@ -70,7 +70,7 @@ def key(path: Path, show: bool) -> None:
 @click.option("--fhir", type=FILE, required=True, help="A FHIR R4 bundle (JSON).")
 @click.option("--issuer-key-file", type=FILE, required=True)
 @click.option("--person", type=HEX32, required=True, help="The issuer's pseudonym of the person.")
-@click.option("--version", "record_version", default=1, show_default=True, type=Whole())
+@click.option("--version", "record_version", default=1, show_default=True, type=Whole(1))
 @click.option("--out", type=FILE, required=True, help="Where the sealed record goes.")
 @click.option("--overwrite", is_flag=True, help="Replace a file that is there already.")
 @refusals_as_words

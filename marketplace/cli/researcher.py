@@ -54,7 +54,7 @@ MANIFEST = from_environment(
 @KEY
 @click.option("--delivery-key-file", type=FILE, required=True, help="Made if it is missing.")
 @from_environment("--dataset", type=HEX32, required=True)
-@click.option("--class", "classes", type=Whole(), multiple=True, default=(1,), show_default=True)
+@click.option("--class", "classes", type=Whole(1), multiple=True, default=(1,), show_default=True)
 @LANE
 @click.option("--analysis", required=True, help="Id in the lane's catalogue, e.g. mean.v1.")
 @click.option("--parameters", required=True, help="JSON.")

@@ -22,6 +22,15 @@ R = TypeVar("R")
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 WORDS: Final = "in_words"
+AT_A_PATH: Final[Mapping[type[OSError], tuple[str, str]]] = {
+    FileNotFoundError: ("file_not_found", "Check the path."),
+    PermissionError: (
+        "file_not_permitted",
+        "Check the path, and whether you may read or write there.",
+    ),
+}
+"""Code and remedy of what the operating system says of a path."""
+EXAMPLE: Final = """{"variable": "systolic"}"""
 _HASH = re.compile("[0-9a-fA-F]{64}")
 _WHOLE = re.compile("-?[0-9]{1,30}")
 
@@ -75,11 +84,19 @@ def refusals_as_words(command: Callable[P, R]) -> Callable[P, R]:
             words = f"{_by_option(refusal)} [{refusal.code}]{field}"
             raise click.ClickException(plain(words)) from None
         except OSError as fault:
-            where = fault.filename or "a file or connection"
-            words = f"{where}: {fault.strerror or type(fault).__name__}"
-            raise click.ClickException(plain(words)) from None
+            raise click.ClickException(plain(_of_system(fault))) from None
 
     return spoken
+
+
+def _of_system(fault: OSError) -> str:
+    """What the operating system refused, with what to do where a path is at fault."""
+    where = fault.filename or "a file or connection"
+    words = f"{where}: {fault.strerror or type(fault).__name__}"
+    for kind, (code, remedy) in AT_A_PATH.items():
+        if fault.filename and isinstance(fault, kind):
+            return f"{words}. {remedy} [{code}]"
+    return words
 
 
 def _by_option(refusal: Refusal) -> str:
@@ -107,9 +124,10 @@ def json_object(text: str, option: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except ValueError as fault:
-        raise click.UsageError(f"{option} is not JSON{place_of(fault)}") from None
+        example = f"write an object, such as '{EXAMPLE}'"
+        raise click.UsageError(f"{option} is not JSON{place_of(fault)}: {example}") from None
     if not isinstance(found, dict):
-        raise click.UsageError(f"{option} is not a JSON object")
+        raise click.UsageError(f"{option} is not a JSON object, such as '{EXAMPLE}'")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Commands about personal scores: researchers publish models, patients hand in a record and open scores."""
+"""Commands about personal scores: patients make a key, hand in a record, and open their scores."""
 
 from __future__ import annotations
 
@@ -18,23 +18,19 @@ from marketplace.cli.say import (
     FOLDER,
     HEX32,
     in_file,
-    read_json,
     refusals_as_words,
     say,
     tell,
 )
-from marketplace.client import Marketplace, account_of
-from marketplace.client.http import objects
+from marketplace.client import Marketplace
 from marketplace.client.score_keys import SECRET, ScoreFolder
+from marketplace.client.score_words import FORBIDS, forbidding_class, why_none
 from marketplace.client.scores import Fetched, Opened, OwnScores, score_bundle
 from marketplace.errors import Refusal
 from marketplace.fhir.extract import explained
 from marketplace.sealing.row import Value
-from marketplace.wire import keyfiles
-from marketplace.wire.auth import Voice
 from marketplace.wire.dictionary import Dictionary
 from marketplace.wire.http import to_hex
-from marketplace.wire.plain import counted
 
 MANIFEST = from_environment(
     "--manifest", type=FILE, help="The deployment's; else the operator's word."
@@ -93,8 +89,10 @@ def score_record(
     dictionary = own.dictionary()
     with in_file(fhir):
         found = explained(fhir.read_bytes(), dictionary)
+    forbidding = forbidding_class(own)
+    words = {} if forbidding is None else {"in_words": [FORBIDS.format(index=forbidding)]}
     record = own.hand_in(dictionary, found.values)
-    say({"record": record, **what_was_sealed(found, dictionary)})
+    say({**words, "record": record, **what_was_sealed(found, dictionary)})
 
 
 @click.command()
@@ -132,7 +130,7 @@ def scores(
     _require_whole(chosen, score_dataset, record_out)
     own = _own(url, node, manifest, key, dataset, score_key)
     dictionary = own.dictionary()
-    requests = [to_hex(chosen)] if chosen is not None else _ready(own)
+    requests, why = ([to_hex(chosen)], "") if chosen is not None else _ready(own)
     fetched = [own.fetch(each, dictionary) for each in requests]
     grid = None if score_dataset is None else own.dictionary(score_dataset)
     # From here on nobody is asked anything: what follows depends on values.
@@ -142,42 +140,13 @@ def scores(
     if record_out is not None and grid is not None and opened:
         _write(record_out, score_bundle(opened[0], grid))
     if opened or not refused:
-        words = [_words(each) for each in opened]
+        words = [_words(each) for each in opened] or [why]
         say({"in_words": words, "scores": [_shown(each) for each in opened]})
     if refused:
-        raise refused[0]
-
-
-@click.command()
-@URL
-@MANIFEST
-@click.option("--key-file", type=FILE, required=True, help="Private key (mode 0600).")
-@click.argument("model", type=FILE)
-@refusals_as_words
-def publish_model(url: str, manifest: Path | None, key_file: Path, model: Path) -> None:
-    """Publish a model that runs on encrypted records: everybody can read it, for ever."""
-    market, own = _market(url, manifest), keyfiles.read(key_file)
-    document = read_json(model)
-    voice = Voice(own, account_of(own), market.manifest.api_domain)
-    with in_file(model):
-        say(
-            {"model": market.api.post_signed("/api/v1/models", {"model": document}, voice)["model"]}
-        )
-
-
-@click.command()
-@URL
-@refusals_as_words
-def models(url: str) -> None:
-    """List the latest models that were published, with what each reads."""
-    told = objects(Marketplace(url).api.get("/api/v1/models"), "models")
-    words = [f"{each['model']}: {each['title']} ({each['kind']}). {_reads(each)}" for each in told]
-    say({"in_words": words, "models": told})
-
-
-def _reads(each: Mapping[str, Any]) -> str:
-    names = [str(name) for name in each["variables"]]
-    return f"Reads {counted(len(names), 'value')}: {', '.join(names)}."
+        first, *others = at_fault(refused)
+        for each in others:
+            tell(str(each))
+        raise first
 
 
 def _own(
@@ -197,26 +166,42 @@ def _own(
             "Dictionary and model are the operator's word; with --node and --manifest they are held against "
             "the chain."
         )
-    market = _market(url, manifest, node)
-    return OwnScores(market, dataset, key.of(dataset), ScoreFolder(folder), proved)
-
-
-def _market(url: str, manifest: Path | None, node: str | None = None) -> Marketplace:
-    return Marketplace(url, node, None if manifest is None else Manifest.load(manifest))
+    market = Marketplace(url, node, None if manifest is None else Manifest.load(manifest))
+    own = OwnScores(market, dataset, key.of(dataset), ScoreFolder(folder), proved)
+    own.folder.require_there()
+    return own
 
 
 def _opened(
     own: OwnScores, fetched: Sequence[Fetched], dictionary: Dictionary, values: Mapping[str, Value]
-) -> tuple[list[Opened], list[Refusal]]:
-    """One that does not open holds none of the others back; of which it is, is said."""
-    opened, refused = list[Opened](), list[Refusal]()
+) -> tuple[list[Opened], list[tuple[str, Refusal]]]:
+    """One that does not open holds none of the others back; with each refusal, of which request it is."""
+    opened, refused = list[Opened](), list[tuple[str, Refusal]]()
     for each in fetched:
         try:
             opened.append(own.opened(each, dictionary, values))
         except Refusal as refusal:
-            tell(f"{each.request}: {refusal.message} {refusal.remedy}")
-            refused.append(refusal)
+            refused.append((each.request, refusal))
     return opened, refused
+
+
+def at_fault(refused: Sequence[tuple[str, Refusal]]) -> list[Refusal]:
+    """Each refusal once, naming the requests that it is about."""
+    requests: dict[tuple[str, str], list[str]] = {}
+    first: dict[tuple[str, str], Refusal] = {}
+    for request, refusal in refused:
+        same = refusal.code, str(refusal)
+        requests.setdefault(same, []).append(request)
+        first.setdefault(same, refusal)
+    return [
+        Refusal(
+            code=refusal.code,
+            message=f"{', '.join(requests[same])}: {refusal.message}",
+            remedy=refusal.remedy,
+            field=refusal.field,
+        )
+        for same, refusal in first.items()
+    ]
 
 
 def _write(path: Path, bundle: bytes) -> None:
@@ -225,15 +210,16 @@ def _write(path: Path, bundle: bytes) -> None:
         file.write(bundle)
 
 
-def _ready(own: OwnScores) -> list[str]:
-    """Requests whose scores are there; of others it is said why not."""
-    listed = own.listed()
+def _ready(own: OwnScores) -> tuple[list[str], str]:
+    """Requests whose scores are there, of others it is said why not; and why there is none at all."""
+    record, listed = own.told()
     for each in listed:
         if each["state"] == "failed":
             tell(f"{each['request']}: your record could not be scored; hand it in anew.")
         elif each["state"] != "scored":
             tell(f"{each['request']}: your score is not made yet.")
-    return [str(each["request"]) for each in listed if each["state"] == "scored"]
+    ready = [str(each["request"]) for each in listed if each["state"] == "scored"]
+    return ready, "" if ready else why_none(record, listed, own.folder.handed_in)
 
 
 def _require_whole(chosen: object, dataset: object, out: Path | None) -> None:

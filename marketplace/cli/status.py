@@ -18,12 +18,12 @@ from marketplace.cli.way import Way, travels
 from marketplace.client import account_of
 from marketplace.client.http import malformed_answer, objects, reading
 from marketplace.client.waiting import PAST_DATES, waiting_words
-from marketplace.vocabulary import address
+from marketplace.vocabulary import Lane, address
 from marketplace.wire.amounts import Token
 from marketplace.wire.http import to_hex
 from marketplace.wire.plain import counted
 from marketplace.wire.terms import class_id
-from marketplace.words import odds_of
+from marketplace.words import LANES, odds_of
 
 REQUEST: Final[Mapping[str, str]] = {
     "none": "The chain knows no such request: it was never opened.",
@@ -111,6 +111,7 @@ class ClassFacts:
 
 def request_words(found: Mapping[str, Any]) -> list[str]:
     """Sentences about a request as `_request` found it."""
+    lane = [LANES[lane_told(found["lane"])]] if found.get("lane") is not None else []
     words = _sentence(REQUEST, found, "stage").format(
         seal=_date(found["seal_deadline"]),
         settle=_date(found["settle_deadline"]),
@@ -118,7 +119,15 @@ def request_words(found: Mapping[str, Any]) -> list[str]:
     )
     reason, waiting = found.get("reason"), found.get("waiting")
     told = [f"{reason['message']} {reason['remedy']}"] if reason else []
-    return [words, *told, *([f"It waits: {waiting_words(waiting)}"] if waiting else [])]
+    return [words, *lane, *told, *([f"It waits: {waiting_words(waiting)}"] if waiting else [])]
+
+
+def lane_told(name: object) -> Lane:
+    """A lane by its name. Raises Refusal (`malformed_answer`) for one that an operator made up."""
+    for lane in Lane:
+        if name == lane.name.lower():
+            return lane
+    raise malformed_answer("lane")
 
 
 def consent_words(consent: Mapping[str, Any], class_: ClassFacts | None, token: Token) -> list[str]:
@@ -197,6 +206,7 @@ def _request(way: Way, request: bytes) -> dict[str, Any]:
             deadlines = {
                 "seal_deadline": terms["sealDeadline"],
                 "settle_deadline": terms["settleDeadline"],
+                "lane": Lane(terms["lane"]).name.lower(),
             }
         return found | deadlines
     view = way.market.chain.request(request)
@@ -204,6 +214,7 @@ def _request(way: Way, request: bytes) -> dict[str, Any]:
         "request": to_hex(request),
         "researcher": view.researcher,
         "stage": view.stage.name.lower(),
+        "lane": Lane(view.lane).name.lower() if view.lane else None,
         "cohort_size": view.members if view.was_sealed else None,
         "seal_deadline": view.seal_deadline,
         "settle_deadline": view.settle_deadline,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,20 +18,33 @@ from marketplace.client.results import require_receipt_of
 from marketplace.client.waiting import DATE
 from marketplace.receipts.format import Receipt, load
 from marketplace.receipts.proofs import PROOFS
-from marketplace.receipts.verify import Verified, verify
+from marketplace.receipts.verify import verify
+from marketplace.vocabulary import Lane
 from marketplace.wire import dictionary as dictionaries
 from marketplace.wire.dictionary import Dictionary
 from marketplace.wire.http import to_hex
+from marketplace.words import LANES
 
+RESTS_ON_THE_GATE: Final = (
+    "Who was counted, what was asked, what it cost and who signed is verified. That the answer is what the "
+    "counted records give, with the noise that was asked for, is the word of the gate {gate}, which opened "
+    "them and forgot them: in this lane it cannot be recomputed."
+)
 NOT_RECOMPUTED: Final = (
-    "The sums themselves were not recomputed: that they are of the cohort's records, with noise within its "
-    "bounds, is so far the word of the quorum that signed. Its researcher fetches its bundle (`usufruct "
-    "bundle`), for --bundle FILE."
+    "The sums themselves were not recomputed, and the proofs that each record's columns lie within their "
+    "bounds were not verified: that the sums are of the cohort's records, with noise within its bounds, is "
+    "so far the word of the quorum that signed. Its researcher fetches its bundle (`usufruct bundle`, with "
+    "--proofs for the columns too), for --bundle FILE."
 )
 
 NOT_PROVEN: Final = (
-    "That each record's columns lie within their bounds is so far the word of the quorum that signed: the "
-    "bundle does not show records whole. Its researcher fetches one that does (`usufruct bundle --proofs`)."
+    "The encrypted records were added up again. That each record's columns lie within their bounds is so far "
+    "the word of the quorum that signed: those proofs were not verified, since the bundle does not show "
+    "records whole. Its researcher fetches one that does (`usufruct bundle --proofs`)."
+)
+ALL_RECOMPUTED: Final = (
+    "The encrypted records were added up again, and the proofs that each lies within its bounds verified, as "
+    "was the noise: nothing of the sums is anybody's word. What they say only the researcher can open."
 )
 
 
@@ -64,7 +78,9 @@ def verify_receipt(
     with bar("verifying", None), nullcontext() if bundle is None else bundle.open("rb") as shown:
         verified = verify(content, chain, bundle=shown, dictionary=published)
         facts = receipt_facts(verified.receipt, chain)
-    say({"verified": True, "steps": list(verified.steps), **_left_open(verified), **facts})
+    left = {"steps_not_done": list(verified.not_done)} if verified.not_done else {}
+    words = verified_words(verified.receipt, verified.not_done)
+    say({"verified": True, WORDS: words, "steps": list(verified.steps), **left, **facts})
 
 
 def receipt_facts(receipt: Receipt, chain: Chain) -> dict[str, Any]:
@@ -75,6 +91,7 @@ def receipt_facts(receipt: Receipt, chain: Chain) -> dict[str, Any]:
         "request": to_hex(receipt.request),
         "researcher": receipt.researcher,
         "dataset": to_hex(receipt.terms.dataset),
+        "lane": Lane(receipt.terms.lane).name.lower(),
         "analysis": receipt.analysis,
         "parameters": receipt.parameters,
         "cohort_size": receipt.cohort.members,
@@ -83,12 +100,18 @@ def receipt_facts(receipt: Receipt, chain: Chain) -> dict[str, Any]:
     }
 
 
-def _left_open(verified: Verified) -> dict[str, Any]:
-    """The steps that what was given did not allow, and how they are made; nothing where all were."""
-    if not verified.not_done:
-        return {}
-    words = NOT_PROVEN if verified.not_done == (PROOFS,) else NOT_RECOMPUTED
-    return {"steps_not_done": list(verified.not_done), WORDS: [words]}
+def verified_words(receipt: Receipt, not_done: Sequence[str]) -> list[str]:
+    """In which lane it was asked, and on whose word the answer rests once the receipt holds.
+
+    Args:
+        not_done: steps that what was given did not allow.
+    """
+    lane = Lane(receipt.terms.lane)
+    if lane is Lane.VAULT:
+        return [LANES[lane], RESTS_ON_THE_GATE.format(gate=receipt.gate)]
+    if not not_done:
+        return [LANES[lane], ALL_RECOMPUTED]
+    return [LANES[lane], NOT_PROVEN if tuple(not_done) == (PROOFS,) else NOT_RECOMPUTED]
 
 
 def _dictionary(path: Path | None) -> Dictionary | None:

@@ -20,6 +20,12 @@ MOST_TOLD: Final = 8
 """Cells that are told in words; a table is for a table."""
 COUNTS: Final = frozenset({"count.v1", "histogram.v1", "cross_table.v1"})
 """What tells itself how many patients pass its filters."""
+BESIDE_SCORES: Final = (
+    "Each number is how many patients have that variable at all; where the model reads a category of it "
+    "(name=0, name=1, ...), patients of any category are counted. Scores are no part of it: patients alone "
+    "open theirs."
+)
+"""Of score.v1, whose numbers are named by what its model reads."""
 SPANS: Final = "{which} interval spans everything possible ({low} to {high}): {it} tells nothing."
 
 
@@ -97,7 +103,8 @@ def answer_words(document: Mapping[str, Any]) -> list[str]:
     told = [_told(each, str(noised["unit"])) for each in cells[:MOST_TOLD]]
     if len(cells) > MOST_TOLD:
         told.append(f"{len(cells) - MOST_TOLD} more cells are in the result.")
-    return [*told, *_spans(cells, possible), group, *_covered(noised, cells)]
+    beside = [BESIDE_SCORES] if analysis == "score.v1" else []
+    return [*told, *_spans(cells, possible), *beside, group, *_covered(noised, cells)]
 
 
 def _covered(noised: Mapping[str, Any], cells: Sequence[Cell]) -> list[str]:

@@ -44,8 +44,25 @@ class ScoreFolder:
         _write(self.path / SECRET, key.to_bytes(), new=True)
         return True
 
+    def require_there(self) -> None:
+        """Raises Refusal (`score_key`) where there is no such folder."""
+        if not self.path.is_dir():
+            raise Refusal(
+                code="score_key",
+                message=f"There is no folder {self.path}.",
+                remedy="Check the path. `usufruct score-key` makes a folder with a new key, which opens no "
+                "score of before.",
+                field="score_key",
+            )
+
+    @property
+    def handed_in(self) -> bool:
+        """Whether a record was ever made here to be handed in."""
+        return any(self.path.glob("*.record"))
+
     def key(self) -> OwnerKey:
         """The secret. Raises Refusal (`score_key`), which shows nothing of it."""
+        self.require_there()
         path = self.path / SECRET
         try:
             if stat.S_IMODE(path.stat().st_mode) & 0o077:
@@ -88,7 +105,8 @@ class ScoreFolder:
         _write(self._record(record.hash), record.data)
 
     def record(self, digest: bytes) -> EncryptedRecord:
-        """What was handed in under this hash. Raises Refusal (`no_score_record`)."""
+        """What was handed in under this hash. Raises Refusal (`no_score_record`; `score_key`)."""
+        self.require_there()
         try:
             found = EncryptedRecord.from_bytes(self._record(digest).read_bytes())
         except (FileNotFoundError, Unreadable):

@@ -111,8 +111,14 @@ class OwnScores:
 
     def listed(self) -> list[Mapping[str, Any]]:
         """What the operator has of one's own: request, model, title and state of each score."""
+        return self.told()[1]
+
+    def told(self) -> tuple[str | None, list[Mapping[str, Any]]]:
+        """The hash of the record that was handed in, None without one; and what is `listed`."""
         told = self._asked(f"{PATHS}/{to_hex(self.dataset)}/scores", {})
-        return [*objects(told, "scores")]
+        with reading("record"):
+            record = told["record"]
+        return None if record is None else str(record), [*objects(told, "scores")]
 
     def fetch(self, request: str, dictionary: Dictionary) -> Fetched:
         """One score, and all that it takes to open it. What is asked and refused here depends on no value.

@@ -35,6 +35,24 @@ TALLIED_MEAN: Final = {"variable": "systolic"}
 """In the homomorphic lane nothing can be clipped: the dictionary's bounds are all there is."""
 
 
+MODEL: Final = {
+    "format": "usufruct-model/1",
+    "kind": "linear",
+    "title": "Example score of age, pressure and sex",
+    "unit": "points",
+    "inputs": [
+        {"name": "age", "lower": "18", "upper": "110", "mean": "50", "scale": "18", "missing": "50"},
+        {"name": "systolic", "lower": "60", "upper": "260", "mean": "125", "scale": "18", "missing": "125"},
+        {"name": "sex=1", "lower": "0", "upper": "1", "mean": "0", "scale": "1", "missing": "0"},
+    ],
+    "weights": ["0.4", "0.6", "0.2"],
+    "intercept": "1",
+}  # fmt: skip
+"""A model to try personal scores with: over variables that the demo encodes, within their bounds. Its weights
+are made up, and say nothing about anybody's health.
+"""
+
+
 @dataclass
 class Person:
     """One patient: a key that only this process holds, and values that only it ever sees."""
@@ -58,7 +76,8 @@ def class_page() -> ClassPage:
             "Values from your record are used for health research: your age and sex, blood pressure, "
             "weight for height, long-term blood sugar and blood fats. They are sealed where you are. "
             "Researchers never see your record. They ask a question about everybody who takes part, "
-            "and get one blurred answer about the group."
+            "and get one blurred answer about the group. A study may also offer you a score of your own: "
+            "you hand in your values for it, encrypted, or you do not, and nobody but you opens the score."
         ),
         who=(
             "Researchers at universities, hospitals and other organisations whose credential was "
@@ -79,8 +98,9 @@ def class_page() -> ClassPage:
         how_protected=(
             "Your record is locked with a key that is cut into parts, and independent custodians "
             "hold one each. A majority of them has to turn its part before a machine may open the "
-            "records of one question; that machine forgets them afterwards. Noise is added to every "
-            "answer, so that nobody can tell with certainty what your record says. Some risk "
+            "records of one question; that machine forgets them afterwards. Some questions need no such "
+            "machine: the custodians add encrypted values up, and nobody opens a record. Noise is "
+            "added to every answer, so that nobody can tell with certainty what your record says. Some risk "
             "remains: many answers together say more than one does, and whoever runs the machine "
             "that opens a question's records is trusted while it works. That you take part, under an "
             "address that does not carry your name, is public."
@@ -100,7 +120,9 @@ def class_page() -> ClassPage:
 
 
 def class_terms() -> ClassTerms:
-    """The demo's consent class: non-commercial biomedical research, results to be published."""
+    """The demo's consent class: non-commercial biomedical research, results to be published; personal scores
+    are allowed, too.
+    """
     return ClassTerms(
         permission=HMB,
         disease=0,
@@ -111,7 +133,7 @@ def class_terms() -> ClassTerms:
         users=(),
         projects=(),
         institutions=(),
-        release_kinds=0b11,
+        release_kinds=0b111,  # numbers, tables, personal scores
         max_cost=CLASS_COST,
         floor_per_record=EUR // 2,
         floor_per_milli_rho=20_000,

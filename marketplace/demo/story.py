@@ -22,6 +22,7 @@ from marketplace.demo.setting import (
     CLASS_COST,
     COST,
     MEAN,
+    MODEL,
     PATIENTS,
     SEED,
     YEAR,
@@ -70,12 +71,13 @@ class Story(Asking):
         self.tell("dataset published", "published", dataset="0x" + self.dataset.hex())
 
     def leave_examples(self) -> None:
-        """What a visitor needs to play a clinic or a researcher: a bundle of nobody's, a purpose."""
+        """What a visitor needs to play a clinic or a researcher: a bundle of nobody's, a purpose, a model."""
         folder = self.local.folder / "examples"
         folder.mkdir()
         (bundle,) = demo_bundles(1, SEED + 1)
         (folder / "bundle.json").write_bytes(bundle)
         (folder / "purpose.json").write_text(json.dumps(purpose().to_json(), indent=2))
+        (folder / "model.json").write_text(json.dumps(MODEL, indent=2))
 
     def bring_patients(self) -> None:
         """200 patients' FHIR records are sealed where they are, attested, stored by custodians."""

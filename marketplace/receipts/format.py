@@ -149,7 +149,8 @@ def load(document: Mapping[str, Any] | bytes) -> Receipt:
     except Refusal as refusal:
         raise ReceiptInvalid(
             message=f"The receipt cannot be read. {refusal.message}",
-            remedy=f"Give the receipt exactly as it was issued ({schema}).",
+            remedy=f"Give the receipt exactly as it was issued ({SCHEMA}, or {WITH_TALLY} of the homomorphic "
+            "lane).",
             field=refusal.field,
             facts={"step": "format"},
         ) from refusal

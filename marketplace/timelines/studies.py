@@ -25,6 +25,7 @@ class Study:
     credential: Credential  # as the authority vouches for it now; kind 0 for none
     purpose: Purpose
     classes: tuple[int, ...]
+    lane: int
     analysis: str | None  # by its catalogue id, where it was handed in to this operator
     analysis_hash: bytes
     cost: int
@@ -58,6 +59,7 @@ def open_studies(
                 credential=chain.credential_of(opening.researcher),
                 purpose=terms.purpose,
                 classes=terms.classes,
+                lane=terms.lane,
                 analysis=None if row is None else row.analysis,
                 analysis_hash=terms.analysis,
                 cost=terms.cost,

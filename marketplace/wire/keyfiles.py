@@ -18,7 +18,10 @@ from marketplace.wire import feldman
 from marketplace.wire.private import OWNER_ONLY, make_folder
 
 KEY_BYTES = 32
-MAKE = "Make it with `usufruct key`; a custodian or gate makes its own with `init`."
+MAKE = (
+    "Check the path. If you never made one, make it with `usufruct key`; a custodian or gate makes its own "
+    "with `init`."
+)
 MADE = "Is it the file that `usufruct key` made? If it was, restore it from your backup."
 
 
@@ -91,7 +94,6 @@ def read(path: Path) -> bytes:
 def _bad(path: Path, problem: str, remedy: str) -> Refusal:
     return Refusal(
         code="key_file",
-        message=f"The key file {path.name} {problem}.",
+        message=f"The key file {path} {problem}.",
         remedy=remedy,
-        field=path.name,
     )

@@ -384,11 +384,15 @@ def test_each_role_of_the_readme_can_be_played_on_the_demo(again: Again) -> None
         if command.name == "key" and made:
             name = {"elsewhere": "ELSEWHERE", "new-patient": "PATIENT"}[made[1]]
             facts[name] = said[-1]["address"]
-    found = {command.name: each for command, each in zip(_role_commands(), said, strict=True)}
+    found: dict[str, dict[str, Any]] = {}
+    for command, each in zip(_role_commands(), said, strict=True):
+        found.setdefault(command.name, each)  # the first request is that of the receipt
     assert int(found["withdraw"]["paid"]) == 600_000, "what its second cohort earned"
     assert found["grant"]["state"] == "live"
     assert found["verify-receipt"]["request"] == found["request"]["request"]
     assert found["verify-receipt"]["cohort_size"] == 160, "who has budget left: 159 and one more"
+    (score,) = found["scores"]["scores"]
+    assert round(float(score["score"]), 3) == 0.778, "the README says so"
 
 
 def test_the_notebook_asks_the_demo_and_shows_an_answer_with_its_interval(
@@ -436,7 +440,7 @@ def _at(line: str, market: Path, base: int) -> str:
     line = line.replace(":8545", f":{base + 545}")
     asks_operator = "--node" not in line or "--issuer-key-file" in line
     name = line.split()[1]
-    if name in ("key", "verify-receipt"):
+    if name in ("key", "score-key", "verify-receipt"):
         return line
     assert asks_operator
     more = f" --url http://127.0.0.1:{base}"

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from marketplace.anchors import anchors_of
 from marketplace.chain.adapter import Chain, Finality, NotYetFinal, PartialLogs
 from marketplace.cli.main import main
+from marketplace.cli.verify import RESTS_ON_THE_GATE
 from marketplace.client.results import require_answer
 from marketplace.errors import Refusal
 from marketplace.receipts.build import NotSettled, build_receipt
@@ -29,8 +30,10 @@ from marketplace.receipts.verify import (
     prove_membership,
     verify,
 )
+from marketplace.vocabulary import Lane
 from marketplace.wire.canonical import canonical
 from marketplace.wire.roots import RootMismatch
+from marketplace.words import LANES
 from tests.support.chain_world import account
 from tests.support.daily import daily
 from tests.support.mutations import Path, at, leaves, nudged, objects, with_value
@@ -330,6 +333,8 @@ def test_whoever_verifies_a_receipt_is_told_what_it_is_of(
     time = datetime.fromtimestamp(settled.chain.node.header(block).timestamp, UTC)
     assert shown == {
         "verified": True,
+        "in_words": [LANES[Lane.VAULT], RESTS_ON_THE_GATE.format(gate=view.gate)],
+        "lane": "vault",
         "steps": list(STEPS),
         "request": "0x" + settled.request.hex(),
         "researcher": view.researcher,

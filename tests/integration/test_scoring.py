@@ -193,7 +193,8 @@ def test_a_class_that_does_not_allow_personal_scores_is_scored_by_nobody(
     assert "releaseKind" in str(refusal)
     sent = {"terms": terms.to_json(), "parameters": asked(MODEL)}
     found = problem(world.post("/requests", sent, world.researcher))
-    assert (found["code"], found["field"]) == ("terms_invalid", "terms.releaseKind")
+    assert (found["code"], found["field"]) == ("release_not_allowed", "terms.classes")
+    assert "these allow it: 1." in found["remedy"]
     allowed = world.terms("with", MODEL)
     assert custody.open(allowed)
 

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from marketplace.cli.main import main
 from marketplace.client import Marketplace
+from marketplace.client.score_words import GONE
 from marketplace.client.scores import MODEL_SYSTEM
 from marketplace.fhir.extract import explained
 from marketplace.operator import Worker
@@ -270,7 +271,8 @@ def test_what_another_patient_or_no_patient_asks_for_is_not_there(
 ) -> None:
     keyfiles.create(folder / "ben.key", bytes(account("ben").key))
     words = [folder / "ben.key" if each == folder / "patient.key" else each for each in options]
-    assert said(run("scores", *words))["scores"] == []
+    told = said(run("scores", *words))
+    assert (told["scores"], told["in_words"]) == ([], [GONE])  # the folder is one that handed in
     refused = run("scores", *words, "--request", request_id)
     assert "[no_score]" in refused.output
 

@@ -18,9 +18,10 @@ from eth_utils.address import to_checksum_address
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from marketplace.anchors import anchors_of
 from marketplace.chain.adapter import Chain, Finality, Stored
 from marketplace.cli.main import main
-from marketplace.cli.verify import NOT_PROVEN, NOT_RECOMPUTED
+from marketplace.cli.verify import ALL_RECOMPUTED, NOT_PROVEN, NOT_RECOMPUTED
 from marketplace.errors import BadParameter, Refusal
 from marketplace.receipts.build import build_receipt
 from marketplace.receipts.bundle import Lines, read_header, read_member
@@ -32,11 +33,12 @@ from marketplace.receipts.recount import STEPS as RECOUNTED
 from marketplace.receipts.recount import Wanted, added, recount
 from marketplace.receipts.tally_steps import question, records_of
 from marketplace.receipts.verify import TALLY_STEPS, ReceiptInvalid, verify
-from marketplace.vocabulary import DatasetId
+from marketplace.vocabulary import DatasetId, Lane
 from marketplace.wire.canonical import canonical
 from marketplace.wire.delivery import Opened
 from marketplace.wire.http import to_base64
 from marketplace.wire.tally import SealedTally
+from marketplace.words import LANES
 from ml.homomorphic.curve import G
 from ml.homomorphic.elgamal import COLUMN_BYTES
 from ml.homomorphic.threshold import PAIR_BYTES, Sum, sums_to_bytes
@@ -137,6 +139,22 @@ def said(refusal: ReceiptInvalid) -> tuple[str, str]:
 
 
 # --- what holds
+
+
+def test_what_a_receipt_is_held_against_has_all_of_its_tally_that_the_chain_keeps(
+    settled: Answered, receipt: dict[str, Any], market_of_four: Settled
+) -> None:
+    whole = anchors_of(settled.chain, bytes.fromhex(receipt["request"][2:]))
+    told = whole["receipt"]
+    assert whole["stage"] == "settled"
+    assert all(told[name] == receipt[name] for name in told if name not in ("cohort", "tally"))
+    off_chain = ("noised", "partials")
+    kept = {name: part for name, part in receipt["tally"].items() if name not in off_chain}
+    assert told["tally"] == kept
+    other = market_of_four.erased.receipt()
+    assert (
+        anchors_of(settled.chain, bytes.fromhex(other["request"][2:]))["receipt"]["tally"] != kept
+    )
 
 
 def test_a_settled_answers_receipt_and_bundle_verify_with_every_custodian_down(
@@ -724,16 +742,18 @@ def test_the_command_says_what_it_did_not_verify_and_how_it_is_done(
     assert shown["verified"] is True
     assert shown["steps"] == list(TALLY_STEPS)
     assert shown["steps_not_done"] == [*RECOUNTED, PROOFS]
-    assert shown["in_words"] == [NOT_RECOMPUTED]
+    lane = LANES[Lane.HOMOMORPHIC]
+    assert (shown["lane"], shown["in_words"]) == ("homomorphic", [lane, NOT_RECOMPUTED])
     raw = settled.bundle()
     (tmp_path / "bundle.jsonl").write_bytes(raw)
     added = json.loads(typed(settled, tmp_path, "--bundle", str(tmp_path / "bundle.jsonl")).stdout)
     assert added["steps"] == list(ALL_STEPS)
-    assert (added["steps_not_done"], added["in_words"]) == ([PROOFS], [NOT_PROVEN])
+    assert (added["steps_not_done"], added["in_words"]) == ([PROOFS], [lane, NOT_PROVEN])
     (tmp_path / "whole.jsonl").write_bytes(settled.bundle(whole=True))
     whole = json.loads(typed(settled, tmp_path, "--bundle", str(tmp_path / "whole.jsonl")).stdout)
     assert whole["steps"] == [*ALL_STEPS, PROOFS]
-    assert not {"steps_not_done", "in_words"} & set(whole)
+    assert "steps_not_done" not in whole
+    assert whole["in_words"] == [lane, ALL_RECOMPUTED]
     (tmp_path / "bundle.jsonl").write_bytes(raw[:-2] + b"\n")
     wrong = typed(settled, tmp_path, "--bundle", str(tmp_path / "bundle.jsonl"))
     assert wrong.exit_code == 1

@@ -454,13 +454,15 @@ def test_whatever_an_operator_says_of_a_consent_status_ends_in_words(what: str) 
 
 REQUESTED: Mapping[str, Any] = {
     "stage": "funded",
-    "terms": {"sealDeadline": 0, "settleDeadline": 0},
+    "terms": {"sealDeadline": 0, "settleDeadline": 0, "lane": 1},
     "cohort_size": None,
     "reason": None,
 }
 OF_REQUESTS: Mapping[str, Any] = {
     "nothing wrong": {},
     "terms that are none": {"terms": "none"},
+    "terms without a lane": {"terms": {"sealDeadline": 0, "settleDeadline": 0}},
+    "a lane that is none": {"terms": {"sealDeadline": 0, "settleDeadline": 0, "lane": 3}},
     "a reason that is none": {"reason": "none"},
     "a wait that is none": {"waiting": 1},
 }

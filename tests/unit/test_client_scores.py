@@ -22,6 +22,7 @@ from marketplace.cli.scores import _opened
 from marketplace.client.http import Told
 from marketplace.client.marketplace import Marketplace
 from marketplace.client.score_keys import MATERIAL, SECRET, ScoreFolder
+from marketplace.client.score_words import forbidding_class
 from marketplace.client.scores import (
     MODEL_SYSTEM,
     Opened,
@@ -338,7 +339,7 @@ def test_nobody_sees_which_of_several_scores_opened(
     opened, refused = _opened(own, listed, STUDY, VALUES)
     assert operator.asked == before
     assert [each.score.for_the_owner() for each in opened] == [Decimal("3.000")] * 2
-    assert [each.code for each in refused] == ["score_differs"]
+    assert [(request, each.code) for request, each in refused] == [(REQUEST, "score_differs")]
 
 
 def test_what_is_shown_is_the_models_own_number_and_no_bit_of_it_the_operators(
@@ -429,3 +430,65 @@ def test_a_score_that_was_not_compared_goes_nowhere() -> None:
     unsure = Opened(REQUEST, MODEL, OwnScore(Decimal(1), compared=False))
     with pytest.raises(NotCompared):
         score_bundle(unsure, score_dataset())
+
+
+# --- a class that lets out no scores
+
+
+def consenting(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, index: int, *kinds: int
+) -> None:
+    """To the class of this index, of classes with these `releaseKinds`, by the operator's word."""
+    classes = [Told({"terms": Told({"releaseKinds": each})}) for each in kinds]
+
+    def get(path: str) -> dict[str, Any]:
+        if "/consents/" in path:
+            return Told({"class_index": index})
+        return Told({"classes": classes})
+
+    monkeypatch.setattr(operator, "get", get)
+
+
+@pytest.mark.parametrize(
+    ("index", "kinds", "forbids"),
+    [
+        (1, (0b011,), 1),
+        (1, (0b100,), None),
+        (2, (0b100, 0b011), 2),
+        (2, (0b011, 0b111), None),
+        (0, (0b011,), None),
+    ],
+)
+def test_a_class_that_lets_out_no_scores_is_named_to_who_consents_to_it(
+    own: OwnScores,
+    operator: Operator,
+    monkeypatch: pytest.MonkeyPatch,
+    index: int,
+    kinds: tuple[int, ...],
+    forbids: int | None,
+) -> None:
+    consenting(operator, monkeypatch, index, *kinds)
+    assert forbidding_class(own) == forbids
+
+
+@pytest.mark.parametrize(("index", "kinds"), [(3, (1,)), (1, ("many",)), ("one", (1,))])
+def test_a_class_that_cannot_be_read_is_a_malformed_answer(
+    own: OwnScores,
+    operator: Operator,
+    monkeypatch: pytest.MonkeyPatch,
+    index: Any,
+    kinds: tuple[Any, ...],
+) -> None:
+    consenting(operator, monkeypatch, index, *kinds)
+    with pytest.raises(Refusal) as refused:
+        forbidding_class(own)
+    assert refused.value.code == "malformed_answer"
+
+
+def test_a_folder_knows_whether_a_record_was_made_in_it(
+    own: OwnScores, operator: Operator, tmp_path: Path
+) -> None:
+    (tmp_path / "new").mkdir()
+    assert not ScoreFolder(tmp_path / "new").handed_in
+    scored(own, operator)
+    assert own.folder.handed_in

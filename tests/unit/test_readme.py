@@ -30,6 +30,7 @@ from marketplace.wire import dictionary as dictionaries
 from marketplace.wire.class_page import ClassPage
 from marketplace.wire.dictionary import Dictionary
 from marketplace.wire.terms import Credential, Purpose
+from ml.ckks.models import model_of
 from tests.support.readme import CHECKED, CODE, Command, commands, documents, only, section, text
 from tools.readme import ROOT, render
 
@@ -44,6 +45,7 @@ READERS: dict[str, Callable[[Any], object]] = {
     "ClassTerms": lambda body: class_terms(body, readme_page()),
     "ClassPage": class_page.from_json,
     "Credential": Credential.from_json,
+    "Model": model_of,
     "Purpose": Purpose.from_json,
 }
 
@@ -153,6 +155,26 @@ def test_a_mask_of_the_readme_is_the_number_that_the_contracts_use() -> None:
     ):
         assert row in TEXT
     assert (setting.HMB, setting.NCU, setting.PUB, setting.BIOMEDICAL) == (3, 32, 16384, 64)
+
+
+def test_the_readmes_model_is_the_demos_and_both_requests_for_scores_name_its_hash() -> None:
+    (shown,) = [json.loads(body) for name, body in CHECKED.findall(TEXT) if name == "Model"]
+    assert shown == setting.MODEL
+    model = model_of(shown)
+    asked = [each.words for each in commands(TEXT) if "score.v1" in each.words]
+    assert len(asked) == 2
+    for words in asked:
+        parameters = json.loads(words[words.index("--parameters") + 1])
+        assert parameters["model"] == "0x" + model.hash.hex()
+        assert parameters["variables"] == [each.name for each in model.inputs]
+
+
+def test_what_the_readme_says_of_lanes_and_of_the_demo_is_one_story() -> None:
+    """It once said in one place that pages ask in the homomorphic lane, and in another that they do not."""
+    assert "not ask in the" not in " ".join(TEXT.split())
+    story = TEXT.partition("The demo is a client")[2].partition("### Words")[0]
+    for told in ("homomorphic lane", "added up again", "`--port 9000`"):
+        assert told in " ".join(story.split())
 
 
 def test_every_document_of_the_readme_is_a_file_that_a_command_or_a_server_reads() -> None:

@@ -56,7 +56,16 @@ def test_each_count_is_of_the_records_that_have_the_variable(names: list[str], p
     at = [[each["name"] for each in VARIABLES].index(v.name) for v in one.parameters.variables]
     assert one.exact(people) == [sum(row[i] is not None for row in people) for i in at]
     found = one.answer(people)
-    assert [each.label for each in found.estimates] == [(v.name,) for v in one.parameters.variables]
+    assert [each.label for each in found.estimates] == [
+        (", ".join(each for each in names if each.partition("=")[0] == v.name),)
+        for v in one.parameters.variables
+    ]
+
+
+def test_a_count_is_named_by_what_the_model_reads() -> None:
+    one = asked("score.v1", {"model": MODEL, "variables": ["sex=1", "age", "arm=0", "sex=0"]})
+    found = one.answer([FULL])
+    assert [each.label for each in found.estimates] == [("sex=1, sex=0",), ("age",), ("arm=0",)]
 
 
 @given(names=some)

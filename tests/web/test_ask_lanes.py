@@ -14,6 +14,7 @@ import pytest
 
 from marketplace.analyses.catalogue import lanes_of
 from marketplace.analyses.explained import MEANS_IN
+from marketplace.conditions import NONE, together
 from marketplace.vocabulary import Lane
 from marketplace.wire.dictionary import from_json
 from tests.support.api_world import ApiWorld, api_world
@@ -26,15 +27,21 @@ from web.lanes import NO_JOINT_KEY, NOT_ENCODED, OF_SUMS, WORDS
 
 ADDRESSES = count(1)
 RADIO = re.compile(r'<input type="radio"[^>]*name="lane"[^>]*>')
+NOT_ASKED: dict[Lane, set[str]] = {Lane.VAULT: set(), Lane.HOMOMORPHIC: {"clip"}}
+"""What the builder leaves out in a lane (`NOT_ENCRYPTED` of `question.js`)."""
 OPTION = re.compile(r'<option value="(\w+\.v1)">')
 
 
 @dataclass
 class Asked:
-    """`pages`: the builder of a dataset without an encoding, of one without a joint key, and with both."""
+    """`pages`: the builder of a dataset without an encoding, of one without a joint key, and with both.
+
+    `datasets`: the dataset's own page at the same three times.
+    """
 
     world: WebWorld
     pages: dict[str, str]
+    datasets: dict[str, str]
     plain: str
 
     @property
@@ -56,18 +63,24 @@ def page(world: WebWorld) -> str:
     return html.unescape(found.look(f"/ask?dataset={world.api.dataset}").get_data(as_text=True))
 
 
+def dataset_page(world: WebWorld) -> str:
+    found = Browser(world, address=f"192.0.2.{next(ADDRESSES)}")
+    return found.look(f"/datasets/{world.api.dataset}").get_data(as_text=True)
+
+
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
     with api_world(tmp_path_factory.mktemp("lanes")) as api, web_world(api) as world:
         plain, pages = api.dataset, {"not encoded": page(world)}
+        datasets = {"not encoded": dataset_page(world)}
         publish(api.custody, from_json(ENCODED))
         api.operator.dictionaries.keep(api.custody.dictionary.to_bytes())
         api.custody.tick()
-        pages["no key"] = page(world)
+        pages["no key"], datasets["no key"] = page(world), dataset_page(world)
         make_joint_key(api)
         api.custody.tick()
-        pages["both"] = page(world)
-        yield Asked(world, pages, plain)
+        pages["both"], datasets["both"] = page(world), dataset_page(world)
+        yield Asked(world, pages, datasets, plain)
 
 
 @pytest.mark.parametrize(("which", "why"), [("not encoded", NOT_ENCODED), ("no key", NO_JOINT_KEY)])
@@ -80,6 +93,28 @@ def test_a_lane_that_cannot_answer_is_not_offered_and_the_reason_is_said(
     assert why in shown
     assert WORDS[Lane.VAULT].means in shown
     assert WORDS[Lane.HOMOMORPHIC].means not in shown
+
+
+def test_the_page_of_a_dataset_says_how_it_can_be_asked_and_what_its_encoding_lists(
+    asked: Asked,
+) -> None:
+    shown = {name: html.unescape(dataset_page) for name, dataset_page in asked.datasets.items()}
+    for page_ in shown.values():
+        assert all(words.in_words in page_ for words in WORDS.values())
+    assert f"It cannot answer here: {NOT_ENCODED}" in shown["not encoded"]
+    assert "What can be said of encrypted values" not in shown["not encoded"]
+    assert f"It cannot answer here: {NO_JOINT_KEY}" in shown["no key"]
+    assert "It cannot answer here" not in shown["both"]
+    both = shown["both"].partition("What can be said of encrypted values: 2 variables, 2 products")[
+        2
+    ]
+    for told in (
+        "rounded to the nearest 1 mmHg; can be cut at 120, 160",
+        "which of its categories: no, yes",
+        "<li>Systolic blood pressure x Systolic blood pressure</li>",
+        "<li>Smoker yes x Systolic blood pressure</li>",
+    ):
+        assert told in both, told
 
 
 def test_where_both_answer_each_says_who_sees_what_and_none_is_chosen_beforehand(
@@ -110,6 +145,18 @@ def test_the_page_names_what_only_the_command_line_asks(asked: Asked) -> None:
             assert title in shown.split("usufruct request --lane homomorphic")[1]
 
 
+def test_facts_say_which_conditions_an_analysis_of_sums_can_have_once_there_is_an_encoding(
+    asked: Asked,
+) -> None:
+    told = {
+        name: json.loads(page.split('data-facts="')[1].split('"></div>')[0])["together"]
+        for name, page in asked.pages.items()
+    }
+    assert told["not encoded"] == {}
+    assert told["both"] == together(from_json(ENCODED))
+    assert told["both"]["mean.v1"]["systolic"] == NONE
+
+
 def test_facts_tell_of_each_analysis_its_lanes_and_what_parameters_mean_there(asked: Asked) -> None:
     facts = json.loads(asked.pages["both"].split('data-facts="')[1].split('"></div>')[0])
     known = {each["id"]: each for each in facts["analyses"]}
@@ -119,8 +166,14 @@ def test_facts_tell_of_each_analysis_its_lanes_and_what_parameters_mean_there(as
         assert each["asks"]
         assert each["tells"]
         for lane in here:
-            assert set(each["parameters"]) <= set(MEANS_IN[lane])
+            assert set(each["parameters"]) - NOT_ASKED[lane] <= set(MEANS_IN[lane])
     assert facts["means"] == {str(int(lane)): dict(means) for lane, means in MEANS_IN.items()}
+
+
+def test_the_builder_leaves_out_what_cannot_be_said_of_encrypted_values() -> None:
+    module = (ROOT / "web/static/js/question.js").read_text()
+    (listed,) = re.findall(r"NOT_ENCRYPTED = (\[.*?\]);", module)
+    assert set(json.loads(listed)) == NOT_ASKED[Lane.HOMOMORPHIC]
 
 
 def test_pages_ask_in_sums_what_their_modules_can_open() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from marketplace import words
 from marketplace.chain.views import ConsentState
 from marketplace.client.messages import Messages
 from marketplace.timelines import Entry, Kind
+from marketplace.vocabulary import Lane
 from marketplace.wire.class_page import ClassPage
 from marketplace.wire.http import to_hex
 from marketplace.wire.structs import Grant
@@ -28,6 +30,7 @@ from tests.support.chain_world import CAP, MAX_COST, PAGE, TERMS, account
 from tests.support.web_browser import HTML, Browser
 from tests.support.web_world import WebWorld, web_world
 from web import budgets, consents, entries
+from web.lanes import WORDS
 from web.pages.consenting import LASTS
 from web.pages.me import DAY
 from web.pages.uses import out_of_reach
@@ -551,6 +554,34 @@ def test_the_timeline_tells_what_happened_and_its_file_says_the_same(
     assert rows[0] == list(entries.COLUMNS)
     assert {"Record attested", "Record stored", "Consent given"} <= {row[1] for row in rows[1:]}
     assert all(len(row) == len(rows[0]) for row in rows)
+
+
+def test_a_patient_reads_of_each_study_in_which_lane_it_is_and_whether_records_are_opened(
+    browser: Browser, world: WebWorld
+) -> None:
+    for lane in Lane:
+        request = to_hex(world.api.custody.open(world.api.terms(f"told {lane}", lane=int(lane))))
+        (other,) = set(Lane) - {lane}
+        line = read(browser, f"/me/{world.api.dataset}/timeline").partition(
+            f'href="/requests/{request}"'
+        )[0]
+        line = line.rpartition('<tr role="row">')[2]
+        study = read(browser, f"/me/{world.api.dataset}/studies").partition(request)[2]
+        study = study.partition("</article>")[0]
+        for shown in (line, study):
+            assert WORDS[lane].in_words in shown
+            assert WORDS[other].in_words not in shown
+        rows = browser.facts(f"/me/{world.api.dataset}/timeline")["rows"]
+        (row,) = [each for each in rows if request in each]
+        assert row[rows[0].index("lane")] == WORDS[lane].in_words
+
+
+def test_a_line_says_its_lane_where_a_study_may_count_or_has_counted_and_nowhere_else() -> None:
+    for lane, kind in itertools.product(Lane, Kind):
+        line = entries.shown(Entry(kind, 1, members=1), int(lane))
+        told = kind in (Kind.ANNOUNCED, Kind.COUNTED)
+        assert line["lane"] == (WORDS[lane].in_words if told else "")
+    assert entries.shown(Entry(Kind.COUNTED, 1, members=1))["lane"] == ""
 
 
 def test_every_kind_of_entry_has_words_of_its_own() -> None:

@@ -12,12 +12,15 @@ from eth_account.signers.local import LocalAccount
 
 from marketplace.chain.manifest import Manifest
 from marketplace.client.messages import Messages
+from marketplace.vocabulary import Lane
 from marketplace.wire.amounts import Token
 from marketplace.wire.http import to_hex
 from tests.support.api_world import ApiWorld, api_world
 from tests.support.chain_world import account
 from tests.support.web_browser import HTML, Browser
 from tests.support.web_world import WebWorld, web_world
+from web.lanes import WORDS
+from web.pages import my
 
 ADDRESSES = count(1)
 
@@ -183,6 +186,41 @@ def test_the_public_list_says_of_whom_it_was_asked_by_whom_at_what_cost_and_unti
     older = api.get(f"/market/requests/before/{row['place']}").get_json()
     assert request not in [each["request"] for each in older["requests"]]
     assert api.get("/market/requests/before/x").status_code == 400
+
+
+def test_every_list_and_page_of_a_request_says_in_which_lane_it_is_and_whether_records_are_opened(
+    world: WebWorld, submitted: str, researcher: Browser
+) -> None:
+    api = world.api
+    told = {
+        lane: to_hex(api.custody.open(api.terms(f"in lane {lane}", lane=int(lane))))
+        for lane in Lane
+    }
+    rows = read(researcher, "/requests").split('<tr role="row">')
+    by_api = {each["request"]: each for each in api.get("/market/requests").get_json()["requests"]}
+    assert all(by_api[request]["lane"] == lane for lane, request in told.items())
+    for lane, request in told.items():
+        listed = next(row for row in rows if f'href="/requests/{request}"' in row)
+        for shown in (listed, read(researcher, f"/requests/{request}")):
+            assert WORDS[lane].in_words in shown
+            assert all(WORDS[other].in_words not in shown for other in Lane if other is not lane)
+    own = read(researcher, "/my").partition(f'href="/my/requests/{submitted}"')[2]
+    for shown in (own.partition("</tr>")[0], read(researcher, f"/my/requests/{submitted}")):
+        assert WORDS[Lane.VAULT].in_words in shown
+        assert WORDS[Lane.HOMOMORPHIC].in_words not in shown
+
+
+def test_the_list_of_own_requests_names_the_lane_of_each_row() -> None:
+    row = {
+        "request": "0x12",
+        "analysis": "mean.v1",
+        "variable": None,
+        "purpose": "research",
+        "stage": "noised",
+        "submitted_at": "2026-01-01T00:00:00Z",
+    }
+    for lane in Lane:
+        assert my._row({**row, "lane": int(lane)}, {}, {})["lane"] is WORDS[lane]
 
 
 # --- what a receipt is held against

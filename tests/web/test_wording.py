@@ -205,6 +205,25 @@ def test_the_trust_page_says_the_cut_off_and_who_serves_the_pages() -> None:
     assert "The operator serves these pages." in shown
 
 
+@pytest.mark.parametrize("page", ["home", "trust"])
+def test_home_and_trust_name_both_lanes_and_personal_scores(page: str) -> None:
+    shown = (TEMPLATES / page / "show.html").read_text().lower()
+    for named in ("vault lane", "homomorphic lane", "quorum", "encrypted values", "score"):
+        assert named in shown, named
+
+
+def test_the_trust_page_says_of_personal_scores_who_sees_what_the_readme_says() -> None:
+    part = README.read_text().partition("### Personal scores")[2].partition("What this does not")[0]
+    table = part.partition("| who | sees |")[2].partition("\n\n")[0]
+    rows = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")]
+    assert len(rows) == 4
+    told = plain_text(TEMPLATES / "trust" / "show.html")
+    scores = (TEMPLATES / "trust" / "show.html").read_text().partition("of personal scores")[2]
+    assert [who for who in rows if who not in scores.partition("endcall")[0].lower()] == []
+    for weakness in ("any ciphertext as a score", "leave a patient out", "nothing proves"):
+        assert weakness in told.lower(), weakness
+
+
 @pytest.mark.parametrize("path", sorted(TEMPLATES.rglob("*.html")), ids=lambda path: path.name)
 def test_no_page_promises_more_than_can_be_kept(path: Path) -> None:
     assert FORBIDDEN.findall(path.read_text()) == []

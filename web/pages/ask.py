@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import flask
 
-from marketplace import matches, words
+from marketplace import conditions, matches, words
 from marketplace.errors import BadParameter, Refusal
 from marketplace.vocabulary import Address, Lane
 from marketplace.wire import countries, units
@@ -159,6 +159,7 @@ def _facts(dataset: dict[str, Any], account: Address | None, researcher: bool) -
             for each in lanes.analyses()
         ],
         "means": {str(int(lane)): lanes.meanings(lane) for lane in Lane},
+        "together": _together(dataset),
         "names": PARAMETERS,
     }
 
@@ -187,6 +188,14 @@ def _steps(dataset: Mapping[str, Any]) -> list[tuple[str, str]]:
         for each in encoding["variables"]
         if "step" in each
     ]
+
+
+def _together(dataset: Mapping[str, Any]) -> Mapping[str, Mapping[str, str]]:
+    """Which conditions an analysis of sums can have, by its id and its variable; see `conditions`."""
+    if dataset["dictionary"] is None:
+        return {}
+    key = bytes.fromhex(dataset["dataset"][2:])
+    return conditions.together(site().operator.reads.dictionaries.of(key))
 
 
 def _why_not(dataset: Mapping[str, Any]) -> str:

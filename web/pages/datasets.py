@@ -7,13 +7,14 @@ from typing import Any, Final
 
 import flask
 
-from marketplace import words
+from marketplace import encodings, words
 from marketplace.errors import Refusal
 from marketplace.wire.class_page import ClassPage
 from marketplace.wire.data_use import permission_words
 from marketplace.wire.http import hash_field, to_hex
 from marketplace.wire.terms import ClassTerms, index_of
 from marketplace.wire.units import written
+from web import lanes
 from web.site import site
 
 SYSTEMS: Final[Mapping[str, str]] = {
@@ -55,6 +56,8 @@ def show(dataset: str) -> str:
         name=name_of(found),
         link=_link(found["uri"]),
         variables=variables_of(found),
+        lanes=lanes.offers(found),
+        encoding=encodings.told(reads.dictionaries.of(key)) if found["dictionary"] else None,
         classes=classes_of(found),
         issuers=reads.issuers(key),
         committee=reads.committee(),

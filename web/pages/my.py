@@ -54,6 +54,7 @@ def show(request_id: str) -> str:
         id=found["request"],
         title=titled(title, found["parameters"], labels),
         asked=parameters(found["parameters"], labels),
+        lane=lanes.words_of(terms.lane),
         dataset={"id": dataset["dataset"], "name": name_of(dataset)},
         terms=terms,
         purpose=purpose_words(terms.purpose),
@@ -202,6 +203,7 @@ def _row(
         "purpose": of["purpose"],
         "submitted_at": of["submitted_at"],
         "wording": wording(of["stage"]),
+        "lane": lanes.words_of(of["lane"]),
     }
 
 

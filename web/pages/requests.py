@@ -74,6 +74,7 @@ def show(request_id: str) -> str:
         "requests/show.html",
         asked=found,
         wording=wording(found["stage"]),
+        lane=lanes.words_of(found["lane"]),
         steps=steps(found["stage"], found["log"], found["lane"]),
         odds=words.odds_of(found["cost"], found["cohort"], "the result of this request"),
         settled=found["stage"] == Stage.SETTLED,
@@ -111,6 +112,7 @@ def _row(
         "cost": of.cost,
         "right": words.right_at_most(of.cost, of.cohort),
         "wording": wording(of.here or of.stage),
+        "lane": lanes.words_of(of.lane),
         "notice_ends": of.notice_ends if of.stage == "opened" else None,
     }
 

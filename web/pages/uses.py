@@ -71,6 +71,7 @@ def _study(of: Study, consent: Mapping[str, Any], now: int) -> dict[str, Any]:
     return {
         "id": to_hex(of.request),
         "title": _title(of),
+        "lane": lanes.words_of(of.lane),
         "purpose": purpose_words(of.purpose),
         "asks": organisation(of.credential),
         "price": of.price,
@@ -107,8 +108,11 @@ def _lines(dataset: bytes, account: Address) -> list[dict[str, Any]]:
     found = timelines.timeline(dataset, account)
     openings = timelines.ledger.requests().by_id
 
-    def asked(entry: Entry) -> str:
+    def line(entry: Entry) -> dict[str, Any]:
         opening = None if entry.request is None else openings.get(entry.request)
-        return UNKNOWN if opening is None else titles.get(to_hex(opening.terms.analysis), UNKNOWN)
+        if opening is None:
+            return entries.shown(entry) | {"asked": UNKNOWN}
+        title = titles.get(to_hex(opening.terms.analysis), UNKNOWN)
+        return entries.shown(entry, opening.terms.lane) | {"asked": title}
 
-    return [entries.shown(each) | {"asked": asked(each)} for each in found]
+    return [line(each) for each in found]

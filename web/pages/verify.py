@@ -13,7 +13,7 @@ routes = flask.Blueprint("verify", __name__)
 @routes.get("/verify")
 def show() -> str:
     """Where a receipt is dropped; it stays in the browser."""
-    return flask.render_template("verify/show.html")
+    return flask.render_template("verify/show.html", url=site().origin)
 
 
 @routes.get("/verify/<request_id>")

@@ -46,6 +46,10 @@ class ScoreParameters(Parameters):
     variables: tuple[Variable, ...]
     """Of the dictionary, each once, in the order in which `names` first use them."""
 
+    def label(self, variable: Variable) -> str:
+        """What the model reads of a variable, as it was asked: `age`, or `sex=0, sex=1`."""
+        return ", ".join(each for each in self.names if each.partition("=")[0] == variable.name)
+
     def document(self) -> dict[str, Any]:
         """`model` and `variables`."""
         return {"model": self.model, "variables": list(self.names)}
@@ -81,7 +85,7 @@ def _read_name(fields: Fields, name: object, i: int) -> Variable:
 
 
 def _express(parameters: ScoreParameters, encoding: Encoding) -> Tallied:
-    labels = [(each.name,) for each in parameters.variables]
+    labels = [(parameters.label(each),) for each in parameters.variables]
 
     def finish(noised: Sequence[int], noise: GaussianNoise, members: int, _: int) -> Noised:
         return cells_answer(noised, noise, labels, members)

@@ -19,6 +19,7 @@ from marketplace.analyses.analysis import (
 )
 from marketplace.analyses.fields import Dictionary, Fields
 from marketplace.analyses.tallied import Tallied
+from marketplace.analyses.tallies.filtering import forms_or_filters
 from marketplace.wire.analysis import analysis_hash
 from marketplace.wire.encoding import Encoding
 from ml.dp.noise import GaussianNoise
@@ -58,9 +59,17 @@ class Tally(Generic[P]):
         """The sums, their sensitivity and what is made of them.
 
         Raises BadParameter: a variable that is not encoded, clipping or edges that the encoding cannot say.
-        `Tallied.forms` raises for a product that the encoding does not list.
+        `forms` raises for a product that the encoding does not list.
         """
         return self.express(parameters, encoding)
+
+    def forms(self, parameters: P, tallied: Tallied, encoding: Encoding) -> list[Mapping[int, int]]:
+        """Of each sum, column -> coefficient.
+
+        Raises BadParameter: `filters`, naming the conditions that the encoding has products for; `encoding`,
+        where it lacks a product without any condition.
+        """
+        return forms_or_filters(self.express, parameters, tallied, encoding)
 
     def foretell(
         self,
@@ -102,7 +111,7 @@ class Tally(Generic[P]):
         """Of each cost. Raises BadParameter for what no cost makes possible."""
         require_members(members)
         tallied = self.tallied(parameters, encoding)
-        tallied.forms(encoding)
+        self.forms(parameters, tallied, encoding)
 
         def at(cost: int) -> Forecast:
             with refusals():

@@ -36,7 +36,8 @@ async function tallied({ receipt: ofVault, tallied: changes, lies }, good, check
   const read = (document) => receiptchecks.checkedAlone(receiptfile.load(canonical.canonical(document)));
   const told = read(good).map(({ why }) => why);
   await checks.same("a receipt of the homomorphic lane holds", () => told.slice(0, 8), Array(8).fill(null));
-  await checks.same("and says what the command line does", () => told.slice(8).map((why) => /verify-receipt/.test(why)), [true, true]);
+  await checks.same("and says what the command line does", () => told.slice(8).map((why) => /verify-receipt/.test(why)), [true, true, true]);
+  await judgedOfSums(good, checks);
   for (const each of changes) await oneOther(good, each, checks);
   for (const { set, ...wanted } of lies) {
     const lying = canonical.canonical({ ...good, ...set });
@@ -104,6 +105,26 @@ async function judged(good, checks) {
   for (const shapeless of [null, 7, "x", [], { stage: "settled", final: true, receipt: [] }, { ...anchors, receipt: { ...anchors.receipt, cohort: null } }]) {
     await checks.same(`anchors ${JSON.stringify(shapeless)?.slice(0, 60)}`, () => verdict(checks.modules, good, shapeless) === "holds", false);
   }
+}
+
+/** Of sums: decided but for what the command line computes, and never by more than the chain keeps. */
+async function judgedOfSums(good, checks) {
+  const { noised, partials, ...kept } = good.tally;
+  const anchors = anchorsOf({ ...good, tally: kept });
+  await checks.same("a true receipt of sums leaves nothing but the command's part", () => verdict(checks.modules, good, anchors), "sums");
+  for (const path of leavesOf(anchors)) {
+    const other = changed(anchors, path, another(at(anchors, path), good));
+    const wanted = path[0] === "final" ? "open" : "differs";
+    await checks.same(`sums: by another ${path.join(".")} on chain`, () => verdict(checks.modules, good, other), wanted);
+  }
+  for (const name of Object.keys(anchors.receipt)) {
+    const { [name]: left, ...fewer } = anchors.receipt;
+    await checks.same(`sums: where nobody says ${name}, it is open`, () => verdict(checks.modules, good, { ...anchors, receipt: fewer }), "open");
+  }
+  const { canonical, receiptchecks, receiptfile } = checks.modules;
+  const read = receiptfile.load(canonical.canonical(good));
+  const said = [...receiptchecks.checkedAlone(read), ...receiptchecks.compared(read, anchors)].map(({ means }) => means);
+  await checks.same("where there is no gate none is spoken of", () => said.filter((means) => /\bgate/i.test(means)), []);
 }
 
 /** By the market that a browser keeps, whatever is told. */

@@ -2,6 +2,7 @@
 
 import { element, fill } from "./dom.js";
 import { factList } from "./figures.js";
+import { HOMOMORPHIC } from "./lanes.js";
 import { laneOf, parametersOf } from "./question.js";
 
 /**
@@ -20,6 +21,19 @@ export function explain(place, given, own) {
   if (place.dataset.of === of) return;
   place.dataset.of = of;
   fill(place, ...explained(given, own));
+}
+
+/**
+ * Which conditions the chosen variable can have in the homomorphic lane; nothing where any can stand, or none is asked for.
+ * @param {HTMLElement} place
+ * @param {Object<string, string>} given the form's values
+ * @param {{together: Object<string, Object<string, string>>}} own sentences, by analysis and variable
+ */
+export function tellTogether(place, given, { together }) {
+  const isAsked = laneOf(given) === HOMOMORPHIC && Object.hasOwn(together, given.analysis);
+  const text = isAsked ? together[given.analysis][given.variable] ?? "" : "";
+  if (place.textContent !== text) place.textContent = text;
+  place.hidden = text === "";
 }
 
 /** Nothing where no analysis is chosen. @returns {HTMLElement[]} */

@@ -77,6 +77,12 @@ export function clearRefusals(form) {
   }
 }
 
+/** @param {HTMLFormElement} form @param {string|null} field @returns {boolean} whether a refusal of it stands at a control that is seen */
+export function hasControl(form, field) {
+  const control = controlOf(form, field);
+  return control !== null && control.closest("[hidden]") === null;
+}
+
 function controlOf(form, field) {
   if (typeof field !== "string") return null;
   const parts = field.split(/[.[\]]+/).filter(Boolean);

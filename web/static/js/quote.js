@@ -31,6 +31,15 @@ export function quotePanel(quote, { token, variables }) {
   ];
 }
 
+/**
+ * @param {import("./refused.js").Refused|null} refused what stands in its way; null where that is said elsewhere
+ * @returns {HTMLElement} in the place of a quote
+ */
+export function noQuote(refused) {
+  if (refused === null) return notice("No quote", "What stands in its way is said at its field.", "warning");
+  return notice("No quote", `${refused.message} ${refused.remedy}`, "warning");
+}
+
 /** Whose noise it has in the homomorphic lane, and what that does to the error; nothing in the vault lane. */
 function noiseOf(tally) {
   if (tally === null) return [];

@@ -17,15 +17,24 @@ const MEANS = {
   signatures: "A quorum of custodians signed it, each with the key that the receipt names.",
 };
 
+/** Where nobody opened a record there is no gate. */
+const OF_SUMS = { settlement: "What custodians signed is of this request, cohort and epoch, and of the noise that counts." };
+
 /** @typedef {import("./receiptfile.js").Receipt} Receipt */
-/** What the command line alone makes, of a receipt of the homomorphic lane. */
+/** What the command line alone makes, of a receipt of the homomorphic lane; how, in words of the commands below it. */
 const BY_COMMAND = [
-  "The noised sums are those that the custodians signed, with their noise, and a quorum's parts decrypt them to what was delivered.",
-  "The sums are those of the cohort's encrypted records, and every custodian's noise is within its bound.",
-];
-const ELSEWHERE = [
-  "Pages do not compute it: `usufruct verify-receipt` does.",
-  "Pages do not compute it: `usufruct verify-receipt --bundle FILE` does.",
+  {
+    means: "The noised sums are those that the custodians signed, with their noise, and a quorum's parts decrypt them to what was delivered.",
+    why: "Pages do not compute it: `usufruct verify-receipt` does.",
+  },
+  {
+    means: "The sums are those of the cohort's encrypted records, and every custodian's noise is within its bound.",
+    why: "Pages do not compute it: `usufruct verify-receipt --bundle FILE` does.",
+  },
+  {
+    means: "Every record's encrypted values are within the dictionary's bounds.",
+    why: "Pages do not compute it: `usufruct verify-receipt --bundle FILE` does, of a bundle that was fetched with `--proofs`.",
+  },
 ];
 
 /** @typedef {{means: string, why: string|null}} Check `why` it could not be made here; null where it held */
@@ -37,8 +46,10 @@ const ELSEWHERE = [
  * @throws {Refused} receipt_invalid
  */
 export function checkedAlone(receipt) {
-  const mine = ALONE.map(({ name, check }) => made(MEANS[name], () => check(receipt)));
-  return receipt.tally === null ? mine : [...mine, ...BY_COMMAND.map((means, i) => ({ means, why: ELSEWHERE[i] }))];
+  const isOfSums = receipt.tally !== null;
+  const means = isOfSums ? { ...MEANS, ...OF_SUMS } : MEANS;
+  const mine = ALONE.map(({ name, check }) => made(means[name], () => check(receipt)));
+  return isOfSums ? [...mine, ...BY_COMMAND] : mine;
 }
 
 /** One check; that only a node can make it is said, anything else that fails ends all. */
@@ -54,17 +65,24 @@ function made(means, check) {
 
 /** Parts that hashes in the receipt prove to belong to the rest: for these no node is asked. */
 const HASHED = ["schema", "terms", "analysis", "parameters", "sealed_result"];
+const SETTLED = "What the custodians signed is what was settled.";
+const OF_GATE = [["gate", "gate_key"], "The gate and its key are those that were recorded."];
 const ANCHORED = [
   [["chain_id", "genesis_hash", "deployed_block", "contracts"], "Chain, contracts and their code are those of this market."],
   [["request", "researcher", "cost", "price", "fee"], "It was asked by the researcher whom the receipt names, at this cost and price."],
   [["cohort"], "The sealed cohort has this root, these members and this block."],
   [["epoch", "committee"], "Custodians and quorum are those of the epoch that it was frozen in."],
-  [["gate", "gate_key"], "The gate and its key are those that were recorded."],
-  [["settlement"], "What the custodians signed is what was settled."],
+  OF_GATE,
+  [["settlement"], SETTLED],
   [["signatures"], "The signatures are those that it was settled with, all of them."],
   [["blocks", "block_hashes", "transactions"], "It was opened, frozen, sealed and settled in these blocks, by these transactions."],
 ];
-const OF_TALLY = [["tally"], "The noise commitments, whose noise counts and the joint key are those that the chain keeps."];
+const OF_TALLY = [["tally"], "Everybody's noise commitments, whose noise counts, in which blocks that was fixed, and the joint key are what the chain keeps."];
+/** Where there is no gate, zeros stand for it: they are compared, and no gate is spoken of. */
+const ANCHORED_OF_SUMS = [
+  ...ANCHORED.filter((each) => each !== OF_GATE).map(([names, means]) => [means === SETTLED ? [...OF_GATE[0], ...names] : names, means]),
+  OF_TALLY,
+];
 const NAMED = ["tally", ...HASHED, ...ANCHORED.flatMap(([names]) => names)];
 
 /**
@@ -89,15 +107,22 @@ export function isOf({ document }, { chainId, contracts }, manifest) {
 export function compared({ document }, anchors) {
   const { stage, final, receipt: told } = anchors ?? {};
   const { shards, ...cohort } = document.cohort; // the root proves the shards
-  const mine = { ...document, cohort };
+  const mine = { ...document, cohort, ...onChain(document) };
   const others = Object.keys(mine).filter((name) => !NAMED.includes(name));
-  const known = Object.hasOwn(mine, "tally") ? [...ANCHORED, OF_TALLY] : ANCHORED;
+  const known = Object.hasOwn(mine, "tally") ? ANCHORED_OF_SUMS : ANCHORED;
   const groups = others.length === 0 ? known : [...known, [others, "All else that it states is what the chain has."]];
   return [
     { means: "The request is settled.", holds: stage === "settled" },
     { means: "The settlement is final: no change of the chain takes it back.", holds: final === true || null },
     ...groups.map(([names, means]) => ({ means, holds: agree(names, mine, told) })),
   ];
+}
+
+/** Of sums: all but them and what decrypted them, which no chain keeps and the signatures bind (`BY_COMMAND`). */
+function onChain({ tally }) {
+  if (tally === undefined) return {};
+  const { noised, partials, ...kept } = tally;
+  return { tally: kept };
 }
 
 /** @returns {boolean|null} null where nobody says, or not of all of them */
@@ -119,10 +144,12 @@ function isSame(mine, told) {
 /**
  * @param {Check[]} alone
  * @param {Comparison[]} anchored
- * @returns {"holds"|"differs"|"open"} `holds` only where each part of it was looked at and is as it has to be
+ * @returns {"holds"|"sums"|"differs"|"open"} `holds` only where each part of it was looked at and is as it has to be; `sums`
+ *   where nothing is left but what the command line alone computes of encrypted sums
  */
 export function verdictOf(alone, anchored) {
   if (anchored.some(({ holds }) => holds === false)) return "differs";
-  const isWhole = alone.every(({ why }) => why === null) && anchored.every(({ holds }) => holds === true);
-  return isWhole ? "holds" : "open";
+  const left = alone.filter(({ why }) => why !== null);
+  if (!anchored.every(({ holds }) => holds === true) || !left.every((each) => BY_COMMAND.includes(each))) return "open";
+  return left.length === 0 ? "holds" : "sums";
 }

@@ -2,14 +2,14 @@
 
 import { postJson } from "../ask.js";
 import { element, facts, fill, one } from "../dom.js";
-import { explain } from "../explained.js";
+import { explain, tellTogether } from "../explained.js";
 import { notice } from "../figures.js";
-import { clearRefusals, onSubmit, showRefusal, values } from "../forms.js";
+import { clearRefusals, hasControl, onSubmit, showRefusal, values } from "../forms.js";
 import { requireDictionary } from "../joining.js";
 import { buy, requireHonest } from "../opening_request.js";
 import { decisionPanel, imagined, isForSomebody, purposeOf } from "../purpose.js";
 import { FILTERS, atControl, goalOf, questionOf, refuseMissing, shape } from "../question.js";
-import { hindranceOf, quotePanel, showCeiling } from "../quote.js";
+import { hindranceOf, noQuote, quotePanel, showCeiling } from "../quote.js";
 import { Refused, refuse } from "../refused.js";
 import { deployment } from "../session.js";
 import { unitOf } from "../values.js";
@@ -52,6 +52,7 @@ one("#more").addEventListener("click", () => {
 function shaped() {
   shape(form, values(form), own);
   explain(one("#means"), values(form), own);
+  tellTogether(one("#together"), values(form), own);
 }
 
 let timer = null;
@@ -113,11 +114,10 @@ async function price(mine) {
     const quote = await postJson("/ask/quote", { ...body, purpose });
     if (mine === round) take(body, quote, token);
   } catch (error) {
-    if (mine === round) {
-      forgetOffer("");
-      fill(one("#quote"), notice("No quote", "What stands in its way is said at its field.", "warning"));
-    }
-    throw atControl(error, rows, own);
+    const why = atControl(error, rows, own);
+    const isAtField = !(why instanceof Refused) || hasControl(form, why.field);
+    if (mine === round) forgetOffer(noQuote(isAtField ? null : why));
+    if (isAtField) throw why;
   }
 }
 
@@ -135,9 +135,9 @@ function current() {
   return { body: { ...question, ...goalOf(driver, given) }, rows, missing: missing ?? nothing };
 }
 
-function forgetOffer(text) {
+function forgetOffer(said) {
   offer = null;
-  fill(one("#quote"), element("p", { class: "note" }, text));
+  fill(one("#quote"), typeof said === "string" ? element("p", { class: "note" }, said) : said);
   showPaying();
 }
 

@@ -19,6 +19,7 @@ const PLAIN_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/; // that a shell takes as
 const VERDICTS = {
   differs: ["Do not rely on it", "It does not agree with what this operator says that the chain has. One of the two is wrong: ask a node of your own."],
   open: ["Not decided here", "Below stands what only a node of your own can tell, or what this operator's node does not tell, or not yet."],
+  sums: ["All that a page can check holds", "It holds together and agrees with this operator's node. What a page cannot compute, adding up and decrypting encrypted records, is named below as not checked here, with the commands that do it."],
   holds: ["It holds together, and agrees with this operator's node", "On whose word that is stands below; with a node of your own you need nobody's."],
 };
 const form = formAt("#check");
@@ -91,7 +92,7 @@ function tell({ receipt, alone, anchored, token }) {
   fill(one("#states"), factList(statements(receipt, token)));
   one("#sums").hidden = receipt.tally === null;
   one("#sums-file").textContent = one("#file").textContent;
-  one("#sums-request").textContent = toHex(receipt.request);
+  for (const place of document.querySelectorAll("[data-request]")) place.textContent = toHex(receipt.request);
   one("#found").hidden = false;
   one("#verdict").focus();
 }

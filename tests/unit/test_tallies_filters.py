@@ -1,0 +1,180 @@
+"""A condition that the encoding has no products for is refused as such, and those that work are named."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from marketplace.analyses.answerable import require_tallied
+from marketplace.analyses.tallies import TALLIES
+from marketplace.analyses.variables import variables_of
+from marketplace.errors import BadParameter
+from marketplace.fhir.demo import tallied_dictionary
+from marketplace.wire.dictionary import Dictionary, from_json
+from tests.support.tallied_study import (
+    KNOWN,
+    QUESTIONS,
+    asked,
+    category,
+    dictionary,
+    grid,
+    number,
+)
+from tests.unit.test_tallies_sums import questions
+
+QUORUM, CUSTODIANS, COST = 2, 3, 1_000_000
+OLD = {"variable": "age", "op": ">=", "value": "65"}
+WOMEN = {"variable": "sex", "op": "==", "value": "female"}
+TREATED = {"variable": "arm", "op": "==", "value": "treated"}
+
+
+def encoded(*products: tuple[str, str]) -> Dictionary:
+    """The demo's variables, with these products and no others."""
+    document = json.loads(tallied_dictionary().to_bytes())
+    document["encoding"]["products"] = [list(pair) for pair in products]
+    return from_json(document)
+
+
+def beside(*indicators: str) -> list[tuple[str, str]]:
+    """What a mean of `systolic` takes under one of these conditions: the number's value, and its presence."""
+    return [
+        pair
+        for each in indicators
+        for pair in ((each, "systolic"), *((each, f"systolic={i}") for i in range(3)))
+    ]
+
+
+SEXES, AGES = [f"sex={i}" for i in range(3)], [f"age={i}" for i in range(3)]
+MEN_ALONE = encoded(*beside("sex=1", "age=0"))
+ANY_SEX, ANY_AGE = encoded(*beside(*SEXES)), encoded(*beside(*AGES))
+BARE = encoded()
+
+
+def refusal(of: Dictionary, analysis: str, **parameters: Any) -> BadParameter:
+    """By the way of quotes (which foretell), and by the way of operators and custodians: the same."""
+    tally, encoding = TALLIES[analysis], of.encoding
+    assert encoding is not None
+    parsed = tally.parse(parameters, variables_of(of))
+    with pytest.raises(BadParameter) as foretold:
+        tally.foretell(parsed, encoding, 200, COST, QUORUM, CUSTODIANS)
+    with pytest.raises(BadParameter) as required:
+        require_tallied(tally, parsed, encoding, (20,), COST, QUORUM, CUSTODIANS)
+    first, second = foretold.value, required.value
+    assert (first.field, first.message, first.remedy) == (
+        second.field,
+        second.message,
+        second.remedy,
+    )
+    return first
+
+
+def mean(of: Dictionary, *filters: dict[str, str]) -> BadParameter:
+    return refusal(of, "mean.v1", variable="systolic", filters=list(filters))
+
+
+def test_the_refusal_is_about_the_filters_and_names_the_variable_and_not_a_column() -> None:
+    found = mean(ANY_SEX, OLD)
+    assert (found.code, found.field) == ("bad_parameter", "filters")
+    assert "by age" in found.message
+    assert "age=2" not in found.message + found.remedy
+    assert "encoding has no column" not in found.message
+
+
+@pytest.mark.parametrize(
+    ("of", "filters", "works"),
+    [
+        (ANY_SEX, [OLD], "sex"),
+        (ANY_AGE, [WOMEN], "age (cut at 40, 65)"),
+        (MEN_ALONE, [OLD], "age (below 40), sex (1 of 3 categories)"),
+        (MEN_ALONE, [WOMEN], "age (below 40), sex (male)"),
+    ],
+)
+def test_the_conditions_that_work_are_named(
+    of: Dictionary, filters: list[dict[str, str]], works: str
+) -> None:
+    found = mean(of, *filters)
+    assert f"can choose by: {works}. " in found.remedy
+    assert "Or leave filters out" in found.remedy
+
+
+def test_where_none_works_that_is_said() -> None:
+    found = mean(BARE, OLD)
+    assert found.field == "filters"
+    assert "no condition can be answered" in found.remedy
+    assert "leave filters out" in found.remedy
+
+
+def test_two_conditions_that_work_alone_and_not_together_are_said_to_be_two() -> None:
+    both = encoded(*beside(*AGES, *SEXES))
+    found = mean(both, OLD, WOMEN)
+    assert "by sex and age together" in found.message
+    assert "can choose by: age (cut at 40, 65), sex. " in found.remedy
+    assert "two at once" in found.remedy
+    counted = refusal(both, "count.v1", filters=[OLD, WOMEN])
+    assert "by sex and age together" in counted.message
+    assert "Or leave filters out" not in counted.remedy
+
+
+def test_what_is_named_is_answered_and_what_is_not_is_refused() -> None:
+    """Of MEN_ALONE, by asking it."""
+    for condition, works in (
+        ({"variable": "age", "op": "<", "value": "40"}, True),
+        ({"variable": "age", "op": ">=", "value": "40"}, False),
+        ({"variable": "sex", "op": "==", "value": "male"}, True),
+        ({"variable": "sex", "op": "in", "value": ["male", "female"]}, False),
+    ):
+        tally, encoding = TALLIES["mean.v1"], MEN_ALONE.encoding
+        assert encoding is not None
+        given = {"variable": "systolic", "filters": [condition]}
+        parsed = tally.parse(given, variables_of(MEN_ALONE))
+        if works:
+            assert tally.foretell(parsed, encoding, 200, COST, QUORUM, CUSTODIANS)
+            continue
+        with pytest.raises(BadParameter) as refused:
+            tally.foretell(parsed, encoding, 200, COST, QUORUM, CUSTODIANS)
+        assert refused.value.field == "filters"
+
+
+@pytest.mark.parametrize("filters", [[], [WOMEN]])
+def test_what_cannot_be_asked_of_anybody_is_not_blamed_on_filters(
+    filters: list[dict[str, str]],
+) -> None:
+    """A variance needs squares, which nothing here lists."""
+    found = refusal(ANY_SEX, "variance.v1", variable="systolic", filters=filters)
+    assert found.field == "encoding"
+
+
+@questions
+def test_every_analysis_with_conditions_blames_them_where_they_are_at_fault(question: str) -> None:
+    """All products that it takes without the condition are there, and none beside."""
+    name, given = QUESTIONS[question]
+    if "filters" not in TALLIES[name].keys:
+        return
+    chosen = WOMEN if "sex" not in json.dumps(given) else TREATED
+    kept = {"filters": [TREATED]} if name == "count.v1" else {**given, "filters": []}
+    if name == "count.v1":
+        chosen = WOMEN
+    one = asked(name, kept)
+    parsed = TALLIES[name].parse({**kept, "filters": [*kept["filters"], chosen]}, KNOWN)
+    with pytest.raises(BadParameter) as refused:
+        TALLIES[name].foretell(parsed, one.encoding, 3000, COST, QUORUM, CUSTODIANS)
+    assert refused.value.field == "filters"
+    assert chosen["variable"] in refused.value.message
+
+
+def test_an_encoding_of_many_intervals_and_a_table_of_many_cells_are_refused_at_once() -> None:
+    edges = [str(edge) for edge in range(1, 64)]
+    names = ["a", "b", "c", "d", "e"]
+    wide = dictionary(
+        [*(number(each, "0", "80") for each in names), category("sex", "female", "male")],
+        [*(grid(each, "1", *edges) for each in names), {"name": "sex"}],
+    )
+    axes = [{"variable": "a", "edges": ["0", *edges[:16], "80"]}, {"variable": "sex"}]
+    given = {"axes": axes, "filters": [{"variable": "b", "op": ">=", "value": "1"}]}
+    started = time.process_time()
+    found = refusal(wide, "cross_table.v1", **given)
+    assert time.process_time() - started < 5
+    assert found.field in ("filters", "encoding")

@@ -404,5 +404,5 @@ def test_a_custodian_decrypts_nothing_before_its_journal_was_ever_anchored(tmp_p
         assert tallying.decrypt(fixed, MEAN).faults == {}
         assert ask()["place"] == 0
         anchored = [chain.journal_of(each) for each in signers]
-        tallying._anchor_first(sender)
+        tallying._anchor_first(sender, chain.noise_commitments(request))
         assert [chain.journal_of(each) for each in signers] == anchored  # once is enough

@@ -47,39 +47,37 @@ def require_release_allowed(
         for index in range(1, min(known, MOST_LOOKED_AT) + 1)
         if index not in allows
     }
-    refusal = not_allowed(analysis, kind, asked, allows | others)
-    if refusal is not None:
-        raise refusal
+    raise not_allowed(analysis, kind, _against(kind, asked, allows), allows | others, known)
 
 
 def not_allowed(
-    analysis: str, kind: int, asked: Iterable[int], allows: Mapping[int, int]
-) -> ReleaseNotAllowed | None:
-    """Why these classes cannot be asked for it; None if they can.
+    analysis: str, kind: int, against: list[int], allows: Mapping[int, int], known: int
+) -> ReleaseNotAllowed:
+    """Why the classes `against` cannot be asked for it.
 
     Args:
         allows: `releaseKinds` of classes, by index: of those that are asked, and of others to ask instead.
+        known: how many classes the dataset has; more, perhaps, than were looked at.
     """
-    against = _against(kind, asked, allows)
-    if not against:
-        return None
     one = len(against) == 1
     classes = f"Class {against[0]} does" if one else f"Classes {_listed(against)} do"
     return ReleaseNotAllowed(
         message=f"{classes} not allow {RELEASES[kind]}, which is what {analysis} lets out "
         f"(releaseKinds {_listed([allows[each] for each in against])}).",
-        remedy=_remedy(sorted(each for each in allows if allows[each] >> kind & 1)),
+        remedy=_remedy(sorted(each for each in allows if allows[each] >> kind & 1), known),
         field="class",
         facts={"classes": against, "release_kind": kind},
     )
 
 
-def _remedy(others: list[int]) -> str:
+def _remedy(others: list[int], known: int) -> str:
     if others:
         return f"Ask only classes of this dataset that allow it; these allow it: {_listed(others)}."
+    is_all = known <= MOST_LOOKED_AT
+    none = "No class of this dataset" if is_all else f"None of its first {MOST_LOOKED_AT} classes"
     return (
-        "No class of this dataset allows it: ask for an analysis that lets out something else (`usufruct "
-        "catalogue`), or ask another dataset (`usufruct datasets`)."
+        f"{none} allows it: ask for an analysis that lets out something else (`usufruct catalogue`), or ask "
+        "another dataset (`usufruct datasets`)."
     )
 
 

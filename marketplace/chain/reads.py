@@ -418,7 +418,8 @@ def _unknown_dataset(dataset: bytes) -> Refusal:
     return Refusal(
         code="unknown_dataset",
         message=f"There is no such dataset: nothing on chain has the id 0x{dataset.hex()}.",
-        remedy="`usufruct datasets` lists them. Check also that manifest and node are those of this market.",
+        remedy="Choose one of those that are listed (`usufruct datasets`, or the page of datasets). If it is "
+        "none of them, check that this is the market that you mean.",
         field="dataset",
     )
 

@@ -17,6 +17,7 @@ from marketplace.cli.say import (
     FILE,
     FOLDER,
     HEX32,
+    WORDS,
     in_file,
     refusals_as_words,
     say,
@@ -89,9 +90,12 @@ def score_record(
     dictionary = own.dictionary()
     with in_file(fhir):
         found = explained(fhir.read_bytes(), dictionary)
-    forbidding = forbidding_class(own)
-    words = {} if forbidding is None else {"in_words": [FORBIDS.format(index=forbidding)]}
     record = own.hand_in(dictionary, found.values)
+    try:
+        forbidding = forbidding_class(own)
+    except Refusal:  # that it cannot be told takes nothing back
+        forbidding = None
+    words = {} if forbidding is None else {WORDS: [FORBIDS.format(index=forbidding)]}
     say({**words, "record": record, **what_was_sealed(found, dictionary)})
 
 

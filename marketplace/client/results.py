@@ -20,6 +20,7 @@ from marketplace.errors import BadParameter, Refusal
 from marketplace.receipts import checks
 from marketplace.receipts.build import build_receipt, life_of
 from marketplace.receipts.format import Receipt, load
+from marketplace.receipts.tally_checks import aggregate
 from marketplace.vocabulary import RequestId
 from marketplace.wire import hpke
 from marketplace.wire.canonical import JSON_LIMIT, parse
@@ -135,8 +136,17 @@ def _require_whole(read: Receipt) -> None:
     Nothing else binds the sums to what custodians signed. Raises ReceiptInvalid (`receipt_needs_node` for a
     signature that is by no custodian's own key).
     """
-    for check in checks.ALONE:
-        check(read)
+    try:
+        for check in (*checks.ALONE, aggregate):
+            check(read)
+    except checks.NeedsNode as refusal:
+        raise checks.NeedsNode(
+            message=refusal.message,
+            remedy="Open it with a node of its chain (`usufruct result --node NODE --manifest FILE`); "
+            "without, rely on no answer of this receipt.",
+            field=refusal.field,
+            facts=refusal.facts,
+        ) from None
 
 
 def _asked(read: Receipt) -> Mapping[str, Any]:

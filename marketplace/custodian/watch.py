@@ -27,6 +27,8 @@ CONTRACTS: Final = ("DatasetRegistry",)
 FOLLOWED: Final = ("RecordErased", "RecordMoved")
 SWEEP_SECONDS = 3_600.0
 """Between two looks at every share: one call for 200 of them."""
+REST_SECONDS = 30.0
+"""After a wipe that did not succeed: it rewrites a whole file, on a disk that may be nearly full."""
 
 log = structlog.get_logger()
 
@@ -54,6 +56,7 @@ class Watch:
         self._stop = threading.Event()
         self._has_remains = True
         """On the disk, of what was destroyed. At first the journal knows: a crash may have left some."""
+        self._wipe_at = float("-inf")  # time.monotonic()
 
     def catch_up(self) -> None:
         """Up to the newest final block, so that nothing is answered before an erasure it should know.
@@ -97,19 +100,23 @@ class Watch:
 
     def destroy_remains(self) -> None:
         """Wipes what was destroyed from the disk. What a reader of the file, or the disk, prevents is told,
-        and tried again with every round: nothing is answered from it any more in either case, and the next
+        and tried again after REST_SECONDS: nothing is answered from it any more in either case, and the next
         erasure has to be followed whatever became of the last.
         """
-        if not self._has_remains:
+        if not self._has_remains or time.monotonic() < self._wipe_at:
             return
         self._has_remains = False  # first: what is destroyed meanwhile is wiped the next time
-        try:
-            self._tallies.wipe()
-            self._journal.wipe_destroyed()
-        except (Refusal, OSError) as fault:
-            why = str(fault) if isinstance(fault, Refusal) else type(fault).__name__
-            log.warning("shares_not_yet_destroyed", message=why)
-            self._has_remains = True
+        for wipe in (
+            self._journal.wipe_destroyed,
+            self._tallies.wipe,
+        ):  # none waits for the other's disk
+            try:
+                wipe()
+            except Exception as fault:  # of whatever kind: the next erasure has to be followed
+                why = str(fault) if isinstance(fault, Refusal) else type(fault).__name__
+                log.warning("shares_not_yet_destroyed", message=why)
+                self._has_remains = True
+                self._wipe_at = time.monotonic() + REST_SECONDS
 
     def _require_left(self, events: Sequence[Event]) -> None:
         """A made-up move would hide a share from its erasure."""
@@ -178,7 +185,9 @@ class Watch:
             return 0
         self._decrypting.counting.keep()
         with self._journal.writing() as session:
-            return self._journal.destroy(session, dataset, holder, record.version)
+            gone = self._journal.destroy(session, dataset, holder, record.version)
+        self._has_remains |= gone > 0  # at once: the node may fail at the next one
+        return gone
 
     def drop_ended(self) -> None:
         """Forgets the envelopes of requests that ended, since shares erased later may be in them."""
@@ -208,6 +217,7 @@ class Watch:
     def _loop(self, interval: float) -> None:
         swept = float("-inf")
         while True:
+            self.destroy_remains()  # raises nothing, and no fault of a node may keep it
             try:
                 self.catch_up()
                 self.drop_ended()
@@ -216,7 +226,6 @@ class Watch:
                 if time.monotonic() - swept >= SWEEP_SECONDS:
                     self.sweep()
                     swept = time.monotonic()
-                self.destroy_remains()
                 self._keygen.drop_ended()  # last: no fault of it holds up an erasure of records
             except Refusal as refusal:
                 log.warning("chain_not_followed", code=refusal.code, message=str(refusal))

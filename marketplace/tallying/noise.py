@@ -148,7 +148,7 @@ class NoiseRounds(Rounds):
         Raises TallyMissing.
         """
         ask = functools.partial(self.reveal_of, len(committed), committed)
-        said = self.ask(ask, self.are_quorum, [*committed])
+        said = self.ask(ask, self.are_quorum, [*committed], grace=self.set_seconds)
         silent, self.left_out = dict(self.faults), {}
         for group in _groups(said):
             found = self._of_group(group, said, committed)

@@ -40,6 +40,11 @@ class Rounds:
         found: where records are that a custodian may lack; None where whoever carries keeps none.
     """
 
+    set_seconds: float = 120.0
+    """Whose noise counts is decided once. After a quorum, whoever committed has this long to add up, and to
+    be brought what it lacks: in a set of just a quorum, one that then stops ends the request.
+    """
+
     def __init__(
         self,
         chain: Chain,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +23,9 @@ BUSY_MILLISECONDS = 30_000
 CHECKPOINTS = 5
 CHECKPOINT_MILLISECONDS = 1_000
 """So often, and each time so long, a log is tried to be emptied while somebody reads."""
+TEMPORARY = ("/var/tmp", "/usr/tmp", "/tmp")  # noqa: S108 - where SQLite goes; nothing is opened here
+SPARE_BYTES = 4 * 1024 * 1024
+"""Left to others on a disk on which a file is rewritten."""
 BEGIN = "usufruct_begin"
 """The engine option that says how a transaction begins."""
 
@@ -112,10 +117,34 @@ def destroy_remains(engine: Engine) -> None:
         raw.execute(f"PRAGMA busy_timeout={CHECKPOINT_MILLISECONDS}")
         try:
             _empty_log(raw)
+            _require_room(raw)
             raw.execute("VACUUM")
             _empty_log(raw)
         finally:
             raw.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
+
+
+def _require_room(raw: Any) -> None:
+    """VACUUM writes the file's size twice: a temporary file, and the log. Where there is no room for that, it
+    would fill the disk for everybody there, and fail at the end.
+    """
+    path = Path(raw.execute("PRAGMA database_list").fetchone()[2])
+    pages, size = (
+        raw.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size")
+    )
+    needed = dict[int, int]()
+    for folder in (path.parent, _temporary()):
+        device = folder.stat().st_dev
+        needed[device] = needed.get(device, SPARE_BYTES) + pages * size
+        if shutil.disk_usage(folder).free < needed[device]:
+            raise sqlite3.OperationalError("database or disk is full")
+
+
+def _temporary() -> Path:
+    """Where SQLite keeps temporary files (https://www.sqlite.org/tempfiles.html, section 5)."""
+    named = [os.environ[each] for each in ("SQLITE_TMPDIR", "TMPDIR") if os.environ.get(each)]
+    usable = (Path(each) for each in (*named, *TEMPORARY) if os.access(each, os.W_OK))
+    return next(usable, Path.cwd())
 
 
 def _empty_log(raw: Any) -> None:

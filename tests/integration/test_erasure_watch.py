@@ -14,7 +14,7 @@ from eth_account.signers.local import LocalAccount
 from structlog.testing import capture_logs
 
 from marketplace.chain import artifacts
-from marketplace.custodian import main
+from marketplace.custodian import main, watch
 from marketplace.custodian.journal import Journal
 from marketplace.custodian.models import TurnRow
 from marketplace.custodian.service import Custodian
@@ -230,7 +230,7 @@ def test_a_fault_that_nobody_thought_of_does_not_end_the_watch_and_only_its_kind
 FULL = Refusal(code="storage_full", message="The disk is full.", remedy="Free disk space.")
 
 
-@pytest.mark.parametrize("fault", [OSError("no space"), FULL])
+@pytest.mark.parametrize("fault", [OSError("no space"), FULL, ValueError(CANARY)])
 def test_a_disk_that_cannot_be_wiped_keeps_nobodys_erasure_from_being_followed(
     host: Host, monkeypatch: pytest.MonkeyPatch, fault: Exception
 ) -> None:
@@ -240,12 +240,49 @@ def test_a_disk_that_cannot_be_wiped_keeps_nobodys_erasure_from_being_followed(
     def fails(_: Tallies) -> None:
         raise fault
 
+    wiped: list[int] = []
+    journal_wipe = Journal.wipe_destroyed
+
+    def wipes(journal: Journal) -> None:
+        journal_wipe(journal)
+        wiped.append(1)
+
+    monkeypatch.setattr(watch, "REST_SECONDS", 0.0)
     with monkeypatch.context() as broken, capture_logs() as logs, followed(host):
         broken.setattr(Tallies, "wipe", fails)
+        broken.setattr(Journal, "wipe_destroyed", wipes)
         for patient in (first, second):
             host.world.erase(patient)
             wait_until(lambda at=patient: host.journal.is_erased(host.commitment(at)))
+        before = len(wiped)
+        host.proxy.lie = no_blocks
+        wait_until(lambda: len(wiped) > before + 1)  # whatever the columns' disk and the node say
+        host.proxy.lie = honest
     assert "shares_not_yet_destroyed" in {each["event"] for each in logs}
+    assert CANARY not in str(logs)
+
+
+def test_after_a_wipe_that_failed_the_disk_is_left_alone_for_a_while(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It rewrites a whole file: tried with every look at the chain, it would fill a nearly full disk."""
+    patient, tried = host.enrol("left alone"), list[int]()
+    monkeypatch.setattr(watch, "REST_SECONDS", 600.0)
+    monkeypatch.setattr(host.custodian.watch, "_wipe_at", float("-inf"))
+
+    def fails(_: Tallies) -> None:
+        tried.append(1)
+        raise FULL
+
+    with monkeypatch.context() as broken, capture_logs() as logs, followed(host):
+        broken.setattr(Tallies, "wipe", fails)
+        host.world.erase(patient)
+        wait_until(lambda: host.journal.is_erased(host.commitment(patient)))
+        looked = len(logs)
+        host.proxy.lie = no_blocks
+        wait_until(lambda: sum(each["event"] == "chain_not_followed" for each in logs[looked:]) > 5)
+        host.proxy.lie = honest
+    assert len(tried) == 1
 
 
 def test_a_fault_that_nobody_thought_of_does_not_end_the_anchoring_of_the_journal(

@@ -5,6 +5,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -213,6 +214,36 @@ def test_a_reader_that_never_lets_go_makes_the_log_no_longer_each_time(
                 journal.wipe_destroyed()
             lengths.append(log.stat().st_size)
     assert len(set(lengths)) == 1, lengths
+
+
+@pytest.mark.parametrize("is_one_disk", [True, False])
+def test_a_file_is_rewritten_only_where_there_is_room_for_it(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_one_disk: bool
+) -> None:
+    """Else the disk is full for everybody there while it lasts, in vain, whenever it is tried."""
+    monkeypatch.setenv("SQLITE_TMPDIR", str(tmp_path if is_one_disk else "/dev/shm"))
+    with journal.writing() as session:
+        session.add_all(share_row(b"%d" % number) for number in range(200))
+    with journal.writing() as session:
+        journal.destroy(session, DATASET, HOLDER)
+    file, log, free = tmp_path / FILE_NAME, tmp_path / (FILE_NAME + "-wal"), [0]
+
+    def usage(folder: Path) -> SimpleNamespace:
+        return SimpleNamespace(free=free[0] if folder == tmp_path else 1 << 40)
+
+    monkeypatch.setattr("shutil.disk_usage", usage)
+    with pytest.raises(Refusal) as refused:
+        journal.wipe_destroyed()
+    assert refused.value.code == "storage_full"
+    assert log.stat().st_size == 0
+    size = file.stat().st_size
+    needed = sqlite.SPARE_BYTES + size * (2 if is_one_disk else 1)
+    free[0] = needed - 1
+    with pytest.raises(Refusal):
+        journal.wipe_destroyed()
+    free[0] = needed
+    journal.wipe_destroyed()
+    assert file.stat().st_size < size
 
 
 def test_what_is_destroyed_while_an_earlier_one_is_wiped_is_wiped_too(

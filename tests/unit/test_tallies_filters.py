@@ -178,3 +178,19 @@ def test_an_encoding_of_many_intervals_and_a_table_of_many_cells_are_refused_at_
     found = refusal(wide, "cross_table.v1", **given)
     assert time.process_time() - started < 5
     assert found.field in ("filters", "encoding")
+
+
+def test_of_more_conditions_than_are_tried_those_of_products_are_tried_first() -> None:
+    """`/ask` says that g can be one: to deny it would send people to the lane that opens records."""
+    edges = [str(each) for each in range(1, 64)]
+    of = dictionary(
+        [number("a", "0", "100"), number("w", "0", "100"), *CHOICES],
+        [grid("a", "1", *edges), grid("w", "1"), {"name": "g"}, {"name": "h"}],
+        [(each, f"g={i}") for i in range(3) for each in ("w", "w?")],
+    )
+    asked_by_h = {"variable": "h", "op": "==", "value": "c1"}
+    found = refusal(of, "mean.v1", variable="w", filters=[asked_by_h])
+    assert "can choose by: g; others were not tried. " in found.remedy
+
+
+CHOICES = [category("g", "c0", "c1", "c2"), category("h", "c0", "c1", "c2")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import pytest
 
 from marketplace.errors import BadParameter, Refusal
 from marketplace.peers import Peer
-from marketplace.tallying import Revealed, TallyMissing
+from marketplace.tallying import Revealed, TallyMissing, rounds
 from marketplace.tallying.noise import NoiseRounds
 from marketplace.wire.http_client import PeerUnreachable
 from marketplace.wire.tallying import Reveal, SumsWord
@@ -32,7 +33,7 @@ class Scripted(NoiseRounds):
         self.faults, self.left_out = {}, {}
 
     def ask(
-        self, ask: Any, enough: Any, places: Sequence[int] | None = None, is_quick: bool = False
+        self, ask: Any, enough: Any, places: Sequence[int] | None = None, **how: object
     ) -> dict[int, Any]:
         (size, _), asked = ask.args, places or ()
         said = self._said.get(size, {})
@@ -41,14 +42,54 @@ class Scripted(NoiseRounds):
         return found
 
 
+class Slow(NoiseRounds):
+    """Custodians that say the same; some take their time, in seconds, the first time that they are asked."""
+
+    def __init__(self, quorum: int, number: int, slow: Mapping[int, float]) -> None:
+        committee: Any = SimpleNamespace(quorum=quorum)
+        self._committee = committee
+        self._custodians = [Peer(f"custodian {place + 1}", "") for place in range(number)]
+        self._slow = dict(slow)
+        self.faults, self.left_out = {}, {}
+
+    def reveal_of(
+        self, size: int, committed: Mapping[int, bytes], place: int, holder: int | None = None
+    ) -> Revealed:
+        time.sleep(self._slow.pop(place, 0.0))
+        return revealed(size, "d")
+
+
 def revealed(size: int, said: str) -> Revealed:
     digest = said.encode().ljust(32)
     return Revealed(Reveal(size, Contribution(b"", b""), ()), SumsWord(digest, b""))
 
 
 def chosen(quorum: int, count: int, said: Say) -> tuple[list[int], dict[int, str]]:
-    rounds = Scripted(quorum, said)
-    return sorted(rounds.reveals(dict.fromkeys(range(count), bytes(32)))), rounds.left_out
+    carrier = Scripted(quorum, said)
+    return sorted(carrier.reveals(dict.fromkeys(range(count), bytes(32)))), carrier.left_out
+
+
+COMMITTED: Mapping[int, bytes] = dict.fromkeys(range(3), bytes(32))
+
+
+def test_whoever_committed_has_longer_than_any_other_step_gives_to_be_in_the_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The set is fixed once: in one of just a quorum a single custodian that stops ends a paid request."""
+    monkeypatch.setattr(rounds, "GRACE_SECONDS", 0.05)
+    slow = Slow(2, 3, {1: 0.5})
+    assert sorted(slow.reveals(COMMITTED)) == [0, 1, 2]
+    assert slow.left_out == {}
+    assert Slow.set_seconds > 60 + 20  # what restoring takes at most, and adding up
+
+
+def test_who_freezes_after_committing_is_done_without_once_that_time_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Slow, "set_seconds", 0.2)
+    frozen = Slow(2, 3, {1: 20.0})
+    assert sorted(frozen.reveals(COMMITTED)) == [0, 2]
+    assert "in time" in frozen.left_out[1]
 
 
 def test_all_that_agree_are_the_set() -> None:
@@ -100,13 +141,13 @@ class Declining(Peer):
 
 def test_noise_that_is_not_taken_stops_nobody_and_a_custodian_that_is_gone_is_named() -> None:
     """The one is named by the step after; of the other every message more would take as long again."""
-    rounds = Scripted(2, {})
-    rounds._request = bytes(32)
+    carrier = Scripted(2, {})
+    carrier._request = bytes(32)
     reasons = Refusal(code="sums_differ", message="No.", remedy=""), gone()
-    rounds._custodians = [Declining("one", "", why=why) for why in reasons]
-    rounds.hand_over(0, 1, revealed(3, "d"))
+    carrier._custodians = [Declining("one", "", why=why) for why in reasons]
+    carrier.hand_over(0, 1, revealed(3, "d"))
     with pytest.raises(PeerUnreachable):
-        rounds.hand_over(1, 0, revealed(3, "d"))
+        carrier.hand_over(1, 0, revealed(3, "d"))
 
 
 def gone() -> PeerUnreachable:
@@ -114,11 +155,11 @@ def gone() -> PeerUnreachable:
 
 
 def test_where_no_quorum_agrees_everybody_is_named_with_the_reason() -> None:
-    rounds = Scripted(2, {3: {0: "a", 1: "b"}})
+    carrier = Scripted(2, {3: {0: "a", 1: "b"}})
     with pytest.raises(TallyMissing):
-        rounds.reveals(dict.fromkeys(range(3), bytes(32)))
-    assert rounds.faults[2] == "silent"
-    assert "Too few others" in rounds.faults[0]
-    assert "Too few others" in rounds.faults[1]
+        carrier.reveals(dict.fromkeys(range(3), bytes(32)))
+    assert carrier.faults[2] == "silent"
+    assert "Too few others" in carrier.faults[0]
+    assert "Too few others" in carrier.faults[1]
     assert issubclass(TallyMissing, Refusal)
     assert not issubclass(TallyMissing, BadParameter)

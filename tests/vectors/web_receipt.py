@@ -15,11 +15,13 @@ from eth_account import Account
 from eth_utils.crypto import keccak
 
 from marketplace.receipts.checks import ALONE, noise_of, opened
-from marketplace.receipts.format import load
+from marketplace.receipts.format import Receipt, load
+from marketplace.receipts.tally_checks import aggregate, noised_of, session_of
 from marketplace.wire.canonical import canonical
 from marketplace.wire.delivery import SCHEMA, Opened, result_hash
 from marketplace.wire.eip712 import sign
 from marketplace.wire.structs import Settlement, market_domain
+from marketplace.wire.tallying import result_hash as sums_hash
 from tests.support.mutations import Path, at, leaves, nudged, objects, with_value
 from tests.unit.test_receipts import sample_cohort
 from tests.vectors.tagging import hexed, outcome, seeded
@@ -147,8 +149,8 @@ def _for_nothing() -> dict[str, Any]:
     request = terms.request_id(at.chain_id, at.market, old.researcher)
     cohort = sample_cohort(at, request, old.steps["sealed"])
     asked = replace(old, terms=terms, cost=0, request=request, cohort=cohort)
-    settled = {"request": request, "root": cohort.root, "noise": noise_of(asked)}
-    settlement = replace(asked.settlement, **settled)
+    settled = replace(asked.settlement, request=request, root=cohort.root, noise=noise_of(asked))
+    settlement = _of_sums(replace(asked, settlement=settled))
     signed = tuple((i, sign(settlement, _DOMAIN, CUSTODIANS[i])) for i in (0, 2))
     document = replace(asked, settlement=settlement, signatures=signed).to_json()
     return {name: each for name, each in document.items() if each != TALLIED[name]}
@@ -163,13 +165,20 @@ def _lie(
 ) -> dict[str, Any]:
     named = TALLIED["committee"] | {"quorum": quorum} | ({"signers": signers} if signers else {})
     lying = {"committee": named, "tally": TALLIED["tally"] | changes}
-    noise = hexed(noise_of(load(canonical(TALLIED | lying))))
-    settlement = Settlement.from_json(TALLIED["settlement"] | {"noise": noise})
+    read = load(canonical(TALLIED | lying))
+    settlement = _of_sums(replace(read, settlement=replace(read.settlement, noise=noise_of(read))))
     signatures = [
         {"place": i, "signature": hexed(sign(settlement, _DOMAIN, CUSTODIANS[keys[i]]))}
         for i in signing
     ]
     return lying | {"settlement": settlement.to_json(), "signatures": signatures}
+
+
+def _of_sums(receipt: Receipt) -> Settlement:
+    """Its settlement, for these noised sums with this noise."""
+    signed = receipt.settlement
+    sums = session_of(receipt).aggregate(signed.ciphertext_root, signed.noise, noised_of(receipt))
+    return replace(signed, result_hash=sums_hash(sums))
 
 
 _DOMAIN = market_domain(TALLIED["chain_id"], TALLIED["contracts"]["ResearchMarket"]["address"])
@@ -185,7 +194,7 @@ def _checked(document: Any) -> None:
     receipt = load(
         json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     )
-    for check in ALONE:
+    for check in ALONE if receipt.tally is None else (*ALONE, aggregate):
         check(receipt)
 
 

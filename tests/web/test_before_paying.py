@@ -12,7 +12,7 @@ from eth_utils.crypto import keccak
 from marketplace.analyses.analysis import ReleaseKind
 from marketplace.errors import Refusal
 from marketplace.prices import figures
-from marketplace.releases import not_allowed
+from marketplace.releases import MOST_LOOKED_AT, not_allowed
 from marketplace.wire.data_use import RELEASES
 from marketplace.words import quote_words
 from tests.support.asking_world import asking_world
@@ -102,11 +102,11 @@ def test_the_api_quotes_it_and_says_first_that_it_cannot_be_bought(world: WebWor
 def test_where_no_class_allows_it_the_remedy_names_none(kind: ReleaseKind) -> None:
     """As the demo's dataset, whose one class allows numbers and tables."""
     allows = {1: 0xFFFFFFFF & ~(1 << kind)}
-    found = not_allowed("an.v1", kind, [1], allows)
-    assert found is not None
+    found = not_allowed("an.v1", kind, [1], allows, 1)
     assert f"Class 1 does not allow {RELEASES[kind]}" in found.message
     assert "No class of this dataset allows it" in found.remedy
-    assert not_allowed("an.v1", kind, [1], {1: 1 << kind}) is None
+    of_many = not_allowed("an.v1", kind, [1], allows, MOST_LOOKED_AT + 1)
+    assert f"None of its first {MOST_LOOKED_AT} classes allows it" in of_many.remedy
 
 
 def test_terms_for_such_a_class_are_refused_at_the_classes_before_they_are_paid(

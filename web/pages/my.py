@@ -10,7 +10,6 @@ import flask
 from marketplace import words
 from marketplace.errors import BadParameter, Refusal
 from marketplace.stages import TERMINAL, Stage
-from marketplace.vocabulary import Lane
 from marketplace.wire.data_use import purpose_words
 from marketplace.wire.http import answer, hash_field, to_hex
 from marketplace.wire.terms import RequestTerms
@@ -65,10 +64,9 @@ def show(request_id: str) -> str:
         facts={
             "request": found["request"],
             "since": _newest(found["request"]),
-            "variables": (dataset["dictionary"] or {"variables": []})["variables"],
             "dictionary": dataset["dictionary"],
             "dictionary_hash": dataset["dictionary_hash"],
-            "published": _published(terms),
+            "published": site().operator.reads.published(terms.dataset),
             "lane": int(terms.lane),
             "now": now,
         },
@@ -150,13 +148,6 @@ def _now(found: Mapping[str, Any]) -> dict[str, Any]:
         "look_again": way.until,
         "result_hash": found["result_hash"],
     }
-
-
-def _published(terms: RequestTerms) -> dict[str, str] | None:
-    """By which a browser holds the dictionary against the dataset's id, where it reads sums by it."""
-    if terms.lane != Lane.HOMOMORPHIC:
-        return None
-    return site().operator.reads.published(terms.dataset)
 
 
 def _paid(found: Mapping[str, Any]) -> dict[str, str | None] | None:

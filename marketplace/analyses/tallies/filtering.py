@@ -40,10 +40,9 @@ def forms_or_filters(
         if not conditions or len(tallied.wanted) > MOST_TRIED:
             raise
         tried = _Tried(express(_unfiltered(parameters), encoding), encoding)
-        works = tried.works
-        if not works and not tried.unfiltered:
+        if not tried.works and not tried.unfiltered:
             raise
-        raise _refusal(conditions, works, tried.unfiltered, encoding, lacking) from None
+        raise _refusal(conditions, tried, encoding, lacking) from None
 
 
 def conditions_of(parameters: Any) -> tuple[Condition, ...]:
@@ -65,7 +64,7 @@ class _Tried:
     """A question about everybody, and with one indicator of a variable at a time as its condition.
 
     unfiltered: whether it can be asked about everybody. works: variable -> the indicators that it can be
-    asked with, for those that have any.
+    asked with, for those that have any. all_tried: whether there are no others than those that were tried.
     """
 
     def __init__(self, everybody: Tallied, encoding: Encoding) -> None:
@@ -73,12 +72,16 @@ class _Tried:
         self._sums = [each.polynomial for each in everybody.wanted]
         self.unfiltered = self._held(self._sums)
         pairs = [(each.name, i) for each in encoding.variables for i in range(each.indicators)]
+        multiplied = {at for each in encoding.columns if len(each.atoms) > 1 for at in each.atoms}
+        # Those of no product go last: where not all can be tried, they fit the fewest questions.
+        pairs.sort(key=lambda pair: f"{pair[0]}={pair[1]}" not in multiplied)
+        self.all_tried = len(pairs) <= MOST_TRIED
         self.works: dict[str, list[int]] = {}
         for name, i in pairs[:MOST_TRIED]:
             chosen = any_of(name, [i])
             # One by one, lazily: of most conditions the first sum tells that they cannot be.
             if all(self._held([each * chosen]) for each in self._sums):
-                self.works.setdefault(name, []).append(i)
+                self.works[name] = sorted([*self.works.get(name, []), i])
 
     def _held(self, sums: Sequence[Polynomial]) -> bool:
         # Every product once: whether it is held does not depend on its factor, and factors may cancel.
@@ -92,25 +95,29 @@ class _Tried:
 
 def _refusal(
     conditions: Sequence[Condition],
-    works: Mapping[str, Sequence[int]],
-    unfiltered: bool,
+    tried: _Tried,
     encoding: Encoding,
     lacking: BadParameter,
 ) -> BadParameter:
     variables = {each.variable.name: each.variable for each in conditions}
-    names = list(variables)
+    names, works = list(variables), tried.works
     listed = [
         f"{each.name}{_which(each, works[each.name], variables.get(each.name), encoding)}"
         for each in encoding.variables
         if each.name in works
     ]
     together = " together" if len(names) > 1 else ""
-    ways = [f"Here filters can choose by: {', '.join(listed)}."] if listed else []
+    others = "" if tried.all_tried else "; others were not tried"
+    ways = [f"Here filters can choose by: {', '.join(listed)}{others}."] if listed else []
     if listed and together:
         ways.append("By two at once only where the encoding lists the products of both.")
     if not listed:
-        ways.append("Here no condition can be answered.")
-    if unfiltered:
+        ways.append(
+            "Here no condition can be answered."
+            if tried.all_tried
+            else f"None of {MOST_TRIED} conditions that were tried can be answered here."
+        )
+    if tried.unfiltered:
         ways.append("Or leave filters out, or ask in the vault lane.")
     else:
         ways.append("Or ask in the vault lane.")

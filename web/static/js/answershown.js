@@ -9,14 +9,14 @@ import { roundingOf } from "./rounding.js";
 import { csv, save } from "./save.js";
 import { unitOf } from "./values.js";
 
-/** @typedef {{request: string, variables: object[], dictionary: any}} Own `variables`: what pages call them, where nobody has the dictionary itself */
+/** @typedef {{request: string, dictionary: any}} Own `dictionary` was held against the dataset's id; null where nobody has it */
 
 /**
  * @param {import("./result.js").Answer} answer
  * @param {Own} given
  */
 export function showAnswer(answer, given) {
-  const own = { ...given, variables: given.dictionary?.variables ?? given.variables }; // those that were checked
+  const own = { ...given, variables: given.dictionary?.variables ?? [] }; // those that were checked, and no others
   draw(answer, own);
   fill(one("#checks"), ...answer.checks.map(checked));
   offerFiles(answer, own);

@@ -9,7 +9,7 @@ import { equal, toHex, utf8 } from "./bytes.js";
 import { parse } from "./canonical.js";
 import { SCHEMA as RESULT_SCHEMA, deliveryHash, resultHash } from "./delivery.js";
 import { recover } from "./eip712.js";
-import { keccakText } from "./hash.js";
+import { keccak, keccakText } from "./hash.js";
 import { HOMOMORPHIC, VAULT } from "./lanes.js";
 import { domainOf } from "./messages.js";
 import { Refused, refuse } from "./refused.js";
@@ -38,6 +38,9 @@ export const ALONE = [
   { name: "delivery", check: delivered },
   { name: "signatures", check: requireSignatures },
 ];
+
+/** @type {Check[]} of the homomorphic lane, after `ALONE` */
+export const ALONE_OF_SUMS = [{ name: "aggregate", check: aggregate }];
 
 /**
  * The id is the hash of chain, market, researcher and terms; the copies beside agree.
@@ -124,6 +127,14 @@ function counting({ signers, quorum }, { commitments, places }) {
   }
   if (!places.every((place) => committed.includes(place))) invalid("settlement", "tally.places", "names who committed to no noise");
   if (places.length < quorum) invalid("settlement", "tally.places", "are fewer than the quorum");
+}
+
+/** The noised sums are those that the settlement names, with its records and its noise. */
+function aggregate({ chainId, market, request: id, cohort: { root }, epoch, tally: { noised }, settlement: signed }) {
+  const session = taggedHash("usufruct/tally-session/1", ["uint256", "address", "bytes32", "bytes32", "uint32"], [chainId, market, id, root, epoch]);
+  const four = ["bytes32", "bytes32", "bytes32", "bytes32"];
+  const sums = taggedHash("usufruct/aggregate/1", four, [session, signed.ciphertextRoot, signed.noise, keccak(noised)]);
+  same("aggregate", "tally.noised", signed.resultHash, taggedHash("usufruct/tally-result/1", ["bytes32"], [sums]), NOT_HASHED);
 }
 
 /** Each lane has its own schema; where nobody opened records there is no gate. */

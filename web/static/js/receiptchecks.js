@@ -3,7 +3,7 @@
 import { equal } from "./bytes.js";
 import { canonical } from "./canonical.js";
 import { isSameManifest } from "./manifest.js";
-import { ALONE } from "./receipt.js";
+import { ALONE, ALONE_OF_SUMS } from "./receipt.js";
 import { Refused } from "./refused.js";
 
 const MEANS = {
@@ -15,6 +15,7 @@ const MEANS = {
   settlement: "What custodians signed is of this request, cohort, epoch, noise and gate.",
   delivery: "The sealed result is the one that they signed.",
   signatures: "A quorum of custodians signed it, each with the key that the receipt names.",
+  aggregate: "The noised sums are those that they signed, with the noise that counts.",
 };
 
 /** Where nobody opened a record there is no gate. */
@@ -24,7 +25,7 @@ const OF_SUMS = { settlement: "What custodians signed is of this request, cohort
 /** What the command line alone makes, of a receipt of the homomorphic lane; how, in words of the commands below it. */
 const BY_COMMAND = [
   {
-    means: "The noised sums are those that the custodians signed, with their noise, and a quorum's parts decrypt them to what was delivered.",
+    means: "A quorum's parts decrypt these sums to what was delivered, each proven to be by its custodian's share of the joint key.",
     why: "Pages do not compute it: `usufruct verify-receipt` does.",
   },
   {
@@ -48,7 +49,7 @@ const BY_COMMAND = [
 export function checkedAlone(receipt) {
   const isOfSums = receipt.tally !== null;
   const means = isOfSums ? { ...MEANS, ...OF_SUMS } : MEANS;
-  const mine = ALONE.map(({ name, check }) => made(means[name], () => check(receipt)));
+  const mine = (isOfSums ? [...ALONE, ...ALONE_OF_SUMS] : ALONE).map(({ name, check }) => made(means[name], () => check(receipt)));
   return isOfSums ? [...mine, ...BY_COMMAND] : mine;
 }
 

@@ -1,6 +1,6 @@
 /**
  * What a receipt of the homomorphic lane (usufruct-receipt/2) has beside the vault lane's: all of it is read strictly. Whose
- * noise counts is held against the settlement (`receipt.js`); what was decrypted is the command line's to verify.
+ * noise counts, and the noised sums, are held against the settlement (`receipt.js`); their decryption is the command line's to verify.
  */
 
 import { fromBase64, fromHex, toHex } from "./bytes.js";
@@ -14,7 +14,12 @@ const PROOF_BYTES = 96;
 const STEP = ["block", "block_hash", "transaction"];
 
 /** @typedef {{place: number, digest: Uint8Array}} Committed a custodian's hash of its noise */
-/** @typedef {{places: number[], commitments: Committed[]}} TallyPart places whose noise counts; both ascend by place */
+/**
+ * @typedef {object} TallyPart
+ * @property {number[]} places whose noise counts, ascending
+ * @property {Committed[]} commitments ascending by place
+ * @property {Uint8Array} noised the sums with all noise, 66 bytes each
+ */
 
 /**
  * @param {any} given
@@ -30,10 +35,10 @@ export function tallyOf(given) {
   for (const name of ["committed", "fixed"]) requireStep(given[name], `tally.${name}`);
   const key = fromHex(given.joint_key, "tally.joint_key", POINT_BYTES * MOST_CUSTODIANS);
   requireSpelling(toHex(key), given.joint_key, "tally.joint_key");
-  fromBase64(given.noised, "tally.noised", MOST_NOISED);
+  const noised = fromBase64(given.noised, "tally.noised", MOST_NOISED);
   const partials = list(given.partials, MOST_CUSTODIANS, "tally.partials", partialOf);
   requireAscending(partials, "tally.partials");
-  return { places, commitments };
+  return { places, commitments, noised };
 }
 
 function placeOf(value, at) {

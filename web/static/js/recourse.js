@@ -34,13 +34,15 @@ export function defaultCommand(request, custodians) {
  * @param {string} request 0x..
  * @param {string} origin of the operator
  * @param {string} file of the delivery key
+ * @param {boolean} [byNode] where only a node can tell whether custodians signed
  * @returns {string}
  * @throws {Refused} bad_parameter
  */
-export function resultCommand(request, origin, file) {
+export function resultCommand(request, origin, file, byNode = false) {
   if (typeof request !== "string" || !REQUEST.test(request)) badParameter("request", "is no hash");
   const at = ORIGIN.test(origin) ? quoted(origin) : "OPERATOR";
-  return `chmod 600 ${file}\nusufruct result --request ${request} --url ${at} --delivery-key-file ${file}`;
+  const node = byNode ? " --node NODE --manifest manifest.json" : "";
+  return `chmod 600 ${file}\nusufruct result --request ${request} --url ${at}${node} --delivery-key-file ${file}`;
 }
 
 /** Brackets mean something to a shell. */

@@ -21,8 +21,8 @@ const CLIPPED = ["mean.v1", "quantile.v1"];
 /** @typedef {{bytes: Uint8Array, document: any, result: Uint8Array, isOfSums: boolean, checks: Check[]}} Answer */
 
 /**
- * @typedef {object} Shown what this operator shows of the request's dataset: sums are read by it
- * @property {object} dictionary
+ * @typedef {object} Shown what this operator shows of the request's dataset: answers are read by it
+ * @property {object|null} dictionary null where nobody has it: the vault lane's answers then go without labels
  * @property {string} dictionary_hash
  * @property {{steward: string, salt: string}|null} published as `dictionaryCheck` takes it
  */
@@ -38,28 +38,37 @@ const CLIPPED = ["mean.v1", "quantile.v1"];
 export async function openAnswer(request, resultHash, dataset, how) {
   const { bytes, receipt, market } = await ownReceipt(request);
   const checks = checkedAlone(receipt);
-  requireSignatures(receipt); // nobody's signatures: then nothing binds the answer to what custodians signed
+  // Nothing else binds sums to custodians; what the vault lane opens, the chain's own hash binds (a wallet's signature a node judges).
+  if (receipt.tally !== null) requireSignatures(receipt);
   const [key, signed] = [await keyOf(receipt), bytes32(resultHash, "result_hash")];
-  const opening = receipt.tally === null ? openVault(receipt, key, signed) : openSums(receipt, key, signed, { ...dataset, market }, how);
+  const own = { ...dataset, market };
+  const opening = receipt.tally === null ? openVault(receipt, key, signed, own) : openSums(receipt, key, signed, own, how);
   const [seated, opened] = await Promise.all([committeeCheck(receipt, confirmedCommittee), opening]);
   return { bytes, document: opened.document, result: opened.result, isOfSums: receipt.tally !== null, checks: [...checks, seated, ...opened.checks] };
 }
 
-async function openVault(receipt, key, signed) {
+async function openVault(receipt, key, signed, own) {
+  const read = own.dictionary === null ? [] : [readBy(receipt, own)];
   const opened = await openResult(receipt.sealedResult, key, receipt);
   requireSignedResult(opened, signed);
   requireOpened(receipt, opened);
   const same = "The opened result is the one whose hash the chain keeps, and answers what was asked.";
-  return { ...opened, checks: [{ means: same, why: null }] };
+  return { ...opened, checks: [{ means: same, why: null }, ...read] };
 }
 
-async function openSums(receipt, key, signed, { dictionary, dictionary_hash: hash, published, market }, how) {
+async function openSums(receipt, key, signed, own, how) {
   requireSettled(receipt.settlement.resultHash, signed);
-  const read = dictionaryCheck(receipt, market, hash, published);
-  const opened = await openTally(receipt, key, requireDictionary(dictionary, hash), how);
+  const read = readBy(receipt, own);
+  const opened = await openTally(receipt, key, requireDictionary(own.dictionary, own.dictionary_hash), how);
   const settled = "What the custodians signed is the result whose hash the chain keeps.";
   const found = "Every sum lies where this question's sums lie, with all the noise that there can be.";
   return { ...opened, checks: [{ means: settled, why: null }, { means: found, why: null }, read] };
+}
+
+/** The dictionary by which an answer is read, its labels included, is the one that the dataset was published with. */
+function readBy(receipt, { dictionary, dictionary_hash: hash, published, market }) {
+  requireDictionary(dictionary, hash);
+  return dictionaryCheck(receipt, market, hash, published);
 }
 
 /** @param {string} request 0x.. @returns {Promise<string>} the delivery key of a settled request, as the command line reads it */

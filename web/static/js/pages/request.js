@@ -149,6 +149,7 @@ async function openNow() {
     if (cancelled) one("#open button").focus();
     else reveal(answer);
   } catch (error) {
+    one("#elsewhere-command").textContent = resultCommand(own.request, location.origin, keyName, error?.code === "receipt_needs_node");
     one("#elsewhere").hidden = false;
     throw error;
   }
@@ -162,7 +163,6 @@ function reveal(answer) {
 }
 
 const keyName = `delivery-${short}.key`;
-one("#elsewhere-command").textContent = resultCommand(own.request, location.origin, keyName);
 const kept = {
   "#delivery-key": async () => save(keyName, await deliveryKeyFile(own.request), "text/plain"),
   "#its-receipt": async () => save(`receipt-${short}.json`, await receiptOf(own.request), "application/json"),

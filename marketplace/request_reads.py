@@ -69,6 +69,7 @@ class RequestReads:
         ]
         return self._summary(row, view.opened_at) | {
             "waiting": self.waits.of(request),
+            "at_work": self.waits.at_work(request),
             "chain_stage": view.stage.name.lower(),
             "cohort_size": view.members if any(view.root) else None,
             "result_hash": "0x" + view.result_hash.hex() if any(view.result_hash) else None,
@@ -120,6 +121,7 @@ class RequestReads:
                 "stage": row.stage,
                 "since": utc(since),
                 "waiting": self.waits.of(row.id),
+                "at_work": self.waits.at_work(row.id),
             }
             for row, since in self.database.at_work(most)
         ]

@@ -176,23 +176,25 @@ class Streams:
 class StageNews:
     """What a request's stream reads: `stage` events of its log, each with what the request then waits for.
 
-    Only the newest says what it waits for now; where nothing but that changed, the newest is told again,
-    without an id. One for each stream: it remembers what it told.
+    Only the newest says what it waits for now; where nothing but that changed, or what is being done for the
+    request, the newest is told again, without an id. One for each stream: it remembers what it told.
     """
 
     def __init__(self, reads: Reads, request: str) -> None:
         self._reads = reads
         self._request = request
-        self._told: Mapping[str, Any] | None = None
+        self._told: tuple[Mapping[str, Any] | None, str | None] = (None, None)
 
     def __call__(self, since: int) -> list[Message]:
         """What is new after the log's row with this id. Raises Refusal (storage_unavailable)."""
         waiting = self._reads.waits.of(self._request)
+        at_work = self._reads.waits.at_work(self._request)
+        now = waiting, None if at_work is None else str(at_work["message"])
         rows = self._reads.stages_since(self._request, since)
         is_known = not rows
-        if is_known and waiting != self._told:
+        if is_known and now != self._told:
             rows = self._reads.stages_since(self._request, 0)[-1:]
-        self._told = waiting
+        self._told = now
         return [
             Message(
                 "stage",

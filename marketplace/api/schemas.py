@@ -302,6 +302,7 @@ SCHEMAS: Final[Schema] = {
             "waiting": or_null(
                 record({"code": TEXT, "message": TEXT, "remedy": TEXT}, {"until": WHOLE})
             ),
+            "at_work": or_null(record({"message": TEXT, "since": WHOLE, "seconds": WHOLE})),
             "chain_stage": TEXT,
             "cohort_size": or_null(WHOLE),
             "result_hash": or_null(HEX32),

@@ -11,7 +11,7 @@ from eth_utils.crypto import keccak
 
 from marketplace.chain import artifacts
 from marketplace.chain.artifacts import CONTRACTS, abi_arguments
-from marketplace.chain.faults import NodeFault
+from marketplace.chain.faults import NodeFault, knows_no_final_block
 from marketplace.chain.manifest import TOKEN, Deployed, Manifest, WrongCode
 from marketplace.chain.reads import Reads
 from marketplace.chain.rpc import Node, UnknownBlock
@@ -131,9 +131,20 @@ class DeploySettings:
             to_finality: seconds from a block to its finality on this chain.
 
         Raises:
-            Refusal (`window_out_of_bounds`).
+            Refusal (`window_out_of_bounds`; `too_late_final`: no window is long enough).
         """
         needed = FINAL_ROUNDS * to_finality + ROUNDS_SECONDS
+        if needed > LONGEST_WAIT:
+            latest = (LONGEST_WAIT - ROUNDS_SECONDS) // FINAL_ROUNDS
+            raise Refusal(
+                code="too_late_final",
+                message=f"A block of this chain is final after about {to_finality} seconds now. An answer on "
+                f"encrypted records waits for {FINAL_ROUNDS} of them, and the longest gate_window is "
+                f"{LONGEST_WAIT} seconds.",
+                remedy=f"Deploy to a chain whose blocks are final after 0 to {latest} seconds, or wait until "
+                "this one's are: its node has to know the newest final block.",
+                field="gate_window",
+            )
         if self.policy.gate_window < needed:
             raise Refusal(
                 code="window_out_of_bounds",
@@ -186,7 +197,7 @@ def deploy(
 
     Raises:
         ContractRefusal (policy_invalid, token_has_too_many_decimals, ...), WrongCode,
-        NodeUnreachable, NodeFault; Refusal (window_out_of_bounds, artifact_missing,
+        NodeUnreachable, NodeFault; Refusal (window_out_of_bounds, too_late_final, artifact_missing,
         insufficient_funds, no_token).
     """
     settings.require_bounded()
@@ -215,13 +226,17 @@ def seconds_to_finality(node: Node) -> int:
     between the newest. 0 where the node finalises at once, or knows no final block.
 
     Raises:
-        NodeUnreachable, NodeFault.
+        NodeUnreachable, NodeFault: also where it does not say now what is final (too many questions, say).
     """
     head = node.header("latest")
     try:
         final = node.header("finalized").number
-    except (NodeFault, UnknownBlock):
+    except UnknownBlock:
         return 0  # a chain of its own rules: its operators state confirmations
+    except NodeFault as fault:
+        if not knows_no_final_block(fault):
+            raise
+        return 0
     first = max(0, head.number - INTERVALS)
     times = [node.header(number).timestamp for number in range(first, head.number)]
     times.append(head.timestamp)

@@ -28,6 +28,12 @@ NOT_ALLOWED: Final = frozenset({401, 402, 403})
 AT_CAPACITY: Final = frozenset({408, 425, 429, *range(500, 600)})
 """HTTP statuses of nodes: a key is missing or wrong; too many questions, or out of order for a time."""
 MOST_CAUSES: Final = 16
+NO_SUCH_BLOCK: Final = frozenset({-39001, -32602})
+"""JSON-RPC codes of nodes that have no final block (execution-apis, "Unknown block"), or take no such tag
+("invalid params")."""
+OF_ANY_KIND: Final = frozenset({-32000, -32001, -32603})
+"""Codes that tell nothing: where the words name the tag, it is what the node could not make anything of. geth
+says "finalized block not found" and "'finalized' tag not supported on pre-merge network"."""
 
 
 class _OfNode(Refusal):
@@ -149,6 +155,16 @@ def faulty(url: str, what: str, fault: Exception) -> NodeFault:
     why = _NOT_A_NODE if _is_of_no_node(what, fault) else _ERROR
     facts = {"asked": what, "kind": type(fault).__name__, "rpc_code": code, "why": why.code}
     return NodeFault(**_said(why, url, None), facts=facts)
+
+
+def knows_no_final_block(fault: NodeFault) -> bool:
+    """Whether a node that was asked for its final block has none, or no word for it; not where it is out of
+    order, or was asked too much."""
+    code = fault.facts.get("rpc_code")
+    if code in NO_SUCH_BLOCK:
+        return True
+    said = fault.__cause__.message if isinstance(fault.__cause__, Web3RPCError) else ""
+    return code in OF_ANY_KIND and "finalized" in str(said).lower()
 
 
 def shown_url(url: str) -> str | None:

@@ -119,7 +119,15 @@ def request_words(found: Mapping[str, Any]) -> list[str]:
     )
     reason, waiting = found.get("reason"), found.get("waiting")
     told = [f"{reason['message']} {reason['remedy']}"] if reason else []
-    return [words, *lane, *told, *([f"It waits: {waiting_words(waiting)}"] if waiting else [])]
+    waits = [f"It waits: {waiting_words(waiting)}"] if waiting else []
+    return [words, *lane, *told, *waits, *_at_work_words(found.get("at_work"))]
+
+
+def _at_work_words(at_work: Mapping[str, Any] | None) -> list[str]:
+    """What its operator is doing for it, and for how long by now."""
+    if not at_work:
+        return []
+    return [f"At work for {counted(int(at_work['seconds']), 'second')}: {at_work['message']}"]
 
 
 def lane_told(name: object) -> Lane:

@@ -57,25 +57,34 @@ def open_answer(
 ) -> Opened:
     """Opens the sealed result in a request's receipt with the researcher's key.
 
-    It is held against what the receipt says that was asked, counted, debited and signed. The receipt itself
-    is whoever gave it's word; `usufruct verify-receipt` holds it against the chain.
+    It is held against what the receipt says that was asked, counted, debited and signed, and the receipt's
+    parts against each other: a quorum of the custodians that it lists signed this very answer. Who they are,
+    and that the chain has any of it, is whoever gave the receipt's word; `usufruct verify-receipt` holds it
+    against the chain.
 
     Args:
         dictionary_of: needed in the homomorphic lane, whose sums mean nothing without.
         logarithms: see `open_tally`.
 
     Raises:
-        ReceiptInvalid. EnvelopeUnreadable: for another key. Refusal: `another_receipt`, `result_mismatch`,
+        ReceiptInvalid (`receipt_needs_node` for a signature that may be a contract wallet's).
+            EnvelopeUnreadable: for another key. Refusal: `another_receipt`, `result_mismatch`,
             `question_needed`; as `open_tally`.
     """
     read = load(receipt)
     require_receipt_of(read, request)
-    if read.tally is not None:
-        if dictionary_of is None:
-            raise _question_needed()
+    if read.tally is None:
         _require_whole(read)
-        known = Known(dictionary_of(read.terms.dataset), _asked(read))
-        return _open_sums(read, len(read.tally.places), known, delivery, logarithms)
+        return _open_result(read, delivery)
+    if dictionary_of is None:
+        raise _question_needed()
+    _require_whole(read)
+    known = Known(dictionary_of(read.terms.dataset), _asked(read))
+    return _open_sums(read, len(read.tally.places), known, delivery, logarithms)
+
+
+def _open_result(read: Receipt, delivery: hpke.SecretKey) -> Opened:
+    """What a gate sealed, held against the receipt, whose signatures are for the caller to judge."""
     context = DeliveryContext(
         read.deployment.chain_id, read.deployment.market, RequestId(read.request)
     )
@@ -101,7 +110,7 @@ def open_proved(
     read = load(receipt)
     require_receipt_of(read, request)
     if read.tally is None:
-        opened = open_answer(receipt, delivery, request)
+        opened = _open_result(read, delivery)
         require_answer(chain, request, opened)
         return opened
     view = _settled_view(chain, request)
@@ -131,10 +140,10 @@ def _open_sums(
 
 
 def _require_whole(read: Receipt) -> None:
-    """The receipt's parts belong together: ranges and intervals follow from its quorum, places and cost.
+    """The receipt's parts belong together: what is shown follows from its cohort, quorum, places and cost.
 
-    Nothing else binds the sums to what custodians signed. Raises ReceiptInvalid (`receipt_needs_node` for a
-    signature that is by no custodian's own key).
+    Without a node nothing else binds it to what custodians signed. Raises ReceiptInvalid
+    (`receipt_needs_node` for a signature that is by no custodian's own key).
     """
     try:
         for check in (*checks.ALONE, aggregate):

@@ -172,6 +172,18 @@ class Journal:
                 found.setdefault(dataset, []).append(holder)
         return found
 
+    def sealed_for(self, dataset: bytes, holder: str) -> dict[str, list[bytes]]:
+        """Commitments of what is held under an address, by the patient's address that its header names: the
+        first of the addresses that this patient had with it."""
+        found: dict[str, list[bytes]] = {}
+        with self.reading() as session:
+            for kind in OF_PATIENTS:
+                held = (kind.dataset == dataset) & (kind.holder == holder)
+                for row in session.execute(select(kind.commitment, kind.header).where(held)):
+                    patient = str(json.loads(row.header)["patient"])
+                    found.setdefault(patient, []).append(row.commitment)
+        return found
+
     def is_erased(self, commitment: bytes) -> bool:
         """Whether its share was destroyed: from then on nobody can hand it in again."""
         with self.reading() as session:
@@ -205,6 +217,13 @@ class Journal:
         for kind in OF_PATIENTS:
             held = (kind.dataset == dataset) & (kind.holder == before)
             session.execute(update(kind).where(held).values(holder=after))
+
+    def put_under(self, session: Session, commitments: Sequence[bytes], holder: str) -> None:
+        """These records are this address's."""
+        for kind in OF_PATIENTS:
+            for start in range(0, len(commitments), PART):
+                mine = kind.commitment.in_(commitments[start : start + PART])
+                session.execute(update(kind).where(mine).values(holder=holder))
 
     def wipe(self) -> None:
         """After deletions: no page of the file or its log keeps what was deleted. Raises NotYetDestroyed."""

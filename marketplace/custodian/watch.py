@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -177,6 +177,26 @@ class Watch:
         with self._journal.writing() as session:
             for before, addresses in ways.items():
                 self._journal.move(session, dataset, before, addresses[-1])
+        strays = [each for each in gone if each not in ways]
+        return found | self._bring_back(dataset, strays, went, final)
+
+    def _bring_back(
+        self, dataset: bytes, strays: Sequence[str], went: Mapping[str, str], final: int
+    ) -> dict[str, Record]:
+        """Puts what came under an address whose record is not there, and never left it, where it belongs.
+
+        It came by a move at the head that a reorganisation took back. The record is where it went to by final
+        blocks from the address that its header names. Returns the records by that address.
+        """
+        found: dict[str, Record] = {}
+        for stray in strays:
+            for patient, commitments in self._journal.sealed_for(dataset, stray).items():
+                addresses = way(went, patient)
+                if not self._chain.record_of(dataset, addresses[-1], final).is_there:
+                    continue  # attested after the final block
+                found[addresses[-1]] = arrived(self._chain, dataset, addresses, final)
+                with self._journal.writing() as session:
+                    self._journal.put_under(session, commitments, addresses[-1])
         return found
 
     def _destroy_erased(self, dataset: bytes, holder: str, record: Record) -> int:

@@ -22,7 +22,7 @@ from marketplace.peers import Peer
 from marketplace.questions import asked
 from marketplace.records import RecordStore
 from marketplace.stages import Computed, Sealed
-from marketplace.tallying import Decrypted, Part, Tallying
+from marketplace.tallying import Decrypted, Part, Tallying, Tell
 from marketplace.wire.dictionary import Dictionary
 from marketplace.wire.http import to_base64, to_hex
 
@@ -43,28 +43,40 @@ class TallyLane:
         sealed: Sealed,
         parameters: Mapping[str, Any],
         dictionary: Dictionary,
+        tell: Tell | None = None,
     ) -> None:
         """Does what is left to do until the custodians' noise is fixed in a final block.
+
+        Args:
+            tell: hears who is asked for what meanwhile.
 
         Raises:
             NotYetFinal: tried again later. TallyMissing: naming each custodian that did not do its part.
             BadParameter: see `questions.asked`. ContractRefusal.
         """
-        tallying = self._tallying(sealed, parameters, dictionary)
+        tallying = self._tallying(sealed, parameters, dictionary, tell)
         try:
             tallying.see_to_noise(sender, parameters)
         finally:
             _name(tallying.left_out)
 
     def compute(
-        self, sealed: Sealed, parameters: Mapping[str, Any], dictionary: Dictionary
+        self,
+        sender: Sender,
+        sealed: Sealed,
+        parameters: Mapping[str, Any],
+        dictionary: Dictionary,
+        tell: Tell | None = None,
     ) -> tuple[Computed, list[Head]]:
         """Has the custodians decrypt, each its part, for ever the same; and their signed journal heads.
+
+        Args:
+            tell: as in `see_to_noise`.
 
         Raises:
             Refusal: noise_not_fixed. TallyMissing, BadParameter.
         """
-        tallying = self._tallying(sealed, parameters, dictionary)
+        tallying = self._tallying(sealed, parameters, dictionary, tell)
         fixed = tallying.fixed()
         if fixed is None:
             raise Refusal(
@@ -72,7 +84,7 @@ class TallyLane:
                 message="Whose noise counts for this request is not fixed in a final block any more.",
                 remedy="It is fixed again; the step is tried again.",
             )
-        found = tallying.decrypt(fixed, parameters)
+        found = tallying.decrypt(fixed, parameters, sender)
         _name(found.faults)
         computed = Computed(
             sealed, found.settlement.to_json(), found.sealed_result, b"", {}, evidence=_kept(found)
@@ -80,13 +92,17 @@ class TallyLane:
         return computed, [head for part in found.parts for head in _heads(part, sealed.epoch)]
 
     def _tallying(
-        self, sealed: Sealed, parameters: Mapping[str, Any], dictionary: Dictionary
+        self,
+        sealed: Sealed,
+        parameters: Mapping[str, Any],
+        dictionary: Dictionary,
+        tell: Tell | None,
     ) -> Tallying:
         raw = json.dumps(dict(parameters)).encode()
         view = self.chain.request(sealed.request)
         found = asked(self.chain, dictionary, view, sealed.request, raw)
         kept = None if self.records is None else Kept(self.chain, self.records, view.dataset).found
-        return Tallying(self.chain, self.custodians, sealed.request, found.question, kept)
+        return Tallying(self.chain, self.custodians, sealed.request, found.question, kept, tell)
 
 
 def _name(faults: Mapping[int, str]) -> None:

@@ -39,7 +39,7 @@ from marketplace.stages import NEXT, Cleared, Computed, Stage
 from marketplace.store import ComputedRow, Database
 from marketplace.upkeep import Upkeep
 from marketplace.vocabulary import Lane
-from marketplace.waits import Waits
+from marketplace.waits import AtWork, Waits
 from marketplace.wire.structs import HOMOMORPHIC
 from marketplace.wire.terms import RequestTerms
 
@@ -123,6 +123,8 @@ class Pipeline:
             except Refusal as refusal:
                 if not self._refused(request, before, refusal):
                     return Stage(self.database.request(request).stage)
+            finally:
+                self.waits.work(request, None)
             self.waits.clear(request)
             after = Stage(self.database.request(request).stage)
             if after == before:
@@ -202,7 +204,8 @@ class Pipeline:
             parameters = self.database.request(request).parameters
             dictionary = self.dictionaries.of(view.dataset)
             sealed = sealed_of(request, view)
-            self.tallies.see_to_noise(self.sender, sealed, parameters, dictionary)
+            tell = functools.partial(self.waits.work, request)
+            self.tallies.see_to_noise(self.sender, sealed, parameters, dictionary, tell)
             self.upkeep.tend(view.dataset)
         if view.stage not in CHAIN_ENDS:
             self.database.move(request, Stage.NOISED, "the custodians' noise is fixed")
@@ -213,6 +216,7 @@ class Pipeline:
             sealed = sealed_of(request, view)
             parameters = self.database.request(request).parameters
             dictionary = self.dictionaries.of(view.dataset)
+            self.waits.work(request, AtWork("The gate is asked for a key."))
             key, signature = self.vault.key(sealed, parameters, dictionary)
             self.sender.send("ResearchMarket", "recordGateKey", sealed.request, key, signature)
             view = self.standing.view(request)
@@ -247,8 +251,10 @@ class Pipeline:
     ) -> tuple[Computed, list[Head]]:
         dictionary, sealed = self.dictionaries.of(view.dataset), sealed_of(request, view)
         if view.lane == HOMOMORPHIC:
-            return self.tallies.compute(sealed, parameters, dictionary)
+            tell = functools.partial(self.waits.work, request)
+            return self.tallies.compute(self.sender, sealed, parameters, dictionary, tell)
         self._require_final_key(request, view)
+        self.waits.work(request, AtWork("The gate is asked for the answer."))
         return self.vault.compute(sealed, parameters, dictionary)
 
     def _require_final_key(self, request: str, view: RequestView) -> None:
@@ -275,6 +281,7 @@ class Pipeline:
         if view.stage is not RequestStage.SEALED:
             return
         computed, due = self.answers.computed(request, view), self.answers.due(request, view)
+        self.waits.work(request, AtWork("Custodians are asked to sign the answer."))
         try:
             cleared = release.clear(self.chain, computed, view, due, self.custodians)
         except release.QuorumMissing:

@@ -21,6 +21,7 @@ from marketplace.chain.adapter import Chain, Event
 from marketplace.chain.following import Followed, Following
 from marketplace.scoring.files import Owned, ScoreFiles
 from marketplace.scoring.taking_part import takes_part
+from marketplace.scoring.turns import Turns
 from marketplace.store import Database, ScoreRow
 from marketplace.wire.ciphertexts import SeenTwice, StorageFault
 from marketplace.wire.http import to_hex
@@ -48,6 +49,7 @@ class Forgetting:
     chain: Chain
     database: Database
     files: ScoreFiles
+    turns: Turns
     _followed: Followed | None = None
     _left: list[Event] = field(default_factory=list)  # not carried out yet
     _unowned: SeenTwice = field(default_factory=lambda: SeenTwice(SWEEP_SECONDS))
@@ -86,6 +88,11 @@ class Forgetting:
     def _take(self, event: Event) -> bool:
         """Destroys what an event ended. Returns False where it is to be looked at again."""
         dataset, patient = to_hex(event.args["dataset"]), event.args[FOLLOWED[event.name]]
+        # What is handed in meanwhile is judged by itself: it comes before all of this, or after it.
+        with self.turns.of(dataset, patient):
+            return self._destroy(event, dataset, patient)
+
+    def _destroy(self, event: Event, dataset: str, patient: str) -> bool:
         row = self.database.score_record(dataset, patient)
         scores = self.database.scores_of(dataset, patient)
         # Handed in afterwards, by the newest block of then; which may have been replaced since.

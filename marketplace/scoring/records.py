@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from marketplace.chain.adapter import Chain
 from marketplace.dictionaries import Dictionaries
@@ -15,19 +14,13 @@ from marketplace.errors import Refusal
 from marketplace.scoring.files import MATERIAL_FILE, RECORD_FILE, ScoreFiles
 from marketplace.scoring.models import Models
 from marketplace.scoring.taking_part import NoPart, require_takes_part
+from marketplace.scoring.turns import Turns
 from marketplace.store import SCORED, Database, ScoreRecordRow
 from marketplace.vocabulary import Address
 from marketplace.wire.http import binary_field, to_base64, to_hex
 from marketplace.wire.score_layout import layout_of_dictionary
 from ml.ckks.keys import EncryptedRecord, Material
 from ml.ckks.packing import Unreadable
-
-TURNS: Final = 16
-"""Locks among which patients are spread: one patient's two hand-ins come one after the other."""
-
-
-def _turns() -> tuple[threading.Lock, ...]:
-    return tuple(threading.Lock() for _ in range(TURNS))
 
 
 @dataclass(frozen=True)
@@ -39,8 +32,8 @@ class ScoreRecords:
     dictionaries: Dictionaries
     files: ScoreFiles
     models: Models
+    turns: Turns
     most: int
-    _turns: tuple[threading.Lock, ...] = field(default_factory=_turns, repr=False)
 
     def require_may_hand_in(self, dataset: bytes, patient: Address) -> int:
         """The block as of which this patient takes part, and there is room. Cheap: to be asked before 17 MB
@@ -78,11 +71,11 @@ class ScoreRecords:
             block=block,
             handed_in_at=datetime.now(UTC),
         )
-        with self._turns[hash((row.dataset, patient)) % TURNS]:
+        with self.turns.of(row.dataset, patient):
             # The file first: a disk that is full changes no row. A file that a crash left alone is swept.
             self.files.put_record(row.dataset, patient, owner.data, encrypted.data)
             self.database.keep_score_record(row)
-        self._forget_if_ended(dataset, patient)
+            self._forget_if_ended(dataset, patient)
         return row.record
 
     def _forget_if_ended(self, dataset: bytes, patient: Address) -> None:

@@ -11,6 +11,7 @@ from marketplace.scoring.forgetting import Forgetting
 from marketplace.scoring.models import Models
 from marketplace.scoring.records import ScoreRecords
 from marketplace.scoring.rounds import Rounds
+from marketplace.scoring.turns import Turns
 from marketplace.store import Database
 
 
@@ -40,10 +41,10 @@ class Scoring:
         """
         owner = f"{chain.chain_id}-{chain.market[2:].lower()}-{operator[2:].lower()}"
         files, models = ScoreFiles(url, owner), Models(chain, database)
-        shared = (chain, database, dictionaries, files, models)
+        shared, turns = (chain, database, dictionaries, files, models), Turns()
         return cls(
             models,
-            ScoreRecords(*shared, most),
+            ScoreRecords(*shared, turns, most),
             Rounds(*shared),
-            Forgetting(chain, database, files),
+            Forgetting(chain, database, files, turns),
         )

@@ -8,7 +8,8 @@ is left out and named; a quorum of the others goes on.
 """
 
 from marketplace.tallying.answer import Decrypted, Part, Tallying, settlement_body
+from marketplace.tallying.asked import Tell
 from marketplace.tallying.noise import Revealed
 from marketplace.tallying.rounds import TallyMissing
 
-__all__ = ["Decrypted", "Part", "Revealed", "TallyMissing", "Tallying", "settlement_body"]
+__all__ = ["Decrypted", "Part", "Revealed", "TallyMissing", "Tallying", "Tell", "settlement_body"]

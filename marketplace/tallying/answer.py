@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from marketplace.chain.counted import FixedNoise
+from marketplace.chain.sender import Sender
 from marketplace.errors import Refusal
-from marketplace.tallying.noise import NoiseRounds, Revealed
+from marketplace.tallying.noise import FOR_NOISE, NoiseRounds, Revealed
 from marketplace.tallying.rounds import DIFFERS, at_fault, never
 from marketplace.wire.delivery import delivery_hash
 from marketplace.wire.http import binary_field, hash_field, to_base64, to_hex
@@ -32,6 +33,7 @@ from ml.homomorphic.threshold import (
 )
 
 LACKS_NOISE: Final = "noise_missing"
+NOT_ANCHORED: Final = "not_anchored"
 
 
 @dataclass(frozen=True)
@@ -63,15 +65,23 @@ class Decrypted:
 class Tallying(NoiseRounds):
     """Carries one request's messages, from noise to an answer."""
 
-    def decrypt(self, fixed: FixedNoise, parameters: Mapping[str, Any]) -> Decrypted:
+    def decrypt(
+        self, fixed: FixedNoise, parameters: Mapping[str, Any], sender: Sender | None = None
+    ) -> Decrypted:
         """The answer, from the partial decryptions of a quorum that agrees on what it decrypted.
+
+        Args:
+            sender: by which a journal is anchored that never was, where a quorum fails for it: others may
+                have fixed the set, and brought no anchor. It counts once that is final.
 
         Raises:
             TallyMissing: naming each custodian that did not do its part.
         """
         committed = self._chain.noise_commitments(self._request)
         reveals = self._fixed_reveals(fixed, committed)
+        self._bare.clear()
         said = self.ask(
+            "for partial decryptions",
             lambda place: self._part(place, fixed, committed, reveals, parameters),
             self._agree_enough,
         )
@@ -83,7 +93,10 @@ class Tallying(NoiseRounds):
             others = [place for place, part in said.items() if _about(part) != agreed]
             self.faults |= dict.fromkeys(others, DIFFERS)
         if len(parts) < self._committee.quorum:
-            raise self.missing("decrypted the same sums", len(parts))
+            short = self.missing("decrypted the same sums", len(parts))
+            if sender is not None and self._bare:
+                self._anchor_first(sender, committed)
+            raise short
         chosen = tuple(parts[: self._committee.quorum])
         return self._decrypted(fixed, chosen, reveals)
 
@@ -96,7 +109,7 @@ class Tallying(NoiseRounds):
             wanted = [place for place in fixed.places if place not in found]
             if wanted:
                 ask = functools.partial(self.reveal_of, size, committed, holder=holder)
-                found |= self.ask(ask, never, wanted, is_quick=True)
+                found |= self.ask(FOR_NOISE, ask, never, wanted, is_quick=True)
         if len(found) < size:
             lost = [place for place in fixed.places if place not in found]
             self.faults = dict.fromkeys(lost, "Nobody gives the noise that it committed to.")
@@ -115,6 +128,8 @@ class Tallying(NoiseRounds):
         try:
             answer = self.say(place, "/partials", body)
         except Refusal as refusal:
+            if refusal.code == NOT_ANCHORED:
+                self._bare.add(place)
             if refusal.code not in (LACKS_NOISE, "not_committed"):
                 raise
             self.begin(place, parameters)

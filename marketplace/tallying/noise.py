@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -23,6 +23,8 @@ from marketplace.wire.tallying import Reveal, SumsWord
 from ml.homomorphic.elgamal import COLUMN_BYTES
 from ml.homomorphic.noise import verify_contribution
 from ml.homomorphic.validity import ProofInvalid
+
+FOR_NOISE: Final = "for noise"
 
 log = structlog.get_logger()
 
@@ -65,7 +67,9 @@ class NoiseRounds(Rounds):
 
     def _commit(self, sender: Sender, parameters: Mapping[str, Any]) -> None:
         body = {"request": to_hex(self._request), "parameters": dict(parameters)}
-        said = self.ask(lambda place: self._commitment(place, body), self.are_quorum)
+        said = self.ask(
+            "to commit to noise", lambda place: self._commitment(place, body), self.are_quorum
+        )
         if len(said) < self._committee.quorum:
             raise self.missing("committed to noise", len(said))
         listed = [[place, *said[place]] for place in sorted(said)]
@@ -93,7 +97,7 @@ class NoiseRounds(Rounds):
         new = [each.place for each in seats if not self._chain.journal_of(each.signer)[0]]
         if not new:
             return
-        heads = self.ask(self._head, never, new, is_quick=True)
+        heads = self.ask("for their journals' heads", self._head, never, new, is_quick=True)
         for place, (height, head, signature) in sorted(heads.items()):
             given = (self._view.epoch, place, height, head, signature)
             try:
@@ -123,7 +127,7 @@ class NoiseRounds(Rounds):
         chosen = {place: committed[place] for place in reveals}
         struct = self._noise_set(chosen)
         agree = functools.partial(self._agreement, struct=struct, places=sorted(reveals))
-        said = self.ask(agree, self.are_quorum, grace=0.0)
+        said = self.ask("to agree to the noise", agree, self.are_quorum, grace=0.0)
         if len(said) < self._committee.quorum:
             raise self.missing("agreed to the noise", len(said))
         signatures = [[place, said[place]] for place in sorted(said)][: self._committee.quorum]
@@ -148,7 +152,7 @@ class NoiseRounds(Rounds):
         Raises TallyMissing.
         """
         ask = functools.partial(self.reveal_of, len(committed), committed)
-        said = self.ask(ask, self.are_quorum, [*committed], grace=self.set_seconds)
+        said = self.ask(FOR_NOISE, ask, self.are_quorum, [*committed], grace=self.set_seconds)
         silent, self.left_out = dict(self.faults), {}
         for group in _groups(said):
             found = self._of_group(group, said, committed)
@@ -170,7 +174,7 @@ class NoiseRounds(Rounds):
             return dict(said)
         while len(places) >= self._committee.quorum:
             ask = functools.partial(self.reveal_of, len(places), committed)
-            again = self.ask(ask, never, places, is_quick=True)
+            again = self.ask(FOR_NOISE, ask, never, places, is_quick=True)
             same = {at: each for at, each in again.items() if each.word.digest == digest}
             faults |= self.faults
             if len(same) == len(places):
@@ -208,7 +212,8 @@ class NoiseRounds(Rounds):
 
     def _spread(self, reveals: Mapping[int, Revealed], parameters: Mapping[str, Any]) -> None:
         """Brings every custodian every reveal; who cannot be reached is named by the step after."""
-        self.ask(lambda place: self._bring(place, reveals, parameters), self.are_quorum)
+        bring = functools.partial(self._bring, reveals=reveals, parameters=parameters)
+        self.ask("to take the others' noise", bring, self.are_quorum)
 
     def _bring(
         self, place: int, reveals: Mapping[int, Revealed], parameters: Mapping[str, Any]

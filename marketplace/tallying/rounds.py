@@ -11,6 +11,7 @@ import structlog
 from marketplace.chain.adapter import Chain, CommitteeView, NotYetFinal
 from marketplace.errors import BadParameter, Refusal
 from marketplace.peers import Peer, ask_all
+from marketplace.tallying.asked import Asked, Tell
 from marketplace.tallying.restoring import Found, restore
 from marketplace.wire.eip712 import SignedStruct, require_signed
 from marketplace.wire.http_client import MOST_ANSWER
@@ -38,6 +39,7 @@ class Rounds:
 
     Args:
         found: where records are that a custodian may lack; None where whoever carries keeps none.
+        tell: hears who is asked for what, and who has not answered yet.
     """
 
     set_seconds: float = 120.0
@@ -52,6 +54,7 @@ class Rounds:
         request: bytes,
         question: Question,
         found: Found | None = None,
+        tell: Tell | None = None,
     ) -> None:
         self._chain = chain
         self._view = chain.request(request)
@@ -64,12 +67,16 @@ class Rounds:
         """Why a custodian's part is missing, by place; of the last step that asked all."""
         self.left_out: dict[int, str] = {}
         """Why a custodian's noise does not count, by place."""
+        self._bare: set[int] = set()
+        """Who decrypts nothing, since no final block has its journal anchored."""
         self._found = found
+        self._tell = tell
         self._restored: set[int] = set()
         self._restoring = threading.Lock()
 
     def ask(
         self,
+        what: str,
         ask: Callable[[int], T],
         enough: Callable[[Mapping[int, T]], bool],
         places: Sequence[int] | None = None,
@@ -80,19 +87,31 @@ class Rounds:
         """The good answers by place; why there is none of the others is in `faults`.
 
         Args:
+            what: is asked, for whoever looks meanwhile: "for its noise".
             grace: seconds for the others once there is enough; GRACE_SECONDS unless given.
             is_quick: what is asked for takes no work, and whoever is silent for GRACE_SECONDS can be done
                 without, be there enough or not.
         """
         wanted = list(range(len(self._custodians))) if places is None else list(places)
         known = [place for place in wanted if place < len(self._custodians)]
-        said = ask_all(
-            len(known),
-            lambda at: ask(known[at]),
-            lambda good: enough({known[at]: each for at, each in good.items()}),
-            grace=GRACE_SECONDS if grace is None else grace,
-            patience=GRACE_SECONDS if is_quick else None,
-        )
+        asked = Asked(what, {place: self._name(place) for place in known}, self._tell)
+
+        def one(at: int) -> T:
+            try:
+                return ask(known[at])
+            finally:
+                asked.answered(known[at])
+
+        try:
+            said = ask_all(
+                len(known),
+                one,
+                lambda good: enough({known[at]: each for at, each in good.items()}),
+                grace=GRACE_SECONDS if grace is None else grace,
+                patience=GRACE_SECONDS if is_quick else None,
+            )
+        finally:
+            asked.end()
         by_place = {known[at]: each for at, each in said.items()}
         self.faults = {
             place: each.message for place, each in by_place.items() if isinstance(each, Refusal)

@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Final
 
 import flask
 
-from marketplace.wire.http import busy
-
-RETRY_SECONDS: Final = 2
+from marketplace.wire.http import RETRY_SECONDS, busy
 
 
 class Crowd:

@@ -23,9 +23,9 @@ from marketplace.errors import BadParameter, MalformedJson, Refusal
 from marketplace.vocabulary import bytes32
 from marketplace.wire import lifeline
 from marketplace.wire.canonical import canonical, parse
-from marketplace.wire.listening import Channel, Server, listen
+from marketplace.wire.listening import SMALL, Channel, Crowded, Server, listen
 
-SMALL_BODY: Final = 256 * 1024
+SMALL_BODY: Final = SMALL
 """Bytes, for routes that take one signed message or one record header."""
 BYTES_A_VALUE: Final = 16
 """Of a body, at least: mostly hashes, signatures and ciphertexts are sent, of 40 bytes and more."""
@@ -34,6 +34,8 @@ FEW_VALUES: Final = 4_096
 THREADS: Final = 8
 PROBLEM: Final = "application/problem+json"
 AUTH_HEADER: Final = "Usufruct-Auth"
+RETRY_SECONDS: Final = 2
+"""After which whoever was refused because of others may ask again."""
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 FROM_OURS: Final = frozenset({"same-origin", "none"})
 """Sec-Fetch-Site of what our own pages ask, and of what somebody typed (W3C, Fetch Metadata)."""
@@ -176,6 +178,8 @@ def status_document(status: int, title: str) -> dict[str, Any]:
     """A refusal that no route made, by its HTTP status."""
     if status == 413:
         return {**problem_document(_too_large("larger than this route allows")), "title": title}
+    if status == 503:
+        return {**problem_document(busy()), "title": title}
     code, detail = UNROUTED.get(status, ("http_error", "This server does not take that."))
     return {
         "type": f"urn:usufruct:refusal:{code}",
@@ -333,6 +337,8 @@ class _RefusalTask(ErrorTask):  # type: ignore[misc]  # waitress has no types
         body = json.dumps(status_document(error.code, error.reason), sort_keys=True).encode()
         self.status = f"{error.code} {error.reason}"
         self.response_headers.append(("Content-Type", PROBLEM))
+        if isinstance(error, Crowded):
+            self.response_headers.append(("Retry-After", str(RETRY_SECONDS)))
         self.set_close_on_finish()
         self.content_length = len(body)
         self.write(body)

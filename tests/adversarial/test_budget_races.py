@@ -16,6 +16,7 @@ from marketplace.pipeline import Pipeline
 from marketplace.stages import TERMINAL, WAYS, Stage
 from marketplace.vocabulary import Lane
 from tests.support.custody_world import COST
+from tests.support.daily import daily
 from tests.support.pipeline_world import PipelineWorld, history, pipeline_world, stage_of
 
 PATIENTS = [f"patient {number}" for number in range(6)]
@@ -152,6 +153,7 @@ def test_two_pipelines_on_one_request_seal_compute_and_settle_it_once(made: Pipe
     assert receipts[0].receipt == receipts[1].receipt
 
 
+@pytest.mark.long
 def test_two_workers_on_one_database_move_a_request_along_once(made: PipelineWorld) -> None:
     """The server's worker and a `usufruct resume` beside it."""
     pipeline = made.pipeline("shared")
@@ -264,7 +266,7 @@ def noises(made: PipelineWorld) -> int:
     return int(number)
 
 
-@pytest.mark.parametrize("reached", [Stage.COMPUTED, Stage.CLEARED])
+@pytest.mark.parametrize("reached", daily([Stage.COMPUTED, Stage.CLEARED], [Stage.COMPUTED]))
 def test_an_old_copy_from_before_the_answer_goes_on_with_the_same_bytes(
     made: PipelineWorld, reached: Stage
 ) -> None:

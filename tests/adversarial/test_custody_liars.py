@@ -125,7 +125,7 @@ def wrong_shares(world: CustodyWorld, place: int, folder: Any) -> Custodian:
     return WrongShares(true.chain, true.journal, true.keys, true.rules, folder)
 
 
-@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("place", daily([0, 1], [0]))
 def test_wrong_shares_are_named_and_two_honest_custodians_suffice(
     world: CustodyWorld, urls: list[str], place: int, tmp_path: Any
 ) -> None:
@@ -149,6 +149,7 @@ def test_wrong_shares_without_a_second_honest_custodian_are_no_quorum_and_no_ans
     assert world.gate([]).journal.find(request) is None
 
 
+@pytest.mark.long
 def test_a_dead_custodian_is_named_and_the_others_suffice(
     world: CustodyWorld, urls: list[str]
 ) -> None:
@@ -178,6 +179,7 @@ def require_told_whom_to_repair(found: Refusal) -> None:
     assert "Start or repair these custodians" in found.remedy
 
 
+@pytest.mark.long
 def test_every_pair_of_custodians_gives_one_and_the_same_kept_answer(
     world: CustodyWorld, urls: list[str]
 ) -> None:
@@ -206,7 +208,8 @@ def test_a_share_that_was_tampered_with_on_disk_is_never_sent(
         session.get_one(ShareRow, commitment).sealed = true
 
 
-@pytest.mark.parametrize("name", daily(sorted(NODE_LIES), ["wrong chain"]))
+@pytest.mark.long
+@pytest.mark.parametrize("name", sorted(NODE_LIES))
 def test_a_custodian_whose_node_lies_turns_nothing_and_recovers(
     world: CustodyWorld, urls: list[str], name: str
 ) -> None:

@@ -164,7 +164,8 @@ def kill_at_all(world: World, plan: dict[Stage, str], reach: dict[Stage, float])
     pytest.fail(f"never killed in time: {left}")
 
 
-@pytest.mark.parametrize("turned", daily(range(len(UNGATED)), [0]))
+@pytest.mark.long
+@pytest.mark.parametrize("turned", range(len(UNGATED)))
 def test_a_kill_at_every_step_of_the_homomorphic_lane_leaves_one_answer_and_one_payment(
     turned: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,6 +185,7 @@ class Late(Killer):
             time.sleep(POLL)
 
 
+@pytest.mark.long
 def test_a_kill_that_comes_after_its_stage_was_left_is_none_and_hits_nobody(world: World) -> None:
     rng, plan = random.Random(), dict[Stage, str]()
     plan |= {stage: rng.choice(KINDS) for stage in AT_WORK if stage is not Stage.SUBMITTED}
@@ -204,6 +206,7 @@ def test_the_rounds_kill_every_kind_at_every_step() -> None:
     assert sorted(planned) == sorted(CELLS)
 
 
+@pytest.mark.long
 def test_a_repeated_turn_and_computation_bring_the_same_bytes_after_sigkill(world: World) -> None:
     world.local.end("operator", signal.SIGKILL)
     before = world.books()

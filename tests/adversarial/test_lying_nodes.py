@@ -306,7 +306,7 @@ def test_after_all_lies_the_request_is_answered_and_settled_once(
     made.require_settled_once(pipeline, keyed)
 
 
-@pytest.mark.parametrize("name", daily(sorted(LIES), ["old block", "stale head", "forged logs"]))
+@pytest.mark.parametrize("name", daily(sorted(LIES), ["forged logs"]))
 def test_an_operator_that_is_lied_to_before_the_freeze_goes_on_when_it_ends(
     made: PipelineWorld, pipeline: Pipeline, liars: dict[str, Liar], name: str
 ) -> None:
@@ -372,7 +372,8 @@ def test_an_operator_that_is_shown_an_older_chain_keeps_its_one_answer(
 # --- one of three
 
 
-@pytest.mark.parametrize("name", daily(sorted(LIES), ["forged logs"]))
+@pytest.mark.long
+@pytest.mark.parametrize("name", sorted(LIES))
 def test_one_custodian_whose_node_lies_does_not_stop_the_other_two(
     made: PipelineWorld, pipeline: Pipeline, liars: dict[str, Liar], name: str
 ) -> None:

@@ -307,6 +307,7 @@ def receipt_path(request: str) -> str:
     return f"{PREFIX}/requests/{request}/receipt"
 
 
+@pytest.mark.long
 def test_the_answer_of_another_request_is_not_shown_for_this_one(
     world: ApiWorld, answered: Answered, tmp_path: Path
 ) -> None:

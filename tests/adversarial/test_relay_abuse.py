@@ -271,6 +271,7 @@ def test_what_was_carried_today_is_known_after_a_restart(world: ApiWorld) -> Non
     assert outcome.refusal.code == "enough_revoked"
 
 
+@pytest.mark.long
 def test_a_custodian_counts_only_what_ends_no_consent(world: ApiWorld) -> None:
     patient, relay = new_patient(world, "at a custodian"), world.custodians[0].keys.relay.address
     for _ in range(1 + REVOCATIONS_WITHOUT_CONSENT):
@@ -321,6 +322,7 @@ def test_a_full_database_holds_back_no_revocation_of_a_consent(world: ApiWorld) 
 # --- grants and the rest
 
 
+@pytest.mark.long
 def test_a_patient_that_grants_and_revokes_without_end_is_counted(world: ApiWorld) -> None:
     patient = new_patient(world, "to and fro")
     first = consent(world, patient).sequence

@@ -271,6 +271,7 @@ def count_of(world: ApiWorld, kind: str, patient: str) -> int:
     return found
 
 
+@pytest.mark.long
 def test_a_wallets_failures_count_though_a_later_message_cannot_be_sent(world: ApiWorld) -> None:
     wallet, relay = lying(world), world.operator.sender.address
     before, said = sent_by(world, relay), []
@@ -326,6 +327,7 @@ class Breaking(Sender):
         return super()._send_data(*call)
 
 
+@pytest.mark.long
 def test_what_was_paid_for_counts_though_the_node_fails_during_the_same_upload(
     world: ApiWorld,
 ) -> None:
@@ -338,6 +340,7 @@ def test_what_was_paid_for_counts_though_the_node_fails_during_the_same_upload(
     assert count_of(world, FAILED, wallet.address) == 1
 
 
+@pytest.mark.long
 def test_only_what_was_not_sent_is_taken_off_the_days_count(world: ApiWorld) -> None:
     """Else an account that runs dry would carry the first messages of an upload again and again."""
     first, last = new_patient(world, "sent in time"), new_patient(world, "not sent")
@@ -394,6 +397,7 @@ def test_no_number_of_failures_holds_back_what_a_key_signed(world: ApiWorld) -> 
     assert revoke_at_custodian(world, revocation(world, second))["transaction"]
 
 
+@pytest.mark.long
 def test_a_wallet_that_needs_more_gas_than_its_part_of_a_batch_is_carried_however_often(
     world: ApiWorld,
 ) -> None:

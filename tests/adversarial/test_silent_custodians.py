@@ -148,6 +148,7 @@ def test_a_signature_that_the_market_refuses_is_replaced_by_another_custodians(
     assert mutes[0].asked == 0
 
 
+@pytest.mark.long
 def test_a_signature_that_the_market_refused_counts_again_where_there_is_no_other(
     made: PipelineWorld, mutes: list[Mute]
 ) -> None:
@@ -177,6 +178,7 @@ def sent(made: PipelineWorld, pipeline: Pipeline) -> int:
     return made.chain.node.transaction_count(pipeline.sender.address, "latest")
 
 
+@pytest.mark.long
 def test_a_wallet_that_says_no_only_in_transactions_costs_one_and_is_replaced(
     made: PipelineWorld, mutes: list[Mute]
 ) -> None:
@@ -221,6 +223,7 @@ def test_where_no_other_signs_its_transactions_are_paid_for_ever_more_seldom(
     made.require_settled_once(pipeline, request)
 
 
+@pytest.mark.long
 def test_a_gates_key_that_only_code_at_its_address_signed_is_sent_by_nobody(
     made: PipelineWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,6 +274,7 @@ def test_signatures_that_a_gate_made_up_count_for_nothing_and_custodians_are_ask
     made.finish(pipeline, request)
 
 
+@pytest.mark.long
 def test_one_noted_signature_and_one_custodian_that_is_asked_are_a_quorum(
     made: PipelineWorld,
 ) -> None:
@@ -288,6 +292,7 @@ def test_one_noted_signature_and_one_custodian_that_is_asked_are_a_quorum(
     made.require_settled_once(alone, request)
 
 
+@pytest.mark.long
 def test_what_was_only_noted_is_not_taken_for_what_was_verified(made: PipelineWorld) -> None:
     """A settlement that a reorganisation took away is cleared again, from the answer on."""
     pipeline, request = computed(made, "not verified")

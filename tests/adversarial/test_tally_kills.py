@@ -117,6 +117,7 @@ def test_two_custodians_die_after_one_answer_and_the_request_is_answered_all_the
         assert _partial(market, place, request) == partials[place]
 
 
+@pytest.mark.long
 def test_a_custodian_that_dies_while_it_signs_signs_the_same_answer_afterwards(
     market: TallyWorld,
 ) -> None:

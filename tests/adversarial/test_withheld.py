@@ -134,6 +134,7 @@ class NoMoves:
         return MOVED in str(parameters[0]["topics"][0])
 
 
+@pytest.mark.long
 def test_moves_in_a_circle_end_and_are_refused(hosts: Hosts) -> None:
     patient = hosts.patients[3]
     request = hosts.world.keyed_request("circle", hosts.gate)

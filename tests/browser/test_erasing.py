@@ -105,6 +105,7 @@ def test_what_the_site_alone_says_is_erased_is_not_called_so_and_pressed_again_i
         page.unroute(path)
 
 
+@pytest.mark.long
 def test_another_tab_has_the_sites_word_alone_until_it_has_asked_custodians_itself(
     patient: Patient,
 ) -> None:

@@ -21,6 +21,7 @@ from marketplace.wire.opening import code_hash, code_text, new_code, read_code
 from tests.support import bundles
 from tests.support.browser_keys import PASSPHRASE
 from tests.support.chain_world import account
+from tests.support.daily import daily
 from tests.support.joining_world import (
     CLINIC_NAME,
     JoiningWorld,
@@ -216,6 +217,7 @@ def present(patient: Page, code: str) -> None:
     patient.get_by_role("button", name="Look up the clinic").click()
 
 
+@pytest.mark.long
 def test_a_patient_is_led_to_the_clinic_of_the_paper_alone(
     patient: Page, clinic: Page, world: JoiningWorld
 ) -> None:
@@ -298,7 +300,17 @@ LIES: dict[str, tuple[str, Callable[[str], str], str]] = {
 }
 
 
-@pytest.mark.parametrize("told", LIES)
+@pytest.mark.parametrize(
+    "told",
+    daily(
+        LIES,
+        [
+            "keys of the operator's for the custodians'",
+            "one custodian is enough",
+            "an invitation for which nobody vouches",
+        ],
+    ),
+)
 def test_what_an_operator_makes_up_is_refused_before_anything_is_sealed(
     patient: Page, clinic: Page, world: JoiningWorld, told: str
 ) -> None:

@@ -135,8 +135,10 @@ def lies(told: Any) -> Any:
     ("told", "said"),
     [
         (OTHER_KEY, "names another common key than this site does"),
-        (OTHER_KEY[:-2], "as the custodians' common key is none"),
-        (None, "have not made their common key yet"),
+        pytest.param(
+            OTHER_KEY[:-2], "as the custodians' common key is none", marks=pytest.mark.long
+        ),
+        pytest.param(None, "have not made their common key yet", marks=pytest.mark.long),
     ],
     ids=["the operator's own key", "no point", "none"],
 )
@@ -182,6 +184,7 @@ def number_left(world: JoiningWorld) -> int:
     return world.api.operator.database.number_of_drafts()
 
 
+@pytest.mark.long
 def test_where_workers_are_refused_it_says_so_and_nothing_is_left(
     patient: Page, clinic: Page, world: JoiningWorld
 ) -> None:
@@ -199,6 +202,7 @@ STALLED = "self.addEventListener('message', () => self.postMessage({ progress: 0
 """A worker that stays at a quarter for ever."""
 
 
+@pytest.mark.long
 def test_sealing_shows_how_far_it_is_and_can_be_cancelled_and_begun_again(
     patient: Page, clinic: Page, world: JoiningWorld
 ) -> None:

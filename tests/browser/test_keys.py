@@ -268,7 +268,9 @@ def test_another_passphrase_takes_the_place_of_the_one_before(page: Page, world:
     ("new", "again", "field", "said"),
     [
         ("short", "short", "new", "fewer than 12 characters"),
-        ("aaaaaaaaaaaaaa", "aaaaaaaaaaaaaa", "new", "different ones"),
+        pytest.param(
+            *("aaaaaaaaaaaaaa", "aaaaaaaaaaaaaa", "new", "different ones"), marks=pytest.mark.long
+        ),
         (PASSPHRASE, OTHER, "again", "not the same"),
     ],
 )
@@ -285,6 +287,7 @@ def test_a_passphrase_that_would_not_protect_is_refused_at_its_field_and_nothing
     assert page.evaluate(KEPT) == []
 
 
+@pytest.mark.long
 def test_a_key_of_the_command_line_in_the_place_of_saved_keys_is_told_where_it_goes(
     page: Page, tmp_path: Path
 ) -> None:
@@ -299,6 +302,7 @@ def test_a_key_of_the_command_line_in_the_place_of_saved_keys_is_told_where_it_g
     assert page.evaluate(KEPT) == []
 
 
+@pytest.mark.long
 def test_keys_without_an_account_say_where_each_kind_of_person_goes_on(
     page: Page, tmp_path: Path
 ) -> None:
@@ -327,6 +331,7 @@ def saved(page: Page, button: str, folder: Path) -> Keyring:
     return unlock((folder / "again.json").read_bytes(), PASSPHRASE)
 
 
+@pytest.mark.long
 def test_somebody_with_a_browser_alone_makes_a_research_account_and_signs_in_with_it(
     page: Page, world: WebWorld, tmp_path: Path
 ) -> None:
@@ -344,6 +349,7 @@ def test_somebody_with_a_browser_alone_makes_a_research_account_and_signs_in_wit
     assert who(page)["account"] == own.address
 
 
+@pytest.mark.long
 def test_the_page_of_keys_lists_accounts_and_makes_one_for_work(
     page: Page, world: WebWorld, tmp_path: Path
 ) -> None:
@@ -368,6 +374,7 @@ def test_the_page_of_keys_lists_accounts_and_makes_one_for_work(
     expect(page.locator("#saved")).to_be_empty()
 
 
+@pytest.mark.long
 def test_the_one_account_is_chosen_and_where_it_was_to_lead_is_kept_while_a_key_is_added(
     page: Page, tmp_path: Path
 ) -> None:
@@ -385,6 +392,7 @@ def test_the_one_account_is_chosen_and_where_it_was_to_lead_is_kept_while_a_key_
     assert who(page)["account"] == RESEARCHER.address
 
 
+@pytest.mark.long
 def test_a_copy_that_is_saved_at_the_start_knows_the_dataset_that_one_came_for(
     page: Page, world: WebWorld, tmp_path: Path
 ) -> None:
@@ -394,6 +402,7 @@ def test_a_copy_that_is_saved_at_the_start_knows_the_dataset_that_one_came_for(
     assert to_hex(joined.place.dataset) == world.api.dataset
 
 
+@pytest.mark.long
 def test_a_passphrase_that_does_not_open_speaks_of_a_file_only_where_one_was_chosen(
     page: Page, world: WebWorld
 ) -> None:
@@ -460,9 +469,13 @@ def test_a_wallet_signs_in(page: Page, context: BrowserContext, world: WebWorld)
     ("answers", "said"),
     [
         ({"eth_chainId": "0x1"}, "on chain 1"),
-        ({"personal_sign": "0x" + "11" * 64 + "1b"}, "signature"),
+        pytest.param(
+            {"personal_sign": "0x" + "11" * 64 + "1b"}, "signature", marks=pytest.mark.long
+        ),
         ({"eth_requestAccounts": [RESEARCHER.address]}, "another account"),
-        ({"eth_requestAccounts": ["0x12"]}, "no address of this chain"),
+        pytest.param(
+            {"eth_requestAccounts": ["0x12"]}, "no address of this chain", marks=pytest.mark.long
+        ),
     ],
     ids=["chain", "signature", "account", "nonsense"],
 )

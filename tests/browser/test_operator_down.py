@@ -27,6 +27,7 @@ from tests.support.api_world import ApiWorld, api_world
 from tests.support.browser_keys import PASSPHRASE, make_keys
 from tests.support.chain_world import account
 from tests.support.custody_world import served
+from tests.support.daily import daily
 from tests.support.looking import AXE, COLOURS, EVERYTHING
 from tests.support.nodes import EMBEDDED_KEY
 from tests.support.web_world import WebWorld, web_world
@@ -355,6 +356,7 @@ SPOIL = """(junk) => new Promise((done, failed) => {
 """Takes from each consent that was kept whatever it can do without, and puts others beside it."""
 
 
+@pytest.mark.long
 def test_no_entry_that_is_spoiled_keeps_a_consent_from_being_shown_and_stopped(
     page: Page, market: Market, tmp_path: Path
 ) -> None:
@@ -435,7 +437,7 @@ def lying(market: Market, path: str) -> Iterator[None]:
         pages.wsgi_app = honest  # type: ignore[method-assign]
 
 
-@pytest.mark.parametrize("path", ["/stop/sw.js", "/static/other.js"])
+@pytest.mark.parametrize("path", daily(["/stop/sw.js", "/static/other.js"], ["/stop/sw.js"]))
 def test_a_false_worker_of_the_whole_site_ends_at_whatever_path_and_the_true_one_stays(
     page: Page, market: Market, path: str
 ) -> None:
@@ -506,6 +508,7 @@ def with_wallet(context: BrowserContext, market: Market, key: LocalAccount) -> l
     return asked
 
 
+@pytest.mark.long
 def test_a_wallet_stops_straight_at_the_contract_and_asks_nobody_else(
     page: Page, context: BrowserContext, market: Market
 ) -> None:

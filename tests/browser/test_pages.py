@@ -20,6 +20,7 @@ from marketplace.wire.http import to_hex
 from marketplace.wire.plain import REPLACED
 from tests.support.api_world import api_world
 from tests.support.custody_world import TERMS
+from tests.support.daily import daily
 from tests.support.gallery import add_gallery
 from tests.support.looking import COLOURS, HALF, MIDDLE, NARROW, WIDE, Looked, looking
 from tests.support.web_browser import HTML
@@ -179,7 +180,18 @@ def test_every_photograph_is_of_a_page_that_is_there(shown: Shown) -> None:
     assert len({shot.name for shot in SHOTS}) == len(SHOTS) >= 10
 
 
-@pytest.mark.parametrize("path", [path for _, path in ALL], ids=[name for name, _ in ALL])
+DAILY = (
+    *("datasets.show_class", "keys.show", "requests.show", "stop.show"),
+    *("a dataset with hostile words", "nothing here"),
+)
+"""Pages to read, to fill in and to act on; `tests/web` looks at the text of every one."""
+
+
+@pytest.mark.parametrize(
+    "path",
+    daily([path for _, path in ALL], [dict(ALL)[name] for name in DAILY]),
+    ids=[name for name, _ in ALL],
+)
 def test_a_page_is_for_everybody_on_any_screen_and_asks_nobody_else(
     looked: Looked, shown: Shown, path: str
 ) -> None:
@@ -201,7 +213,10 @@ def test_a_page_is_for_everybody_on_any_screen_and_asks_nobody_else(
 # --- by keyboard
 
 
-@pytest.mark.parametrize("path", [*sorted(PAGES.values()), "/gallery"])
+@pytest.mark.parametrize(
+    "path",
+    daily([*sorted(PAGES.values()), "/gallery"], [PAGES["ask.show"], PAGES["stop.show"]]),
+)
 def test_every_stop_of_the_tab_key_is_seen(looked: Looked, shown: Shown, path: str) -> None:
     looked.dress(NARROW)
     looked.go(shown.path(path))

@@ -116,6 +116,7 @@ def test_a_patient_reads_a_class_and_consents_with_the_odds_and_the_time_that_we
     assert patient.live == before + 1
 
 
+@pytest.mark.long
 def test_an_exact_limit_is_refused_at_its_field_and_what_was_typed_stays(patient: Patient) -> None:
     patient.with_consent()
     before, page = patient.consent, patient.go("/classes/1")
@@ -151,6 +152,7 @@ def test_nothing_is_chosen_before_somebody_chose_and_nothing_is_signed_without(
     assert patient.consent == before
 
 
+@pytest.mark.long
 def test_a_limit_can_be_written_in_right_guesses(patient: Patient) -> None:
     page = patient.go("/classes/1")
     page.locator('input[value="exact"]').check()
@@ -247,6 +249,7 @@ def test_on_a_phone_stopping_takes_one_press_and_the_next_cohort_is_smaller_by_o
     expect(page.locator("main")).to_contain_text("No consent")
 
 
+@pytest.mark.long
 def test_stopping_takes_no_more_presses_than_consenting_and_is_on_the_same_page(
     patient: Patient,
 ) -> None:
@@ -361,6 +364,7 @@ def test_what_nobody_confirms_is_not_confirmed_yet_and_is_pressed_again(patient:
     assert patient.consent["state"] == "none"
 
 
+@pytest.mark.long
 def test_a_site_that_answers_nothing_but_its_pages_stops_nobody_from_stopping(
     patient: Patient,
 ) -> None:
@@ -472,6 +476,7 @@ def test_a_patient_rests_for_one_announced_study_and_wakes_afterwards(patient: P
     assert [each for each in left if each.startswith("rested")] == []
 
 
+@pytest.mark.long
 def test_rest_and_wake_are_on_the_page_of_the_consent(patient: Patient) -> None:
     patient.with_consent()
     page = patient.go(size=PHONE)
@@ -496,6 +501,7 @@ def settled_request(patient: Patient, salt: str) -> str:
     return request
 
 
+@pytest.mark.long
 def test_a_use_is_on_the_timeline_and_pays_and_what_it_paid_is_withdrawn(
     patient: Patient, tmp_path: Path
 ) -> None:
@@ -543,6 +549,7 @@ def appoint(patient: Patient, guardian: str) -> Page:
     return page
 
 
+@pytest.mark.long
 def test_a_guardian_stops_in_a_browser_of_its_own_also_past_the_operator(
     patient: Patient, context: BrowserContext, complaints: list[str], tmp_path: Path
 ) -> None:
@@ -650,6 +657,7 @@ def bring_back_the_old_copy(patient: Patient) -> None:
 # --- by keyboard alone
 
 
+@pytest.mark.long
 def test_from_the_first_visit_to_consent_to_stop_by_keyboard_alone(
     world: WebWorld, context: BrowserContext, complaints: list[str], tmp_path: Path
 ) -> None:
@@ -735,6 +743,7 @@ def look_at(patient: Patient, below: str) -> None:
     is_accessible(patient.page, below if below == "/me" else patient.path + below)
 
 
+@pytest.mark.long
 def test_every_page_is_for_everybody_on_any_screen(patient: Patient) -> None:
     patient.with_consent()
     patient.api.custody.open(patient.api.terms("looked at"))
@@ -742,6 +751,7 @@ def test_every_page_is_for_everybody_on_any_screen(patient: Patient) -> None:
         look_at(patient, below)
 
 
+@pytest.mark.long
 def test_so_are_the_pages_of_somebody_who_rests(patient: Patient) -> None:
     patient.with_consent()
     dataset, sequence = patient.api.custody.dataset, patient.consent["sequence"]

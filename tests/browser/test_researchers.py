@@ -80,6 +80,7 @@ def researcher(newcomer: Researcher, complaints: list[str]) -> Iterator[Research
 # --- before anything is paid
 
 
+@pytest.mark.long
 def test_a_quote_follows_the_cost_and_the_error_in_both_directions(researcher: Researcher) -> None:
     page = researcher.build()
     page.select_option("#analysis", "mean.v1")
@@ -112,6 +113,7 @@ def test_a_quote_follows_the_cost_and_the_error_in_both_directions(researcher: R
     expect(page.locator("#quote")).to_contain_text("If only a tenth of them")
 
 
+@pytest.mark.long
 def test_what_cannot_be_asked_is_said_at_its_field_and_what_was_typed_stays(
     researcher: Researcher,
 ) -> None:
@@ -156,6 +158,7 @@ def test_what_cannot_be_asked_is_said_at_its_field_and_what_was_typed_stays(
         expect(page.locator(f"#{field}-error")).to_contain_text(remedy)
 
 
+@pytest.mark.long
 def test_a_visitor_sees_who_permits_it_to_such_a_researcher_and_half_of_one_is_refused_at_its_field(
     world: WebWorld, context: BrowserContext, complaints: list[str]
 ) -> None:
@@ -179,6 +182,7 @@ def test_a_visitor_sees_who_permits_it_to_such_a_researcher_and_half_of_one_is_r
     assert complaints == []
 
 
+@pytest.mark.long
 def test_only_what_an_analysis_takes_is_offered_and_the_quote_reads_as_the_form_does(
     researcher: Researcher,
 ) -> None:
@@ -193,6 +197,7 @@ def test_only_what_an_analysis_takes_is_offered_and_the_quote_reads_as_the_form_
     expect(shown).to_contain_text("mmHg either way")
 
 
+@pytest.mark.long
 def test_the_panel_tells_every_class_and_a_ceiling_is_agreed_to_anew_when_it_changes(
     researcher: Researcher,
 ) -> None:
@@ -217,6 +222,7 @@ def test_the_panel_tells_every_class_and_a_ceiling_is_agreed_to_anew_when_it_cha
     assert researcher.violations() == []
 
 
+@pytest.mark.long
 def test_what_a_chosen_class_does_not_permit_is_not_offered_and_the_reason_stands_instead(
     researcher: Researcher,
 ) -> None:
@@ -458,6 +464,7 @@ def follow_link(page: Page, wanted: Locator, url: str) -> None:
     page.wait_for_url(url)
 
 
+@pytest.mark.long
 def test_a_question_is_found_asked_paid_and_its_answer_saved_by_keyboard_alone(
     researcher: Researcher,
 ) -> None:
@@ -546,6 +553,7 @@ def test_a_receipt_is_verified_where_it_is_dropped_and_a_false_one_is_refused_at
         expect(page.locator("#found")).to_be_hidden()
 
 
+@pytest.mark.long
 def test_a_late_word_about_one_receipt_does_not_stand_beside_the_next(
     researcher: Researcher,
 ) -> None:
@@ -570,6 +578,7 @@ def test_a_late_word_about_one_receipt_does_not_stand_beside_the_next(
 # --- taking it back
 
 
+@pytest.mark.long
 def test_a_request_is_cancelled_before_the_freeze_and_the_escrow_comes_back_and_is_paid_out(
     researcher: Researcher,
 ) -> None:
@@ -597,6 +606,7 @@ def test_a_request_is_cancelled_before_the_freeze_and_the_escrow_comes_back_and_
     assert paid == before + terms.escrow
 
 
+@pytest.mark.long
 def test_whoever_has_no_keys_for_an_answer_is_told_so(researcher: Researcher) -> None:
     """Another's request, asked on the command line with another delivery key."""
     api, page = researcher.api, researcher.page
@@ -629,6 +639,7 @@ def submitted(api: ApiWorld, salt: str) -> tuple[RequestTerms, bytes]:
     return terms, api.custody.open(terms)
 
 
+@pytest.mark.long
 def test_what_is_held_for_a_request_without_an_answer_comes_back_by_a_button_as_it_says(
     researcher: Researcher,
 ) -> None:

@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests.support.api_world import ApiWorld
 from tests.support.chain_world import account
+from tests.support.daily import daily
 from tests.support.web_browser import Browser as Thief
 from tests.support.web_browser import signed
 from tests.support.web_world import WebWorld, web_world
@@ -120,6 +121,7 @@ def test_a_tab_that_is_older_than_the_session_signs_out_all_the_same(
     assert older.evaluate(WHO)["code"] == "not_signed_in"
 
 
+@pytest.mark.long
 def test_two_markets_on_one_machine_keep_their_own_sessions(
     context: BrowserContext, shared_api: ApiWorld, world: WebWorld
 ) -> None:
@@ -192,7 +194,9 @@ def hostile_origin() -> Iterator[str]:
         server.server_close()
 
 
-@pytest.mark.parametrize("referrer", ["", "no-referrer"], ids=["its own origin", "origin null"])
+@pytest.mark.parametrize(
+    "referrer", daily(["", "no-referrer"], [""]), ids=["its own origin", "origin null"]
+)
 def test_a_form_of_another_origin_changes_nothing(
     context: BrowserContext, world: WebWorld, referrer: str
 ) -> None:

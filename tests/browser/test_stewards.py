@@ -123,6 +123,7 @@ def person(looked: Looked, world: WebWorld, tmp_path: Path) -> Person:
 # --- the steward
 
 
+@pytest.mark.long
 def test_a_steward_publishes_a_dataset_and_a_class_that_reads_as_it_was_previewed(
     person: Person, world: WebWorld, tmp_path: Path
 ) -> None:
@@ -330,6 +331,7 @@ def test_the_operator_sees_what_waits_and_has_it_looked_at(looked: Looked, world
 # --- what nobody vouches for any more. The market's own clinic is withdrawn here: this comes last.
 
 
+@pytest.mark.long
 def test_a_steward_suspends_a_record_whose_issuer_is_withdrawn_and_no_other(
     person: Person, world: WebWorld
 ) -> None:

@@ -157,6 +157,7 @@ def test_the_sweep_sees_unescaped_text_and_even_that_does_not_run(
 # --- what is typed and given back
 
 
+@pytest.mark.long
 def test_what_a_url_says_is_never_more_than_text(hostile: Hostile) -> None:
     said = quote(ALL, safe="")
     for who, path in (
@@ -176,6 +177,7 @@ def test_what_a_url_says_is_never_more_than_text(hostile: Hostile) -> None:
         hostile.seat(who).go(path).require_harmless()
 
 
+@pytest.mark.long
 def test_a_stewards_forms_give_back_what_was_typed_and_say_what_is_wrong(hostile: Hostile) -> None:
     seat = hostile.seat("office").go("/steward/new")
     page = seat.looked.page
@@ -301,6 +303,7 @@ def test_ten_gigabytes_are_refused_by_their_size_and_the_page_goes_on(
     expect(page.locator("#read")).to_contain_text("too large")
 
 
+@pytest.mark.long
 def test_bombs_in_a_bundle_are_refused_at_its_field_and_the_page_goes_on(hostile: Hostile) -> None:
     seat = hostile.seat("newcomer").go(hostile.path("/me/{dataset}/join"))
     page = seat.looked.page

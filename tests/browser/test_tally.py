@@ -24,6 +24,7 @@ from marketplace.wire.tally import require_valid
 from ml.homomorphic.curve import Point, Points, times_base
 from ml.homomorphic.validity import ProofInvalid, Statement, verify
 from tests.support import node, static_site
+from tests.support.daily import daily
 from tests.support.joining_world import widest
 from tests.vectors import generate_record_tally, generate_tally, generate_tally_answers
 from tests.vectors.generate_tally import category, document, grid, number
@@ -260,7 +261,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("how", REFUSED)
+@pytest.mark.parametrize("how", daily(REFUSED, ["fetched in vain"]))
 def test_a_page_is_told_that_no_worker_starts(page: Page, how: str) -> None:
     page.route("**/tally/worker.js", lambda route: route.abort())
     page.evaluate(REFUSED[how])
@@ -296,6 +297,7 @@ async ({ document, values, quorum, custodians, jointKey }) => {
 """
 
 
+@pytest.mark.long
 def test_sealing_64_variables_for_both_lanes_takes_less_than_five_seconds(page: Page) -> None:
     """What the page itself runs: columns, proof, box, shares and envelopes for 16 custodians."""
     read, secrets = widest(), [hpke.generate() for _ in range(16)]

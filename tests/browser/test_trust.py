@@ -16,8 +16,8 @@ FEWEST = {
 
 
 @pytest.mark.parametrize("file", FEWEST)
-def test_every_rule_of_trust_holds(file: str) -> None:
-    done = node.run_tests(file)
+def test_every_rule_of_trust_holds(file: str, request: pytest.FixtureRequest) -> None:
+    done = node.run_tests(file, long=request.config.getoption("--long"))
     assert done.returncode == 0, done.stdout[-6_000:] + done.stderr[-2_000:]
     counted = next(line for line in done.stdout.splitlines() if line.startswith("# pass "))
     assert int(counted.removeprefix("# pass ")) >= FEWEST[file]

@@ -29,7 +29,9 @@ from tests.support.readme_market import (
 )
 from tools.browser import PATIENCE_MILLISECONDS, chromium
 
-pytestmark = pytest.mark.timeout(1800)  # a market's life in one set-up, on slow machines too
+# A market's life in one set-up, on slow machines too. Each day the demo's story is such a life, in processes
+# of their own (`tests/integration/test_demo.py`), and each page is used in a browser over one in threads.
+pytestmark = [pytest.mark.timeout(1800), pytest.mark.long]
 PATIENCE = 3 * PATIENCE_MILLISECONDS
 """A step may be several transactions, each in a block of its own, and their finality."""
 READY_TO_STOP = """async () => {
@@ -326,7 +328,6 @@ def stop_through_custodians(member: Member) -> None:
 # --- afterwards
 
 
-@pytest.mark.long
 def test_a_committee_changes_as_the_readme_says_and_answers_without_who_left(typed: Typed) -> None:
     """With the third custodian stopped, too, the answer needs the shares that were handed over."""
     reader = typed.reader

@@ -162,6 +162,7 @@ def test_what_the_researcher_brings_is_held_against_the_chain(
     refused("not_settled", open_on_chain, chain, early, DELIVERY, known(market), tables)
 
 
+@pytest.mark.long
 def test_less_noise_is_said_of_fewer_contributors_than_of_all(
     market: TallyWorld, tables: Logarithms
 ) -> None:

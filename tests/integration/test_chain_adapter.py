@@ -40,12 +40,13 @@ from marketplace.wire.roots import prove_inclusion
 from marketplace.wire.structs import EarningsWithdrawal, Revocation, dataset_id, sign
 from tests.contracts.hostile_code import assemble
 from tests.support.chain_world import POLICY, TERMS, World, account, commitment_of, world_on
+from tests.support.daily import daily
 from tests.support.nodes import LyingProxy, anvil_node, embedded_node
 
 STRANGER = "0x00000000000000000000000000000000000000AA"
 
 
-@pytest.fixture(scope="module", params=["embedded", "anvil"])
+@pytest.fixture(scope="module", params=daily(["embedded", "anvil"], ["anvil"]))
 def world(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:

@@ -301,6 +301,7 @@ def test_a_given_faucet_key_is_used_and_checked(run: Starter, tmp_path: Path) ->
 # SIGKILL
 
 
+@pytest.mark.long
 def test_a_node_killed_at_random_moments_keeps_what_it_acknowledged(run: Starter) -> None:
     node = run()
     w3, faucet = node.web3(), node.faucet()

@@ -16,12 +16,13 @@ from marketplace.vocabulary import Address
 from marketplace.wire.terms import dataset_id
 from tests.integration.test_receipt_wallets import FORWARDER, deployed, word
 from tests.support.chain_world import World, account, world_on
+from tests.support.daily import daily
 from tests.support.nodes import LyingProxy, RunningNode, anvil_node, embedded_node
 
 DICTIONARY, SALT = keccak(text="dictionary"), keccak(text="salt")
 
 
-@pytest.fixture(scope="module", params=["embedded", "anvil"])
+@pytest.fixture(scope="module", params=daily(["embedded", "anvil"], ["anvil"]))
 def node(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningNode]:

@@ -116,6 +116,7 @@ def _altered(alterations: str, command: str, folder: Path, port: int, *options: 
     return [sys.executable, "-c", program, command, *where, *options]
 
 
+@pytest.mark.long
 def test_a_story_that_turns_out_otherwise_ends_with_an_error(tmp_path: Path) -> None:
     written = tmp_path / "steps.json"
     no_budget = "story.PATIENTS = 3; story.CAREFUL_CAP = 1"
@@ -128,6 +129,7 @@ def test_a_story_that_turns_out_otherwise_ends_with_an_error(tmp_path: Path) -> 
     assert outcomes == ["published", "stored"]
 
 
+@pytest.mark.long
 def test_without_once_everything_is_left_running_until_it_is_told_to_stop(tmp_path: Path) -> None:
     first_chapter, base = "story.Story.CHAPTERS = story.Story.CHAPTERS[:1]", _free_base()
     command = _altered(first_chapter, "demo", tmp_path, base)
@@ -374,6 +376,7 @@ def again(folder: Path, steps: list[dict[str, Any]]) -> Iterator[Again]:
         assert running.wait(timeout=120) == 0
 
 
+@pytest.mark.long
 def test_each_role_of_the_readme_can_be_played_on_the_demo(again: Again) -> None:
     """Every line of the section is typed in a shell, in its order."""
     said, facts = [], again.facts
@@ -395,6 +398,7 @@ def test_each_role_of_the_readme_can_be_played_on_the_demo(again: Again) -> None
     assert round(float(score["score"]), 3) == 0.778, "the README says so"
 
 
+@pytest.mark.long
 def test_the_notebook_asks_the_demo_and_shows_an_answer_with_its_interval(
     again: Again, tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ from eth_account.signers.local import LocalAccount
 from structlog.testing import capture_logs
 
 from marketplace.chain import artifacts
+from marketplace.chain.rpc import Node
 from marketplace.custodian import main, watch
 from marketplace.custodian.journal import Journal
 from marketplace.custodian.models import TurnRow
@@ -24,6 +25,7 @@ from marketplace.wire.http_client import post
 from marketplace.wire.structs import Rotation, sign
 from tests.support.chain_world import account
 from tests.support.custody_world import CustodyWorld, custody_world, served_custodian
+from tests.support.daily import daily
 from tests.support.lies import no_logs, other_block, other_request, too_high, wrong_chain
 from tests.support.nodes import Lie, LyingProxy, any_node, honest
 from tests.support.refusals import refused
@@ -176,9 +178,24 @@ def unknown_stage(host: Host) -> Lie:
     return other_request(stage_number=9)
 
 
+def no_blocks(method: str, _: list[Any], result: Any) -> Any:
+    return None if method == "eth_getBlockByNumber" else result
+
+
+def says_no_blocks(_: Host) -> Lie:
+    return no_blocks
+
+
+def says_wrong_chain(_: Host) -> Lie:
+    return wrong_chain
+
+
 @pytest.mark.parametrize(
     "odd",
-    [unasked_event, unknown_stage, lambda _: no_blocks, lambda _: wrong_chain],
+    daily(
+        [unasked_event, unknown_stage, says_no_blocks, says_wrong_chain],
+        [unasked_event, says_no_blocks],
+    ),
     ids=["unasked event", "unknown stage", "no blocks", "wrong chain"],
 )
 def test_whatever_the_node_says_the_watch_goes_on_when_it_tells_the_truth_again(
@@ -201,10 +218,6 @@ def wait_until(holds: Callable[[], bool], seconds: float = 120.0) -> None:
     while not holds():
         assert time.monotonic() < until, "in vain"
         time.sleep(0.1)
-
-
-def no_blocks(method: str, _: list[Any], result: Any) -> Any:
-    return None if method == "eth_getBlockByNumber" else result
 
 
 def test_a_fault_that_nobody_thought_of_does_not_end_the_watch_and_only_its_kind_is_told(
@@ -368,7 +381,7 @@ def test_a_move_of_a_record_that_is_where_it_was_is_not_believed(host: Host) -> 
     assert host.journal.is_erased(kept)
 
 
-@pytest.mark.parametrize("to", ["nobody", "one who erased"])
+@pytest.mark.parametrize("to", daily(["nobody", "one who erased"], ["one who erased"]))
 def test_a_sweep_believes_no_move_of_a_record_that_is_not_final_yet(host: Host, to: str) -> None:
     """Under another's address no erasure would find its share; under one that was erased it would go."""
     other = host.enrol(f"erased before {to}")
@@ -420,6 +433,51 @@ def test_who_erased_came_back_and_moved_loses_the_erased_share_only(host: Host) 
     host.told(honest)
     assert host.journal.is_erased(gone)
     assert host.holder(kept) == after.address
+
+
+def moved_at_the_head(before: str, after: str, host: Host) -> Lie:
+    """The registry's head has under the one address what is under the other: in a block that is replaced."""
+    plain, moved = word(before)[2:], word(after)[2:]
+
+    def lie(method: str, parameters: list[Any], result: Any) -> Any:
+        data = str(parameters[0]["data"]).lower() if method == "eth_call" else ""
+        if moved not in data:
+            return result
+        asked = {**parameters[0], "data": data.replace(moved, plain)}
+        return Node(host.proxy.target).request("eth_call", [asked, *parameters[1:]])
+
+    return lie
+
+
+@pytest.mark.parametrize("first", ["never moved", "moved for good"])
+def test_a_move_that_a_reorganisation_took_back_hides_no_later_erasure(
+    host: Host, first: str
+) -> None:
+    """A share that came meanwhile is under an address that no event names any more."""
+    patient = at = host.enrol(f"{first}, then taken back")
+    kept = host.commitment(patient)
+    if first == "moved for good":
+        at = host.rotate(patient, f"{first}, to here")
+    host.told(honest)
+    assert host.holder(kept) == at.address
+    after = account(f"{first}, to nowhere")
+    body = {**host.world.deposit_body(patient.address, 2), "holder": after.address}
+
+    def deposited() -> None:
+        host.proxy.lie = moved_at_the_head(at.address, after.address, host)
+        post(host.urls[2], "/shares", body, timeout=60)
+        host.proxy.lie = honest
+        assert host.holder(kept) == after.address
+
+    deposited()
+    assert host.custodian.watch.sweep() == 0
+    assert host.holder(kept) == at.address
+    deposited()
+    host.world.erase(at)
+    host.told(honest)
+    assert host.holds(kept)
+    assert host.custodian.watch.sweep() == 1
+    assert host.journal.is_erased(kept)
 
 
 def no_logs_of(address: str) -> Lie:

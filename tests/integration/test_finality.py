@@ -25,7 +25,7 @@ from tests.support.pipeline_world import PipelineWorld, history, pipeline_world,
 
 SLOTS = 32
 FINAL = 2 * SLOTS
-DEPTH = pytest.mark.parametrize("depth", daily(range(1, FINAL + 1), [1, 7, FINAL]))
+DEPTH = pytest.mark.parametrize("depth", daily(range(1, FINAL + 1), [1, FINAL]))
 
 
 @pytest.fixture(scope="module")
@@ -232,6 +232,7 @@ def test_a_turn_is_refused_one_block_before_finality_and_given_at_it(
     made.finish(pipeline, request_)
 
 
+@pytest.mark.long
 def test_a_custodian_that_trusted_the_head_would_have_turned_too_early(
     made: PipelineWorld, pipeline: Pipeline, request_: str
 ) -> None:

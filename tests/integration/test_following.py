@@ -18,6 +18,7 @@ from marketplace.records import RecordStore
 from marketplace.store import open_database
 from marketplace.upkeep import Upkeep
 from tests.support.custody_world import CustodyWorld, custody_world, served_custodian
+from tests.support.daily import daily
 from tests.support.kept_records import keep_record
 from tests.support.lies import no_logs, other_block, too_high, wrong_chain
 from tests.support.nodes import Lie, LyingProxy, any_node, honest
@@ -108,7 +109,7 @@ LIES: dict[str, tuple[Callable[[int], Lie], str | None]] = {
 Lied = Callable[[Callable[[], None]], None]
 
 
-@pytest.fixture(params=LIES)
+@pytest.fixture(params=daily(LIES, ["only a height", "another block"]))
 def lied(request: pytest.FixtureRequest, market: Market) -> Lied:
     """Has something looked at while the node lies and keeps its logs to itself."""
 

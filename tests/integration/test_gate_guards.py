@@ -28,6 +28,7 @@ from tests.support.custody_world import (
     seats_of,
     served_custodian,
 )
+from tests.support.daily import daily
 from tests.support.lies import After, other_block, other_policy, other_request
 from tests.support.modified_client import cell, row_of, seal_bytes
 from tests.support.nodes import LyingProxy, any_node, honest
@@ -242,7 +243,9 @@ def test_no_request_of_another_lane_is_opened(hosts: Hosts) -> None:
     assert hosts.untouched(gate, request)
 
 
-@pytest.mark.parametrize("field", ["root", "epoch", "members", "seal_block"])
+@pytest.mark.parametrize(
+    "field", daily(["root", "epoch", "members", "seal_block"], ["root", "seal_block"])
+)
 def test_nothing_is_opened_for_a_request_that_is_not_of_the_seal_whose_cohort_was_read(
     hosts: Hosts, field: str
 ) -> None:

@@ -248,6 +248,7 @@ def test_a_foreign_tokens_roles_are_its_own_business(node: RunningNode, heir: Lo
     assert roles.held_by(chain, heir.address) == roles.roles_of(chain)
 
 
+@pytest.mark.long
 def test_a_test_euro_of_another_market_stays_with_its_own_administrator(
     chain: Chain, node: RunningNode, heir: LocalAccount
 ) -> None:

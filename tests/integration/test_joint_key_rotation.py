@@ -52,6 +52,7 @@ def wait_for_log(process: Process, text: str) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.long
 def test_the_joint_key_goes_over_to_a_new_committee_by_the_commands_of_the_readme(
     rotation: Rotation,
 ) -> None:
@@ -85,6 +86,7 @@ def test_the_joint_key_goes_over_to_a_new_committee_by_the_commands_of_the_readm
     assert '"shares_of_epochs": [1]' in leaves.log.read_text()
 
 
+@pytest.mark.long
 def test_a_quorum_hands_the_key_on_where_who_leaves_is_gone_and_a_missing_one_is_named(
     rotation: Rotation,
 ) -> None:
@@ -106,6 +108,7 @@ def test_a_quorum_hands_the_key_on_where_who_leaves_is_gone_and_a_missing_one_is
     assert [(each["role"], each["place"]) for each in said["faults"]] == [("dealer", 0)]
 
 
+@pytest.mark.long
 def test_a_new_key_is_made_only_by_who_says_so(rotation: Rotation) -> None:
     made = json.loads(done(generate_key(rotation, rotation.urls())))
     rotation.open_epoch({})

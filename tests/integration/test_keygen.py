@@ -50,6 +50,7 @@ from tests.support.custody_world import (
     Process,
     custody_world,
 )
+from tests.support.daily import daily, daily_rows
 from tests.support.keygen_world import (
     DEAD,
     Faulty,
@@ -237,7 +238,7 @@ def qualified(hosts: Hosts, generated: Generated) -> None:
         assert times_base(value) == share_key(points, place + 1)
 
 
-@pytest.mark.parametrize("kind", [WrongShare, Garbage])
+@pytest.mark.parametrize("kind", daily([WrongShare, Garbage], [WrongShare]))
 def test_a_wrong_share_is_told_in_the_open_and_the_dealer_still_counts(
     hosts: Hosts, kind: type[Faulty]
 ) -> None:
@@ -253,14 +254,17 @@ def named(faults: Sequence[Fault]) -> set[tuple[str, int]]:
 
 @pytest.mark.parametrize(
     ("kind", "why", "signers"),
-    [
-        (NoAnswer, "it did not answer the complaint of place 2", [0, 1, 2]),
-        (Silent, "it revealed nothing", [0, 1, 2]),
-        (WrongShares, "3 holders complain of it", [0, 1, 2]),
-        (WrongAnswer, "it answered place 2 with a wrong share", [1, 2]),
-        (OtherDealing, "it revealed another dealing than it committed to", [1, 2]),
-        (NoProof, "its dealer does not show that it knows what it shares", [1, 2]),
-    ],
+    daily_rows(
+        [
+            (NoAnswer, "it did not answer the complaint of place 2", [0, 1, 2]),
+            (Silent, "it revealed nothing", [0, 1, 2]),
+            (WrongShares, "3 holders complain of it", [0, 1, 2]),
+            (WrongAnswer, "it answered place 2 with a wrong share", [1, 2]),
+            (OtherDealing, "it revealed another dealing than it committed to", [1, 2]),
+            (NoProof, "its dealer does not show that it knows what it shares", [1, 2]),
+        ],
+        [Silent, WrongAnswer, NoProof],
+    ),
 )
 def test_a_dealer_at_fault_is_named_and_left_out_and_the_others_make_the_key(
     hosts: Hosts, kind: type[Faulty], why: str, signers: list[int]
@@ -573,8 +577,9 @@ def test_the_command_records_a_key_only_with_every_custodian(fresh: Hosts) -> No
     assert len(world.chain.joint_key(1)[0]) == 66
 
 
+@pytest.mark.parametrize("dying", daily([1, 3], [1]))
 def test_a_custodian_killed_between_any_two_rounds_goes_on_as_if_nothing_had_been(
-    tmp_path: Path,
+    tmp_path: Path, dying: int
 ) -> None:
     with any_node(tmp_path) as node:
         world = custody_world(node, tmp_path)
@@ -582,7 +587,12 @@ def test_a_custodian_killed_between_any_two_rounds_goes_on_as_if_nothing_had_bee
             Process("custodian", world.custodian_config(place), tmp_path) for place in range(3)
         ]
         try:
-            peers = [_Dying(f"custodian {place + 1}", each) for place, each in enumerate(processes)]
+            peers = [
+                _Dying(f"custodian {place + 1}", each)
+                if place < dying
+                else Peer(f"custodian {place + 1}", each.url)
+                for place, each in enumerate(processes)
+            ]
             epoch = int(world.chain.current_epoch())
             session = new_session(world.chain, epoch)
             generated = generate(world.chain, world.operator, peers, peers, session)
@@ -592,6 +602,7 @@ def test_a_custodian_killed_between_any_two_rounds_goes_on_as_if_nothing_had_bee
                 each.stop()
 
 
+@pytest.mark.long
 def test_a_session_that_hung_is_over_for_a_custodian_that_comes_back_and_a_new_one_begins(
     tmp_path: Path,
 ) -> None:

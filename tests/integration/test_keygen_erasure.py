@@ -302,6 +302,7 @@ def test_an_old_share_stays_while_a_request_of_its_epoch_may_be_answered_and_goe
 # --- by themselves
 
 
+@pytest.mark.long
 def test_processes_erase_by_themselves_and_again_after_they_were_killed(tmp_path: Path) -> None:
     with any_node(tmp_path) as node:
         world = custody_world(node, tmp_path)

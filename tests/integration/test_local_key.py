@@ -62,10 +62,8 @@ def key_of(local: Local) -> tuple[bytes, bytes]:
     return Chain(local.node_url, local.manifest()).joint_key(1)
 
 
-@pytest.mark.parametrize(
-    ("deaths", "is_there"),
-    [(("words", "before"), False), pytest.param(("after",), True, marks=pytest.mark.long)],
-)
+@pytest.mark.long
+@pytest.mark.parametrize(("deaths", "is_there"), [(("words", "before"), False), (("after",), True)])
 def test_a_start_that_was_killed_is_gone_on_with_and_the_key_is_made_once(
     tmp_path: Path, deaths: tuple[str, ...], is_there: bool
 ) -> None:

@@ -31,6 +31,7 @@ from marketplace.words import right_at_most
 from tests.support.api_world import ApiWorld, api_world
 from tests.support.chain_world import CAP, MAX_COST, PURPOSE, account
 from tests.support.custody_world import served
+from tests.support.daily import daily
 from tests.support.nodes import EMBEDDED_KEY
 
 NOBODY = "http://127.0.0.1:1"
@@ -179,7 +180,7 @@ def test_a_patient_without_ether_is_told_what_is_missing(people: People) -> None
     assert "--custodian" not in said, "custodians carry no rest"
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", daily(WAYS, ["operator"]))
 def test_a_patient_rests_and_wakes(people: People, way: str) -> None:
     patient = people.patient()
     before = people.live()
@@ -216,7 +217,7 @@ def test_earnings_are_paid_to_another_address(people: People, way: str) -> None:
     assert "[nothing_owed]" in again
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", daily(WAYS, ["operator"]))
 def test_a_patient_grants_again_and_the_lifetime_budget_is_not_reset(
     people: People, way: str
 ) -> None:
@@ -244,7 +245,7 @@ def test_a_class_that_the_dataset_has_not_is_named(people: People) -> None:
 # --- guardians
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", daily(WAYS, ["operator"]))
 def test_a_guardian_rests_and_revokes_and_neither_grants_nor_wakes(
     people: People, way: str
 ) -> None:
@@ -280,7 +281,7 @@ def test_a_guardian_revokes_through_a_custodian(people: People) -> None:
     assert people.done("revoke", guardian, *acting, way="custodian")["state"] == "none"
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", daily(WAYS, ["operator"]))
 def test_a_dismissed_guardian_can_do_nothing(people: People, way: str) -> None:
     patient, guardian = people.patient(), people.person("guardian")
     people.done("appoint-guardian", patient, "--guardian", guardian.address, "--may-grant")

@@ -1,4 +1,4 @@
-"""The story's rules, step by step: on the embedded chain with SQLite, and on anvil with PostgreSQL.
+"""The story's rules, step by step: on the embedded chain with SQLite, and at length on anvil with PostgreSQL.
 
 The operator is an object in this process, so that a test can stop between any two of its steps; chain,
 custodians and gates are processes.
@@ -86,13 +86,9 @@ def outgrown(folder: Path) -> Iterator[World]:
 
 
 PLACES = {"embedded chain, SQLite": embedded, "anvil, PostgreSQL": outgrown}
-SELDOM_ELSEWHERE = pytest.mark.parametrize(
-    "world", daily(PLACES, ["embedded chain, SQLite"]), indirect=True, scope="module"
-)
-"""What neither node nor database bears on: in the second place in `make test-long` only."""
 
 
-@pytest.fixture(scope="module", params=PLACES)
+@pytest.fixture(scope="module", params=daily(PLACES, ["embedded chain, SQLite"]))
 def world(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:
@@ -169,7 +165,6 @@ def require_noised_as_quoted(noised: Mapping[str, Any], quote: Mapping[str, Any]
     assert error == pytest.approx(float(quote["expected_error"]["standard_error"]), rel=1e-3)
 
 
-@SELDOM_ELSEWHERE
 def test_every_step_may_be_repeated_without_a_second_effect(
     world: World, operator: Operator
 ) -> None:
@@ -194,7 +189,6 @@ def leave(operator: Operator, request: str, stage: Stage, seconds: float = 60.0)
             time.sleep(0.1)
 
 
-@SELDOM_ELSEWHERE
 def test_an_answer_that_states_too_little_noise_or_too_high_a_cost_is_signed_by_nobody(
     world: World, operator: Operator
 ) -> None:
@@ -267,7 +261,6 @@ def test_two_workers_on_one_database_send_nothing_twice(world: World, operator: 
     stages(operator, request)
 
 
-@SELDOM_ELSEWHERE
 def test_an_answer_that_the_chain_settled_already_is_found_by_a_database_that_is_behind(
     world: World, operator: Operator
 ) -> None:
@@ -292,7 +285,6 @@ def forget(operator: Operator, request: str) -> None:
 # --- refusals
 
 
-@SELDOM_ELSEWHERE
 def test_a_cohort_under_the_minimum_is_refused_before_it_is_frozen(
     world: World, operator: Operator
 ) -> None:
@@ -308,7 +300,6 @@ def test_a_cohort_under_the_minimum_is_refused_before_it_is_frozen(
     assert world.books().spent == before.spent
 
 
-@SELDOM_ELSEWHERE
 def test_a_cohort_that_falls_under_the_minimum_while_frozen_is_dissolved_and_paid_back(
     world: World, operator: Operator
 ) -> None:
@@ -325,7 +316,6 @@ def test_a_cohort_that_falls_under_the_minimum_while_frozen_is_dissolved_and_pai
     assert after.held == after.owed
 
 
-@SELDOM_ELSEWHERE
 def test_more_patients_than_were_paid_for_is_refused(world: World, operator: Operator) -> None:
     request = world.open(max_patients=PATIENTS - 1)
     advance_until(operator, request, Stage.REFUSED)
@@ -333,7 +323,6 @@ def test_more_patients_than_were_paid_for_is_refused(world: World, operator: Ope
     world.ask.cancel(request)
 
 
-@SELDOM_ELSEWHERE
 def test_a_credential_that_is_withdrawn_after_paying_is_refused(
     world: World, operator: Operator
 ) -> None:
@@ -348,7 +337,6 @@ def test_a_credential_that_is_withdrawn_after_paying_is_refused(
     authority.send("ResearcherRegistry", "give", researcher, replace(credential, withdrawn=False))
 
 
-@SELDOM_ELSEWHERE
 def test_a_bond_that_is_too_small_is_waited_for(world: World, operator: Operator) -> None:
     key = world.local.key("operator")
     sender = Sender(world.chain, key)
@@ -362,7 +350,6 @@ def test_a_bond_that_is_too_small_is_waited_for(world: World, operator: Operator
     advance_until(operator, request, Stage.SETTLED)
 
 
-@SELDOM_ELSEWHERE
 def test_a_request_that_was_never_paid_is_refused_once_its_deadline_has_passed(
     world: World, operator: Operator
 ) -> None:
@@ -376,7 +363,6 @@ def test_a_request_that_was_never_paid_is_refused_once_its_deadline_has_passed(
     assert refused.value.code in ("terms_invalid", "seal_deadline_passed")
 
 
-@SELDOM_ELSEWHERE
 def test_a_paid_request_whose_seal_deadline_has_passed_is_refused_and_paid_back(
     world: World, operator: Operator
 ) -> None:
@@ -394,7 +380,6 @@ def test_a_paid_request_whose_seal_deadline_has_passed_is_refused_and_paid_back(
 # --- ends that somebody else decides
 
 
-@SELDOM_ELSEWHERE
 def test_a_request_that_its_researcher_cancels_is_cancelled_wherever_it_was_seen_last(
     world: World, operator: Operator
 ) -> None:
@@ -407,7 +392,6 @@ def test_a_request_that_its_researcher_cancels_is_cancelled_wherever_it_was_seen
         assert stages(operator, request) == ["submitted", "funded", "cancelled"]
 
 
-@SELDOM_ELSEWHERE
 def test_a_lapsed_freeze_is_reclaimed_and_nobody_paid(world: World, operator: Operator) -> None:
     before = world.books()
     request = world.open()
@@ -424,7 +408,6 @@ def test_a_lapsed_freeze_is_reclaimed_and_nobody_paid(world: World, operator: Op
     assert after.held == after.owed
 
 
-@SELDOM_ELSEWHERE
 def test_a_request_that_is_never_settled_defaults_and_patients_keep_their_pay(
     world: World, operator: Operator
 ) -> None:
@@ -443,7 +426,7 @@ def test_a_request_that_is_never_settled_defaults_and_patients_keep_their_pay(
     assert world.drawn_noise(request) == []
 
 
-@SELDOM_ELSEWHERE
+@pytest.mark.long
 def test_a_gate_that_goes_silent_after_the_turn_costs_the_operators_bond(
     world: World, operator: Operator
 ) -> None:
@@ -470,7 +453,6 @@ def test_a_gate_that_goes_silent_after_the_turn_costs_the_operators_bond(
 
 
 @pytest.mark.long
-@SELDOM_ELSEWHERE
 def test_without_a_quorum_of_certificates_a_default_waits_and_then_leaves_the_bond(
     world: World, operator: Operator
 ) -> None:
@@ -494,7 +476,6 @@ def test_without_a_quorum_of_certificates_a_default_waits_and_then_leaves_the_bo
 
 
 @pytest.mark.long
-@SELDOM_ELSEWHERE
 def test_a_researcher_who_has_the_keys_turned_does_an_operator_at_work_no_harm(
     world: World, operator: Operator
 ) -> None:
@@ -562,7 +543,6 @@ def usufruct_default(
 # --- patients meanwhile
 
 
-@SELDOM_ELSEWHERE
 def test_patients_who_grant_while_a_cohort_is_frozen_take_part_from_the_next_on(
     world: World, operator: Operator
 ) -> None:
@@ -577,7 +557,7 @@ def test_patients_who_grant_while_a_cohort_is_frozen_take_part_from_the_next_on(
     assert world.state_of(newcomer) == "live"
 
 
-@SELDOM_ELSEWHERE
+@pytest.mark.long
 @pytest.mark.parametrize("end", daily(["reclaimed", "dissolved"], ["dissolved"]))
 def test_who_granted_during_a_freeze_that_came_to_nothing_takes_part_in_the_next(
     world: World, operator: Operator, end: str
@@ -607,7 +587,7 @@ def frozen_with_a_newcomer(world: World, operator: Operator, newcomer: Patient) 
     return request
 
 
-@SELDOM_ELSEWHERE
+@pytest.mark.long
 def test_who_rests_since_a_freeze_that_others_ended_is_woken_by_an_idle_operator(
     world: World, operator: Operator
 ) -> None:
@@ -634,7 +614,7 @@ def await_state(world: World, patient: Patient, wanted: str) -> None:
         time.sleep(0.1)
 
 
-@SELDOM_ELSEWHERE
+@pytest.mark.long
 def test_a_suspended_record_is_in_no_cohort_also_where_somebody_woke_its_consent(
     world: World, operator: Operator
 ) -> None:
@@ -672,7 +652,6 @@ def suspend(world: World, patient: Patient) -> None:
 
 
 @pytest.mark.long
-@SELDOM_ELSEWHERE
 def test_a_request_that_somebody_else_seals_goes_on(world: World, operator: Operator) -> None:
     before = world.books()
     request = world.open()
@@ -685,7 +664,7 @@ def test_a_request_that_somebody_else_seals_goes_on(world: World, operator: Oper
 # --- hosts that fail
 
 
-@SELDOM_ELSEWHERE
+@pytest.mark.long
 def test_with_one_custodian_down_a_quorum_still_answers(world: World, operator: Operator) -> None:
     before = world.books()
     request = world.open()
@@ -697,7 +676,6 @@ def test_with_one_custodian_down_a_quorum_still_answers(world: World, operator: 
 
 
 @pytest.mark.long
-@SELDOM_ELSEWHERE
 def test_with_one_custodian_that_drips_its_answers_two_honest_ones_settle(
     world: World, operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -712,7 +690,6 @@ def test_with_one_custodian_that_drips_its_answers_two_honest_ones_settle(
     world.require_settled_once(request, before, PATIENTS)
 
 
-@SELDOM_ELSEWHERE
 def test_nothing_is_frozen_or_spent_while_too_few_custodians_could_turn(
     world: World, operator: Operator
 ) -> None:
@@ -729,7 +706,7 @@ def test_nothing_is_frozen_or_spent_while_too_few_custodians_could_turn(
     world.require_settled_once(request, before, PATIENTS)
 
 
-@SELDOM_ELSEWHERE
+@pytest.mark.long
 def test_with_fewer_custodians_than_the_quorum_nothing_opens_until_one_is_back(
     world: World, operator: Operator
 ) -> None:
@@ -748,7 +725,7 @@ def test_with_fewer_custodians_than_the_quorum_nothing_opens_until_one_is_back(
     world.require_settled_once(request, before, PATIENTS)
 
 
-@SELDOM_ELSEWHERE
+@pytest.mark.long
 def test_a_gate_that_stays_silent_is_replaced_by_another_draw(
     world: World, operator: Operator
 ) -> None:
@@ -771,7 +748,7 @@ def test_a_gate_that_stays_silent_is_replaced_by_another_draw(
     world.require_settled_once(request, before, PATIENTS)
 
 
-@SELDOM_ELSEWHERE
+@pytest.mark.long
 def test_a_gate_that_the_operator_has_no_url_for_is_waited_for(
     world: World, operator: Operator
 ) -> None:

@@ -54,6 +54,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNode]:
         yield running
 
 
+@pytest.mark.long
 @ANYWHERE
 def test_deploying_is_shown_to_people_and_prints_the_manifest_only(
     node: RunningNode, tmp_path: Path, run: Any

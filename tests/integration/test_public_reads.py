@@ -2,6 +2,7 @@
 
 import gc
 import re
+import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -29,6 +30,7 @@ from marketplace.public import MOST_ROWS
 from marketplace.reads import Reads
 from marketplace.stages import Stage
 from marketplace.vocabulary import Address
+from marketplace.waits import AtWork
 from marketplace.wire.http import to_hex
 from marketplace.wire.terms import Credential, Purpose
 from marketplace.words import epsilon_of
@@ -319,6 +321,12 @@ def test_a_stream_tells_each_stage_and_what_the_newest_waits_for(
     assert (told.id, told.data["stage"]) == (None, "funded")
     assert told.data["waiting"]["code"] == "notice_still_running"
     assert news(newest) == []
+    reads.waits.work(name, AtWork("Custodian 1 is asked.", time.time() - 12))
+    (told,) = news(newest)
+    assert (told.id, told.data["waiting"]["code"]) == (None, "notice_still_running")
+    assert news(newest) == []
+    reads.waits.work(name, None)
+    assert len(news(newest)) == 1
     made.database.move(name, Stage.FROZEN, "froze")
     reads.waits.clear(name)
     (told,) = news(newest)

@@ -43,7 +43,7 @@ from tests.support.receipt_world import ANALYSIS, PARAMETERS, Settled, settle_on
 MEMBERS = [f"patient {n}" for n in range(4)] + [f"other patient {n}" for n in range(2)]
 
 
-@pytest.fixture(scope="module", params=["embedded", "anvil"])
+@pytest.fixture(scope="module", params=daily(["embedded", "anvil"], ["anvil"]))
 def settled(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Settled]:

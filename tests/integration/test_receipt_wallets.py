@@ -36,6 +36,7 @@ from tests.contracts.hostile_code import (
 )
 from tests.support import receipt_world
 from tests.support.chain_world import World, account, world_on
+from tests.support.daily import daily
 from tests.support.mutations import with_value
 from tests.support.nodes import RunningNode, anvil_node, embedded_node
 from tests.support.receipt_world import Settled, settle_one
@@ -92,7 +93,7 @@ def with_wallets(world: World) -> list[str]:
     return wallets
 
 
-@pytest.fixture(scope="module", params=["embedded", "anvil"])
+@pytest.fixture(scope="module", params=daily(["embedded", "anvil"], ["anvil"]))
 def node(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningNode]:

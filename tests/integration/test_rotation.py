@@ -359,6 +359,7 @@ def test_only_the_last_holder_of_a_place_can_say_that_all_went_over(rotation: Ro
     assert again == later + 1
 
 
+@pytest.mark.long
 def test_a_committee_of_another_shape_is_opened_only_knowingly_and_takes_no_shares_over(
     rotation: Rotation,
 ) -> None:

@@ -31,6 +31,7 @@ from ml.ckks.packing import Kind, frame
 from ml.ckks.score import EncryptedScore
 from tests.support.api_world import problem
 from tests.support.chain_world import TERMS, account
+from tests.support.daily import daily_rows
 from tests.support.framingham import layout_document
 from tests.support.refusals import refused
 from tests.support.scoring_world import (
@@ -294,7 +295,11 @@ HOSTILE: list[tuple[Any, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("made", "code", "field"), HOSTILE)
+DAILY = [each[0] for each in HOSTILE[:6]] + [HOSTILE[8][0]]
+"""Each way in which a ciphertext is not its owner's, one that was cut, and what is no text at all."""
+
+
+@pytest.mark.parametrize(("made", "code", "field"), daily_rows(HOSTILE, DAILY))
 def test_what_no_owner_made_is_refused_and_the_record_before_it_stays(
     world: ScoringWorld, made: Any, code: str, field: str
 ) -> None:

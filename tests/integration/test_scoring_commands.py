@@ -360,6 +360,7 @@ def test_a_file_that_is_there_is_not_replaced_and_nothing_is_asked(
 # --- the worker does all of it by itself
 
 
+@pytest.mark.long
 def test_the_worker_scores_and_forgets_and_ends_when_it_is_told_to(
     world: ScoringWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:

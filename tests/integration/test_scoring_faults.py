@@ -113,6 +113,7 @@ def test_what_cannot_be_scored_now_holds_nobody_up_and_is_scored_later(
     assert states(world, request)[first] == SCORED
 
 
+@pytest.mark.long
 def test_a_missing_dictionary_holds_up_only_requests_that_need_it(
     world: ScoringWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,6 +141,7 @@ def test_a_missing_dictionary_holds_up_only_requests_that_need_it(
     assert set(states(world, *(requests - known)).values()) == {SCORED}
 
 
+@pytest.mark.long
 def test_a_request_that_cannot_be_planned_holds_up_no_other(
     world: ScoringWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +164,7 @@ def test_a_request_that_cannot_be_planned_holds_up_no_other(
     assert states(world, stuck)["ada"] == SCORED
 
 
+@pytest.mark.long
 def test_planning_ends_after_its_second_and_goes_on_in_the_next_step(
     world: ScoringWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -407,20 +410,59 @@ def test_a_hand_in_by_a_consent_that_is_not_final_yet_stays_until_it_is_known(
 def test_who_stops_while_handing_in_leaves_nothing_though_it_was_followed_before(
     world: ScoringWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put = ScoreFiles.put_record
+    put, followed = ScoreFiles.put_record, threading.Event()
+
+    def follow() -> None:
+        world.operator.scoring.forgetting.catch_up()
+        followed.set()
+
+    following = threading.Thread(target=follow)
 
     def slowly(self: ScoreFiles, *given: Any) -> None:
         world.revoke("cleo", world._sequence("cleo"))
-        world.operator.scoring.forgetting.catch_up()
+        following.start()
+        followed.wait(1.0)  # it waits for its turn, or is done by now
         put(self, *given)
 
     with monkeypatch.context() as patch:
         patch.setattr(ScoreFiles, "put_record", slowly)
         path = f"/datasets/{world.dataset}/score-records"
         found = problem(world.post(path, world.body("cleo"), account("cleo")))
+    following.join(60)
+    assert followed.is_set()
     assert found["code"] == "no_consent"
     assert world.files_of("cleo") == []
     assert world.listed("cleo") == {"record": None, "scores": []}
+
+
+def test_what_is_handed_in_by_a_new_consent_while_the_old_ones_end_is_followed_stays(
+    world: ScoringWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between a look at what there is and its destruction nothing may come that belongs to neither."""
+    world.hand_in("dan")
+    world.revoke("dan", world._sequence("dan"))
+    world.grant("dan")
+    forget, kept = ScoreFiles.forget, threading.Event()
+
+    def hand_in() -> None:
+        world.hand_in("dan")
+        kept.set()
+
+    handing = threading.Thread(target=hand_in)
+
+    def slowly(self: ScoreFiles, *given: Any) -> None:
+        if not handing.ident:
+            handing.start()
+            kept.wait(3.0)  # it waits for its turn, or is done by now
+        forget(self, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ScoreFiles, "forget", slowly)
+        world.forget()
+    handing.join(60)
+    assert kept.is_set()
+    assert world.listed("dan")["record"] is not None
+    assert len(world.files_of("dan")) == 1
 
 
 def test_one_patients_files_that_cannot_be_deleted_hold_up_nobody_elses(

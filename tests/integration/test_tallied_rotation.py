@@ -196,6 +196,7 @@ def small_uploads(monkeypatch: pytest.MonkeyPatch, largest: int) -> list[str]:
     return sent
 
 
+@pytest.mark.long
 def test_records_of_a_key_that_was_not_handed_on_are_kept_and_count_as_null_under_the_new_one(
     tmp_path: Path,
 ) -> None:
@@ -259,6 +260,7 @@ def put_in_use(world: TalliedWorld, sealed: SealedRecord, colluders: Sequence[st
     custody.sender.send("DatasetRegistry", "confirmStorage", receipt, signed)
 
 
+@pytest.mark.long
 def test_a_new_record_has_to_be_under_the_current_key_and_one_in_use_under_some_key_on_chain(
     tmp_path: Path,
 ) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from marketplace import waits
 from marketplace.chain.adapter import Chain
 from marketplace.chain.sender import Sender
 from marketplace.dictionaries import Dictionaries
@@ -19,6 +22,7 @@ from marketplace.pipeline import STEPS, Pipeline
 from marketplace.records import RecordStore
 from marketplace.stages import Stage
 from marketplace.store import Database, open_database
+from marketplace.tallying import rounds
 from marketplace.wire.structs import RequestTerms
 from tests.integration.test_tally_restoring import Operated
 from tests.support.tally_world import PEOPLE, TallyWorld, tally_world
@@ -111,6 +115,45 @@ def test_what_waits_says_which_custodians_are_missing(operating: Operating) -> N
     assert said is not None
     assert said["code"] == "quorum_missing"
     advance(operating, operating.pipeline("missing"), request, Stage.SETTLED)
+
+
+@dataclass(frozen=True)
+class Frozen(Peer):
+    """Answers nothing until it thaws."""
+
+    thaw: threading.Event = field(default_factory=threading.Event)
+
+    def post(self, path: str, body: Mapping[str, Any], *, most: int = 1 << 26) -> dict[str, Any]:
+        self.thaw.wait(60)
+        return super().post(path, body, most=most)
+
+
+@pytest.mark.parametrize(
+    ("stage", "what"),
+    [(Stage.SEALED, "to commit to noise"), (Stage.NOISED, "for partial decryptions")],
+)
+def test_while_a_custodian_is_frozen_the_request_says_who_is_asked_and_has_not_answered(
+    operating: Operating, monkeypatch: pytest.MonkeyPatch, stage: Stage, what: str
+) -> None:
+    monkeypatch.setattr(waits, "SHOWN_AFTER", 0.0)
+    monkeypatch.setattr(rounds, "GRACE_SECONDS", 1.0)
+    working = operating.pipeline(f"frozen at {stage}")
+    request = operating.opened(working, f"frozen at {stage}")
+    _stop_at(operating, working, request, stage)
+    frozen = Frozen("custodian 2", operating.market.urls[2])
+    slow = replace(working, custodians=(*working.custodians[:2], frozen))
+    advancing = threading.Thread(target=slow.advance, args=(request,), daemon=True)
+    advancing.start()
+    expected = f"Custodian 0, custodian 1 and custodian 2 are asked {what}; custodian 2 has not answered yet."
+    until, seen = time.monotonic() + 60, set()
+    while expected not in seen and time.monotonic() < until:
+        seen.add((slow.waits.at_work(request) or {}).get("message"))
+        time.sleep(0.005)
+    frozen.thaw.set()
+    advancing.join(120)
+    assert expected in seen
+    assert slow.waits.at_work(request) is None
+    advance(operating, working, request, Stage.SETTLED)
 
 
 def test_a_custodian_that_lost_a_record_is_brought_it_by_the_operator(operating: Operating) -> None:

@@ -14,8 +14,11 @@ from marketplace.custodian.models import RestoredRow, ShareRow, TallyRow
 from marketplace.errors import Refusal
 from marketplace.intake.entries import row_of
 from marketplace.lanes.kept import Kept
+from marketplace.lanes.tally import TallyLane
 from marketplace.peers import Peer
+from marketplace.pipeline.standing import sealed_of
 from marketplace.records import RecordStore
+from marketplace.stages import Computed
 from marketplace.store import open_database
 from marketplace.tallying import Tallying, restoring
 from marketplace.tallying.restoring import Found
@@ -25,6 +28,7 @@ from marketplace.wire.http_client import post
 from marketplace.wire.structs import RecordAttestation, Rotation, sign
 from ml.homomorphic.curve import times_base
 from tests.support.chain_world import account
+from tests.support.daily import daily_rows
 from tests.support.tally_world import PEOPLE, TallyWorld, tally_world
 
 MEAN = {"variable": "systolic"}
@@ -249,14 +253,17 @@ def resealed(whole: dict[str, Any], tally: Any, record: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("what", "code"),
-    [
-        ("proof", "wrong_tally"),
-        ("another's tally", "wrong_tally"),
-        ("no tally", "wrong_tally"),
-        ("another's address", "not_attested"),
-        ("another key", "not_attested"),
-        ("its own header", "not_attested"),
-    ],
+    daily_rows(
+        [
+            ("proof", "wrong_tally"),
+            ("another's tally", "wrong_tally"),
+            ("no tally", "wrong_tally"),
+            ("another's address", "not_attested"),
+            ("another key", "not_attested"),
+            ("its own header", "not_attested"),
+        ],
+        ["proof", "another's address", "its own header"],
+    ),
 )
 def test_what_is_not_the_very_record_on_chain_is_refused_and_sinks_no_other(
     operated: Operated, what: str, code: str
@@ -406,3 +413,27 @@ def test_a_custodian_decrypts_nothing_before_its_journal_was_ever_anchored(tmp_p
         anchored = [chain.journal_of(each) for each in signers]
         tallying._anchor_first(sender, chain.noise_commitments(request))
         assert [chain.journal_of(each) for each in signers] == anchored  # once is enough
+
+
+def test_an_operator_anchors_journals_of_a_set_that_others_fixed(tmp_path: Path) -> None:
+    """Whoever fixed it brought no anchor: without one no custodian would ever answer."""
+    with tally_world(tmp_path, anchored=False) as market:
+        market.enrol(dict(zip(NAMES, PEOPLE, strict=False)))
+        chain, sender = market.world.chain, market.world.sender
+        request = market.sealed("of others", "mean.v1", MEAN)
+        others = market.tallying(request, "mean.v1", MEAN)
+        others._commit(sender, MEAN)
+        others._fix(sender, MEAN, chain.noise_commitments(request))
+        sealed = sealed_of(to_hex(request), chain.request(request))
+        lane = TallyLane(chain, tuple(market.peers))
+
+        def compute() -> Computed:
+            return lane.compute(sender, sealed, MEAN, market.world.dictionary)[0]
+
+        short = refusal(compute)
+        assert short.code == "quorum_missing"
+        assert short.facts["faults"].keys() == {"0", "1", "2"}
+        assert all("anchored" in why for why in short.facts["faults"].values())
+        signers = [each.keys.signer.address for each in market.custodians.values()]
+        assert all(chain.journal_of(each)[0] > 0 for each in signers)
+        assert len((compute().evidence or {})["partials"]) == 2

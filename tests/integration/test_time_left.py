@@ -218,6 +218,7 @@ def crowd() -> Iterator[World]:
         yield world
 
 
+@pytest.mark.long
 def test_stale_words_are_tidied_side_by_side_and_not_a_block_each(
     crowd: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,7 @@ from tests.support.custody_world import (
     served_custodian,
     served_gate,
 )
+from tests.support.daily import daily
 from tests.support.lies import After, no_logs, other_block, other_policy, other_request
 from tests.support.nodes import LyingProxy, any_node, honest
 from tests.support.refusals import refused
@@ -123,7 +124,9 @@ def test_no_turn_for_a_cohort_under_the_markets_minimum_whatever_the_custodians_
     assert custodian.turn(request)["place"] == 1
 
 
-@pytest.mark.parametrize("field", ["root", "epoch", "members", "seal_block"])
+@pytest.mark.parametrize(
+    "field", daily(["root", "epoch", "members", "seal_block"], ["root", "seal_block"])
+)
 def test_no_turn_for_a_request_that_is_not_of_the_seal_whose_cohort_was_read(
     hosts: Hosts, field: str
 ) -> None:

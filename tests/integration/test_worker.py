@@ -182,6 +182,7 @@ def attested(world: World, patient: str) -> dict[str, Any]:
     return dict(world.market.attest(record, person, world.local.key("issuer")))
 
 
+@pytest.mark.long
 def test_a_request_whose_gate_is_slow_holds_up_no_other(
     world: World, operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,6 +210,7 @@ def test_a_request_whose_gate_is_slow_holds_up_no_other(
         settles(operator, slow)
 
 
+@pytest.mark.long
 def test_requests_that_nobody_paid_hold_up_none_that_is_paid(
     world: World, operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -26,11 +27,16 @@ def program() -> str:
     return found
 
 
-def run_tests(*files: str) -> subprocess.CompletedProcess[str]:
-    """`node --test` of these files of tests/browser/js."""
+def run_tests(*files: str, long: bool = False) -> subprocess.CompletedProcess[str]:
+    """`node --test` of these files of tests/browser/js; `long` tells them to try everything."""
     paths = [str(SCRIPTS / each) for each in files]
     return subprocess.run(
-        [program(), "--test", *paths], capture_output=True, text=True, timeout=PATIENCE, cwd=ROOT
+        [program(), "--test", *paths],
+        env={**os.environ, "USUFRUCT_LONG": "1" if long else ""},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        cwd=ROOT,
     )
 
 

@@ -25,6 +25,7 @@ ANVIL_KEY = bytes.fromhex("ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784
 EMBEDDED_KEY = bytes.fromhex("01" * 32)
 ETHER = 10**18
 DAILY_ON_ANVIL = {
+    *("test_bad_input", "test_drafts", "test_relay_abuse"),
     *("test_custodian_processes", "test_custodian_tallies", "test_custody", "test_custody_liars"),
     *("test_drafts_tallied", "test_erasure_watch", "test_erasures", "test_following"),
     *("test_gate_guards", "test_hand_over", "test_intake", "test_joint_key_rotation"),

@@ -48,6 +48,7 @@ def test_compiling_writes_our_contracts_and_a_manifest_of_every_source(project: 
     assert "@openzeppelin/contracts/access/Ownable.sol" in manifest["sourcesSha256"]
 
 
+@pytest.mark.long
 def test_compiling_again_in_another_folder_gives_the_same_bytes(project: Path) -> None:
     twin = project / "elsewhere"
     (twin / "src").mkdir(parents=True)
@@ -128,9 +129,15 @@ def test_the_npm_lock_holds_what_package_json_asks_for(part: str) -> None:
     "body",
     [
         "@pytest.mark.skip(reason='later')\ndef test_it(): pass",
-        "@pytest.mark.xfail(reason='known')\ndef test_it(): raise ValueError",
+        pytest.param(
+            "@pytest.mark.xfail(reason='known')\ndef test_it(): raise ValueError",
+            marks=pytest.mark.long,
+        ),
         "@pytest.mark.xfail(reason='known')\ndef test_it(): pass",
-        "pytest.importorskip('no_such_module_here')\ndef test_it(): pass",
+        pytest.param(
+            "pytest.importorskip('no_such_module_here')\ndef test_it(): pass",
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_a_skipped_or_excused_test_fails_the_run(tmp_path: Path, body: str) -> None:

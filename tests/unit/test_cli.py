@@ -266,6 +266,21 @@ def test_a_request_that_waits_says_for_what_and_until_when() -> None:
     assert "until 2027-01-15 08:00:00 UTC" in request_words(found)[1]
 
 
+def test_a_request_that_is_at_work_says_what_is_done_and_for_how_long() -> None:
+    asked = "Custodian 1 and custodian 2 are asked for noise; custodian 2 has not answered yet."
+    found = {
+        "stage": "sealed",
+        "seal_deadline": 0,
+        "settle_deadline": 0,
+        "cohort_size": 20,
+        "reason": None,
+        "waiting": None,
+        "at_work": {"message": asked, "since": 1_800_000_000, "seconds": 12},
+    }
+    assert request_words(found)[1:] == [f"At work for 12 seconds: {asked}"]
+    assert len(request_words({**found, "at_work": None})) == 1
+
+
 CONSENTING: dict[str, Any] = {
     "state": "live",
     "class_index": 2,

@@ -11,6 +11,8 @@ from eth_utils.crypto import keccak
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from marketplace.client.results import open_answer
+from marketplace.errors import EnvelopeUnreadable
 from marketplace.receipts.checks import ALONE, cost_of
 from marketplace.receipts.format import (
     STEPS,
@@ -25,6 +27,7 @@ from marketplace.receipts.format import (
     load,
 )
 from marketplace.vocabulary import Address, Epoch
+from marketplace.wire import hpke
 from marketplace.wire.analysis import analysis_hash, parameters_hash
 from marketplace.wire.canonical import canonical
 from marketplace.wire.delivery import delivery_hash
@@ -111,6 +114,27 @@ def sample() -> Receipt:
         price=terms.price,
         fee=terms.fee,
     )
+
+
+def test_a_receipt_under_signatures_of_nobody_is_not_opened_without_a_node() -> None:
+    """Before its key is looked at; who opens it with a node asks that for contract wallets' word."""
+    receipt, key = sample(), hpke.SecretKey(bytes(range(32)))
+    (place, _), *others = receipt.signatures
+    unsigned = replace(receipt.settlement, result_hash=keccak(text="another result"))
+    lies: list[tuple[str, dict[str, Any]]] = [
+        ("signatures[0].signature", {"signatures": ((place, b"\x11" * 65), *others)}),
+        ("signatures[0].signature", {"settlement": unsigned}),
+        ("signatures", {"signatures": receipt.signatures[:1]}),
+        ("cost", {"cost": receipt.cost + 1}),
+        ("sealed_result", {"sealed_result": receipt.sealed_result + b"x"}),
+    ]
+    for field, changes in lies:
+        lying = replace(receipt, **changes)
+        with pytest.raises(ReceiptInvalid) as invalid:
+            open_answer(lying.to_json(), key, lying.request)
+        assert invalid.value.field == field
+    with pytest.raises(EnvelopeUnreadable):
+        open_answer(receipt.to_json(), key, receipt.request)
 
 
 def sample_terms() -> RequestTerms:

@@ -33,7 +33,12 @@ class Scripted(NoiseRounds):
         self.faults, self.left_out = {}, {}
 
     def ask(
-        self, ask: Any, enough: Any, places: Sequence[int] | None = None, **how: object
+        self,
+        what: str,
+        ask: Any,
+        enough: Any,
+        places: Sequence[int] | None = None,
+        **how: object,
     ) -> dict[int, Any]:
         (size, _), asked = ask.args, places or ()
         said = self._said.get(size, {})
@@ -50,6 +55,7 @@ class Slow(NoiseRounds):
         self._committee = committee
         self._custodians = [Peer(f"custodian {place + 1}", "") for place in range(number)]
         self._slow = dict(slow)
+        self._tell = None
         self.faults, self.left_out = {}, {}
 
     def reveal_of(

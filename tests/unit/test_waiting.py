@@ -9,7 +9,7 @@ from marketplace.client import waiting
 from marketplace.client.http import Api, OperatorUnreachable
 from marketplace.client.waiting import Teller, waiting_words
 from marketplace.errors import Refusal
-from marketplace.waits import Waits
+from marketplace.waits import SHOWN_AFTER, AtWork, Waits
 
 NOON = 1_790_000_000  # 2026-09-21 14:13:20 UTC
 NOTICE = {"code": "notice_still_running", "message": f"Not before {NOON}.", "until": NOON}
@@ -48,6 +48,34 @@ def test_a_wait_says_until_when_where_that_is_known_and_keeps_no_other_fact() ->
         "remedy": "Wait.",
         "until": NOON,
     }
+
+
+def test_work_is_shown_once_it_lasts_beside_what_the_request_waits_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [float(NOON)]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    waits = Waits()
+    waits.note(REQUEST, refusal("quorum_missing"))
+    before = waits.changes()
+    waits.work(REQUEST, AtWork("Custodian 2 is asked.", now[0]))
+    now[0] += SHOWN_AFTER - 0.1
+    assert (waits.at_work(REQUEST), waits.changes()) == (None, before)
+    now[0] += 10.1
+    shown = waits.changes()
+    assert shown != before
+    assert waits.at_work(REQUEST) == {
+        "message": "Custodian 2 is asked.",
+        "since": NOON,
+        "seconds": 12,
+    }
+    assert waits.changes() == shown
+    waits.work(REQUEST, AtWork("Custodian 2 answered.", NOON))
+    assert waits.changes() not in (before, shown)
+    assert (waits.of(REQUEST) or {})["code"] == "quorum_missing"
+    waits.work(REQUEST, None)
+    waits.work(REQUEST, None)
+    assert (waits.at_work(REQUEST), waits.changes()) == (None, before)
 
 
 def test_a_wait_is_told_with_a_date() -> None:

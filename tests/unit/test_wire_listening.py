@@ -15,7 +15,17 @@ import httpx
 import pytest
 
 from marketplace.wire import listening
-from marketplace.wire.listening import BYTES_PER_SECOND, PATIENCE_SECONDS, Server, listen
+from marketplace.wire.http import bind
+from marketplace.wire.listening import (
+    BYTES_PER_SECOND,
+    CROWDED_BYTES_PER_SECOND,
+    PATIENCE_SECONDS,
+    ROOMS,
+    SMALL,
+    Room,
+    Server,
+    listen,
+)
 from tests.support.serving import in_a_thread
 
 GIVE_UP = 60.0
@@ -216,3 +226,177 @@ def test_there_are_never_more_places_than_files_that_may_be_open(
     for allowed, expected in limits.items():
         monkeypatch.setattr(resource, "getrlimit", lambda _, allowed=allowed: (allowed, allowed))
         assert listening.most_connections() == expected
+
+
+LARGE = 2 * 2**20
+"""Bytes of an upload, of which `ROOMS` have room together."""
+START = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+
+
+@dataclass
+class Crowding(Running):
+    """A server whose larger bodies have room for `ROOMS` of LARGE bytes, or half of it if they are larger."""
+
+    @property
+    def taken(self) -> int:
+        return int(self.server.adj.room.taken())
+
+    def hold(self, size: int = LARGE, first: bytes = b"x") -> socket.socket:
+        """Says that so much comes, and sends the first of it; returns once room is held, or was refused."""
+        before, until = self.taken, time.monotonic() + GIVE_UP
+        peer = self.open(head(size) + first)
+        while self.taken == before:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        return peer
+
+    def fill(self) -> list[socket.socket]:
+        return [self.hold() for _ in range(ROOMS)]
+
+    def answers_busy(self) -> bool:
+        return answered(self.open(head(LARGE))).startswith(b"HTTP/1.1 503")
+
+    def require_arrived(self, total: int) -> None:
+        until = time.monotonic() + GIVE_UP
+        while total != sum(
+            each.request.body_bytes_received
+            for each in list(self.server.active_channels.values())
+            if each.request is not None
+        ):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
+    def require_room(self, taken: int = 0) -> None:
+        until = time.monotonic() + GIVE_UP
+        while self.taken != taken:
+            assert time.monotonic() < until, f"{self.taken} bytes are held"
+            time.sleep(0.01)
+
+
+def head(size: int, more: bytes = b"") -> bytes:
+    return START + b"%sContent-Length: %d\r\n\r\n" % (more, size)
+
+
+def in_chunks(size: int) -> bytes:
+    body = b"%x\r\n" % size + b"x" * size + b"\r\n0\r\n\r\n"
+    return START + b"Transfer-Encoding: chunked\r\n\r\n" + body
+
+
+def answered(peer: socket.socket) -> bytes:
+    """All that is said, until the server closes."""
+    with peer, contextlib.suppress(ConnectionError):
+        said = b""
+        while part := peer.recv(65_536):
+            said += part
+    return said
+
+
+@pytest.fixture
+def crowding(monkeypatch: pytest.MonkeyPatch) -> Iterator[Crowding]:
+    made: list[Crowding] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        environ["wsgi.input"].read()
+        if environ["PATH_INFO"] == "/fault":
+            raise RuntimeError
+        start_response("200 OK", [("Content-Length", "0")])
+        return [b""]
+
+    server = bind(app, "127.0.0.1", 0, threads=1, most_body=4 * LARGE)
+    server.adj.cleanup_interval = 0
+    server.adj.room = Room(ROOMS * LARGE)
+    made.append(Crowding(server))
+    monkeypatch.setattr(listening, "time", SimpleNamespace(monotonic=lambda: made[0].now))
+    with in_a_thread(server):
+        yield made[0]
+
+
+@pytest.mark.parametrize("more", [b"", b"Expect: 100-continue\r\n"])
+def test_where_large_bodies_take_all_room_the_next_is_refused_before_it_is_sent(
+    crowding: Crowding, more: bytes
+) -> None:
+    holding = crowding.fill()
+    said = answered(crowding.open(head(SMALL + 1, more)))
+    assert said.startswith(b"HTTP/1.1 503")
+    assert b"Retry-After: 2" in said
+    assert json.loads(said.partition(b"\r\n\r\n")[2])["code"] == "busy"
+    assert crowding.taken == ROOMS * LARGE
+    close(holding)
+
+
+@pytest.mark.parametrize("path", [b"/", b"/api/v1/relay"])
+@pytest.mark.parametrize("size", [1, 5_000, SMALL])
+def test_a_small_body_arrives_however_many_large_ones_are_held(
+    crowding: Crowding, size: int, path: bytes
+) -> None:
+    holding = crowding.fill()
+    for sent in (head(size) + b"x" * size, in_chunks(size // 2 + 1)):
+        peer = crowding.open(sent.replace(b"POST /", b"POST " + path, 1))
+        assert answered(peer).startswith(b"HTTP/1.1 200")
+    close(holding)
+
+
+def test_a_body_in_chunks_takes_room_once_it_is_large(crowding: Crowding) -> None:
+    holding = crowding.fill()
+    peer = crowding.open()
+    with contextlib.suppress(ConnectionError):  # it is refused while it is being sent
+        peer.sendall(in_chunks(LARGE))
+    assert answered(peer).startswith(b"HTTP/1.1 503")
+    close(holding)
+    crowding.require_room()
+    assert answered(crowding.open(in_chunks(LARGE))).startswith(b"HTTP/1.1 200")
+
+
+def test_the_largest_leave_room_for_uploads(crowding: Crowding) -> None:
+    largest = [crowding.hold(3 * LARGE) for _ in range(ROOMS // 6)]
+    assert answered(crowding.open(head(3 * LARGE))).startswith(b"HTTP/1.1 503")
+    sent = head(LARGE) + b"x" * LARGE
+    assert answered(crowding.open(sent)).startswith(b"HTTP/1.1 200")
+    close(largest)
+
+
+@pytest.mark.parametrize("path", [b"/", b"/fault"])
+def test_room_is_given_back_when_the_request_was_served(crowding: Crowding, path: bytes) -> None:
+    for _ in range(3):
+        sent = (head(LARGE) + b"x" * LARGE).replace(b"POST /", b"POST " + path, 1)
+        answered(crowding.open(sent))
+        crowding.require_room()
+
+
+@pytest.mark.parametrize("more", [b"", b"Expect: 100-continue\r\n"])
+def test_room_is_given_back_when_the_connection_is_gone(crowding: Crowding, more: bytes) -> None:
+    gone = crowding.open(head(LARGE, more) + b"x")
+    crowding.require_room(LARGE)
+    gone.close()
+    crowding.require_room()
+
+
+def test_room_is_given_back_when_a_body_in_chunks_becomes_too_large(crowding: Crowding) -> None:
+    peer = crowding.open()
+    with contextlib.suppress(ConnectionError):
+        peer.sendall(in_chunks(4 * LARGE + 1))
+    assert answered(peer).startswith(b"HTTP/1.1 413")
+    crowding.require_room()
+
+
+def test_who_is_slow_with_a_large_body_makes_room_once_others_wait(crowding: Crowding) -> None:
+    fair = [crowding.hold(first=b"x" * 2 * SMALL) for _ in range(2)]
+    little = 4 * BYTES_PER_SECOND
+    slow = [crowding.hold(first=b"x" * little) for _ in range(ROOMS - 2)]
+    crowding.require_arrived(2 * 2 * SMALL + len(slow) * little)
+    crowding.now += PATIENCE_SECONDS - 1
+    for each in (*fair, *slow):
+        each.sendall(b"x" * little)  # buys four seconds
+    crowding.require_arrived(2 * 2 * SMALL + (2 + 2 * len(slow)) * little)
+    assert crowding.answers_busy()
+    crowding.now += 2.5
+    assert 2 * SMALL > 1.5 * CROWDED_BYTES_PER_SECOND > 2 * little
+    time.sleep(1.5)  # a turn of the loop or more
+    assert crowding.taken == ROOMS * LARGE  # nobody waited since any was slow
+    assert crowding.answers_busy()
+    for each in slow:
+        crowding.require_closed(each)
+    crowding.require_room(2 * LARGE)
+    for each in fair:
+        each.sendall(b"x" * (LARGE - 2 * SMALL - little))
+        assert answered(each).startswith(b"HTTP/1.1 200")

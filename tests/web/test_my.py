@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import html
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
 import pytest
 from eth_account.signers.local import LocalAccount
 
+from marketplace.chain.adapter import NodeFault, NodeUnreachable
 from marketplace.chain.manifest import Manifest
+from marketplace.chain.rpc import Node
 from marketplace.client.messages import Messages
+from marketplace.stages import Stage
+from marketplace.store import RequestRow
 from marketplace.vocabulary import Lane
+from marketplace.waits import AtWork
 from marketplace.wire.amounts import Token
 from marketplace.wire.http import to_hex
 from tests.support.api_world import ApiWorld, api_world
@@ -125,6 +132,61 @@ def test_a_request_is_shown_with_what_it_is_about_and_where_it_stands(
     now = researcher.get(f"/my/requests/{submitted}/now").get_json()
     assert (now["stage"], now["ended"], now["back"]) == ("submitted", False, None)
     assert now["result_hash"] is None
+
+
+def test_a_request_says_what_is_done_for_it_at_the_moment_and_since_when(
+    world: WebWorld, submitted: str, researcher: Browser
+) -> None:
+    waits, paths = world.api.operator.reads.waits, (f"/my/requests/{submitted}", "/requests/")
+    asked = "Custodian 1 and custodian 2 are asked for noise; custodian 2 has not answered yet."
+    own, public = paths[0], paths[1] + submitted
+    assert researcher.get(f"{own}/now").get_json()["at_work"] is None
+    assert "At work" not in read(researcher, own) + read(researcher, public)
+    since = time.time() - 12
+    waits.work(submitted, AtWork(asked, since))
+    try:
+        words = f"At work since {time.strftime('%H:%M:%S', time.gmtime(int(since)))} UTC. {asked}"
+        assert researcher.get(f"{own}/now").get_json()["at_work"] == words
+        assert f'id="at-work">{words}</p>' in read(researcher, own)
+        assert f'<p class="note">{words}</p>' in read(researcher, public)
+        found = world.api.get(f"/requests/{submitted}").get_json()["at_work"]
+        assert (found["message"], found["since"]) == (asked, int(since))
+        assert 12 <= found["seconds"] < 60
+    finally:
+        waits.work(submitted, None)
+
+
+def unreachable(*_: Any) -> Any:
+    raise NodeUnreachable(message="Nothing answers.", remedy="Ask again later.")
+
+
+def broken(*_: Any) -> Any:
+    raise NodeFault(message="It answered with an error.", remedy="Ask again later.")
+
+
+@pytest.mark.parametrize("fault", [unreachable, broken])
+def test_a_node_that_gives_no_old_transaction_takes_no_page_down(
+    world: WebWorld, researcher: Browser, monkeypatch: pytest.MonkeyPatch, fault: Any
+) -> None:
+    api = world.api
+    terms = api.terms(f"of sums, {fault.__name__}", lane=int(Lane.HOMOMORPHIC))
+    row = RequestRow(
+        id=to_hex(api.custody.open(terms)),
+        researcher=api.researcher.address,
+        analysis="mean.v1",
+        terms=terms.to_json(),
+        parameters={"variable": "systolic"},
+        stage=Stage.SUBMITTED,
+        submitted_at=datetime.now(UTC),
+    )
+    assert api.operator.database.submit(row, "handed in")
+    page = read(researcher, f"/my/requests/{row.id}")
+    assert f'"steward":"{api.custody.chain.dataset(terms.dataset).steward}"' in page.replace(
+        " ", ""
+    )
+    monkeypatch.setattr(Node, "transaction_input", fault)
+    page = read(researcher, f"/my/requests/{row.id}")
+    assert '"published":null' in page.replace(" ", "")
 
 
 def test_it_can_be_cancelled_while_the_chain_has_it_open_and_no_longer(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import flask
+import structlog
 
 from marketplace import words
 from marketplace.errors import BadParameter, Refusal
@@ -17,7 +18,7 @@ from web import carrying, lanes, sessions, streams
 from web.access import NotAllowed
 from web.money_back import money_back
 from web.pages.datasets import name_of
-from web.pages.requests import parameters, titled
+from web.pages.requests import at_work_words, parameters, titled
 from web.showing import amount, iso, moment
 from web.site import site
 from web.wording import steps, wording
@@ -25,6 +26,7 @@ from web.wording import steps, wording
 CREDIT: Final = "credit_withdrawal"
 
 routes = flask.Blueprint("my", __name__)
+log = structlog.get_logger()
 
 
 @routes.get("/my")
@@ -66,7 +68,7 @@ def show(request_id: str) -> str:
             "since": _newest(found["request"]),
             "dictionary": dataset["dictionary"],
             "dictionary_hash": dataset["dictionary_hash"],
-            "published": site().operator.reads.published(terms.dataset),
+            "published": _published(terms),
             "lane": int(terms.lane),
             "now": now,
         },
@@ -140,6 +142,7 @@ def _now(found: Mapping[str, Any]) -> dict[str, Any]:
         "tone": said.tone,
         "steps": [_step(each) for each in steps(stage, found["stages"], found["terms"]["lane"])],
         "waiting": _waiting(found["waiting"]),
+        "at_work": at_work_words(found["at_work"]),
         "reason": found["reason"],
         "cohort": found["cohort_size"],
         "paid": _paid(found),
@@ -148,6 +151,18 @@ def _now(found: Mapping[str, Any]) -> dict[str, Any]:
         "look_again": way.until,
         "result_hash": found["result_hash"],
     }
+
+
+def _published(terms: RequestTerms) -> dict[str, str] | None:
+    """By which a browser holds the dictionary, and so an answer's labels, against the dataset's id.
+
+    None where the node gives no old transactions, or is at fault: the page then says that it cannot tell.
+    """
+    try:
+        return site().operator.reads.published(terms.dataset)
+    except Refusal as refusal:
+        log.warning("publication_not_read", code=refusal.code)
+        return None
 
 
 def _paid(found: Mapping[str, Any]) -> dict[str, str | None] | None:

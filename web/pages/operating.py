@@ -12,6 +12,7 @@ import flask
 from marketplace.errors import Refusal
 from marketplace.wire.http import answer, hash_field, to_hex
 from marketplace.wire.plain import counted
+from web.pages.requests import at_work_words
 from web.site import site
 from web.wording import wording
 
@@ -57,7 +58,12 @@ def nudge(request_id: str) -> flask.Response:
 
 
 def _queued(found: dict[str, Any]) -> dict[str, Any]:
-    return {**found, "wording": wording(found["stage"]), "age": age(_seconds_since(found["since"]))}
+    return {
+        **found,
+        "wording": wording(found["stage"]),
+        "age": age(_seconds_since(found["since"])),
+        "at_work": at_work_words(found["at_work"]),
+    }
 
 
 def _seconds_since(moment: str) -> float:

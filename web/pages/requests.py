@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import flask
@@ -79,6 +80,14 @@ def show(request_id: str) -> str:
         odds=words.odds_of(found["cost"], found["cohort"], "the result of this request"),
         settled=found["stage"] == Stage.SETTLED,
     )
+
+
+def at_work_words(given: Mapping[str, Any] | None) -> str | None:
+    """What is being done for a request at the moment, and since when."""
+    if given is None:
+        return None
+    since = datetime.fromtimestamp(given["since"], UTC)
+    return f"At work since {since:%H:%M:%S} UTC. {given['message']}"
 
 
 def _before() -> tuple[int, int] | None:
@@ -165,6 +174,7 @@ def _of_ours(found: Mapping[str, Any]) -> dict[str, Any]:
         "stage": found["stage"],
         "log": found["stages"],
         "waiting": found["waiting"],
+        "at_work": at_work_words(found["at_work"]),
         "reason": found["reason"],
     }
 
@@ -192,6 +202,7 @@ def _of_another(found: PublicRequest) -> dict[str, Any]:
         "stage": found.stage,
         "log": [],
         "waiting": None,
+        "at_work": None,
         "reason": None,
     }
 

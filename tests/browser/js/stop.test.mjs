@@ -413,7 +413,9 @@ test("a key of one dataset signs nothing in another", async () => {
 test("a site that is busy keeps nobody from stopping", async () => {
   const me = (await patientOf(D1)).address;
   const locked = { "/session": () => partly(), "/session/half": () => partly(), "/deployment": BUSY, "/api/v1/datasets/": BUSY, "/me/": BUSY };
-  const odd = ["null", "[]", '"x"', "{}", '{"half":7}', '{"half":"abcd"}'].map((text) => [{ "/session/half": () => new Response(text) }, me]);
+  // Each takes Argon2id's second: one that is no object and one that is no half, every day.
+  const halves = process.env.USUFRUCT_LONG ? ["null", "[]", '"x"', "{}", '{"half":7}', '{"half":"abcd"}'] : ["null", '{"half":"abcd"}'];
+  const odd = halves.map((text) => [{ "/session/half": () => new Response(text) }, me]);
   for (const [lie, signedIn] of [...odd, [{ "/session": BUSY }, me], [{ "/session": down }, null], [{ "/session": BUSY, "/session/half": BUSY }, me], [locked, null]]) {
     await browserAt(`/me/${D1}`, keyring([D1]), signedIn, { passphrase: PASSPHRASE });
     await keystore.keepKeyFile(await FILE);

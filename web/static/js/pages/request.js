@@ -42,6 +42,7 @@ function show(found) {
   fill(one("#state"), badge(found.label, found.tone));
   fill(one("#steps"), stages(found.steps, "Stages of this request"));
   fill(one("#news"), ...news(found));
+  showWork(found.at_work);
   if (found.cohort !== null) one("#cohort").textContent = grouped(found.cohort);
   if (found.paid !== null) showPaid(found.paid);
   showBack(found.back);
@@ -49,6 +50,12 @@ function show(found) {
   if (moved) announce(one("#said"), `${found.label}. ${found.means}`);
   if (found.stage === "settled") offerAnswer();
   if (found.ended) end();
+}
+
+/** What is done for it at the moment; who listens is not told of each custodian that answers. */
+function showWork(words) {
+  one("#at-work").hidden = words === null;
+  one("#at-work").textContent = words ?? "";
 }
 
 /** What it came to takes the place of what was held. */

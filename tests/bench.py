@@ -61,6 +61,7 @@ def add_rows(table: Table, task: Task, seconds: Mapping[str, float]) -> None:
 
 
 def main() -> None:
+    from tests.bench_browser import BROWSER_TASKS
     from tests.bench_chain import CHAIN_TASKS
     from tests.bench_ckks import CKKS_TASKS
     from tests.bench_data import DATA_TASKS
@@ -71,7 +72,7 @@ def main() -> None:
     table = Table("task", "contender", "median", "rate", "ratio", title="usufruct bench")
     for column in table.columns[2:]:
         column.justify = "right"
-    for task in (*DATA_TASKS, *TALLY_TASKS, *CKKS_TASKS, *CHAIN_TASKS):
+    for task in (*DATA_TASKS, *TALLY_TASKS, *BROWSER_TASKS, *CKKS_TASKS, *CHAIN_TASKS):
         console.log(task.name)
         add_rows(table, task, medians(task))
     console.print(table)

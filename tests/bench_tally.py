@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import tenseal
 from tenseal import sealapi
 
+from marketplace.client.logarithms import Logarithms
+from marketplace.custodian.tallies import FOLDER
 from marketplace.vocabulary import Address
 from marketplace.wire.tallying import (
     TallySession,
@@ -22,9 +28,9 @@ from marketplace.wire.tallying import (
     recipient,
 )
 from ml.homomorphic.columns import SEGMENT_ROWS, ColumnStore
-from ml.homomorphic.curve import ORDER, Points, times_base
+from ml.homomorphic.curve import ORDER, Point, Points, times_base
 from ml.homomorphic.elgamal import COLUMN_BYTES, draw_randomness, encrypt
-from ml.homomorphic.logarithm import MOST_BITS, Table, TableDamaged
+from ml.homomorphic.logarithm import MOST_BITS, Table
 from ml.homomorphic.noise import Contribution, Shares, contribute, verify_contribution
 from ml.homomorphic.threshold import (
     Partial,
@@ -35,6 +41,7 @@ from ml.homomorphic.threshold import (
     verify_partial,
 )
 from tests.bench import Contenders, Task, ready
+from tests.support.filled_journal import fill
 
 PATIENTS, COLUMNS = 10_000, 64
 DISTINCT = 100
@@ -46,10 +53,11 @@ BFV_DEGREE, BFV_BITS = 4096, 30
 SUMS, CORES = 64, 2
 CUSTODIANS, QUORUM = 3, 2
 COST = 10_000_000
-"""Nano-rho: of an answer with 64 sums, whose noise is then a few hundred patients' largest value."""
-TABLE_BITS = 26
+"""Nano-rho: of a whole answer, whose noise has then a scale of some 70 patients' largest square."""
+VARIABLES, SPREAD = 64, 1_000
+SOME_BITS, TABLE_BITS = 20, 26
 """2^24 takes about three times as long as 2^26, which is 0.5 GB and takes minutes to build, once."""
-KEPT = Path(__file__).resolve().parents[1] / "var" / f"bench-logarithms-{TABLE_BITS}"
+KEPT = Path(__file__).resolve().parents[1] / "var"
 
 
 @contextmanager
@@ -114,35 +122,65 @@ def bfv_records(
 
 
 @contextmanager
-def answer_contenders() -> Iterator[Contenders]:
-    """From a sealed cohort's columns to the opened sums: all that custodians, operator and researcher
-    compute, one after the other, with every custodian's own sums. Neither chain nor network.
+def spreading_contenders() -> Iterator[Contenders]:
+    """What a custodian's watch does with records that came in, before any request: from the journal to the
+    folder of columns, on disk.
     """
-    values = np.random.default_rng(2).integers(0, LARGEST + 1, (DISTINCT, COLUMNS))
-    true = (values.sum(axis=0) * (PATIENTS // DISTINCT)).tolist()
-    shares = Shares(COST, LARGEST**2 * COLUMNS, COLUMNS, QUORUM)
-    room = CUSTODIANS * shares.bound(CUSTODIANS)
-    table, (own, delivery_key) = kept_table(), own_recipient(1 + secrets.randbelow(2**250))
-    to = recipient(delivery_key)
-    session = TallySession(31337, Address("0x" + "11" * 20), bytes(32), bytes(32), 1)
     with tempfile.TemporaryDirectory() as folder:
-        store, secret = filled(Path(folder), values.tolist())
+        records = fill(Path(folder), SPREAD, variable_rows())
+
+        def spread() -> None:
+            shutil.rmtree(Path(folder) / FOLDER, ignore_errors=True)
+            if not records.tallies().spread():
+                raise AssertionError("not all of it was spread")
+
+        yield {"Tallies.spread": spread}
+
+
+def variable_rows() -> list[list[int]]:
+    """Of VARIABLES variables each: presence, value and square, in some DISTINCT patients."""
+    drawn = np.random.default_rng(2).integers(0, LARGEST + 1, (DISTINCT, VARIABLES))
+    rows: list[list[int]] = np.hstack([np.ones_like(drawn), drawn, drawn * drawn]).tolist()
+    return rows
+
+
+@contextmanager
+def answer_contenders() -> Iterator[Contenders]:
+    """From a sealed cohort to its opened sums, with the journals and columns that a custodian has then
+    (`Tallies.sums` of records that were spread as they came in): all that custodians, operator and researcher
+    compute, one after the other on one machine, with every custodian's own sums. Neither chain nor network.
+    Custodians are processes of their own: their noise is drawn and verified on all cores.
+    """
+    values = variable_rows()
+    sums = len(values[0])
+    shares = Shares(COST, VARIABLES * (1 + LARGEST**2 + LARGEST**4), sums, QUORUM)
+    room = CUSTODIANS * shares.bound(CUSTODIANS)
+    ranges = [(-room, PATIENTS * LARGEST**2 + room)] * sums
+    own, delivery_key = own_recipient(1 + secrets.randbelow(2**250))
+    to, tables = recipient(delivery_key), kept_tables()
+    session = TallySession(31337, Address("0x" + "11" * 20), bytes(32), bytes(32), 1)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ProcessPoolExecutor(CORES, mp_context=get_context("spawn")) as processes,
+    ):
+        cohort = fill(Path(folder), PATIENTS, values)
+        tallies = cohort.tallies()
+        tallies.spread()
         slope = 1 + secrets.randbelow(2**250)
-        held = {place: (secret + slope * (place + 1)) % ORDER for place in range(CUSTODIANS)}
-        key, public = times_base(secret), {at: times_base(each) for at, each in held.items()}
+        held = {place: (cohort.secret + slope * (place + 1)) % ORDER for place in range(CUSTODIANS)}
+        public = {at: times_base(each) for at, each in held.items()}
+        at_places = [(session, place, shares, cohort.public_key) for place in range(CUSTODIANS)]
 
         def added() -> list[Sum]:
-            store._kept.clear()
-            return store.sum(list(range(COLUMNS)), list(range(PATIENTS)))
+            for store in tallies._columns._stores.values():
+                store._kept.clear()
+            return cohort.sums(tallies)
 
         def noise() -> list[Contribution]:
-            makers = [session.contributor(place) for place in range(CUSTODIANS)]
-            sizes = range(QUORUM, CUSTODIANS + 1)
-            drawn = [{size: contribute(shares, size, key, by) for size in sizes} for by in makers]
-            chosen = [each[CUSTODIANS] for each in drawn]
-            for _ in range(CUSTODIANS):  # each the others', and the operator all
-                for made, by in zip(chosen, makers, strict=True):
-                    verify_contribution(made, shares, CUSTODIANS, key, by)
+            chosen = list(processes.map(drawn, at_places))
+            # Each custodian the others', and the operator all.
+            shown = [(*each, chosen) for each in at_places]
+            list(processes.map(verified, shown))
             return chosen
 
         def partials(whole: Sequence[Sum]) -> dict[int, Partial]:
@@ -157,55 +195,97 @@ def answer_contenders() -> Iterator[Contenders]:
                     verify_partial(each, public[place], whole, to, bound_to[place])
             return {place + 1: each for place, each in made.items()}
 
+        true = (np.array(values).sum(axis=0) * (PATIENTS // DISTINCT)).tolist()
+
         def answer() -> None:
             chosen = noise()
-            sums = [noised(added(), chosen) for _ in range(CUSTODIANS)]
-            delivered = combine(partials(sums[0]), sums[0], QUORUM)
+            whole = [noised(added(), chosen) for _ in range(CUSTODIANS)]
+            delivered = combine(partials(whole[0]), whole[0], QUORUM)
             points = open_sums(decode_sealed(encode_sealed(delivered)), own)
-            found = table.find(points, -room, PATIENTS * LARGEST + room, CORES)
+            found = tables.find(points, ranges)
             if any(abs(one - other) > room for one, other in zip(found, true, strict=True)):
                 raise AssertionError("the answer is further off than all noise can be")
 
+        drawn_once = chosen_points(added(), noise(), cohort.secret)
         yield {
-            f"{CUSTODIANS} custodians, operator, researcher": answer,
+            f"{CUSTODIANS} custodians, operator, researcher; {sums} sums": answer,
             "of that, one custodian's sums": added,
             "of that, all noise": noise,
+            "of that, logarithms": lambda: tables.find(drawn_once, ranges),
         }
-        store.close()
+
+
+Seat: TypeAlias = tuple[TallySession, int, Shares, bytes]
+
+
+def drawn(seat: Seat) -> Contribution:
+    """One custodian's noise, for each size of the set; that of all is what counts here."""
+    session, place, shares, key = seat
+    by, public_key = session.contributor(place), Point.from_bytes(key)
+    sizes = range(QUORUM, CUSTODIANS + 1)
+    return {size: contribute(shares, size, public_key, by) for size in sizes}[CUSTODIANS]
+
+
+def verified(shown: tuple[TallySession, int, Shares, bytes, Sequence[Contribution]]) -> None:
+    """What one party looks at of all custodians' noise."""
+    session, _, shares, key, contributions = shown
+    public_key = Point.from_bytes(key)
+    for place, each in enumerate(contributions):
+        verify_contribution(each, shares, CUSTODIANS, public_key, session.contributor(place))
+
+
+def chosen_points(sums: Sequence[Sum], chosen: Sequence[Contribution], secret: int) -> list[Point]:
+    """What a researcher looks logarithms up of."""
+    return [each.value - each.key * secret for each in noised(sums, chosen)]
 
 
 def logarithm_contenders() -> AbstractContextManager[Contenders]:
-    """All of a range of 2^40, from its middle: half of the sums are negative."""
-    table, half = kept_table(), 1 << (MOST_BITS - 1)
+    """All of a range of 2^40, from its middle: half of the sums are negative. As an answer is opened, by the
+    table that `usufruct logarithms` keeps; and the search alone.
+    """
+    tables, half = kept_tables(), 1 << (MOST_BITS - 1)
     drawn = [secrets.randbelow(2 * half) - half for _ in range(SUMS)]
     points = [times_base(value) for value in drawn]
     narrow = [times_base(value >> 14) for value in drawn]
+    ranges, small = [(-half, half - 1)] * SUMS, [(-half >> 14, half >> 14)] * SUMS
+    table = Table.load(tables.folder / f"logarithms-{TABLE_BITS}.bin")
 
     def wide() -> None:
+        if tables.find(points, ranges) != drawn:
+            raise AssertionError("another logarithm")
+
+    def searched() -> None:
         if table.find(points, -half, half - 1, CORES) != drawn:
             raise AssertionError("another logarithm")
 
-    def small() -> None:
-        table.find(narrow, -half >> 14, half >> 14, CORES)
+    return ready(
+        {
+            "Logarithms.find, range 2^40": wide,
+            f"of that, the search, by 2^{TABLE_BITS} points": searched,
+            "Logarithms.find, range 2^26": lambda: tables.find(narrow, small),
+        }
+    )
 
-    return ready({f"table of 2^{TABLE_BITS}, range 2^40": wide, "the same, range 2^26": small})
 
-
-def kept_table() -> Table:
-    """Built once: about 3 microseconds a point."""
-    try:
-        return Table.load(KEPT)
-    except (OSError, TableDamaged):
-        table = Table.build(1 << TABLE_BITS)
-        KEPT.parent.mkdir(exist_ok=True)
-        table.save(KEPT)
-        return table
+def kept_tables() -> Logarithms:
+    """As after `usufruct logarithms`: built once, some minutes."""
+    tables = Logarithms(KEPT, processes=CORES)
+    for bits in (SOME_BITS, TABLE_BITS):
+        tables.prepare(bits)
+    return tables
 
 
 TALLY_TASKS = (
     Task(f"sum {PATIENTS:,} x {COLUMNS} columns", "records", PATIENTS, 5, sum_contenders),
     Task(
-        f"sealed {PATIENTS:,} x {COLUMNS} to opened",
+        f"{SPREAD:,} records of {VARIABLES} variables laid out",
+        "records",
+        SPREAD,
+        3,
+        spreading_contenders,
+    ),
+    Task(
+        f"sealed {PATIENTS:,} x {VARIABLES} variables to opened",
         "answers",
         1,
         3,

@@ -52,6 +52,7 @@ COMMANDS: Final = {
     "requests": "marketplace.cli.browse:requests",
     "request": "marketplace.cli.researcher:request",
     "result": "marketplace.cli.result:result",
+    "logarithms": "marketplace.cli.logarithms:logarithms",
     "cancel": "marketplace.cli.researcher:cancel",
     "reclaim": "marketplace.cli.researcher:reclaim",
     "record-key": "marketplace.cli.default:record_key",

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
-import threading
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +19,9 @@ from sqlalchemy.orm import Session as Transaction
 
 from marketplace.chain.adapter import Chain
 from marketplace.chain.joint_keys import joint_key_of, joint_keys_until
+from marketplace.custodian.column_folders import ColumnFolders
 from marketplace.custodian.journal import PART, Journal
 from marketplace.custodian.models import DictionaryRow, TallyRow
-from marketplace.custodian.row_marks import RowMarks
 from marketplace.errors import Refusal
 from marketplace.vocabulary import Lane
 from marketplace.wire import dictionary as dictionaries
@@ -32,8 +30,6 @@ from marketplace.wire.encoding import Encoding
 from marketplace.wire.header import RecordHeader
 from marketplace.wire.http import to_hex
 from marketplace.wire.tally import SealedTally, encoding_of, require_valid
-from ml.homomorphic.columns import ColumnStore, LayoutChanged
-from ml.homomorphic.elgamal import COLUMN_BYTES
 from ml.homomorphic.threshold import Sum
 
 FOLDER = "columns"
@@ -43,15 +39,6 @@ class TallyRefused(Refusal):
     """A record whose part in the homomorphic lane this custodian does not take."""
 
     CODE = "tally_refused"
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a record's columns lie, and how many they are."""
-
-    commitment: bytes
-    row: int
-    columns: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +57,7 @@ class Tallies:
         self._chain = chain
         self._journal = journal
         self._data = data / FOLDER
-        self._stores: dict[str, ColumnStore] = {}
-        self._lock = threading.RLock()
-        """Held from what the journal says to what the folder holds: nothing erased comes back in between."""
+        self._columns = ColumnFolders(journal, self._data)
         self._locked: int | None = None
         self._owned = False
 
@@ -178,11 +163,11 @@ class Tallies:
         return None
 
     def keep(self, session: Transaction, header: RecordHeader, tally: SealedTally) -> None:
-        """Keeps a tally that `faults` let pass, in the caller's transaction; the first sum takes it in."""
+        """Keeps a tally that `faults` let pass, in the caller's transaction; `spread` lays it out."""
         commitment = header.commitment
         if session.get(TallyRow, commitment) is not None:
             return
-        folder = _folder(header.context.dataset, tally.public_key)
+        folder = folder_of(header.context.dataset, tally.public_key)
         last = session.scalar(select(func.max(TallyRow.row)).where(TallyRow.folder == folder))
         session.add(
             TallyRow(
@@ -220,21 +205,31 @@ class Tallies:
             Refusal: storage_full, storage_unavailable.
         """
         used = sorted({column for form in forms for column in form})
-        with self._lock:
-            folder = _folder(dataset, public_key)
-            places = self._places(folder, commitments)
-            if not places or not used:
-                return [Sum.zero() for _ in forms]
-            store = self._store(folder, places[0].columns)
-            self._spread(store, folder, places)
-            found = dict(zip(used, store.sum(used, [each.row for each in places]), strict=True))
+        added = self._columns.sums(folder_of(dataset, public_key), commitments, used)
+        found = dict(zip(used, added, strict=True))
         return [_weighed(form, found) for form in forms]
+
+    def spread(self, until: float = float("inf")) -> bool:
+        """Lays out for sums what came in since it last did. Returns whether that was all, or the time
+        (`time.monotonic`) was over.
+
+        Raises:
+            Refusal: record_erased, storage_full, storage_unavailable; OSError: what was spread stays so.
+        """
+        return self._columns.spread(until)
 
     def missing(self, commitments: Sequence[bytes], public_key: bytes) -> list[bytes]:
         """Of these records, those that never came here, or whose tally under this key is not here.
 
         A record that is here without a tally under this key is not missing: it counts as null.
         """
+        found: list[bytes] = []
+        for start in range(0, len(commitments), PART):
+            found += self._missing(commitments[start : start + PART], public_key)
+        return found
+
+    def _missing(self, commitments: Sequence[bytes], public_key: bytes) -> list[bytes]:
+        """Of a page of them: their headers are many times as large as what is said of them."""
         named = f'"public_key":"{to_hex(public_key)}"'
         headers = self._journal.headers(commitments)
         absent = [each for each in commitments if each not in headers]
@@ -254,48 +249,6 @@ class Tallies:
                 here = TallyRow.columns.is_not(None) & TallyRow.commitment.in_(part)
                 found |= set(session.scalars(select(TallyRow.commitment).where(here)))
         return found
-
-    def _places(self, folder: str, commitments: Sequence[bytes]) -> list[_Place]:
-        """Without what has been erased; no columns are read for it."""
-        found: list[_Place] = []
-        here = (TallyRow.folder == folder) & TallyRow.columns.is_not(None)
-        wanted = (TallyRow.commitment, TallyRow.row, func.length(TallyRow.columns))
-        with self._journal.reading() as session:
-            for start in range(0, len(commitments), PART):
-                part = commitments[start : start + PART]
-                query = select(*wanted).where(here, TallyRow.commitment.in_(part))
-                rows = session.execute(query)
-                found += [_Place(each, row, size // COLUMN_BYTES) for each, row, size in rows]
-        return found
-
-    def _store(self, folder: str, columns: int) -> ColumnStore:
-        store = self._stores.get(folder)
-        if store is None:
-            store = self._stores[folder] = self._opened(self._data / folder, columns)
-        return store
-
-    def _opened(self, folder: Path, columns: int) -> ColumnStore:
-        try:
-            return ColumnStore(folder, columns)
-        except LayoutChanged:  # of another libsecp256k1: the journal has everything to make it anew
-            shutil.rmtree(folder)
-            return ColumnStore(folder, columns)
-
-    def _spread(self, store: ColumnStore, folder: str, places: Iterable[_Place]) -> None:
-        """Writes the rows that the folder lacks: new ones, and what a crash or a restored backup left out, or
-        holds of another record.
-        """
-        with closing(RowMarks(self._data / folder)) as marks:
-            for each in places:
-                if store.holds(each.row) and marks.is_of(each.row, each.commitment):
-                    continue
-                kept = self.of(each.commitment)
-                if kept is None:
-                    raise _refused("record_erased", "A record was erased while it was added up.")
-                if store.holds(each.row):
-                    store.erase(each.row)
-                store.write(each.row, kept.columns)
-                marks.put(each.row, each.commitment)
 
     # --- erasing
 
@@ -325,27 +278,14 @@ class Tallies:
         with self._journal.reading() as session:
             gone = list(session.scalars(select(TallyRow).where(TallyRow.columns.is_(None))))
         for row in gone:
-            with self._lock:
-                self._erase(row)
+            with self._columns.lock:
+                self._columns.erase(row.folder, row.row)
                 with self._journal.writing() as session:
                     # The last row stays, as zeros: numbers of rows are never given twice.
                     last = select(func.max(TallyRow.row)).where(TallyRow.folder == row.folder)
                     if row.row != session.scalar(last):
                         mine = TallyRow.commitment == row.commitment
                         session.execute(delete(TallyRow).where(mine))
-
-    def _erase(self, row: TallyRow) -> None:
-        folder = self._data / row.folder
-        store = self._stores.get(row.folder)
-        if store is None and folder.exists():
-            try:
-                store = self._stores[row.folder] = ColumnStore.existing(folder)
-            except (LayoutChanged, OSError):
-                shutil.rmtree(
-                    folder
-                )  # it is made anew from the journal, which has this record no more
-        if store is not None:
-            store.erase(row.row)
 
 
 def _key_of(offered: OfferedTally) -> bytes | None:
@@ -365,7 +305,8 @@ def _weighed(form: Mapping[int, int], sums: Mapping[int, Sum]) -> Sum:
     return whole
 
 
-def _folder(dataset: bytes, public_key: bytes) -> str:
+def folder_of(dataset: bytes, public_key: bytes) -> str:
+    """The name of the folder of a dataset's columns under a joint key."""
     return bytes(keccak(dataset + public_key)).hex()[:32]
 
 

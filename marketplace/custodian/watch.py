@@ -29,6 +29,8 @@ SWEEP_SECONDS = 3_600.0
 """Between two looks at every share: one call for 200 of them."""
 REST_SECONDS = 30.0
 """After a wipe that did not succeed: it rewrites a whole file, on a disk that may be nearly full."""
+SPREAD_SECONDS: Final = 2.0
+"""Of each round, at most, in which columns are laid out for sums: erasures do not wait for more."""
 
 log = structlog.get_logger()
 
@@ -117,6 +119,16 @@ class Watch:
                 log.warning("shares_not_yet_destroyed", message=why)
                 self._has_remains = True
                 self._wipe_at = time.monotonic() + REST_SECONDS
+
+    def spread(self) -> None:
+        """Lays out the columns that came in, before any request is sealed over them. What prevents it is
+        told: the next round goes on, and a sum that lacks a row lays it out itself, or is refused.
+        """
+        try:
+            self._tallies.spread(time.monotonic() + SPREAD_SECONDS)
+        except (Refusal, OSError) as fault:
+            why = fault.code if isinstance(fault, Refusal) else type(fault).__name__
+            log.warning("columns_not_spread", code=why)
 
     def _require_left(self, events: Sequence[Event]) -> None:
         """A made-up move would hide a share from its erasure."""
@@ -246,7 +258,8 @@ class Watch:
                 if time.monotonic() - swept >= SWEEP_SECONDS:
                     self.sweep()
                     swept = time.monotonic()
-                self._keygen.drop_ended()  # last: no fault of it holds up an erasure of records
+                self._keygen.drop_ended()  # no fault of it holds up an erasure of records
+                self.spread()
             except Refusal as refusal:
                 log.warning("chain_not_followed", code=refusal.code, message=str(refusal))
             except Exception as fault:  # nobody else follows erasures, whatever a node may say

@@ -92,6 +92,8 @@ class Tallying(NoiseRounds):
             parts = [said[place] for place in sorted(said) if _about(said[place]) == agreed]
             others = [place for place, part in said.items() if _about(part) != agreed]
             self.faults |= dict.fromkeys(others, DIFFERS)
+        elif len(counts) > 1:  # who of them is wrong, nobody can tell
+            self.faults |= dict.fromkeys(said, DIFFERS)
         if len(parts) < self._committee.quorum:
             short = self.missing("decrypted the same sums", len(parts))
             if sender is not None and self._bare:

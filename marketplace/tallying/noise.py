@@ -13,7 +13,7 @@ from marketplace.chain.adapter import ContractRefusal
 from marketplace.chain.counted import FixedNoise, fixed_noise
 from marketplace.chain.sender import Sender
 from marketplace.errors import Refusal
-from marketplace.tallying.rounds import ALONE, DIFFERS, Rounds, at_fault, never, wait
+from marketplace.tallying.rounds import ALONE, DIFFERS, SILENT, Rounds, at_fault, never, wait
 from marketplace.vocabulary import unsigned
 from marketplace.wire.eip712 import MOST_SIGNATURE, require_signed
 from marketplace.wire.http import hash_field, hex_field, to_hex
@@ -72,6 +72,7 @@ class NoiseRounds(Rounds):
         )
         if len(said) < self._committee.quorum:
             raise self.missing("committed to noise", len(said))
+        self.leave_out(self.faults)
         listed = [[place, *said[place]] for place in sorted(said)]
         sender.send("NoiseRegistry", "commitNoise", self._request, listed)
 
@@ -130,6 +131,8 @@ class NoiseRounds(Rounds):
         said = self.ask("to agree to the noise", agree, self.are_quorum, grace=0.0)
         if len(said) < self._committee.quorum:
             raise self.missing("agreed to the noise", len(said))
+        # Nobody waits for more than a quorum here: who is slower has done nothing wrong.
+        self.leave_out({place: why for place, why in self.faults.items() if why != SILENT})
         signatures = [[place, said[place]] for place in sorted(said)][: self._committee.quorum]
         sender.send("NoiseRegistry", "fixNoise", self._request, places, signatures)
 
@@ -153,13 +156,13 @@ class NoiseRounds(Rounds):
         """
         ask = functools.partial(self.reveal_of, len(committed), committed)
         said = self.ask(FOR_NOISE, ask, self.are_quorum, [*committed], grace=self.set_seconds)
-        silent, self.left_out = dict(self.faults), {}
+        silent = dict(self.faults)
         for group in _groups(said):
             found = self._of_group(group, said, committed)
             if found:
                 others = set(said) - set(found)
-                self.left_out = silent | dict.fromkeys(others, DIFFERS) | self.faults
-                self.faults = dict(self.left_out)
+                self.faults = silent | dict.fromkeys(others, DIFFERS) | self.faults
+                self.leave_out(self.faults)
                 return found
         self.faults = silent | dict.fromkeys(said, ALONE) | self.faults
         raise self.missing("revealed noise for the same sums", 0)

@@ -23,6 +23,7 @@ GRACE_SECONDS: Final = 20.0
 DIFFERS: Final = "Its sums are not those of the others."
 LACKS_RECORDS: Final = "records_missing"
 ALONE: Final = "Too few others reveal noise for the sums that it has."
+SILENT: Final = "It did not answer in time."
 T = TypeVar("T")
 
 log = structlog.get_logger()
@@ -66,7 +67,7 @@ class Rounds:
         self.faults: dict[int, str] = {}
         """Why a custodian's part is missing, by place; of the last step that asked all."""
         self.left_out: dict[int, str] = {}
-        """Why a custodian's noise does not count, by place."""
+        """Why a quorum went on without a custodian while noise was seen to, by place; of all its steps."""
         self._bare: set[int] = set()
         """Who decrypts nothing, since no final block has its journal anchored."""
         self._found = found
@@ -115,7 +116,7 @@ class Rounds:
         by_place = {known[at]: each for at, each in said.items()}
         self.faults = {
             place: each.message for place, each in by_place.items() if isinstance(each, Refusal)
-        } | {place: "It did not answer in time." for place in wanted if place not in by_place}
+        } | {place: SILENT for place in wanted if place not in by_place}
         return {place: each for place, each in by_place.items() if not isinstance(each, Refusal)}
 
     def say(
@@ -144,6 +145,10 @@ class Rounds:
         except Refusal as refusal:
             log.warning("records_not_restored", place=place, code=refusal.code)
             return False
+
+    def leave_out(self, faults: Mapping[int, str]) -> None:
+        """Names whom a quorum goes on without. The first reason stays: later ones follow from it."""
+        self.left_out = {**faults, **self.left_out}
 
     def are_quorum(self, good: Mapping[int, object]) -> bool:
         """Whether as many answered as the epoch's quorum."""

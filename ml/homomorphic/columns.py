@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,33 +80,50 @@ class ColumnStore:
         self._threads.shutdown()
 
     def write(self, row: int, columns: bytes) -> None:
-        """Puts a record's columns (66 bytes each) at a row, on disk when this returns.
+        """As `write_many`, for one record."""
+        self.write_many({row: columns})
+
+    def write_many(self, records: Mapping[int, bytes]) -> None:
+        """Puts records' columns (66 bytes each) at their rows, on disk when this returns: a segment is
+        brought there once, whatever the number of its rows. Memory: 64 bytes a point of these records.
 
         A row is written once, or after `erase`. Raises NotAPoint; ValueError for another number of columns,
-        or a row that holds something; OSError where the disk is full, and nothing was written then.
+        or a row that holds something; OSError where the disk is full. Nothing was written then.
         """
+        points = {row: self._parsed(columns) for row, columns in records.items()}
+        with self._lock:
+            for segment, at in map(self._place, points):
+                if segment.filled[at]:
+                    raise ValueError("the row holds a record")
+            for number, inside in _by_segment(_ascending(points)):
+                segment = self._segment(number)
+                rows = (inside + number * SEGMENT_ROWS).tolist()
+                segment.points[:, inside] = np.stack([points[row] for row in rows], axis=1)
+                _flush(segment.points)
+                segment.filled[inside] = True
+            # Sums that are kept stay right: none of these rows is in one.
+
+    def _parsed(self, columns: bytes) -> Memory:
         if len(columns) != self.columns * COLUMN_BYTES:
             raise ValueError("the record has another number of columns")
-        points = Points.parse(columns).memory
-        with self._lock:
-            segment, at = self._place(row)
-            if segment.filled[at]:
-                raise ValueError("the row holds a record")
-            segment.points[:, at] = points
-            _flush(segment.points)
-            segment.filled[at] = True
-            self._kept.clear()
+        return Points.parse(columns).memory
 
     def erase(self, row: int) -> None:
         """Overwrites a row with zeros, on disk when this returns."""
+        self.erase_many([row])
+
+    def erase_many(self, rows: Iterable[int]) -> None:
+        """Overwrites rows with zeros, on disk when this returns: a segment is brought there once."""
         with self._lock:
-            if row >= 0 and not self._path(row // SEGMENT_ROWS).exists():
-                return
-            segment, at = self._place(row)
-            segment.filled[at] = False
-            segment.points[:, at] = 0
-            _flush(segment.points)
             self._kept.clear()
+            for number, inside in _by_segment(_ascending(rows)):
+                if number < 0:
+                    raise ValueError("rows count from 0")
+                if self._path(number).exists():
+                    segment = self._segment(number)
+                    segment.filled[inside] = False
+                    segment.points[:, inside] = 0
+                    _flush(segment.points)
 
     def read(self, row: int) -> bytes:
         """A row's columns, 66 bytes each. Raises KeyError where nothing is."""
@@ -116,9 +133,10 @@ class ColumnStore:
                 raise KeyError(row)
             return Points(np.ascontiguousarray(segment.points[:, at])).to_bytes()
 
-    def sum(self, columns: Sequence[int], rows: Sequence[int]) -> list[Sum]:
+    def sum(self, columns: Sequence[int], rows: Sequence[int] | Ints) -> list[Sum]:
         """The sum of each of the columns over distinct rows, in the order of `columns`.
 
+        Memory: some 8-byte numbers for each row, whatever the number of columns.
         Raises KeyError for a row that holds nothing, ValueError for a repeated one.
         """
         if not all(0 <= column < self.columns for column in columns):
@@ -147,16 +165,14 @@ class ColumnStore:
     def _add(self, column: int, rows: Ints) -> Sum:
         key: list[Point] = []
         value: list[Point] = []
-        for number in np.unique(rows // SEGMENT_ROWS).tolist():
-            inside = rows[rows // SEGMENT_ROWS == number] % SEGMENT_ROWS
+        for number, inside in _by_segment(rows):
             points = self._segment(number).points
             key.append(Points(points[2 * column]).sum(inside))
             value.append(Points(points[2 * column + 1]).sum(inside))
         return Sum(total(key), total(value))
 
     def _require_filled(self, rows: Ints) -> None:
-        for number in np.unique(rows // SEGMENT_ROWS).tolist():
-            inside = rows[rows // SEGMENT_ROWS == number] % SEGMENT_ROWS
+        for number, inside in _by_segment(rows):
             known = number >= 0 and self._path(number).exists()
             missing = inside if not known else inside[~self._segment(number).filled[inside]]
             if missing.size:
@@ -211,6 +227,20 @@ def _make(path: Path, size: int) -> None:
     finally:
         os.close(file)
     part.replace(path)
+
+
+def _ascending(rows: Iterable[int]) -> Ints:
+    return np.array(sorted(rows), dtype=np.int64)
+
+
+def _by_segment(rows: Ints) -> Iterator[tuple[int, Ints]]:
+    """Each segment that ascending rows lie in, with their places there."""
+    start = 0
+    while start < rows.size:
+        number = int(rows[start]) // SEGMENT_ROWS
+        end = int(np.searchsorted(rows, (number + 1) * SEGMENT_ROWS))
+        yield number, rows[start:end] - number * SEGMENT_ROWS
+        start = end
 
 
 def _flush(segment: Memory) -> None:

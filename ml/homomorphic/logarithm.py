@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
+from io import BufferedReader
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +31,7 @@ _MARK = b"usufruct/logarithms/1\0" + Points.parse(G.to_bytes()).memory.tobytes()
 """With G as libsecp256k1 holds it: the table is of its own making."""
 _STEPS = 1 << 10
 """Giant steps between two looks into the table: points of so many stay in a core's own cache."""
+_READ_BYTES = 1 << 22
 _WORTH_PROCESSES = 1 << 18
 """Steps below which other processes take longer to start than they save."""
 
@@ -56,9 +58,11 @@ class Table:
     keys: Keys
 
     @classmethod
-    def build(cls, size: int) -> Table:
+    def build(cls, size: int, advance: Callable[[int], None] | None = None) -> Table:
         """A table of `size` points: about 3 microseconds and 8 bytes each. Raises ValueError beyond
         `LARGEST_TABLE`.
+
+        advance: hears of so many more points.
         """
         if not 1 <= size <= LARGEST_TABLE:
             raise ValueError(f"a table has 1 to {LARGEST_TABLE} points")
@@ -71,27 +75,36 @@ class Table:
             keys[start : start + count] = _marks(memory) & ~mask
             keys[start : start + count] |= np.arange(start + 1, start + count + 1, dtype=np.uint64)
             first = times_base(start + count + 1)
+            if advance is not None:
+                advance(count)
         keys.sort()
         return cls(size, keys)
 
     def save(self, path: Path) -> None:
-        """Writes the table, whole or not at all."""
+        """Writes the table, whole or not at all. Raises OSError, and leaves nothing behind then."""
         part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        part.write_bytes(_MARK + _digest(self.keys) + self.keys.tobytes())
-        part.replace(path)
+        try:
+            with part.open("wb") as file:
+                file.write(_MARK + _digest(self.keys))
+                file.write(np.ascontiguousarray(self.keys).data)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except BaseException:  # an interrupt, too: it may be half a gigabyte
+            part.unlink(missing_ok=True)
+            raise
 
     @classmethod
     def load(cls, path: Path) -> Table:
         """A table that `save` wrote. Raises TableDamaged, OSError."""
-        head = len(_MARK) + 32
-        rest = path.stat().st_size - head
-        whole = rest > 0 and rest % 8 == 0
-        keys = np.fromfile(path, dtype=np.uint64, offset=head) if whole else None
+        head = len(_MARK) + hashlib.sha256().digest_size
         with path.open("rb") as file:
-            mark, digest = file.read(len(_MARK)), file.read(32)
-        if keys is None or mark != _MARK or _digest(keys) != digest:
-            raise TableDamaged(f"{path.name} is not a table that was built here")
-        return cls(int(keys.size), keys)
+            count, rest = divmod(os.fstat(file.fileno()).st_size - head, 8)
+            if count > 0 and not rest and file.read(len(_MARK)) == _MARK:
+                keys, digest = np.empty(count, dtype=np.uint64), file.read(head - len(_MARK))
+                if _read(file, keys) == digest:
+                    return cls(count, keys)
+        raise TableDamaged(f"{path.name} is not a table that was built here")
 
     def find(self, points: Sequence[Point], low: int, high: int, processes: int = 1) -> list[int]:
         """The logarithm of each point, all of which lie in low..high.
@@ -197,6 +210,16 @@ def _marks(memory: Memory) -> Keys:
 
 def _index_mask(size: int) -> np.uint64:
     return np.uint64((1 << size.bit_length()) - 1)
+
+
+def _read(file: BufferedReader, keys: Keys) -> bytes:
+    """Fills `keys`; their digest, made meanwhile. Of a file that ends too early, another one."""
+    whole, digest = keys.data.cast("B"), hashlib.sha256()
+    with ThreadPoolExecutor(1) as beside:
+        for start in range(0, len(whole), _READ_BYTES):
+            part = whole[start : start + _READ_BYTES]
+            beside.submit(digest.update, part[: file.readinto(part)])
+    return digest.digest()
 
 
 def _digest(keys: Keys) -> bytes:

@@ -1,24 +1,35 @@
-"""Custodians killed at every message of an answer in the homomorphic lane: it goes on, as it began."""
+"""Custodians killed at every message of the homomorphic lane, their work on disk and the answer not sent: all
+goes on as it began.
+"""
 
 from __future__ import annotations
 
+import itertools
 import random
+import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from marketplace.chain.adapter import NotYetFinal
-from marketplace.custodian.tally_routes import ROUTES
+from marketplace.custodian.journal import Journal
+from marketplace.custodian.models import EntryRow, TallyRow
+from marketplace.custodian.tally_routes import BESIDE, ROUTES
 from marketplace.errors import Refusal
 from marketplace.peers import Peer
 from marketplace.tallying import Decrypted, TallyMissing, settlement_body
+from marketplace.wire.canonical import canonical
 from marketplace.wire.http import to_hex
 from marketplace.wire.http_client import PeerUnreachable, post
-from tests.support.tally_world import PEOPLE, TallyWorld, tally_processes
+from tests.support.chain_world import account
+from tests.support.daily import daily
+from tests.support.tally_world import PEOPLE, Mortal, TallyWorld, tally_processes
 
 MEAN = {"variable": "systolic"}
 TRIES = 40
@@ -26,7 +37,7 @@ TRIES = 40
 
 @pytest.fixture(scope="module")
 def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TallyWorld]:
-    with tally_processes(tmp_path_factory.mktemp("tally-kills")) as made:
+    with tally_processes(tmp_path_factory.mktemp("tally-kills"), Mortal) as made:
         made.enrol({f"p{i}": each for i, each in enumerate(PEOPLE)})
         yield made
 
@@ -35,6 +46,23 @@ def restart(market: TallyWorld, place: int) -> None:
     market.processes[place].kill()
     market.processes[place].start()
     market.urls[place] = market.processes[place].url
+
+
+def die(market: TallyWorld, place: int, path: str, body: Mapping[str, Any]) -> None:
+    """Asks what this custodian does, and does not live to answer. It stays down.
+
+    Raises:
+        Refusal: it refused, and lives.
+    """
+    process = market.processes[place]
+    assert isinstance(process, Mortal)
+    process.die_at(path)
+    try:
+        post(market.urls[place], path, body, timeout=60)
+    except PeerUnreachable:
+        assert process.wait() == -signal.SIGKILL
+    else:
+        raise AssertionError("it answered, and lives")
 
 
 @dataclass(frozen=True)
@@ -50,18 +78,21 @@ class Here(Peer):
 
 @dataclass(frozen=True)
 class Dying(Here):
-    """One that is killed once it has answered on one route; nobody hears that answer."""
+    """One that dies on one route, once, and is started again."""
 
     route: str = field(kw_only=True)
     died: threading.Event = field(default_factory=threading.Event)
+    alone: threading.Lock = field(default_factory=threading.Lock)
 
     def post(self, path: str, body: Mapping[str, Any], *, most: int = 1 << 26) -> dict[str, Any]:
-        answer = super().post(path, body, most=most)
-        if path == self.route and not self.died.is_set():
-            self.died.set()
-            restart(self.market, self.place)
-            raise PeerUnreachable(message="It was killed.", remedy="It starts again.")
-        return answer
+        if path == self.route:
+            with self.alone:
+                if not self.died.is_set():
+                    die(self.market, self.place, path, body)
+                    restart(self.market, self.place)
+                    self.died.set()
+                    raise PeerUnreachable(message="It was killed.", remedy="It starts again.")
+        return super().post(path, body, most=most)
 
 
 def here(market: TallyWorld, place: int) -> Here:
@@ -87,23 +118,25 @@ def assert_opens(market: TallyWorld, request: bytes, found: Decrypted) -> None:
     assert abs(deviation - exact) <= room
 
 
-ALWAYS = ("/partials",)
-"""The message that decrypts; the long campaign has the others."""
-AT_LENGTH = sorted(ROUTES - {*ALWAYS, "/tally-settlements"})
+MESSAGES = sorted(ROUTES - {"/tally-settlements"})
+DYING = dict(zip(MESSAGES, itertools.cycle(itertools.combinations(range(3), 2)), strict=False))
+"""Who dies at which message: every two custodians at some."""
 
 
-@pytest.mark.parametrize(
-    "route", [*ALWAYS, *(pytest.param(each, marks=pytest.mark.long) for each in AT_LENGTH)]
-)
-def test_two_custodians_die_after_one_answer_and_the_request_is_answered_all_the_same(
+@pytest.mark.parametrize("route", daily(DYING, ["/partials"]))
+def test_two_custodians_die_before_one_answer_and_the_request_is_answered_all_the_same(
     market: TallyWorld, route: str
 ) -> None:
+    places = DYING[route]
     request = market.sealed(f"dying {route}", "mean.v1", MEAN)
     dying = [
         Dying(f"custodian {place + 1}", "", market=market, place=place, route=route)
-        for place in range(2)
+        for place in places
     ]
-    found = finished(market, request, [*dying, here(market, 2)])
+    peers = [here(market, place) for place in range(3)]
+    for each in dying:
+        peers[each.place] = each
+    found = finished(market, request, peers)
     assert all(each.died.is_set() for each in dying)
     assert_opens(market, request, found)
     committed = market.world.chain.noise_commitments(request)
@@ -111,10 +144,96 @@ def test_two_custodians_die_after_one_answer_and_the_request_is_answered_all_the
         body = {"request": to_hex(request), "parameters": MEAN}
         again = post(market.urls[place], "/noise-commitments", body, timeout=60)
         assert bytes.fromhex(again["commitment"][2:]) == committed[place]
-    partials = [_partial(market, place, request) for place in range(2)]
-    for place in range(2):
+    partials = {place: _partial(market, place, request) for place in places}
+    for place in places:
         restart(market, place)
         assert _partial(market, place, request) == partials[place]
+
+
+INTAKE = {
+    f"{route} at {place}": (route, place)
+    for route in ("/deposits", "/shares")
+    for place in range(3)
+}
+
+
+@pytest.mark.parametrize("where", daily(INTAKE, ["/deposits at 2"]))
+def test_a_custodian_that_dies_before_it_answers_for_a_record_has_it_once_and_says_so_afterwards(
+    market: TallyWorld, where: str
+) -> None:
+    (route, place), patient = INTAKE[where], account(f"dying {where}").address
+    market.world.tick()
+    market.seal(f"dying {where}", 130, "yes")
+    market.world.attest([patient])
+    deposit, record = market.deposit_body(patient, place), market.world.records[patient]
+    commitment = record.commitment
+    body = deposit if route == "/shares" else {"deposits": [deposit]}
+    die(market, place, route, body)
+    with dead(market, place) as journal:
+        kept = journal.share(commitment)
+        assert kept is not None
+        with journal.reading() as session:
+            assert session.get_one(TallyRow, commitment).columns is not None
+    restart(market, place)
+    said = post(market.urls[place], route, body, timeout=60)
+    said = said if route == "/shares" else said["outcomes"][0]
+    assert bytes.fromhex(said["signature"][2:]) == kept.signature
+    receipts = [said if at == place else market.deposit(patient, at) for at in range(3)]
+    market.world.confirm({patient: receipts})
+    assert market.world.chain.record_of(market.world.dataset, patient).commitment == commitment
+    market.processes[place].kill()
+    with dead(market, place) as journal:
+        assert times_stored(journal, commitment, record.epoch) == 1
+    restart(market, place)
+
+
+@contextmanager
+def dead(market: TallyWorld, place: int) -> Iterator[Journal]:
+    """What a custodian that is down has on disk."""
+    assert market.processes[place].process.poll() is not None
+    journal = Journal.open(market.world.data(f"custodian{place}"))
+    try:
+        journal.require_intact()
+        yield journal
+    finally:
+        journal.engine.dispose()
+
+
+def times_stored(journal: Journal, commitment: bytes, epoch: int) -> int:
+    """How often it notes that it took this record in."""
+    body = canonical({"commitment": to_hex(commitment), "epoch": int(epoch)})
+    entry = (EntryRow.kind == "share-stored") & (EntryRow.body == body)
+    with journal.reading() as session:
+        return len(list(session.scalars(select(EntryRow.height).where(entry))))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("route", "place"), list(itertools.product(sorted(BESIDE), range(3))))
+def test_a_custodian_that_dies_before_it_says_how_it_stands_says_the_same_afterwards(
+    market: TallyWorld, route: str, place: int
+) -> None:
+    request = market.sealed(f"dying {route} {place}", "mean.v1", MEAN)
+    tallying = market.tallying(request, "mean.v1", MEAN)
+    fixed = tallying.see_to_noise(market.world.sender, MEAN)
+    body = {"request": to_hex(request)}
+    before = post(market.urls[place], route, body, timeout=60)
+    die(market, place, route, body)
+    restart(market, place)
+    again = post(market.urls[place], route, body, timeout=60)
+    assert again == before
+    if route == "/journal-heads":
+        require_anchored(market, place, again)
+    assert_opens(market, request, finished(market, request, market.peers))
+    assert fixed.places == (0, 1, 2)
+
+
+def require_anchored(market: TallyWorld, place: int, said: Mapping[str, Any]) -> None:
+    """The chain takes what it said."""
+    world, signer = market.world, market.world.chain.committee().members[place].signer
+    head, signature = (bytes.fromhex(said[name][2:]) for name in ("head", "signature"))
+    given = (int(world.chain.current_epoch()), place, said["height"], head, signature)
+    world.sender.send("CustodianCommittee", "anchorJournal", *given)
+    assert world.chain.journal_of(signer) == (said["height"], head)
 
 
 @pytest.mark.long

@@ -332,7 +332,7 @@ def test_a_question_is_paid_followed_and_opened_and_its_numbers_are_those_that_p
     spans = float(estimate["low"]) <= float(lowest) and float(estimate["high"]) >= float(highest)
     said = expect(page.locator("#answer"))  # by the noise, mostly so
     (said.to_contain_text if spans else said.not_to_contain_text)("This tells nothing")
-    assert page.locator("#checks .badge").all_text_contents() == ["Holds"] * 10
+    assert page.locator("#checks .badge").all_text_contents() == ["Holds"] * 11
     table = researcher.saved("Save as CSV").decode()
     head, row = csv.reader(table.splitlines())
     assert list(pd.read_csv(io.StringIO(table)).columns) == head

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -22,6 +23,7 @@ from marketplace.wire import dictionary as wire
 from marketplace.wire.http_client import post
 from marketplace.wire.record import SealedRecord
 from marketplace.wire.tally import SealedTally
+from ml.homomorphic.columns import ColumnStore
 from ml.homomorphic.curve import times_base, total
 from ml.homomorphic.threshold import Sum, lagrange
 from tests.support.chain_world import account
@@ -283,6 +285,36 @@ def test_columns_are_made_again_from_the_journal_where_the_folder_was_lost(tmp_p
         forms = [{at: 1} for at in range(len(COLUMNS))]
         found = again.tallies.sums(hosts.world.dataset, hosts.joint_key, commitments, forms)
         assert found == before
+
+
+def no_writing(*_: object) -> None:
+    raise AssertionError("a row was written")
+
+
+def test_the_watch_lays_columns_out_and_a_request_writes_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with hosts_at(tmp_path) as hosts:
+        custodian, written = hosts.custodians[0], threading.Event()
+        real = ColumnStore.write_many
+
+        def write_many(self: ColumnStore, records: Mapping[int, bytes]) -> None:
+            real(self, records)
+            if 1 in records:
+                written.set()
+
+        monkeypatch.setattr(ColumnStore, "write_many", write_many)
+        custodian.watch.run(0.05)
+        try:
+            names = enrol(hosts, ("h1", 120, "yes"), ("h2", 90, "no"))
+            assert written.wait(30)
+            assert custodian.tallies.spread()
+            monkeypatch.setattr(ColumnStore, "write_many", no_writing)
+            found = hosts.sums(0, names)
+        finally:
+            custodian.watch.stop()
+        monkeypatch.setattr(ColumnStore, "write_many", real)
+        assert found == hosts.sums(1, names)  # who has not watched lays out what it lacks
 
 
 def test_a_dictionary_that_no_dataset_has_is_not_kept(hosts: Hosts) -> None:

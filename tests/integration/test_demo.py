@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import click
@@ -26,7 +27,8 @@ from rich.console import Console
 
 from marketplace.cli.main import main
 from marketplace.cli.running import tell_where
-from marketplace.demo import Story
+from marketplace.demo import Story, setting
+from marketplace.fhir.demo import demo_bundles
 from marketplace.local import Local
 from marketplace.receipts.verify import STEPS
 from marketplace.wire import keyfiles
@@ -80,8 +82,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("demo")
 
 
+@dataclass(frozen=True)
+class Told:
+    """`said`: on the console, as one line."""
+
+    steps: list[dict[str, Any]]
+    said: str
+
+
 @pytest.fixture(scope="module")
-def steps(folder: Path) -> list[dict[str, Any]]:
+def told(folder: Path) -> Told:
     written = folder / "steps.json"
     command = [
         *(sys.executable, "-m", "marketplace.cli", "demo", "--once"),
@@ -100,8 +110,12 @@ def steps(folder: Path) -> list[dict[str, Any]]:
         "the noise that protects",
     ):
         assert said in done.stdout, "nothing is silent for long, and nothing looks like a mistake"
-    found: list[dict[str, Any]] = json.loads(written.read_text())["steps"]
-    return found
+    return Told(json.loads(written.read_text())["steps"], " ".join(done.stdout.split()))
+
+
+@pytest.fixture(scope="module")
+def steps(told: Told) -> list[dict[str, Any]]:
+    return told.steps
 
 
 SMALL = "market.CUSTODIANS = market.QUORUM = 1"
@@ -305,6 +319,47 @@ def test_every_answer_carries_what_a_reader_needs(steps: list[dict[str, Any]]) -
         blocks = step["blocks"]
         assert blocks["opened"] < blocks["frozen"] < blocks["sealed"] < blocks["settled"]
         assert Path(step["receipt"]).exists()
+
+
+BOTH_LANES = re.compile(
+    r"Both lanes, the same (\d+) patients: ([\d.]+) to ([\d.]+) from a gate that saw their records in "
+    r"memory, ([\d.]+) to ([\d.]+) from sums that nobody could open but the researcher\. "
+    r"The truth is ([\d.]+)\."
+)
+SYSTOLIC = "8480-6"
+"""By LOINC."""
+
+
+def test_both_lanes_intervals_are_told_beside_each_other_and_beside_the_truth(told: Told) -> None:
+    found = BOTH_LANES.search(told.said)
+    assert found is not None, told.said
+    patients, *numbers, truth = found.groups()
+    vault, tallied, *_ = _settled(told.steps)
+    assert tallied["name"] == "the same in the homomorphic lane"
+    assert numbers == [*vault["interval"], *tallied["interval"]]
+    people = demo_bundles(setting.PATIENTS, setting.SEED)
+    true = [value for each in people for value in _systolic(each)]
+    assert (int(patients), truth) == (len(true), f"{fmean(true):.3f}")
+    half_widths = []
+    for step in (vault, tallied):
+        low, high = map(float, step["interval"])
+        half_widths.append((high - low) / 2)
+        # A noised count moves the width a little, by more than this in six standard deviations.
+        assert 0.7 < half_widths[-1] / float(step["quoted_half_width"]) < 1.25
+        # 12 half-widths of a 95% interval are over 20 standard deviations: never by chance.
+        assert abs(fmean((low, high)) - float(truth)) < 12 * half_widths[-1]
+    assert half_widths[0] < half_widths[1], "the second is wider, it says"
+
+
+def _systolic(bundle: bytes) -> list[float]:
+    """The values of systolic blood pressure that stand in a patient's bundle."""
+    resources = [entry["resource"] for entry in json.loads(bundle)["entry"]]
+    parts = [part for resource in resources for part in resource.get("component", [])]
+    return [
+        float(part["valueQuantity"]["value"])
+        for part in parts
+        if SYSTOLIC in [each["code"] for each in part["code"]["coding"]]
+    ]
 
 
 ACCOUNTS = {

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +20,30 @@ from marketplace.custodian import rewrap
 from marketplace.custodian.holders import FOLDER
 from marketplace.custodian.service import Custodian
 from marketplace.peers import Peer
+from marketplace.receipts.proofs import PROOFS
+from marketplace.receipts.recount import STEPS as RECOUNTED
+from marketplace.receipts.verify import TALLY_STEPS, verify
 from marketplace.sealing.tally import seal_tally
+from marketplace.tallying import Decrypted
+from marketplace.wire.canonical import canonical
 from marketplace.wire.http import to_hex
 from marketplace.wire.http_client import post
 from marketplace.wire.paging import sent_bytes
 from marketplace.wire.record import SealedRecord
 from marketplace.wire.structs import RecordAttestation, StorageReceipt, sign
 from marketplace.wire.tally import encoding_of
-from ml.homomorphic.curve import times_base
-from ml.homomorphic.threshold import Sum
+from ml.homomorphic.curve import times_base, total
+from ml.homomorphic.threshold import Sum, sums_from_bytes
 from tests.integration.test_tallied_records import done, people
 from tests.support.chain_world import account
 from tests.support.custody_world import Process
+from tests.support.keygen_world import DEAD
 from tests.support.refusals import refused
 from tests.support.tallied_world import (
     COLUMNS,
     ENCODED,
     TalliedWorld,
+    Values,
     decrypted,
     free_port,
     person_of,
@@ -44,6 +52,8 @@ from tests.support.tallied_world import (
     tallied_world,
     times_g,
 )
+from tests.support.tally_receipts import ANALYSIS, MEAN, settle
+from tests.support.tally_world import TallyWorld
 
 NULL = [Sum.zero()] * len(COLUMNS)
 
@@ -139,37 +149,113 @@ def rotating(folder: Path) -> Iterator[Rotating]:
         yield Rotating(world, stack)
 
 
-def test_tallies_go_over_with_the_shares_and_count_under_a_key_that_is_handed_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with rotating(tmp_path) as rotation:
+@dataclass(frozen=True)
+class HandedOn:
+    """`sealed` for epoch 1, and consented to then; at place 0 sits a new custodian since, and the old one is
+    gone. `sent`: the paths that its rewrap posted to, before the key had gone over.
+    """
+
+    rotation: Rotating
+    patients: dict[str, Values]
+    sealed: list[SealedRecord]
+    key: bytes
+    was_keyless: bool
+    rewrapped: dict[str, Any]
+    sent: list[str]
+
+    @property
+    def market(self) -> TallyWorld:
+        """The same, for asking."""
+        world = self.rotation.world
+        return TallyWorld(world.custody, [each.url for each in world.processes])
+
+
+@pytest.fixture(scope="module")
+def handed_on(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HandedOn]:
+    with rotating(tmp_path_factory.mktemp("handed-on")) as rotation:
         world, patients = rotation.world, people("stays", 5)
-        sealed = world.enrol(patients)
+        custody, sealed = world.custody, world.enrol(patients)
+        custody._batch("ConsentRegistry", [custody.grant(account(name)) for name in patients])
         key, old_urls = world.key(), [each.url for each in world.processes]
         leaves = rotation.open_epoch(0, "new0")
-        assert joint_key_of(world.custody.chain, rotation.epoch) is None  # and all the same:
-        sent = small_uploads(monkeypatch, 2 * largest_deposit(world, sealed) + 2_048)
-        assert rotation.rewrap(0, "custodian0")["rewrapped"] == 5
-        # The first brought no dictionary; it is sent once.
-        assert sent == ["/deposits", "/dictionaries", *["/deposits"] * 3, "/handovers"]
+        was_keyless = joint_key_of(custody.chain, rotation.epoch) is None
+        with pytest.MonkeyPatch.context() as patch:
+            sent = small_uploads(patch, 2 * largest_deposit(world, sealed) + 2_048)
+            rewrapped = rotation.rewrap(0, "custodian0")
         rotation.generate_key(
             "--from-epoch", "1", *(part for url in old_urls for part in ("--leaving", url))
         )
         assert leaves.stop() == 0
-        assert world.key(2) == key
-        expected = times_g(plain_sums(list(patients.values())))
-        assert rotation.sums(0, key, sealed) == rotation.sums(1, key, sealed)
-        assert decrypted(rotation.sums(0, key, sealed), rotation.shares(2)) == expected
-        with rotation.seated(0) as successor:
-            assert [successor.tallies.of(each.commitment) for each in sealed] == [
-                each.tally for each in sealed
-            ]
-        more = people("comes later", 2)
-        later, entries = world.entries(more)
-        assert [each.state for each in rotation.receive(entries)] == ["stored"] * 2
-        everybody = times_g(plain_sums([*patients.values(), *more.values()]))
-        found = rotation.sums(0, key, [*sealed, *later])
-        assert decrypted(found, rotation.shares(2)) == everybody
+        yield HandedOn(rotation, patients, sealed, key, was_keyless, rewrapped, sent)
+
+
+def test_tallies_go_over_with_the_shares_and_count_under_a_key_that_is_handed_on(
+    handed_on: HandedOn,
+) -> None:
+    rotation, patients, sealed = handed_on.rotation, handed_on.patients, handed_on.sealed
+    world, key = rotation.world, handed_on.key
+    assert handed_on.was_keyless  # and all the same:
+    assert handed_on.rewrapped["rewrapped"] == 5
+    # The first brought no dictionary; it is sent once.
+    assert handed_on.sent == ["/deposits", "/dictionaries", *["/deposits"] * 3, "/handovers"]
+    assert world.key(2) == key
+    expected = times_g(plain_sums(list(patients.values())))
+    assert rotation.sums(0, key, sealed) == rotation.sums(1, key, sealed)
+    assert decrypted(rotation.sums(0, key, sealed), rotation.shares(2)) == expected
+    with rotation.seated(0) as successor:
+        assert [successor.tallies.of(each.commitment) for each in sealed] == [
+            each.tally for each in sealed
+        ]
+    more = people("comes later", 2)
+    later, entries = world.entries(more)
+    assert [each.state for each in rotation.receive(entries)] == ["stored"] * 2
+    everybody = times_g(plain_sums([*patients.values(), *more.values()]))
+    found = rotation.sums(0, key, [*sealed, *later])
+    assert decrypted(found, rotation.shares(2)) == everybody
+
+
+def test_a_request_is_answered_by_the_committee_that_the_key_was_handed_to(
+    handed_on: HandedOn,
+) -> None:
+    """About records that nobody encrypted again: what is added up are the bytes that epoch 1 took in."""
+    market, chain = handed_on.market, handed_on.rotation.world.custody.chain
+    request = market.sealed("handed on", ANALYSIS, MEAN)
+    assert chain.request(request).epoch == handed_on.rotation.epoch == 2
+    # Without place 2, the custodian that is new has to be one of the quorum.
+    peers = [*market.peers[:2], Peer("custodian 3", DEAD)]
+    tallying = market.tallying(request, ANALYSIS, MEAN, peers)
+    found = tallying.decrypt(tallying.see_to_noise(market.world.sender, MEAN), MEAN)
+    assert [part.place for part in found.parts] == [0, 1]
+    require_true_but_for_noise(handed_on, request, found)
+    answered = settle(market, request, found)
+    assert chain.request(request).stage.name == "SETTLED"
+    raw = answered.bundle()
+    told = verify(canonical(answered.receipt()), chain, bundle=BytesIO(raw))
+    assert (told.steps, told.not_done) == ((*TALLY_STEPS, *RECOUNTED), (PROOFS,))
+    shown = {line["commitment"]: line["tally"] for line in map(json.loads, raw.splitlines()[1:])}
+    assert shown.keys() == {to_hex(each.commitment) for each in handed_on.sealed}
+    assert None not in shown.values()
+
+
+def require_true_but_for_noise(handed_on: HandedOn, request: bytes, found: Decrypted) -> None:
+    """As far from the truth as the noise that was revealed, and no further than that is proven to be."""
+    rotation, market = handed_on.rotation, handed_on.market
+    forms, shares = market.forms(ANALYSIS, MEAN), market.question(request, ANALYSIS, MEAN).shares
+    columns = plain_sums(list(handed_on.patients.values()))
+    truth = [sum(columns[at] * weight for at, weight in form.items()) for form in forms]
+    room = len(found.reveals) * shares.bound(len(found.reveals))
+    far = room + max(map(abs, truth))
+    off = [
+        opened - true
+        for opened, true in zip(market.opened(found.sealed_result, -far, far), truth, strict=True)
+    ]
+    print(f"the truth {truth}, off by {off}, at most {room}")
+    assert max(map(abs, off)) <= room
+    noises = [
+        decrypted(sums_from_bytes(each.contribution.columns), rotation.shares(2))
+        for each in found.reveals.values()
+    ]
+    assert times_g(off) == [total(each) for each in zip(*noises, strict=True)]
 
 
 def largest_deposit(world: TalliedWorld, sealed: Sequence[SealedRecord]) -> int:

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from marketplace.chain.adapter import RequestStage
+from marketplace.chain.deploy import CommitteeSeat, open_epoch
+from marketplace.custodian import keys as custodian_keys
 from marketplace.custodian.service import Custodian
 from marketplace.errors import Refusal
+from marketplace.keygen import generate, new_session, record
 from marketplace.lanes.tally import _heads
 from marketplace.peers import Peer
 from marketplace.tallying import Part
+from marketplace.wire.http import to_hex
+from marketplace.wire.http_client import post
 from ml.homomorphic.threshold import Sum
 from tests.support.chain_world import account
-from tests.support.tally_world import PEOPLE, TallyWorld, tally_world
+from tests.support.custody_world import served_custodian
+from tests.support.lies import After, forged_bitmaps, no_logs, other_policy, other_request
+from tests.support.nodes import Lie, LyingProxy, honest
+from tests.support.tally_world import ENCODED, PEOPLE, TallyWorld, tally_world
 
 MEAN = {"variable": "systolic"}
 
@@ -142,3 +152,102 @@ def test_what_is_erased_while_it_is_added_up_ends_in_a_refusal(
     again = custodian.decrypting._noises.of(request)
     assert again is not None
     assert (again.sums, again.sums_digest) == (None, None)
+
+
+# --- what no noise is drawn for
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Why a custodian draws nothing: what its node says of the chain, or its own floor for cohorts."""
+
+    codes: tuple[str, ...]
+    lie: Lie = honest
+    floor: int = 2
+
+
+def doubts(members: int) -> dict[str, Doubt]:
+    """Of a request whose cohort has so many members."""
+    small = ("cohort_too_small",)
+    return {
+        "one patient": Doubt(small, other_request(members=1)),
+        "under its own floor": Doubt(small, floor=members + 1),
+        "under the market's minimum": Doubt(small, other_policy(minimum_cohort=members + 1)),
+        "forged cohort": Doubt(("forged_logs", "partial_logs"), forged_bitmaps),
+        "cohort kept back": Doubt(("partial_logs",), no_logs),
+        "another root": Doubt(("reorganised",), After(*AFTER_THE_COHORT, other_request(root=7))),
+    }
+
+
+AFTER_THE_COHORT = "ConsentRegistry", "patientsAt"
+"""The last view that is read of a cohort."""
+
+
+def drawn_nothing(code: Sequence[str], url: str, custodian: Custodian, request: bytes) -> Refusal:
+    """It refuses with one of these codes, and nothing was drawn, and nothing noted."""
+    before, body = custodian.journal.head(), {"request": to_hex(request), "parameters": MEAN}
+    with pytest.raises(Refusal) as refused:
+        post(url, "/noise-commitments", body, timeout=60)
+    assert refused.value.code in code
+    assert custodian.decrypting._noises.of(request) is None
+    assert custodian.journal.head() == before
+    return refused.value
+
+
+@pytest.mark.parametrize("doubt", sorted(doubts(0)))
+def test_no_noise_is_drawn_for_a_cohort_that_is_too_small_or_not_the_chains(
+    market: TallyWorld, doubt: str
+) -> None:
+    world, request = market.world, market.sealed(f"doubt-{doubt}", "mean.v1", MEAN)
+    found = doubts(world.chain.request(request).members)[doubt]
+    with closing(LyingProxy(world.node_url)) as proxy:
+        custodian = world.custodian(1, node_url=proxy.url, minimum_cohort=found.floor)
+        with served_custodian(custodian) as url:
+            proxy.lie = found.lie
+            drawn_nothing(found.codes, url, custodian, request)
+    body = {"request": to_hex(request), "parameters": MEAN}
+    assert post(market.urls[1], "/noise-commitments", body, timeout=60)["place"] == 1
+
+
+def test_no_noise_is_drawn_by_whoever_has_no_seat_in_the_epoch_of_the_request(
+    market: TallyWorld,
+) -> None:
+    """Neither by who left the committee for a request of today, nor by who joined it for an old one. The last
+    rule here: from now on the market has another committee.
+    """
+    world, old = market.world, market.sealed("of the old epoch", "mean.v1", MEAN)
+    with joined(market) as (joins, peers):
+        leaves, request = market.custodians[0], market.sealed("of the new epoch", "mean.v1", MEAN)
+        assert [world.chain.request(each).epoch for each in (old, request)] == [1, 2]
+        for url, custodian, asked in (
+            (market.urls[0], leaves, request),
+            (peers[0].url, joins, old),
+        ):
+            said = drawn_nothing(["wrong_epoch"], url, custodian, asked)
+            epoch = world.chain.request(asked).epoch
+            assert f"This is not custodian 1 of epoch {epoch}:" in said.message
+        tallying = market.tallying(request, "mean.v1", MEAN)
+        tallying._commit(world.sender, MEAN)  # the operator still has the address of who left
+        assert list(tallying.left_out) == [0]
+        assert "This is not custodian 1 of epoch 2:" in tallying.left_out[0]
+        assert sorted(world.chain.noise_commitments(request)) == [1, 2]
+        for url, asked in ((market.urls[0], old), (peers[0].url, request)):
+            body = {"request": to_hex(asked), "parameters": MEAN}
+            assert post(url, "/noise-commitments", body, timeout=60)["place"] == 0
+
+
+@contextmanager
+def joined(market: TallyWorld) -> Iterator[tuple[Custodian, list[Peer]]]:
+    """A new epoch, in which place 0 is another custodian's, with a joint key of its own."""
+    world, committee = market.world, market.world.chain.committee()
+    made = custodian_keys.create(world.data("joins"), 1)
+    seats = [CommitteeSeat(made["signer"], bytes.fromhex(made["x25519"][2:]))]
+    seats += [CommitteeSeat(each.signer, each.keys[1]) for each in committee.members[1:]]
+    epoch = open_epoch(world.sender, seats, committee.quorum, committee.gates)
+    custodian = world.custodian(0, data=world.data("joins"))
+    with served_custodian(custodian) as url:
+        peers = [Peer("joins", url), *market.peers[1:]]
+        session = new_session(world.chain, epoch)
+        record(world.sender, generate(world.chain, world.operator, peers, peers, session), 3)
+        post(url, "/dictionaries", {"dictionary": ENCODED}, timeout=30)
+        yield custodian, peers

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -10,16 +12,20 @@ from itertools import permutations
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from marketplace.chain.counted import committed_noise, counted
 from marketplace.custodian.models import ContributionRow, NoisedRow
 from marketplace.errors import Refusal
+from marketplace.lanes.tally import TallyLane
 from marketplace.peers import Peer
+from marketplace.stages import Sealed
 from marketplace.tallying import Decrypted, TallyMissing, rounds, settlement_body
 from marketplace.vocabulary import Commitment
 from marketplace.wire.delivery import ciphertext_root
 from marketplace.wire.http import to_base64, to_hex
 from marketplace.wire.http_client import post
+from marketplace.wire.solidity import solidity_name
 from marketplace.wire.structs import CountedSums, NoiseCommitment, NoiseSet, Settlement, sign
 from marketplace.wire.tallying import Reveal, SumsWord
 from ml.homomorphic.curve import times_base
@@ -27,7 +33,7 @@ from ml.homomorphic.noise import contribute
 from ml.homomorphic.threshold import Sum
 from tests.support.chain_world import account
 from tests.support.daily import daily, daily_rows
-from tests.support.slow_answers import asked
+from tests.support.slow_answers import GIVE_UP, asked
 from tests.support.tally_world import PEOPLE, TallyWorld, tally_world
 
 MEAN = {"variable": "systolic"}
@@ -127,6 +133,8 @@ def test_two_quorums_open_the_same_answer_and_either_is_signed(market: TallyWorl
     first = answered(market, request)
     silent = [*market.peers[:1], unreachable(1), *market.peers[2:]]
     second = answered(market, request, silent)
+    assert list(second.faults) == [1]
+    assert [part.place for part in second.parts] == [0, 2]
     assert first.settlement.result_hash == second.settlement.result_hash
     assert first.sealed_result != second.sealed_result
     for found in (first, second):
@@ -242,10 +250,41 @@ def test_noise_that_is_not_what_was_committed_to_is_named(market: TallyWorld, wh
         "digests": lambda: replace(true, digests=(*true.digests[:1], bytes(32))),
     }[what]()
     held = refusal(lambda: bring(market, 0, request, 1, bent, word))
-    assert held.code in ("noise_invalid", "bad_parameter")
-    assert held.code == "bad_parameter" or "at place 1 " in held.message
+    if what == "other draw":
+        assert held.code == "noise_invalid"
+        assert "at place 1 " in held.message
+    else:  # it does not even agree with itself
+        assert (held.code, held.field) == ("bad_parameter", "reveal.digests")
     missing = refusal(lambda: ask(market, 0, "/noise-sets", request, places=[0, 1, 2]))
     assert "at places 1, 2." in missing.message
+    shown = Showing("custodian 2", market.urls[1], bent=bent)
+    tallying = market.tallying(request, "mean.v1", MEAN, [market.peers[0], shown, market.peers[2]])
+    assert sorted(tallying.reveals(market.world.chain.noise_commitments(request))) == [0, 2]
+    assert list(tallying.left_out) == [1]
+    assert BENT[what] in tallying.left_out[1]
+
+
+@dataclass(frozen=True)
+class Showing(Peer):
+    """A custodian that reveals something else than its noise, with its true word on the sums."""
+
+    bent: Reveal = field(kw_only=True)
+
+    def post(self, path: str, body: Mapping[str, Any], *, most: int = 1 << 26) -> dict[str, Any]:
+        answer = super().post(path, body, most=most)
+        is_own = path == "/noise-reveals" and body["place"] == 1
+        return answer | {"reveal": self.bent.to_json()} if is_own else answer
+
+
+UNLISTED = "does not list this contribution under its size"
+BENT = {
+    "proof": UNLISTED,
+    "columns": UNLISTED,
+    "other draw": "What the custodian at place 1 sent does not count: it is not what was committed to",
+    "size": "What the custodian at place 1 sent does not count: it is of another size",
+    "digests": UNLISTED,
+}
+"""What whoever carries the noise names the custodian at place 1 with."""
 
 
 def test_noise_copied_from_another_custodian_is_refused(market: TallyWorld) -> None:
@@ -337,28 +376,61 @@ def test_a_custodian_that_freezes_is_done_without_from_then_on(
     request = market.sealed(f"frozen-{path}", "mean.v1", MEAN)
     frozen = Frozen("custodian 2", market.urls[1], path=path)
     peers = [market.peers[0], frozen, market.peers[2]]
-    found = asked(lambda: answered(market, request, peers))
+    tallying = market.tallying(request, "mean.v1", MEAN, peers)
+    found = asked(lambda: tallying.decrypt(tallying.see_to_noise(market.world.sender, MEAN), MEAN))
     assert frozen.froze.is_set()
     assert [part.place for part in found.parts] == [0, 2]
+    assert found.faults == {1: rounds.SILENT}
+    is_heard = path in ("/noise-commitments", "/noise-reveals")
+    assert tallying.left_out == ({1: rounds.SILENT} if is_heard else {})
     frozen.thawed.set()
 
 
 # --- bad answers
 
 
+@dataclass(frozen=True)
 class Lying(Peer):
     """A custodian that changes what it says."""
 
+    lie: str = field(kw_only=True)
+    agreed: threading.Event = field(default_factory=threading.Event)
+
     def post(self, path: str, body: Mapping[str, Any], *, most: int = 1 << 26) -> dict[str, Any]:
-        answer = super().post(path, body, most=most)
-        return LIES[self.name](path, answer)
+        try:
+            return LIES[self.lie](path, super().post(path, body, most=most))
+        finally:
+            if path == "/noise-sets":
+                self.agreed.set()
+
+
+@dataclass(frozen=True)
+class Slower(Peer):
+    """Agrees to a set after another did: nobody waits to hear who is not needed."""
+
+    other: Lying = field(kw_only=True)
+
+    def post(self, path: str, body: Mapping[str, Any], *, most: int = 1 << 26) -> dict[str, Any]:
+        if path == "/noise-sets":
+            assert self.other.agreed.wait(GIVE_UP)
+            time.sleep(0.3)
+        return super().post(path, body, most=most)
+
+
+def with_a_liar(market: TallyWorld, lie: str) -> list[Peer]:
+    """At place 1."""
+    first, second, third = market.peers
+    liar = Lying(second.name, second.url, lie=lie)
+    return [first, liar, Slower(third.name, third.url, other=liar)]
 
 
 def unreachable(place: int) -> Peer:
     return Peer(f"custodian {place + 1}", "http://127.0.0.1:9")
 
 
-def _lie(path: str, field: str, change: Callable[[Any], Any]) -> Callable[[str, Any], Any]:
+def _lie(
+    path: str, field: str, change: Callable[[Any], Any]
+) -> Callable[[str, dict[str, Any]], dict[str, Any]]:
     def lie(asked: str, answer: dict[str, Any]) -> dict[str, Any]:
         return answer | {field: change(answer[field])} if asked == path else answer
 
@@ -366,14 +438,12 @@ def _lie(path: str, field: str, change: Callable[[Any], Any]) -> Callable[[str, 
 
 
 def _flip(text: str) -> str:
-    import base64
-
     raw = bytearray(base64.b64decode(text))
     raw[10] ^= 1
     return to_base64(bytes(raw))
 
 
-LIES: dict[str, Callable[[str, Any], Any]] = {
+LIES: dict[str, Callable[[str, dict[str, Any]], dict[str, Any]]] = {
     "commitment": _lie("/noise-commitments", "commitment", lambda _: "0x" + "11" * 32),
     "reveal": _lie(
         "/noise-reveals", "reveal", lambda reveal: reveal | {"proof": _flip(reveal["proof"])}
@@ -390,25 +460,57 @@ LIES: dict[str, Callable[[str, Any], Any]] = {
 }
 
 
+UNSIGNED = "The signature is not that of 0x"
+UNPROVED = (
+    "What the custodian at place 1 sent does not count: its proof does not hold for this holder"
+)
+NAMED = {
+    "commitment": UNSIGNED,
+    "reveal": UNLISTED,
+    "word": UNSIGNED,
+    "agreement": "The signature is not 65 bytes that end in 27 or 28",
+    "partial": UNPROVED,
+    "root": UNPROVED,
+    "sums": UNPROVED,
+}
+"""What the custodian at place 1 is named with."""
+LATE = frozenset({"partial", "root", "sums"})
+"""Lies about what is decrypted, once the noise is fixed."""
+
+
 @pytest.mark.parametrize(
     "lie", daily(sorted(LIES), ["commitment", "word", "agreement", "partial", "sums"])
 )
 def test_a_lying_custodian_is_named_and_the_quorum_goes_on(market: TallyWorld, lie: str) -> None:
     request = market.sealed(f"lie-{lie}", "mean.v1", MEAN)
-    peers = [market.peers[0], Lying(lie, market.urls[1]), market.peers[2]]
-    tallying = market.tallying(request, "mean.v1", MEAN, peers)
-    named: dict[int, str] = {}
-    fixed = None
-    while fixed is None:
-        fixed = tallying.see_to_noise(market.world.sender, MEAN)
-        named |= tallying.faults
+    tallying = market.tallying(request, "mean.v1", MEAN, with_a_liar(market, lie))
+    fixed = tallying.see_to_noise(market.world.sender, MEAN)
     found = tallying.decrypt(fixed, MEAN)
-    named |= found.faults
-    if lie in ("partial", "root", "sums"):
-        assert sorted(found.faults) == [1]
+    if lie in LATE:
+        assert tallying.left_out == {}
         assert [part.place for part in found.parts] == [0, 2]
+    named = found.faults if lie in LATE else tallying.left_out
+    assert list(named) == [1]
+    assert NAMED[lie] in named[1]
+    assert set(found.faults) <= {1}
     assert_within_noise(market, request, found, PEOPLE)
     settle_with(market, found, [0, 2])
+
+
+@pytest.mark.parametrize("lie", ["commitment", "agreement"])
+def test_the_operators_log_names_whom_a_quorum_went_on_without(
+    market: TallyWorld, lie: str
+) -> None:
+    request = market.sealed(f"log-{lie}", "mean.v1", MEAN)
+    view = market.world.chain.request(request)
+    sealed = Sealed(request, view.root, view.members, view.epoch, view.gate)
+    lane = TallyLane(market.world.chain, tuple(with_a_liar(market, lie)))
+    with capture_logs() as logs:
+        lane.see_to_noise(market.world.sender, sealed, MEAN, market.world.dictionary)
+    (said,) = [each for each in logs if each["event"] == "custodian_left_out"]
+    assert said["place"] == 1
+    assert NAMED[lie] in said["message"]
+    assert said["log_level"] == "warning"
 
 
 def settle_with(market: TallyWorld, found: Decrypted, places: list[int]) -> None:
@@ -454,6 +556,9 @@ def test_a_settlement_of_anything_else_is_not_signed(
     body = settlement_body(replace(decrypted, settlement=settlement))
     refused = refusal(lambda: post(market.urls[0], "/tally-settlements", body, timeout=60))
     assert refused.code == "settlement_mismatch"
+    named = solidity_name(field)
+    assert refused.field == named
+    assert f"settlement's {named} " in refused.message
 
 
 @pytest.mark.parametrize("what", ["flipped", "another's", "too few", "sealed"])
@@ -472,8 +577,14 @@ def test_a_sealed_result_that_is_no_quorums_is_not_signed(
         other = ask(market, 2, "/partials", decrypted.settlement.request)
         body["partials"] = [first, {"place": 2, "partial": other["partial"]}]
     refused = refusal(lambda: post(market.urls[0], "/tally-settlements", body, timeout=60))
-    expected = "settlement_mismatch" if what == "sealed" else "partial_invalid"
-    assert refused.code == expected
+    code, field, said = {
+        "flipped": ("partial_invalid", "partials", "The partial at place 1 does not count: "),
+        "another's": ("partial_invalid", "partials", "The partial at place 2 does not count: "),
+        "too few": ("partial_invalid", "partials", "exactly 2 are combined"),
+        "sealed": ("settlement_mismatch", "deliveryHash", "The settlement's deliveryHash "),
+    }[what]
+    assert (refused.code, refused.field) == (code, field)
+    assert said in refused.message
 
 
 def test_once_it_is_fixed_whose_noise_counts_nothing_else_is_kept(market: TallyWorld) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import flask
 from eth_account import Account
@@ -410,10 +410,13 @@ def served_gate(gate: Gate) -> Iterator[str]:
 class Process:
     """A custodian or gate as a process of its own."""
 
+    PROGRAM: ClassVar[str] = "marketplace.{module}"
+
     def __init__(self, module: str, config: CustodianConfig | GateConfig, folder: Path) -> None:
         path = folder / f"{module}-{config.data.name}.json"
         path.write_text(json.dumps(config.model_dump(mode="json")))
-        self._command = [sys.executable, "-m", f"marketplace.{module}", "--config", str(path)]
+        program = self.PROGRAM.format(module=module)
+        self._command = [sys.executable, "-m", program, "--config", str(path)]
         self.log = folder / f"{path.stem}.log"
         self.start()
 

@@ -128,7 +128,7 @@ def atoms(encoding: Encoding, rows: Sequence[Row]) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
     for each in encoding.variables:
         column = [row[each.position] for row in rows]
-        there = np.array([value is not None for value in column])
+        there = np.array([value is not None for value in column], dtype=bool)
         stored = np.array([0 if value is None else value for value in column], dtype=object)
         found[f"{each.name}?"] = there.astype(object)
         if each.categories:

@@ -110,6 +110,13 @@ def answer(
         market.world.erase(account(name))
     found = tallying.decrypt(fixed, MEAN)
     spare = post(market.urls[2], "/partials", {"request": to_hex(request)}, timeout=60)
+    return settle(market, request, found, {"place": 2, "partial": spare["partial"]})
+
+
+def settle(
+    market: TallyWorld, request: bytes, found: Decrypted, spare: Mapping[str, Any] | None = None
+) -> Answered:
+    """An answer brought on chain with the signatures of the first two custodians."""
     body = settlement_body(found)
     said = [post(url, "/tally-settlements", body, timeout=60) for url in market.urls[:2]]
     signatures = [(each["place"], bytes.fromhex(each["signature"][2:])) for each in said]
@@ -117,8 +124,7 @@ def answer(
     market.world.sender.send(
         "ResearchMarket", "settle", settlement, found.sealed_result, signatures
     )
-    other = {"place": 2, "partial": spare["partial"]}
-    return Answered(market, request, evidence_of(found), _canonical(market), other)
+    return Answered(market, request, evidence_of(found), _canonical(market), dict(spare or {}))
 
 
 class Withholding(Peer):
@@ -140,7 +146,9 @@ def answer_falsely(
     peers = [*others, Withholding(last.name, last.url)]
     chain, places = market.world.chain, (0, 1)
     tallying = market.tallying(request, ANALYSIS, MEAN, peers)
-    found = tallying.decrypt(tallying.see_to_noise(market.world.sender, MEAN), MEAN)
+    fixed = tallying.see_to_noise(market.world.sender, MEAN)
+    assert list(tallying.left_out) == [2]
+    found = tallying.decrypt(fixed, MEAN)
     question, true = market.question(request, ANALYSIS, MEAN), found.settlement
     sums = lie(sums_from_bytes(found.parts[0].noised))
     aggregate = question.session.aggregate(true.ciphertext_root, true.noise, sums)

@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from marketplace.analyses.tallied import Tallied
 from marketplace.analyses.tallies import TALLIES
 from marketplace.analyses.variables import variables_of
 from marketplace.custodian.service import Custodian
@@ -24,6 +25,7 @@ from marketplace.tallying.restoring import Found
 from marketplace.vocabulary import Epoch
 from marketplace.wire import dictionary as wire
 from marketplace.wire.analysis import parameters_hash
+from marketplace.wire.encoding import Encoding
 from marketplace.wire.http_client import post
 from marketplace.wire.structs import HOMOMORPHIC, RequestTerms
 from marketplace.wire.tallying import Question, decode_sealed, own_recipient, recipient
@@ -38,6 +40,7 @@ from tests.support.custody_world import (
     seats_of,
     served_custodian,
 )
+from tests.support.mortal_custodian import FATE
 from tests.support.nodes import any_node
 
 ENCODED = DICTIONARY | {
@@ -123,10 +126,12 @@ class TallyWorld:
         world._batch("ConsentRegistry", [world.grant(each) for each in patients])
 
     def deposit(self, address: str, place: int) -> dict[str, Any]:
+        return post(self.urls[place], "/shares", self.deposit_body(address, place), timeout=60)
+
+    def deposit_body(self, address: str, place: int) -> dict[str, Any]:
         tally = self.world.records[address].tally
         assert tally is not None
-        body = self.world.deposit_body(address, place) | {"tally": tally.to_json()}
-        return post(self.urls[place], "/shares", body, timeout=60)
+        return self.world.deposit_body(address, place) | {"tally": tally.to_json()}
 
     # --- requests
 
@@ -135,7 +140,7 @@ class TallyWorld:
     ) -> RequestTerms:
         tally = TALLIES[name]
         parsed = tally.parse(parameters, variables_of(self.world.dictionary))
-        asked = {
+        asked: dict[str, Any] = {
             "lane": HOMOMORPHIC,
             "release_kind": int(tally.release_kind),
             "analysis": tally.analysis_hash(),
@@ -159,15 +164,24 @@ class TallyWorld:
 
     def question(self, request: bytes, analysis: str, parameters: Mapping[str, Any]) -> Question:
         """As an operator knows it."""
-        chain, dictionary = self.world.chain, self.world.dictionary
+        chain = self.world.chain
         view = chain.request(request)
         committee = chain.committee(view.epoch)
-        parsed = TALLIES[analysis].parse(parameters, variables_of(dictionary))
-        assert dictionary.encoding is not None
-        tallied = TALLIES[analysis].tallied(parsed, dictionary.encoding)
+        tallied, _ = self._tallied(analysis, parameters)
         shares = tallied.shares(view.cost, committee.quorum)
         to = recipient(chain.request_terms(request).delivery_key)
         return Question(session_of(chain, view, request), shares, to, len(committee.members))
+
+    def forms(self, analysis: str, parameters: Mapping[str, Any]) -> list[Mapping[int, int]]:
+        """Of each sum of this question, column -> coefficient."""
+        tallied, encoding = self._tallied(analysis, parameters)
+        return tallied.forms(encoding)
+
+    def _tallied(self, analysis: str, parameters: Mapping[str, Any]) -> tuple[Tallied, Encoding]:
+        encoding = self.world.dictionary.encoding
+        assert encoding is not None
+        parsed = TALLIES[analysis].parse(parameters, variables_of(self.world.dictionary))
+        return TALLIES[analysis].tallied(parsed, encoding), encoding
 
     def tallying(
         self,
@@ -208,14 +222,23 @@ def tally_world(folder: Path, *, anchored: bool = True) -> Iterator[TallyWorld]:
         yield found
 
 
+class Mortal(Process):
+    """A custodian that can be told where to die; see `mortal_custodian`."""
+
+    PROGRAM = "tests.support.mortal_custodian"
+
+    def die_at(self, route: str) -> None:
+        Path(self._command[-1]).with_suffix(FATE).write_text(route)
+
+
 @contextmanager
-def tally_processes(folder: Path) -> Iterator[TallyWorld]:
+def tally_processes(folder: Path, kind: type[Process] = Process) -> Iterator[TallyWorld]:
     """With every custodian in a process of its own, to be killed."""
     with any_node(folder) as node:
         found = TallyWorld(_published(node, folder))
         try:
             for place in range(3):
-                process = Process("custodian", found.world.custodian_config(place), folder)
+                process = kind("custodian", found.world.custodian_config(place), folder)
                 found.processes[place] = process
                 found.urls.append(process.url)
             _ready(found)

@@ -48,7 +48,9 @@ MANIFEST = Manifest(
     contracts=dict.fromkeys(CONTRACTS, Deployed(address(ADDRESS), bytes(32))),
     policy=MarketPolicy(),
 ).to_json()
-WITHOUT_OPTIONS = ("up", "demo", "chain", "catalogue", "datasets", "requests", "models")
+WITHOUT_OPTIONS = (
+    *("up", "demo", "chain", "catalogue", "datasets", "requests", "models", "logarithms"),
+)
 """Commands that need none."""
 WRONG_USE = 2  # click's exit code for options that do not fit
 

@@ -1,7 +1,11 @@
 """Rules of the tables that sums are opened with: built once, kept whole or not at all, never trusted."""
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,9 +15,10 @@ from marketplace.client import logarithms
 from marketplace.client.logarithms import (
     LEAST_BITS,
     MOST_BITS,
-    MUCH_LARGER,
     Logarithms,
+    NoRoom,
     cache_folder,
+    seconds_of,
     table_bits,
 )
 from ml.homomorphic.curve import times_base
@@ -36,9 +41,9 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     real = Table.build
 
-    def build(size: int) -> Table:
+    def build(size: int, advance: Callable[[int], None] | None = None) -> Table:
         sizes.append(size)
-        return real(size)
+        return real(size, advance)
 
     monkeypatch.setattr(Table, "build", staticmethod(build))
     return sizes
@@ -109,14 +114,120 @@ def test_a_table_is_built_once_and_kept(tmp_path: Path, built: list[int]) -> Non
     assert folder.stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize(("more", "serves"), [(1, True), (MUCH_LARGER, True), (5, False)])
-def test_a_somewhat_larger_table_serves_as_well_and_a_huge_one_is_not_read(
-    tmp_path: Path, built: list[int], more: int, serves: bool
+@pytest.mark.parametrize(("more", "serves"), [(1, True), (3, True), (5, False)])
+def test_a_larger_table_serves_as_well_unless_reading_it_takes_longer_than_building_the_other(
+    tmp_path: Path, built: list[int], monkeypatch: pytest.MonkeyPatch, more: int, serves: bool
 ) -> None:
     bits = LEAST_BITS + more
+    monkeypatch.setattr(logarithms, "READ_SECONDS", logarithms.STEP_SECONDS / 16)
     Table.build(1 << bits).save(tmp_path / f"logarithms-{bits}.bin")
     assert Logarithms(tmp_path).find([times_base(4)], [SMALL]) == [4]
     assert built == ([1 << bits] if serves else [1 << bits, 1 << LEAST_BITS])
+
+
+@pytest.fixture
+def few_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables of 16 to 1,024 points, with times as of those that are really used."""
+    monkeypatch.setattr(logarithms, "LEAST_BITS", 4)
+    monkeypatch.setattr(logarithms, "MOST_BITS", 10)
+
+
+WIDE = [(-(1 << 13), (1 << 13) - 1)] * 16
+
+
+@pytest.mark.usefixtures("few_bits")
+def test_the_largest_table_that_is_kept_serves_the_widest_answer(
+    tmp_path: Path, built: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although a smaller one, which such an answer has built by itself, is kept too."""
+    cache = Logarithms(tmp_path, processes=1)
+    values = [at * 1000 - 8000 for at in range(16)]
+    points = [times_base(value) for value in values]
+    assert cache.find(points, WIDE) == values
+    (own,) = built
+    assert own < 1 << 10
+    assert cache.prepare(10)
+    used: list[int] = []
+    real = Table.find
+
+    def find(self: Table, *given: Any) -> list[int]:
+        used.append(self.size)
+        return real(self, *given)
+
+    monkeypatch.setattr(Table, "find", find)
+    assert cache.find(points, WIDE) == values
+    assert used == [1 << 10]
+    assert built == [own, 1 << 10]
+
+
+def test_of_64_sums_of_the_widest_range_the_largest_table_is_worth_its_reading() -> None:
+    widest = [(-(1 << 39), (1 << 39) - 1)] * 64
+    wanted = table_bits(widest)
+    seconds = {bits: seconds_of(bits, widest, kept=True) for bits in range(wanted, MOST_BITS + 1)}
+    assert min(seconds, key=seconds.__getitem__) == MOST_BITS == 26
+    assert seconds[MOST_BITS] < seconds_of(wanted, widest, kept=False)
+
+
+@pytest.mark.usefixtures("few_bits")
+def test_a_table_is_prepared_once_and_says_before_it_begins_how_long_and_how_large(
+    tmp_path: Path, built: list[int]
+) -> None:
+    heard: list[str] = []
+    advanced: list[int] = []
+    cache = Logarithms(tmp_path / "deep", told=heard.append)
+    assert cache.prepare(9, lambda more: advanced.append(more))
+    assert heard == [
+        "Building a table of logarithms: about 1 second. It takes 4,096 bytes and is kept in "
+        f"{tmp_path / 'deep'}."
+    ]
+    assert sum(advanced) == 512
+    assert not cache.prepare(9)
+    assert built == [512]
+    (tmp_path / "deep" / "logarithms-9.bin").write_bytes(b"not a table")
+    assert cache.prepare(9)
+    assert built == [512, 512]
+    for bits in (3, 11):
+        with pytest.raises(ValueError, match=r"2\^4 to 2\^10"):
+            cache.prepare(bits)
+
+
+@pytest.mark.usefixtures("few_bits")
+def test_where_there_is_no_room_nothing_is_begun(
+    tmp_path: Path, built: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = 8 * 512 + logarithms.SPARE_BYTES - 1
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    with pytest.raises(NoRoom) as refused:
+        Logarithms(tmp_path).prepare(9)
+    assert refused.value.facts == {"wanted": free + 1, "free": free}
+    assert built == []
+    assert Logarithms(tmp_path).prepare(8)
+
+
+@pytest.mark.usefixtures("few_bits")
+def test_who_interrupts_leaves_nothing_behind(tmp_path: Path, built: list[int]) -> None:
+    def stop(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Logarithms(tmp_path).prepare(9, stop)
+    assert list(tmp_path.iterdir()) == []
+    assert Logarithms(tmp_path).prepare(9)
+    assert built == [512, 512]
+
+
+@pytest.mark.usefixtures("few_bits")
+def test_a_larger_table_that_was_tampered_with_is_put_away(tmp_path: Path) -> None:
+    """It would mislead every answer, each of which built another one."""
+    true = Table.build(1 << 10)
+    Table(true.size, true.keys ^ true.keys.dtype.type(1 << 60)).save(tmp_path / "logarithms-10.bin")
+    heard: list[str] = []
+    assert Logarithms(tmp_path, told=heard.append, processes=1).find(
+        [times_base(4)], [WIDE[0]]
+    ) == [4]
+    assert heard == [f"{tmp_path / 'logarithms-10.bin'} is damaged; it is removed."]
+    kept = [each.name for each in tmp_path.iterdir()]
+    assert kept == [f"logarithms-{table_bits(WIDE[:1])}.bin"]
 
 
 def damaged(path: Path, how: str) -> None:
@@ -136,7 +247,7 @@ def test_a_damaged_table_is_built_again_with_a_note(
     cache.find([times_base(4)], [SMALL])
     damaged(tmp_path / SMALLEST, how)
     assert cache.find([times_base(4)], [SMALL]) == [4]
-    assert heard == [f"{tmp_path / SMALLEST} is damaged; it is built again."]
+    assert heard == [f"{tmp_path / SMALLEST} is damaged; it is removed."]
     assert built == [1 << LEAST_BITS] * 2
     assert cache.find([times_base(5)], [SMALL]) == [5]
     assert len(built) == 2
@@ -186,5 +297,5 @@ def test_what_takes_long_is_said_before_it_begins(
     monkeypatch.setattr(logarithms, "PATIENCE_SECONDS", 0.0)
     Logarithms(tmp_path / "other", told=heard.append).find([times_base(4)], [SMALL])
     first, second = heard
-    assert first.startswith("Building a table of logarithms: about 1 second. It is kept in ")
+    assert first.startswith("Building a table of logarithms: about 1 second. It takes 32,768 ")
     assert second.startswith("Looking for the sums: about 1 second.")

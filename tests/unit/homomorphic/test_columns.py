@@ -119,6 +119,57 @@ def test_a_row_is_written_once(book: Book) -> None:
         book.store.write(0, encrypted([1, 2, 3]))
 
 
+def test_several_records_are_brought_to_disk_together(
+    book: Book, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One look at the whole mapping for each segment: with one a record, ten thousand took minutes."""
+    flushed: list[int] = []
+    real = np.memmap.flush
+
+    def flush(self: np.memmap) -> None:
+        flushed.append(1)
+        real(self)
+
+    monkeypatch.setattr(np.memmap, "flush", flush)
+    several = {row: [row, -row, 7] for row in (SEGMENT_ROWS + 9, 11, 10, SEGMENT_ROWS + 8, 12)}
+    book.store.write_many({row: encrypted(values) for row, values in several.items()})
+    assert len(flushed) == 2
+    book.values |= several
+    book.check([*ROWS, *several])
+    book.store = ColumnStore(tmp_path / "columns", COLUMNS)
+    book.check([*ROWS, *several])
+    flushed.clear()
+    book.store.erase_many(several)
+    assert len(flushed) == 2
+    assert not any(map(book.store.holds, several))
+    book.check(ROWS)
+
+
+def test_of_several_records_with_a_bad_one_none_is_written(book: Book) -> None:
+    good = encrypted([1, 2, 3])
+    for row, bad in ((21, good[:-66]), (21, good[:-1] + b"\0" * 34), (3, good), (-1, good)):
+        with pytest.raises(ValueError, match=r"number of columns|holds a record|count from 0"):
+            book.store.write_many({20: good, row: bad})
+        assert not book.store.holds(20)
+
+
+def test_a_record_that_comes_in_leaves_the_sums_that_are_kept(
+    book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book.check(ROWS)
+    book.write(30)
+    added: list[int] = []
+    whole = Points.sum
+
+    def counted(self: Points, rows: np.ndarray) -> object:
+        added.append(rows.size)
+        return whole(self, rows)
+
+    monkeypatch.setattr(Points, "sum", counted)
+    book.check([*ROWS, 30])
+    assert sum(added) == 2 * COLUMNS  # A and B of the one that came
+
+
 @pytest.mark.parametrize("rows", [[0, 0], [1, 2, 1]])
 def test_a_repeated_row_is_refused(book: Book, rows: list[int]) -> None:
     with pytest.raises(ValueError, match="once"):

@@ -41,9 +41,9 @@ from ml.homomorphic.noise import (
 from ml.homomorphic.relation import Builder, combined
 from ml.homomorphic.threshold import Sum, sums_from_bytes
 from ml.homomorphic.validity import ProofInvalid, Statement, prove, verify
+from tests.support.noise_statistics import ERROR_RATE, shape_p_value, variance_limits
 from tests.support.tallying import CONTEXT, PUBLIC, decrypted
 
-ERROR_RATE = 1e-9
 DRAWS = 20_000
 TABLE = Table.build(500)
 SETS = [(quorum, size) for size in range(1, 17) for quorum in range(1, size + 1)]
@@ -187,33 +187,6 @@ def test_what_is_clamped_is_less_than_documented() -> None:
 # --- what is drawn
 
 
-def discrete_gaussian(variance: float) -> tuple[np.ndarray, np.ndarray]:
-    reach = math.ceil(17 * math.sqrt(variance)) + 5
-    support = np.arange(-reach, reach + 1)
-    weights = np.exp(-(support**2) / (2 * variance))
-    return support, weights / weights.sum()
-
-
-def shape_p_value(draws: np.ndarray, variance: float) -> float:
-    """Chi-square p-value, cells of fewer than 20 expected draws pooled into the tails."""
-    support, chances = discrete_gaussian(variance)
-    middle = chances * len(draws) >= 20
-    observed = np.array([np.count_nonzero(draws == value) for value in support[middle]])
-    expected = chances[middle] * len(draws)
-    observed = np.append(observed, len(draws) - observed.sum())
-    expected = np.append(expected, len(draws) - expected.sum())
-    return float(stats.chisquare(observed, expected).pvalue)
-
-
-def variance_limits(cases: int) -> tuple[float, float]:
-    """What the mean of squares of DRAWS draws lies within, over its expectation, in all of so many cases.
-
-    Of normal draws it is chi-square; a discrete Gaussian of scale 3 or more has the same moments to 1e-30.
-    """
-    level = ERROR_RATE / (2 * cases)
-    return stats.chi2.ppf(level, DRAWS) / DRAWS, stats.chi2.isf(level, DRAWS) / DRAWS
-
-
 @pytest.mark.parametrize(("quorum", "size"), [(1, 1), (2, 3), (3, 5), (4, 5)])
 def test_whoever_of_a_quorum_less_one_colludes_the_rest_adds_enough(quorum: int, size: int) -> None:
     """Every set of k - 1 that knows its own noise: the sum of the others' has variance sigma^2 or more."""
@@ -221,7 +194,7 @@ def test_whoever_of_a_quorum_less_one_colludes_the_rest_adds_enough(quorum: int,
     sigma_squared = 9 / (2 * 0.2)
     drawn = np.array([gaussian(shares.scale(size), DRAWS) for _ in range(size)])
     colluding = list(combinations(range(size), quorum - 1))
-    low, high = variance_limits(len(colluding) + 1)
+    low, high = variance_limits(DRAWS, len(colluding) + 1)
     scale_squared = shares.scale(size) ** 2
     for known in colluding:
         honest = np.delete(drawn, list(known), axis=0).sum(axis=0)
@@ -241,7 +214,7 @@ def test_the_variance_test_sees_noise_split_as_though_nobody_colluded() -> None:
     shares = Shares(200_000_000, 9, 1, 3)
     scale = shares.scale(5) * math.sqrt(3 / 5)
     drawn = np.array([gaussian(scale, DRAWS) for _ in range(3)]).sum(axis=0)
-    low, _ = variance_limits(11)
+    low, _ = variance_limits(DRAWS, 11)
     assert float(np.mean(drawn.astype(float) ** 2)) < low * 9 / (2 * 0.2)
     assert shape_p_value(drawn, 9 / (2 * 0.2)) < ERROR_RATE
 

@@ -22,7 +22,6 @@ from ml.homomorphic.curve import (
     Point,
     sum_of_products,
     times_base,
-    total,
 )
 from ml.homomorphic.logarithm import OutOfRange, Table
 from ml.homomorphic.scalars import scalars_from_bytes
@@ -45,6 +44,7 @@ from ml.homomorphic.threshold import (
     verify_opening,
     verify_partial,
 )
+from tests.support.simulated import commitments_through
 from tests.support.tallying import CONTEXT, encrypted, flip, secret_scalars, value_at
 
 RESEARCHER = 0x2E5EA2C4E2
@@ -595,30 +595,6 @@ def test_two_proofs_of_one_opening_share_nothing(
 # --- what k - 1 holders see, they could have made up
 
 
-def basis(at: Sequence[int]) -> dict[int, list[int]]:
-    """For each index, the coefficients of the polynomial that is 1 there and 0 at the others."""
-    found = {}
-    for own in at:
-        polynomial = [1]
-        for other in at:
-            if other != own:
-                scale = pow(own - other, -1, ORDER)
-                shifted = [0, *polynomial]
-                lower = [-other * c for c in polynomial] + [0]
-                polynomial = [(a + b) * scale % ORDER for a, b in zip(shifted, lower, strict=True)]
-        found[own] = polynomial
-    return found
-
-
-def commitments_through(points: dict[int, Point]) -> list[Point]:
-    """Commitments of the polynomial in the exponent that passes through these points."""
-    each = basis(sorted(points))
-    return [
-        total(points[index] * polynomial[j] for index, polynomial in each.items())
-        for j in range(len(points))
-    ]
-
-
 @given(st.integers(1, 4).flatmap(lambda k: st.tuples(st.just(k), st.integers(k, 6))), st.data())
 @settings(max_examples=30)
 def test_shares_drawn_at_random_and_commitments_through_them_are_a_view_of_fewer_than_the_quorum(
@@ -642,38 +618,6 @@ def test_shares_drawn_at_random_and_commitments_through_them_are_a_view_of_fewer
         chosen = [*corrupt, honest]
         keys = [share_key(view, index) for index in chosen]
         assert sum_of_products(keys, [lagrange(chosen)[index] for index in chosen]) == public
-
-
-@given(st.integers(1, 4), st.integers(-MOST, MOST), st.data())
-@settings(max_examples=30)
-def test_honest_partials_are_simulated_from_the_answer_and_the_shares_of_the_others(
-    quorum: int, value: int, data: st.DataObject
-) -> None:
-    """No share of the honest holder goes in: its partial says nothing that the answer did not say.
-
-    f(h) A is interpolated from y A = B - v G and the corrupt f(i) A; the proof is made from its answers.
-    """
-    made = random_holders(quorum, quorum)
-    (held,) = encrypted([value], made.key)
-    corrupt, honest = range(1, quorum), quorum
-    known = {0: held.value - times_base(value)}
-    known |= {index: held.key * made.shares[index] for index in corrupt}
-    view = commitments_through({0: made.key, **{i: times_base(made.shares[i]) for i in corrupt}})
-    assert view == made.commitments  # the same that a dealer publishes
-    each = basis(sorted(known))
-    opened = total(known[i] * value_at(polynomial, honest) for i, polynomial in each.items())
-    assert opened == held.key * made.shares[honest]
-    t = data.draw(secret_scalars)
-    pair = Sum(times_base(t), opened + RECIPIENT * t)
-    c, for_share, for_blind = (data.draw(secret_scalars) for _ in range(3))
-    proof = b"".join(scalar.to_bytes(32, "big") for scalar in (c, for_share, for_blind))
-    simulated, public = Partial((pair,), proof), share_key(view, honest)
-    refused(simulated, public, [held])
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(threshold._PartialTalk, "challenge", lambda self, *_: c)
-        verify_partial(simulated, public, [held], RECIPIENT, CONTEXT)
-    partials = {index: made.partial(index, [held]) for index in corrupt} | {honest: simulated}
-    assert open_sums(combine(partials, [held], quorum), RESEARCHER) == [times_base(value)]
 
 
 def test_answers_to_two_challenges_give_share_and_blind_away(

@@ -39,6 +39,9 @@ _NAME: Final = "logarithms-{bits}.bin"
 _BUILDING = threading.Lock()
 """One table at a time: threads that want the same one wait for it, and do not build it, too."""
 
+_READ: dict[Path, tuple[tuple[int, ...], Table]] = {}
+"""The table that was read last, with its file's state then: who opens many answers reads it once."""
+
 Told = Callable[[str], None]
 Range = tuple[int, int]
 
@@ -78,6 +81,19 @@ class NoRoom(Refusal):
     """A disk that cannot take the table."""
 
     CODE = "storage_full"
+
+
+def _read(path: Path) -> Table:
+    """A kept table, from memory where its file is as it was. Raises TableDamaged, OSError."""
+    known = path.stat()
+    state = (known.st_ino, known.st_size, known.st_mtime_ns)
+    before = _READ.get(path)
+    if before is not None and before[0] == state:
+        return before[1]
+    _READ.clear()  # first: two of them may be a gigabyte
+    table = Table.load(path)
+    _READ[path] = state, table
+    return table
 
 
 @dataclass(frozen=True)
@@ -177,7 +193,7 @@ class Logarithms:
     def _load(self, bits: int) -> Table | None:
         path = self._path(bits)
         try:
-            found = Table.load(path)
+            found = _read(path)
             if found.size == 1 << bits:
                 return found
             self._put_away(path)
@@ -192,6 +208,7 @@ class Logarithms:
 
     def _put_away(self, path: Path) -> None:
         self.told(f"{path} is damaged; it is removed.")
+        _READ.pop(path, None)
         with suppress(OSError):
             path.unlink()
 

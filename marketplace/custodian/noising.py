@@ -21,6 +21,7 @@ from marketplace.custodian.live import Live
 from marketplace.custodian.means import Means
 from marketplace.custodian.models import NoisedRow
 from marketplace.custodian.turns import Equivocation
+from marketplace.errors import BadParameter
 from marketplace.vocabulary import Lane
 from marketplace.wire.http import to_hex
 from marketplace.wire.outcomes import Act
@@ -152,7 +153,11 @@ class Noising:
         by, shares = live.question.session.contributor(place), live.question.shares
         if len(reveal.digests) != len(live.question.sizes):
             raise _invalid(place, "it is not for every size of the set")
-        if reveal.commitment(by, shares.quorum) != committed:
+        try:
+            given = reveal.commitment(by, shares.quorum)
+        except BadParameter:
+            raise _invalid(place, "it does not list its own contribution") from None
+        if given != committed:
             raise _invalid(place, "it is not what that custodian committed to on chain")
         if len(reveal.contribution.columns) != COLUMN_BYTES * shares.sums:
             raise _invalid(place, f"it is not for {shares.sums} sums")

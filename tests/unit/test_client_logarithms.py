@@ -269,6 +269,28 @@ def test_nobody_is_accused_by_a_table_that_was_tampered_with(tmp_path: Path) -> 
     assert Table.load(tmp_path / SMALLEST).keys.tolist() == true.keys.tolist()
 
 
+def test_who_opens_many_answers_reads_the_table_once_and_again_only_if_its_file_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, real = list[str](), Table.load
+
+    def load(path: Path) -> Table:
+        read.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr(Table, "load", staticmethod(load))
+    Logarithms(tmp_path).prepare(LEAST_BITS)
+    for _ in range(3):
+        assert Logarithms(tmp_path).find([times_base(7)], [SMALL]) == [7]
+    assert read == [SMALLEST]
+    Table.build(1 << LEAST_BITS).save(tmp_path / SMALLEST)
+    assert Logarithms(tmp_path).find([times_base(-7)], [SMALL]) == [-7]
+    assert read == [SMALLEST] * 2
+    Logarithms(tmp_path / "other").prepare(LEAST_BITS)
+    assert Logarithms(tmp_path / "other").find([times_base(7)], [SMALL]) == [7]
+    assert len(logarithms._READ) == 1  # two of the largest would be a gigabyte
+
+
 def test_where_nothing_can_be_kept_the_answer_is_found_all_the_same(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     heard: list[str] = []

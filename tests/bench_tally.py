@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeAlias
@@ -55,6 +56,8 @@ CUSTODIANS, QUORUM = 3, 2
 COST = 10_000_000
 """Nano-rho: of a whole answer, whose noise has then a scale of some 70 patients' largest square."""
 VARIABLES, SPREAD = 64, 1_000
+VALUES, SQUARED = (1,), (0, 1, 2)
+"""Columns of a variable: its value; or its presence, value and square, as means and variances take."""
 SOME_BITS, TABLE_BITS = 20, 26
 """2^24 takes about three times as long as 2^26, which is 0.5 GB and takes minutes to build, once."""
 KEPT = Path(__file__).resolve().parents[1] / "var"
@@ -127,7 +130,7 @@ def spreading_contenders() -> Iterator[Contenders]:
     folder of columns, on disk.
     """
     with tempfile.TemporaryDirectory() as folder:
-        records = fill(Path(folder), SPREAD, variable_rows())
+        records = fill(Path(folder), SPREAD, variable_rows(SQUARED))
 
         def spread() -> None:
             shutil.rmtree(Path(folder) / FOLDER, ignore_errors=True)
@@ -137,25 +140,25 @@ def spreading_contenders() -> Iterator[Contenders]:
         yield {"Tallies.spread": spread}
 
 
-def variable_rows() -> list[list[int]]:
-    """Of VARIABLES variables each: presence, value and square, in some DISTINCT patients."""
+def variable_rows(exponents: Sequence[int]) -> list[list[int]]:
+    """Of VARIABLES variables each, to these powers, in some DISTINCT patients."""
     drawn = np.random.default_rng(2).integers(0, LARGEST + 1, (DISTINCT, VARIABLES))
-    rows: list[list[int]] = np.hstack([np.ones_like(drawn), drawn, drawn * drawn]).tolist()
+    rows: list[list[int]] = np.hstack([drawn**each for each in exponents]).tolist()
     return rows
 
 
 @contextmanager
-def answer_contenders() -> Iterator[Contenders]:
+def answer_contenders(exponents: Sequence[int]) -> Iterator[Contenders]:
     """From a sealed cohort to its opened sums, with the journals and columns that a custodian has then
     (`Tallies.sums` of records that were spread as they came in): all that custodians, operator and researcher
     compute, one after the other on one machine, with every custodian's own sums. Neither chain nor network.
     Custodians are processes of their own: their noise is drawn and verified on all cores.
     """
-    values = variable_rows()
-    sums = len(values[0])
-    shares = Shares(COST, VARIABLES * (1 + LARGEST**2 + LARGEST**4), sums, QUORUM)
+    values = variable_rows(exponents)
+    sums, largest = len(values[0]), [LARGEST**each for each in exponents]
+    shares = Shares(COST, VARIABLES * sum(each**2 for each in largest), sums, QUORUM)
     room = CUSTODIANS * shares.bound(CUSTODIANS)
-    ranges = [(-room, PATIENTS * LARGEST**2 + room)] * sums
+    ranges = [(-room, PATIENTS * max(largest) + room)] * sums
     own, delivery_key = own_recipient(1 + secrets.randbelow(2**250))
     to, tables = recipient(delivery_key), kept_tables()
     session = TallySession(31337, Address("0x" + "11" * 20), bytes(32), bytes(32), 1)
@@ -284,12 +287,16 @@ TALLY_TASKS = (
         3,
         spreading_contenders,
     ),
-    Task(
-        f"sealed {PATIENTS:,} x {VARIABLES} variables to opened",
-        "answers",
-        1,
-        3,
-        answer_contenders,
+    *(
+        Task(
+            f"sealed {PATIENTS:,} x {VARIABLES} variables to opened, {each} columns",
+            "answers",
+            1,
+            3,
+            partial(answer_contenders, exponents),
+        )
+        for exponents in (VALUES, SQUARED)
+        for each in (VARIABLES * len(exponents),)
     ),
     Task(f"{SUMS} signed logarithms", "sums", SUMS, 3, logarithm_contenders),
 )

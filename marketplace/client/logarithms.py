@@ -39,8 +39,8 @@ _NAME: Final = "logarithms-{bits}.bin"
 _BUILDING = threading.Lock()
 """One table at a time: threads that want the same one wait for it, and do not build it, too."""
 
-_READ: dict[Path, tuple[tuple[int, ...], Table]] = {}
-"""The table that was read last, with its file's state then: who opens many answers reads it once."""
+_READ: dict[Path, tuple[tuple[int, int, int], Table]] = {}
+"""Tables that were read, with their files' state then: who opens many answers reads each once."""
 
 Told = Callable[[str], None]
 Range = tuple[int, int]
@@ -90,7 +90,10 @@ def _read(path: Path) -> Table:
     before = _READ.get(path)
     if before is not None and before[0] == state:
         return before[1]
-    _READ.clear()  # first: two of them may be a gigabyte
+    # First, and what is as large or smaller: so all together are less than twice the largest.
+    for other, ((_, size, _), _) in list(_READ.items()):
+        if other == path or size <= known.st_size:
+            del _READ[other]
     table = Table.load(path)
     _READ[path] = state, table
     return table

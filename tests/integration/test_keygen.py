@@ -60,6 +60,7 @@ from tests.support.keygen_world import (
     faulty,
     hosts_at,
     rounds,
+    same_again,
     successor,
     wait_until,
 )
@@ -577,9 +578,16 @@ def test_the_command_records_a_key_only_with_every_custodian(fresh: Hosts) -> No
     assert len(world.chain.joint_key(1)[0]) == 66
 
 
-@pytest.mark.parametrize("dying", daily([1, 3], [1]))
-def test_a_custodian_killed_between_any_two_rounds_goes_on_as_if_nothing_had_been(
-    tmp_path: Path, dying: int
+KILLED = {
+    "one as the key is made": ([0], []),
+    "one as it is handed on": ([], [1]),
+    "all in both": ([0, 1, 2], [0, 1, 2]),
+}
+
+
+@pytest.mark.parametrize("when", daily(KILLED, ["one as it is handed on"]))
+def test_custodians_killed_between_any_two_rounds_go_on_as_if_nothing_had_been(
+    tmp_path: Path, when: str
 ) -> None:
     with any_node(tmp_path) as node:
         world = custody_world(node, tmp_path)
@@ -587,19 +595,32 @@ def test_a_custodian_killed_between_any_two_rounds_goes_on_as_if_nothing_had_bee
             Process("custodian", world.custodian_config(place), tmp_path) for place in range(3)
         ]
         try:
-            peers = [
-                _Dying(f"custodian {place + 1}", each)
-                if place < dying
-                else Peer(f"custodian {place + 1}", each.url)
-                for place, each in enumerate(processes)
-            ]
-            epoch = int(world.chain.current_epoch())
-            session = new_session(world.chain, epoch)
-            generated = generate(world.chain, world.operator, peers, peers, session)
-            assert [place for place, _ in generated.signatures] == [0, 1, 2]
+
+            def peers(dying: Sequence[int]) -> list[Peer]:
+                return [
+                    _Dying(f"custodian {place + 1}", each, world)
+                    if place in dying
+                    else Peer(f"custodian {place + 1}", each.url)
+                    for place, each in enumerate(processes)
+                ]
+
+            first = peers(KILLED[when][0])
+            made = generate(world.chain, world.operator, first, first, new_session(world.chain, 1))
+            assert [place for place, _ in made.signatures] == [0, 1, 2]
+            record(world.sender, made, 3)
+            same_again(world)
+            session, second = new_session(world.chain, 2, 1), peers(KILLED[when][1])
+            handed_on = generate(world.chain, world.operator, second, second, session)
+            assert [place for place, _ in handed_on.signatures] == [0, 1, 2]
+            record(world.sender, handed_on, 3)
         finally:
             for each in processes:
                 each.stop()
+        assert handed_on.commitments[:33] == made.commitments[:33]
+        assert handed_on.commitments[33:] != made.commitments[33:]
+        shares = [world.custodian(place).joint_shares.of(2) for place in range(3)]
+        column = encrypt([-3], draw_randomness(1), shares[0].public_key)
+        assert all(opened(pair, column) == times_base(-3) for pair in combinations(shares, 2))
 
 
 @pytest.mark.long
@@ -647,12 +668,14 @@ def test_a_session_that_hung_is_over_for_a_custodian_that_comes_back_and_a_new_o
 class _Dying(Peer):
     """A custodian that is killed after every answer, and asked the same again."""
 
-    def __init__(self, name: str, process: Process) -> None:
+    def __init__(self, name: str, process: Process, world: CustodyWorld) -> None:
         super().__init__(name, process.url)
         object.__setattr__(self, "process", process)
+        object.__setattr__(self, "world", world)
 
     def post(self, path: str, body: Mapping[str, Any], **_: Any) -> dict[str, Any]:
         process: Process = self.process  # type: ignore[attr-defined]
+        self.world.chain.node.mine()  # type: ignore[attr-defined]  # its newest block is of now
         first = Peer(self.name, process.url).post(path, body)
         process.kill()
         process.start()

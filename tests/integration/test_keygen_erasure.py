@@ -27,7 +27,7 @@ from ml.homomorphic.curve import times_base
 from ml.homomorphic.elgamal import draw_randomness, encrypt
 from tests.integration.test_keygen import opened
 from tests.support.custody_world import CustodyWorld, Process, custody_world
-from tests.support.keygen_world import Hosts, hosts_at, successor, tell_host, wait_until
+from tests.support.keygen_world import Hosts, hosts_at, same_again, successor, tell_host, wait_until
 from tests.support.lies import no_logs
 from tests.support.nodes import LyingProxy, any_node
 from tests.support.tally_world import PEOPLE, TallyWorld, tally_world
@@ -72,13 +72,6 @@ def erase(custodians: Sequence[Custodian]) -> None:
         each.decrypting.drop_ended()
         each.keygen.drop_ended()
         each.journal.require_intact()
-
-
-def same_again(world: CustodyWorld) -> None:
-    """A new epoch of the same custodians."""
-    committee = world.chain.committee()
-    seats = [CommitteeSeat(each.signer, each.keys[1]) for each in committee.members]
-    open_epoch(world.sender, seats, committee.quorum, committee.gates)
 
 
 def hand_on(

@@ -165,6 +165,13 @@ def faulty(hosts: Hosts, place: int, kind: type[Faulty]) -> Iterator[None]:
 # --- another committee
 
 
+def same_again(world: CustodyWorld) -> None:
+    """A new epoch of the same custodians."""
+    committee = world.chain.committee()
+    seats = [CommitteeSeat(each.signer, each.keys[1]) for each in committee.members]
+    open_epoch(world.sender, seats, committee.quorum, committee.gates)
+
+
 def successor(hosts: Hosts, **changes: Any) -> str:
     """Another identity at place 0 of the next epoch; returns where it answers."""
     world = hosts.world

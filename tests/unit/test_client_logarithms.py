@@ -279,6 +279,7 @@ def test_who_opens_many_answers_reads_the_table_once_and_again_only_if_its_file_
         return real(path)
 
     monkeypatch.setattr(Table, "load", staticmethod(load))
+    monkeypatch.setattr(logarithms, "_READ", {})
     Logarithms(tmp_path).prepare(LEAST_BITS)
     for _ in range(3):
         assert Logarithms(tmp_path).find([times_base(7)], [SMALL]) == [7]
@@ -288,7 +289,24 @@ def test_who_opens_many_answers_reads_the_table_once_and_again_only_if_its_file_
     assert read == [SMALLEST] * 2
     Logarithms(tmp_path / "other").prepare(LEAST_BITS)
     assert Logarithms(tmp_path / "other").find([times_base(7)], [SMALL]) == [7]
-    assert len(logarithms._READ) == 1  # two of the largest would be a gigabyte
+    # Of one size, the last: two of the largest would be a gigabyte.
+    assert list(logarithms._READ) == [tmp_path / "other" / SMALLEST]
+
+
+def test_a_small_table_that_is_read_leaves_the_large_one_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answers of different ranges take turns, and the large one takes longest to read."""
+    paths = [tmp_path / f"{size}" for size in range(3)]
+    for size, path in enumerate(paths):
+        Table.build(64 << size).save(path)
+    monkeypatch.setattr(logarithms, "_READ", {})
+    for path, left in ((0, [0]), (2, [2]), (1, [2, 1]), (0, [2, 1, 0]), (1, [2, 1, 0])):
+        logarithms._read(paths[path])
+        assert list(logarithms._READ) == [paths[each] for each in left]
+    paths[1].write_bytes(paths[0].read_bytes())  # another one, now as small as the smallest
+    logarithms._read(paths[1])
+    assert list(logarithms._READ) == [paths[2], paths[1]]
 
 
 def test_where_nothing_can_be_kept_the_answer_is_found_all_the_same(tmp_path: Path) -> None:

@@ -14,14 +14,13 @@ from tests.bench import Contenders, Task, ready
 from tests.support import framingham
 
 RECORDS = 8
-FITTED_TO = 2_000
 
 
 def score_contenders(
     fit: Callable[[framingham.People], Model],
 ) -> Callable[[], AbstractContextManager[Contenders]]:
     def contenders() -> AbstractContextManager[Contenders]:
-        people = framingham.draw(FITTED_TO, seed=1)
+        people = framingham.everybody().complete()
         layout, model = layout_of(framingham.layout_document()), fit(people)
         key, material = OwnerKey.generate()
         values = [people.record(i) for i in range(RECORDS)]
@@ -43,7 +42,7 @@ def score_contenders(
 
 def owner_contenders() -> AbstractContextManager[Contenders]:
     """What a patient's own machine does, once a record and once a score."""
-    people = framingham.draw(FITTED_TO, seed=1)
+    people = framingham.everybody().complete()
     layout, model = layout_of(framingham.layout_document()), framingham.linear(people)
     key, material = OwnerKey.generate()
     values = people.record(0)

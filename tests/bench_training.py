@@ -1,24 +1,24 @@
 """Logistic regression trained on encrypted records, beside the same in the clear and a private one.
 
-A pooled set of 8,192 people under one key (CKKS has no threshold decryption here, so this is a measure of
-what it would cost and no part of the product): whoever holds that key could read every record. Ring degree
-16384 and 438 bits, the most that 128-bit security allows there, give twelve products one after the other;
-nothing is encrypted anew and nothing bootstrapped, so that three Nesterov steps of four products each
-follow the first, which needs none. The sigmoid is its least-squares cubic on -8..8 (M. Kim et al., JMIR Med
-Inform 2018, 6(2):e19).
+A pooled set of 8,192 people who never lived (`drawn_people`) under one key. CKKS has no threshold decryption
+here, so this is a measure of what it would cost and no part of the product: whoever holds that key could
+read every record. Ring degree 16384 and 438 bits, the most that 128-bit security allows there, give twelve
+products one after the other; nothing is encrypted anew and nothing bootstrapped, so that three Nesterov
+steps of four products each follow the first, which needs none. The sigmoid is its least-squares cubic on
+-8..8 (M. Kim et al., JMIR Med Inform 2018, 6(2):e19).
 
     python -m tests.bench_training
 """
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import reduce
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,8 +28,8 @@ from rich.table import Table
 from tenseal import sealapi
 
 from ml.dp.noise import add_gaussian, gaussian_noise
-from tests.support import framingham
-from tests.support.framingham import People, auc
+from tests.support.drawn_people import Drawn, draw
+from tests.support.framingham import auc, newton
 
 Floats = npt.NDArray[np.float64]
 DEGREE, BITS, SCALE = 16_384, [38, *[30] * 12, 40], 2.0**30
@@ -53,9 +53,9 @@ class Trained:
     note: str
 
 
-def signed(people: People) -> Floats:
+def signed(people: Drawn) -> Floats:
     """(n, 9): standardised values and 1, negated for the well."""
-    x = np.column_stack([framingham.standardised(people.values), np.ones(len(people.ill))])
+    x = np.column_stack([people.standardised, np.ones(len(people.ill))])
     return x * (2 * people.ill - 1)[:, None]
 
 
@@ -206,7 +206,7 @@ class Encrypted:
 # ---- Contenders ----
 
 
-def trained_encrypted(people: People) -> tuple[Floats, str]:
+def trained_encrypted(people: Drawn) -> tuple[Floats, str]:
     z = signed(people)
     started = time.perf_counter()
     pool = Encrypted(z)
@@ -216,16 +216,16 @@ def trained_encrypted(people: People) -> tuple[Floats, str]:
     return weights, f"keys and pool {ready:.0f} s of it; weights off by {away:.1g}"
 
 
-def trained_alike(people: People) -> tuple[Floats, str]:
+def trained_alike(people: Drawn) -> tuple[Floats, str]:
     return plain_steps(signed(people)), "the same steps and cubic"
 
 
-def trained_fully(people: People) -> tuple[Floats, str]:
-    weights = framingham.newton(framingham.standardised(people.values), people.ill)
+def trained_fully(people: Drawn) -> tuple[Floats, str]:
+    weights = newton(people.standardised, people.ill)
     return weights, "Newton's method to the end"
 
 
-def trained_privately(people: People) -> tuple[Floats, str]:
+def trained_privately(people: Drawn) -> tuple[Floats, str]:
     """Gradient steps with clipped gradients and exact discrete Gaussian noise (M. Abadi et al., CCS 2016)."""
     z, grid = signed(people), 1 << 16
     weights = np.zeros(z.shape[1])
@@ -250,26 +250,34 @@ CONTENDERS = {
 
 def _measured(name: str) -> Trained:
     """In a process of its own, so that its memory is its own."""
-    people = framingham.draw(PEOPLE, seed=1)
+    people = draw(PEOPLE, seed=1)
     started = time.perf_counter()
     weights, note = CONTENDERS[name](people)
     taken = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return Trained(name, weights, taken, peak, note)
+    return Trained(name, weights, taken, peak_memory(), note)
+
+
+def peak_memory() -> int:
+    """Bytes that this process has held at once, at most: by /proc, since `ru_maxrss` of a process that was
+    just started is that of whoever started it.
+    """
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (line,) = (each for each in lines if each.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
 
 
 def training_table() -> Table:
     """Accuracy, AUC, minutes and memory of each, on 8,491 other people."""
     title = f"logistic regression on {PEOPLE:,} people, 8 variables"
     table = Table("trained", "AUC", "accuracy", "minutes", "peak memory", "", title=title)
-    others = framingham.draw(8491, seed=2)
-    x = np.column_stack([framingham.standardised(others.values), np.ones(len(others.ill))])
+    others = draw(8491, seed=2)
+    x = np.column_stack([others.standardised, np.ones(len(others.ill))])
     for name in CONTENDERS:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             each = pool.submit(_measured, name).result()
         logits = x @ each.weights
         right = float(((logits > 0) == (others.ill == 1)).mean())
-        size = f"{each.peak / 2**30:.2f} GiB"
+        size = f"{each.peak / 2**20:,.0f} MiB"
         table.add_row(
             each.name,
             f"{auc(logits, others.ill):.4f}",

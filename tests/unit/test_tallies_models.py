@@ -113,20 +113,31 @@ def test_absent_predictors_stand_in_the_middle_if_that_is_asked() -> None:
     compare(found, ["intercept", "age", "sex=male", "bmi", "visits"], fitted, errors)
 
 
-def test_ridge_is_least_squares_with_rows_of_its_penalty() -> None:
+@pytest.mark.parametrize("penalty", [12.5, 400.0])
+def test_ridge_is_least_squares_with_rows_of_its_penalty_and_its_own_standard_errors(
+    penalty: float,
+) -> None:
+    """sigma^2 (X'X + P)^-1 X'X (X'X + P)^-1: of what the penalised estimate does, not of least squares."""
     x, y = design_of("age", "sex", "sbp")
     halves, middles, (half, middle) = np.array([40, 0.5]), np.array([58, 0.5]), (100, 160)
     scaled = np.column_stack([x[:, 0], (x[:, 1:] - middles) / halves])
-    rows = np.sqrt(12.5) * np.eye(3)[1:]
+    rows = np.sqrt(penalty) * np.eye(3)[1:]
     whole = np.vstack([scaled, rows]), np.append((y - middle) / half, [0, 0])
     fitted, _, _, _ = np.linalg.lstsq(*whole)
-    slopes = fitted[1:] * half / halves
-    truth = np.array([middle + half * fitted[0] - slopes @ middles, *slopes])
-    found = told(ask("ridge").answer(PEOPLE))
-    for name, expected in zip(["intercept", "age", "sex=male"], truth, strict=True):
-        assert found[name, "coefficient"][0] == pytest.approx(expected, rel=1e-4, abs=1e-3)
-    plain, _ = least_squares(x, y)
-    assert abs(slopes[0]) < abs(plain[1])
+    to_units = np.diag([half, *half / halves])
+    to_units[0, 1:] = -middles * half / halves
+    truth = to_units @ fitted + [middle, 0, 0]
+    residual = y - x @ truth
+    inverse = np.linalg.inv(scaled.T @ scaled + rows.T @ rows)
+    moves = to_units @ inverse @ scaled.T / half
+    errors = np.sqrt(residual @ residual / (len(y) - 3) * np.diag(moves @ moves.T))
+    found = told(
+        asked("ridge.v1", {**linear_parameters(), "penalty": f"{penalty:g}"}).answer(PEOPLE)
+    )
+    compare(found, ["intercept", "age", "sex=male"], truth, errors)
+    plain, larger = least_squares(x, y)
+    assert abs(truth[1]) < abs(plain[1])
+    assert errors[1] < larger[1]
 
 
 def test_ridge_without_penalty_is_linear_regression() -> None:

@@ -36,13 +36,13 @@ def layout() -> Layout:
 
 @pytest.fixture(scope="session")
 def fitted() -> dict[str, Model]:
-    """Of each kind one, fitted to 8,491 drawn people."""
-    people = framingham.draw(8491, seed=1)
+    """Of each kind one, fitted to all of whom nothing is absent."""
+    people = framingham.everybody().complete()
     fits = (framingham.linear, framingham.logistic, framingham.network)
     return {model.kind: model for model in (fit(people) for fit in fits)}
 
 
 @pytest.fixture(scope="session")
 def people() -> People:
-    """Others than those that the models were fitted to."""
-    return framingham.draw(3000, seed=2)
+    """Of whom nothing is absent."""
+    return framingham.everybody().complete()

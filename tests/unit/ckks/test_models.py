@@ -200,7 +200,7 @@ REFUSED: dict[str, list[tuple[Edit, str]]] = {
         (put("hidden", to=[]), "hidden"),
         (put("hidden", 0, "weights", 0, to="60"), "hidden[0].weights"),
         (put("hidden", 0, "intercept", to="33"), "hidden[0].weights"),
-        (put("hidden", 0, "intercept", to="31"), "hidden"),
+        (put("hidden", 0, "intercept", to="25"), "hidden"),
         (put("hidden", 0, "bias", to="0"), "hidden[0]"),
         (put("output", "weights", to=["1"]), "output.weights"),
         (put("output", "weights", to=["0"] * 8), "output.weights"),
@@ -357,7 +357,7 @@ def test_a_wrong_layout_is_refused_by_its_field(edit: Edit, field: str) -> None:
 
 
 def test_slots_hold_shares_and_presence_in_every_copy(layout: Layout) -> None:
-    slots = layout.place({"age": 52, "sex": 1, "hdl": None})
+    slots = layout.place({"age": 52, "sex": 1, "glucose": None})
     assert (slots == slots[:, :1]).all()
     assert slots[0, 0] == 0.5
     assert slots[1, 0] == 1

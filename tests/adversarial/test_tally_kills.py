@@ -15,16 +15,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from marketplace.chain.adapter import NotYetFinal
 from marketplace.custodian.journal import Journal
-from marketplace.custodian.models import EntryRow, TallyRow
+from marketplace.custodian.models import EntryRow, RestoredRow, ShareRow, TallyRow
 from marketplace.custodian.tally_routes import BESIDE, ROUTES
 from marketplace.errors import Refusal
 from marketplace.peers import Peer
 from marketplace.tallying import Decrypted, TallyMissing, settlement_body
+from marketplace.tallying.restoring import restore
 from marketplace.wire.canonical import canonical
+from marketplace.wire.header import RecordHeader
 from marketplace.wire.http import to_hex
 from marketplace.wire.http_client import PeerUnreachable, post
 from tests.support.chain_world import account
@@ -123,7 +125,10 @@ DYING = dict(zip(MESSAGES, itertools.cycle(itertools.combinations(range(3), 2)),
 """Who dies at which message: every two custodians at some."""
 
 
-@pytest.mark.parametrize("route", daily(DYING, ["/partials"]))
+DAILY_MESSAGES = ["/partials"]
+
+
+@pytest.mark.parametrize("route", daily(DYING, DAILY_MESSAGES))
 def test_two_custodians_die_before_one_answer_and_the_request_is_answered_all_the_same(
     market: TallyWorld, route: str
 ) -> None:
@@ -155,9 +160,10 @@ INTAKE = {
     for route in ("/deposits", "/shares")
     for place in range(3)
 }
+DAILY_INTAKE = ["/deposits at 2"]
 
 
-@pytest.mark.parametrize("where", daily(INTAKE, ["/deposits at 2"]))
+@pytest.mark.parametrize("where", daily(INTAKE, DAILY_INTAKE))
 def test_a_custodian_that_dies_before_it_answers_for_a_record_has_it_once_and_says_so_afterwards(
     market: TallyWorld, where: str
 ) -> None:
@@ -183,8 +189,81 @@ def test_a_custodian_that_dies_before_it_answers_for_a_record_has_it_once_and_sa
     assert market.world.chain.record_of(market.world.dataset, patient).commitment == commitment
     market.processes[place].kill()
     with dead(market, place) as journal:
-        assert times_stored(journal, commitment, record.epoch) == 1
+        body = {"commitment": to_hex(commitment), "epoch": int(record.epoch)}
+        assert times_noted(journal, "share-stored", body) == 1
     restart(market, place)
+
+
+DAILY_BROUGHT = [1]
+
+
+@pytest.mark.parametrize("place", daily(range(3), DAILY_BROUGHT))
+def test_a_custodian_that_dies_while_it_is_brought_records_has_each_once_and_answers_with_them(
+    market: TallyWorld, place: int
+) -> None:
+    lost = lose(market, place, ["p0", "p1"])
+    request = market.sealed(f"brought {place}", "mean.v1", MEAN)
+    market.tallying(request, "mean.v1", MEAN)._commit(market.world.sender, MEAN)
+    wanted: list[Sequence[bytes]] = []
+
+    def nothing(named: Sequence[bytes]) -> list[dict[str, Any]]:
+        wanted.append(sorted(named))
+        return []
+
+    assert restore(here(market, place), request, nothing) == 0
+    assert wanted.pop() == sorted(lost)
+    body = {"records": [document(market, name) for name in lost.values()]}
+    die(market, place, "/tallies", body)
+    require_brought_once(market, place, list(lost))
+    restart(market, place)
+    again = post(market.urls[place], "/tallies", body, timeout=60)
+    assert again == {"outcomes": [{"kept": True}] * 2}
+    assert restore(here(market, place), request, nothing) == 0
+    assert wanted.pop() == []
+    answer = finished(market, request, [here(market, at) for at in range(3)])
+    assert place in answer.reveals
+    assert_opens(market, request, answer)
+    market.processes[place].kill()
+    require_brought_once(market, place, list(lost))
+    restart(market, place)
+
+
+def lose(market: TallyWorld, place: int, names: Sequence[str]) -> dict[bytes, str]:
+    """As in a copy of the custodian's journal from before these records came. Names by commitment."""
+    records = {name: market.world.records[account(name).address] for name in names}
+    lost = {bytes(each.commitment): name for name, each in records.items()}
+    market.processes[place].kill()
+    with dead(market, place) as journal, journal.writing() as session:
+        for kind in (ShareRow, RestoredRow, TallyRow):
+            session.execute(delete(kind).where(kind.commitment.in_(list(lost))))
+    restart(market, place)
+    return lost
+
+
+def document(market: TallyWorld, name: str) -> dict[str, Any]:
+    """A record without a share, as an operator brings it."""
+    patient = account(name).address
+    record = market.world.records[patient]
+    assert record.tally is not None
+    whole = {"record": RecordHeader.of(record).to_json(), "tally": record.tally.to_json()}
+    return whole | {"holder": patient}
+
+
+def require_brought_once(market: TallyWorld, place: int, lost: Sequence[bytes]) -> None:
+    with dead(market, place) as journal:
+        for each in lost:
+            assert times_noted(journal, "tally-restored", {"commitment": to_hex(each)}) == 1
+        with journal.reading() as session:
+            for each in lost:
+                assert session.get_one(TallyRow, each).columns is not None
+                assert session.get(RestoredRow, each) is not None
+                assert session.get(ShareRow, each) is None
+
+
+def test_every_custodian_dies_on_any_day() -> None:
+    dead = {place for route in DAILY_MESSAGES for place in DYING[route]}
+    dead |= {INTAKE[where][1] for where in DAILY_INTAKE} | set(DAILY_BROUGHT)
+    assert dead == {0, 1, 2}
 
 
 @contextmanager
@@ -199,10 +278,9 @@ def dead(market: TallyWorld, place: int) -> Iterator[Journal]:
         journal.engine.dispose()
 
 
-def times_stored(journal: Journal, commitment: bytes, epoch: int) -> int:
-    """How often it notes that it took this record in."""
-    body = canonical({"commitment": to_hex(commitment), "epoch": int(epoch)})
-    entry = (EntryRow.kind == "share-stored") & (EntryRow.body == body)
+def times_noted(journal: Journal, kind: str, body: Mapping[str, Any]) -> int:
+    """How often its journal has this very entry."""
+    entry = (EntryRow.kind == kind) & (EntryRow.body == canonical(dict(body)))
     with journal.reading() as session:
         return len(list(session.scalars(select(EntryRow.height).where(entry))))
 

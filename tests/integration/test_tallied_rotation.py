@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -12,12 +13,14 @@ from typing import Any
 
 import pytest
 from eth_account.signers.local import LocalAccount
+from sqlalchemy import select
 
 from marketplace.chain.deploy import CommitteeSeat, open_epoch
 from marketplace.chain.joint_keys import joint_key_of
 from marketplace.custodian import keys as custodian_keys
 from marketplace.custodian import rewrap
 from marketplace.custodian.holders import FOLDER
+from marketplace.custodian.models import EntryRow, ShareRow, TallyRow
 from marketplace.custodian.service import Custodian
 from marketplace.peers import Peer
 from marketplace.receipts.proofs import PROOFS
@@ -53,7 +56,7 @@ from tests.support.tallied_world import (
     times_g,
 )
 from tests.support.tally_receipts import ANALYSIS, MEAN, settle
-from tests.support.tally_world import TallyWorld
+from tests.support.tally_world import Mortal, TallyWorld
 
 NULL = [Sum.zero()] * len(COLUMNS)
 
@@ -70,7 +73,7 @@ class Rotating:
     def epoch(self) -> int:
         return int(self.world.custody.chain.current_epoch())
 
-    def open_epoch(self, place: int, folder: str) -> Process:
+    def open_epoch(self, place: int, folder: str, kind: type[Process] = Process) -> Process:
         """Seats a new custodian at a place, and starts it; returns the one that leaves, which goes on."""
         custody = self.world.custody
         self.folders[place] = folder
@@ -83,7 +86,7 @@ class Rotating:
         config = custody.custodian_config(place, data=custody.data(folder), port=free_port())
         leaves, self.world.processes[place] = (
             self.world.processes[place],
-            Process("custodian", config, custody.folder),
+            kind("custodian", config, custody.folder),
         )
         self.stack.callback(self.world.processes[place].kill)
         return leaves
@@ -99,6 +102,9 @@ class Rotating:
 
     def rewrap(self, place: int, leaving: str) -> dict[str, Any]:
         """As its command does, in this process."""
+        return dict(json.loads(done(self.rewrap_command(place, leaving))))
+
+    def rewrap_command(self, place: int, leaving: str) -> list[str]:
         custody = self.world.custody
         config = custody.custodian_config(place, data=custody.data(leaving))
         path = custody.folder / f"{leaving}.leaving.json"
@@ -107,8 +113,7 @@ class Rotating:
         data = str(custody.data(self.folders[place]))
         identity.write_text(done(["custodian", "init", "--data", data]))
         command = ["custodian", "rewrap", "--config", str(path), "--epoch", str(self.epoch)]
-        command += ["--successor", str(identity), "--to", self.world.processes[place].url]
-        return dict(json.loads(done(command)))
+        return [*command, "--successor", str(identity), "--to", self.world.processes[place].url]
 
     def generate_key(self, *more: str) -> None:
         """By its command; `more` as for a re-sharing."""
@@ -306,6 +311,79 @@ def test_records_of_a_key_that_was_not_handed_on_are_kept_and_count_as_null_unde
         expected = times_g(plain_sums(list(patients.values())))
         found = rotation.sums(1, new, [*sealed, *again])
         assert decrypted(found, rotation.shares(2)) == expected
+
+
+@pytest.mark.long
+def test_a_successor_that_dies_as_it_takes_over_has_everything_once_and_signs_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed twice with the first record on disk and its receipt not sent, and once more with the word of its
+    predecessor that all went over.
+    """
+    with rotating(tmp_path) as rotation:
+        world, patients = rotation.world, people("goes over", 3)
+        sealed, key = world.enrol(patients), world.key()
+        rotation.open_epoch(0, "new0", Mortal)
+        url, brought = world.processes[0].url, {"dictionary": ENCODED}
+        post(url, "/dictionaries", brought, timeout=60)  # the first refusal would be for want of it
+        command = [*rotation.rewrap_command(0, "custodian0"), "--page", "1"]
+        given = answers(monkeypatch)
+        taken = [dies(rotation, "/deposits", command) for _ in range(2)]
+        assert [len(each) for each in taken] == [1, 1]
+        assert taken[0] == taken[1]  # commitment and signature
+        assert given == []
+        whole = dies(rotation, "/handovers", command)
+        assert whole.items() >= taken[0].items()
+        assert json.loads(done(command))["rewrapped"] == 3
+        said = [each["signature"] for path, each in given if path == "/deposits"]
+        assert sorted(said) == sorted(map(to_hex, whole.values()))
+        assert down(rotation) == whole
+        assert rotation.sums(0, key, sealed) == rotation.sums(1, key, sealed) != NULL
+
+
+def dies(rotation: Rotating, path: str, command: Sequence[str]) -> dict[bytes, bytes]:
+    """Has the successor at place 0 die before it answers there, and starts it again; what it has then."""
+    process = rotation.world.processes[0]
+    assert isinstance(process, Mortal)
+    process.die_at(path)
+    with pytest.raises(AssertionError, match="peer_unreachable"):
+        done(list(command))
+    assert process.wait() == -signal.SIGKILL
+    found = down(rotation)
+    process.start()
+    return found
+
+
+def down(rotation: Rotating) -> dict[bytes, bytes]:
+    """The signature of each record that the successor at place 0 took in once, with its tally. Ends it."""
+    process = rotation.world.processes[0]
+    if process.process.poll() is None:
+        process.kill()
+    with rotation.seated(0) as successor:
+        successor.journal.require_intact()
+        with successor.journal.reading() as session:
+            rows = {each.commitment: each.signature for each in session.scalars(select(ShareRow))}
+            tallies = session.scalars(
+                select(TallyRow.commitment).where(TallyRow.columns.is_not(None))
+            )
+            assert set(tallies) == set(rows)
+            stored = select(EntryRow.body).where(EntryRow.kind == "share-stored")
+            noted = [json.loads(each)["commitment"] for each in session.scalars(stored)]
+    assert sorted(noted) == sorted(map(to_hex, rows))
+    return rows
+
+
+def answers(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
+    """From now on, what a rewrap is answered: the path, and each outcome by itself."""
+    given: list[tuple[str, Any]] = []
+
+    def noted(url: str, path: str, body: Mapping[str, Any], **options: Any) -> dict[str, Any]:
+        answer = post(url, path, body, **options)
+        given.extend((path, each) for each in answer.get("outcomes", [answer]))
+        return answer
+
+    monkeypatch.setattr(rewrap, "post", noted)
+    return given
 
 
 def under_key(world: TalliedWorld, name: str, key: bytes) -> SealedRecord:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+import secrets
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Final, Literal
 
 import pytest
 
 from marketplace.chain.adapter import RequestStage
 from marketplace.chain.deploy import CommitteeSeat, open_epoch
 from marketplace.custodian import keys as custodian_keys
+from marketplace.custodian import noising
+from marketplace.custodian.journal import Journal
+from marketplace.custodian.models import Base, CursorRow, DictionaryRow
 from marketplace.custodian.service import Custodian
 from marketplace.errors import Refusal
 from marketplace.keygen import generate, new_session, record
@@ -21,21 +28,46 @@ from marketplace.peers import Peer
 from marketplace.tallying import Part
 from marketplace.wire.http import to_hex
 from marketplace.wire.http_client import post
+from marketplace.wire.roots import WORD_SEATS
+from marketplace.wire.structs import Revocation, sign
+from marketplace.wire.terms import class_id
+from ml.homomorphic import noise
+from ml.homomorphic.noise import ROOM, Contribution
 from ml.homomorphic.threshold import Sum
 from tests.support.chain_world import account
 from tests.support.custody_world import served_custodian
-from tests.support.lies import After, forged_bitmaps, no_logs, other_policy, other_request
+from tests.support.lies import (
+    After,
+    both,
+    forged_bitmaps,
+    no_cohorts,
+    no_logs,
+    other_members,
+    other_policy,
+    other_request,
+)
 from tests.support.nodes import Lie, LyingProxy, honest
 from tests.support.tally_world import ENCODED, PEOPLE, TallyWorld, tally_world
 
 MEAN = {"variable": "systolic"}
+STOPPED = "stopped"
+"""A patient of the dataset, with a record, who counts no more. The seat is still this one's."""
 
 
 @pytest.fixture(scope="module")
 def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TallyWorld]:
     with tally_world(tmp_path_factory.mktemp("tally-faults")) as made:
         made.enrol({f"p{i}": each for i, each in enumerate(PEOPLE[:6])})
+        made.enrol({STOPPED: PEOPLE[6]})
+        revoke(made, STOPPED)
         yield made
+
+
+def revoke(market: TallyWorld, name: str) -> None:
+    world, patient = market.world, account(name)
+    said = Revocation(patient.address, world.dataset, 1)
+    signature = sign(said, world.chain.domain("ConsentRegistry"), patient)
+    world.sender.send("ConsentRegistry", "revokeBySig", said, patient.address, signature)
 
 
 def sums(market: TallyWorld, custodian: Custodian, names: list[str]) -> list[Sum]:
@@ -129,6 +161,96 @@ class _Act:
         """Nobody listens."""
 
 
+# --- what is kept of noise
+
+ORDERS: Final[tuple[Literal["big"], Literal["little"]]] = ("big", "little")
+CHEAPEST = 1
+"""nano-rho: the largest noise there is."""
+LARGE = 2**32
+"""What is smaller might lie there by chance, and is not looked for."""
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """What custodians draw from here on: half of its bound or more, and so more than `LARGE`."""
+    found: list[int] = []
+
+    def large(scale: float, count: int) -> list[int]:
+        half = ROOM // 2 * int(scale)
+        far = [half + secrets.randbelow(half // 2) for _ in range(count)]
+        given = [secrets.choice((-1, 1)) * each for each in far]
+        found.extend(given)
+        return given
+
+    def contribute(*given: Any) -> Contribution:
+        return noise.contribute(*given, sampler=large)
+
+    monkeypatch.setattr(noising, "contribute", contribute)
+    return found
+
+
+def test_no_custodian_keeps_its_noise_in_the_clear(market: TallyWorld, drawn: list[int]) -> None:
+    asked = "variance.v1", MEAN
+    request = market.sealed("at rest", *asked, cost=CHEAPEST)
+    tallying = market.tallying(request, *asked)
+    fixed = tallying.see_to_noise(market.world.sender, MEAN)
+    assert fixed.places == (0, 1, 2)
+    shares = market.question(request, *asked).shares
+    bounds = [shares.bound(size) for size in (2, 3)]
+    assert len(drawn) == 3 * 2 * shares.sums  # of each custodian, for sets of two and of three
+    assert min(map(abs, drawn)) > 2 * LARGE
+    folders = [market.world.data(f"custodian{place}") for place in range(3)]
+    assert [kept_in(each, drawn, *bounds) for each in folders] == [[]] * 3
+    tallying.decrypt(fixed, MEAN)
+    assert [kept_in(each, drawn, *bounds) for each in folders] == [[]] * 3
+
+
+def document(raw: bytes) -> DictionaryRow:
+    return DictionaryRow(hash=secrets.token_bytes(32), document=raw)
+
+
+WRITTEN: Mapping[str, Callable[[Sequence[int]], Base]] = {
+    "a row's number": lambda drawn: CursorRow(name="noise", block=drawn[1]),
+    "little-endian": lambda drawn: document(struct.pack(f"<{len(drawn)}q", *drawn)),
+    "big-endian": lambda drawn: document(struct.pack(f">{len(drawn)}q", *drawn)),
+    "decimal text": lambda drawn: document(json.dumps({"noise": drawn}).encode()),
+    "hexadecimal text": lambda drawn: document(struct.pack(">q", drawn[0]).hex().encode()),
+    "above its bound": lambda drawn: document(struct.pack("<q", drawn[1] + 2**35)),
+}
+
+
+@pytest.mark.parametrize("way", sorted(WRITTEN))
+def test_noise_that_is_kept_in_the_clear_is_found(tmp_path: Path, way: str) -> None:
+    drawn, bound = [2**34 - 12_345_678, 12_345_678 - 2**34], 2**35
+    journal = Journal.open(tmp_path)
+    for row in (document(b"none of it"), WRITTEN[way](drawn)):
+        assert kept_in(tmp_path, drawn, bound) == []
+        with journal.writing() as session:
+            session.add(row)
+    assert kept_in(tmp_path, drawn, bound) == ["custodian.sqlite-wal"]
+    journal.wipe()
+    assert kept_in(tmp_path, drawn, bound) == ["custodian.sqlite"]
+    journal.engine.dispose()
+
+
+def kept_in(folder: Path, drawn: Sequence[int], *bounds: int) -> list[str]:
+    """Files below a folder that hold any of these numbers, as such or from its bound, in any plain way."""
+    numbers = {each + base for each in drawn for base in (0, *bounds)}
+    wanted = {way for each in numbers if abs(each) > LARGE for way in plain(each)}
+    files = {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    found = [path for path, raw in files.items() if any(each in raw for each in wanted)]
+    return [str(path.relative_to(folder)) for path in found]
+
+
+def plain(number: int) -> list[bytes]:
+    """In six bytes, which is how SQLite writes it, and what the middle or an end is of eight."""
+    both = [number.to_bytes(6, order, signed=True) for order in ORDERS]
+    return [*both, both[0].hex().encode(), both[1].hex().encode(), str(abs(number)).encode()]
+
+
+# --- erased meanwhile
+
+
 def test_what_is_erased_while_it_is_added_up_ends_in_a_refusal(
     market: TallyWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,21 +288,40 @@ class Doubt:
     floor: int = 2
 
 
-def doubts(members: int) -> dict[str, Doubt]:
-    """Of a request whose cohort has so many members."""
-    small = ("cohort_too_small",)
+def doubts(members: int, stopped: int) -> dict[str, Doubt]:
+    """Of a request whose cohort has so many members, and in which the one at this place does not count."""
+    small, forged = ("cohort_too_small",), ("forged_logs", "partial_logs")
+    one_less = other_members(lambda live: live[1:])
+    exchanged = other_members(lambda live: sorted([*live[1:], stopped]))
     return {
         "one patient": Doubt(small, other_request(members=1)),
         "under its own floor": Doubt(small, floor=members + 1),
         "under the market's minimum": Doubt(small, other_policy(minimum_cohort=members + 1)),
-        "forged cohort": Doubt(("forged_logs", "partial_logs"), forged_bitmaps),
-        "cohort kept back": Doubt(("partial_logs",), no_logs),
+        "forged cohort": Doubt(forged, forged_bitmaps),
+        "one patient left out": Doubt(forged, one_less),
+        "one left out, and not told": Doubt(
+            forged, both(one_less, other_request(members=members - 1))
+        ),
+        "one patient for another": Doubt(forged, exchanged),
+        "all logs kept back": Doubt(("partial_logs",), no_logs),
+        "cohort kept back": Doubt(("partial_logs",), no_cohorts),
         "another root": Doubt(("reorganised",), After(*AFTER_THE_COHORT, other_request(root=7))),
     }
 
 
 AFTER_THE_COHORT = "ConsentRegistry", "patientsAt"
 """The last view that is read of a cohort."""
+
+
+def seat_of(market: TallyWorld, name: str, request: bytes) -> int:
+    """Where a patient sits who does not count, in the one shard there is."""
+    (shard,), chain = market.world.chain.request_shards(request), market.world.chain
+    owner = class_id(market.world.dataset, shard.class_)
+    block, everywhere = chain.head().number, list(range(WORD_SEATS))
+    seated = chain.patients_at(owner, shard.shard, everywhere, block)
+    counted = {each.patient for each in chain.sealed_cohort(request).members}
+    assert account(name).address not in counted
+    return seated.index(account(name).address)
 
 
 def drawn_nothing(code: Sequence[str], url: str, custodian: Custodian, request: bytes) -> Refusal:
@@ -194,12 +335,12 @@ def drawn_nothing(code: Sequence[str], url: str, custodian: Custodian, request: 
     return refused.value
 
 
-@pytest.mark.parametrize("doubt", sorted(doubts(0)))
+@pytest.mark.parametrize("doubt", sorted(doubts(1, 0)))
 def test_no_noise_is_drawn_for_a_cohort_that_is_too_small_or_not_the_chains(
     market: TallyWorld, doubt: str
 ) -> None:
     world, request = market.world, market.sealed(f"doubt-{doubt}", "mean.v1", MEAN)
-    found = doubts(world.chain.request(request).members)[doubt]
+    found = doubts(world.chain.request(request).members, seat_of(market, STOPPED, request))[doubt]
     with closing(LyingProxy(world.node_url)) as proxy:
         custodian = world.custodian(1, node_url=proxy.url, minimum_cohort=found.floor)
         with served_custodian(custodian) as url:

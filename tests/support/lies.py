@@ -1,11 +1,14 @@
 """What a lying node says, for `LyingProxy.lie`: from another chain down to one word of one answer."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from eth_abi.abi import decode, encode
+
 from marketplace.chain import artifacts
 from marketplace.chain.views import MarketPolicy, RequestView
+from marketplace.wire import roots
 from tests.support.nodes import Lie
 
 WORD = 64
@@ -32,6 +35,42 @@ def forged_bitmaps(method: str, _parameters: list[Any], result: Any) -> Any:
     return [log | {"data": log["data"][:-64] + "ff" * 32} for log in result]
 
 
+def no_cohorts(method: str, _parameters: list[Any], result: Any) -> Any:
+    """Every log but those of seals."""
+    if method != "eth_getLogs":
+        return result
+    return [log for log in result if not _is_seal(log)]
+
+
+def _is_seal(log: Mapping[str, Any]) -> bool:
+    topic = artifacts.load("ConsentRegistry").events["ShardSealed"].topic
+    return str(log["topics"][0]) == "0x" + topic.hex()
+
+
+SEALED = ["uint16", "uint32", "bytes32", "bytes"]
+"""What a `ShardSealed` carries beside its topics: shard, members, root, bitmaps."""
+
+
+def other_members(chosen: Callable[[list[int]], Iterable[int]]) -> Lie:
+    """Of every sealed shard other places are live, in a log that is whole and fits itself."""
+
+    def lie(method: str, _parameters: list[Any], result: Any) -> Any:
+        if method != "eth_getLogs":
+            return result
+        return [_resealed(log, chosen) if _is_seal(log) else log for log in result]
+
+    return lie
+
+
+def _resealed(log: dict[str, Any], chosen: Callable[[list[int]], Iterable[int]]) -> dict[str, Any]:
+    number, _, _, bitmaps = decode(SEALED, bytes.fromhex(log["data"][2:]))
+    seats = len(bitmaps) // roots.WORD_BYTES * roots.WORD_SEATS
+    other = roots.pack_bitmaps(chosen(list(roots.places_of(bitmaps))), seats)
+    shard = roots.SealedShard(bytes.fromhex(log["topics"][2][2:]), number, other)
+    data = encode(SEALED, [number, shard.members, shard.root(), other])
+    return log | {"data": "0x" + data.hex()}
+
+
 NODE_LIES: Mapping[str, tuple[Lie, frozenset[str]]] = {
     "stale": (stale_head, frozenset({"stale_head"})),
     "wrong chain": (wrong_chain, frozenset({"wrong_chain"})),
@@ -44,6 +83,15 @@ NODE_LIES: Mapping[str, tuple[Lie, frozenset[str]]] = {
 def other_request(**changes: int | bytes) -> Lie:
     """Every request is as the market keeps it, but for these fields of `RequestView`."""
     return _other("requestOf", RequestView, changes)
+
+
+def both(first: Lie, second: Lie) -> Lie:
+    """One lie after the other."""
+
+    def lie(method: str, parameters: list[Any], result: Any) -> Any:
+        return second(method, parameters, first(method, parameters, result))
+
+    return lie
 
 
 def other_policy(**changes: int | bytes) -> Lie:

@@ -117,7 +117,7 @@ def build_operator(config: OperatorConfig) -> Operator:
     records = RecordStore(config.records, database)
     voice = Voice(key, sender.address, manifest.api_domain)
     custodians = tuple(
-        Peer(f"custodian {each.place}", each.url, replace(voice, to=to_custodian(each.place)))
+        Peer(f"custodian {each.place + 1}", each.url, replace(voice, to=to_custodian(each.place)))
         for each in config.custodians
     )
     gates = {

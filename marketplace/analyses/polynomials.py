@@ -12,9 +12,17 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
+from typing import Final
 
 from marketplace.errors import BadParameter
-from marketplace.wire.encoding import TIMES, Encoded, Encoding
+from marketplace.wire.encoding import MOST_COLUMNS, TIMES, Encoded, Encoding
+
+MOST_TERMS: Final = 4 * MOST_COLUMNS
+"""Of a polynomial: every monomial needs columns of its own, but for presences that several are made up of."""
+MOST_PRODUCTS: Final = 1 << 16
+"""Of terms that are multiplied out at once, some 0.1 s: a few conditions on variables of many categories are
+millions, and anybody may ask what a question costs.
+"""
 
 Monomial = tuple[str, ...]
 """Atoms in order, repeated as often as they are multiplied; empty for the constant 1."""
@@ -38,11 +46,29 @@ class Polynomial:
     def __mul__(self, other: Polynomial | int) -> Polynomial:
         if isinstance(other, int):
             return Polynomial({m: other * c for m, c in self.terms.items() if other})
-        whole = Polynomial({})
+        require_few(len(self.terms) * len(other.terms))
+        sums = Counter[Monomial]()
         for (left, a), (right, b) in product(self.terms.items(), other.terms.items()):
             joined = _reduced(left + right)
-            whole = whole + Polynomial({} if joined is None else {joined: a * b})
-        return whole
+            if joined is not None:
+                sums[joined] += a * b
+        if len(sums) > MOST_TERMS:
+            raise _too_many()
+        return Polynomial({monomial: c for monomial, c in sums.items() if c})
+
+
+def require_few(products: int) -> None:
+    """Before so many terms are multiplied out. Raises BadParameter: no encoding holds what they make."""
+    if products > MOST_PRODUCTS:
+        raise _too_many()
+
+
+def _too_many() -> BadParameter:
+    return BadParameter(
+        message="The question multiplies out to more products of columns than any encoding can list.",
+        remedy="Leave conditions or categories out, give one condition a variable, or ask in the vault lane.",
+        field="encoding",
+    )
 
 
 ONE = Polynomial({(): 1})

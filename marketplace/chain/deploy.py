@@ -17,7 +17,7 @@ from marketplace.chain.reads import Reads
 from marketplace.chain.rpc import Node, UnknownBlock
 from marketplace.chain.sender import Sender
 from marketplace.chain.transactor import Transactor
-from marketplace.chain.views import MarketPolicy
+from marketplace.chain.views import ROUNDS_SECONDS, MarketPolicy
 from marketplace.errors import Refusal
 from marketplace.vocabulary import Address, address
 from marketplace.wire.eip712 import SigningKey
@@ -35,9 +35,6 @@ LONGEST_FREEZE: Final = 3_600
 seal 64 shards, the most that a request may have, four times over at 12 seconds a block."""
 
 
-ROUNDS_SECONDS: Final = 60
-"""Seconds that the custodians' rounds of noise take beside waiting for final blocks: drawing, the carrier's
-grace of 20, revealing, verifying, agreeing, and two transactions."""
 FINAL_ROUNDS: Final = 2
 """How often the rounds wait for a final block within the gate window: for the seal, for the commitments."""
 INTERVALS: Final = 8

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from marketplace.chain.faults import NodeFault
 from marketplace.vocabulary import CohortRoot, Epoch, PatientAddress, RequestId
@@ -63,6 +63,20 @@ def _named(words: type[W], number: int) -> W:
             remedy="Use another node; nothing was decided on this one.",
             facts={"number": number},
         ) from None
+
+
+GRACE_SECONDS: Final = 20.0
+"""Once a quorum of custodians has answered, the others have this long: more contributors, less noise each."""
+SET_SECONDS: Final = 120.0
+"""Whose noise counts is decided once. After a quorum, whoever committed has this long to add up, and to be
+brought what it lacks: in a set of just a quorum, one that then stops ends the request.
+"""
+CLOSING_SECONDS: Final = 60.0
+"""For what takes no waiting for a custodian: drawing, verifying, agreeing, and two transactions."""
+ROUNDS_SECONDS: Final = int(SET_SECONDS + 4 * GRACE_SECONDS + CLOSING_SECONDS)
+"""What the custodians' rounds of noise take beside waiting for final blocks, though one of them is silent: to
+commit, to say their journals' heads, to reveal, to reveal for a smaller set, and to take the others' noise.
+"""
 
 
 @dataclass(frozen=True)

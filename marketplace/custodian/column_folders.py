@@ -7,7 +7,6 @@ mark is put after the columns are on disk: who is killed in between spreads the 
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,8 @@ from marketplace.custodian.journal import PART, Journal
 from marketplace.custodian.models import TallyRow
 from marketplace.custodian.row_marks import RowMarks
 from marketplace.errors import Refusal
-from ml.homomorphic.columns import ColumnStore, LayoutChanged
+from marketplace.wire.kept import unwritten
+from ml.homomorphic.columns import ColumnStore, LayoutChanged, discard
 from ml.homomorphic.curve import Ints
 from ml.homomorphic.elgamal import COLUMN_BYTES
 from ml.homomorphic.threshold import Sum
@@ -70,10 +70,13 @@ class ColumnFolders:
             Refusal: record_erased, storage_full, storage_unavailable.
         """
         with self.lock:
-            rows = [self._rows(places) for places in self._pages(name, commitments)]
-            if not rows:
-                return [Sum.zero() for _ in columns]
-            return self._stores[name].sum(columns, np.concatenate(rows))
+            try:
+                rows = [self._rows(places) for places in self._pages(name, commitments)]
+                if not rows:
+                    return [Sum.zero() for _ in columns]
+                return self._stores[name].sum(columns, np.concatenate(rows))
+            except OSError as fault:
+                raise unwritten(fault, "columns") from fault
 
     def _pages(self, name: str, commitments: Sequence[bytes]) -> Iterator[list[_Place]]:
         """Of those records that are in the folder, each page spread when it is given."""
@@ -94,12 +97,21 @@ class ColumnFolders:
         that was all, or the time (`time.monotonic`) was over.
 
         Raises:
-            Refusal: record_erased, storage_full, storage_unavailable; OSError: what was spread stays so.
+            Refusal: record_erased, storage_full, storage_unavailable. What was spread stays so, and every
+            other folder was spread: of several that could not be, the first one's is told.
         """
+        first: Refusal | None = None
         for name in self._names():
-            while self._spread_more(name):
-                if time.monotonic() >= until:
-                    return False
+            try:
+                while self._spread_more(name):
+                    if time.monotonic() >= until:
+                        return False
+            except OSError as fault:
+                first = first or unwritten(fault, "columns")
+            except Refusal as refusal:
+                first = first or refusal
+        if first is not None:
+            raise first
         return True
 
     def _spread_more(self, name: str) -> bool:
@@ -175,18 +187,18 @@ class ColumnFolders:
         try:
             return ColumnStore(self._path / name, columns)
         except LayoutChanged:  # of another libsecp256k1: the journal has everything to make it anew
-            shutil.rmtree(self._path / name)
+            discard(self._path / name)
             return ColumnStore(self._path / name, columns)
 
     def erase(self, name: str, row: int) -> None:
-        """Overwrites a row's cells, where the folder has any."""
+        """Overwrites a row's cells, where the folder has any. Raises OSError: it has to be tried again."""
         with self.lock:
             store, folder = self._stores.get(name), self._path / name
             if store is None and folder.exists():
                 try:
                     store = self._stores[name] = ColumnStore.existing(folder)
-                except (LayoutChanged, OSError):
+                except (LayoutChanged, FileNotFoundError):
                     # It is made anew from the journal, which has this record no more.
-                    shutil.rmtree(folder)
+                    discard(folder)
             if store is not None:
                 store.erase(row)

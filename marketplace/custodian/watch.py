@@ -126,9 +126,8 @@ class Watch:
         """
         try:
             self._tallies.spread(time.monotonic() + SPREAD_SECONDS)
-        except (Refusal, OSError) as fault:
-            why = fault.code if isinstance(fault, Refusal) else type(fault).__name__
-            log.warning("columns_not_spread", code=why)
+        except Refusal as refusal:
+            log.warning("columns_not_spread", code=refusal.code)
 
     def _require_left(self, events: Sequence[Event]) -> None:
         """A made-up move would hide a share from its erasure."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ import structlog
 from marketplace.chain.adapter import ContractRefusal
 from marketplace.chain.counted import FixedNoise, fixed_noise
 from marketplace.chain.sender import Sender
+from marketplace.chain.views import CLOSING_SECONDS, GRACE_SECONDS
 from marketplace.errors import Refusal
 from marketplace.tallying.rounds import ALONE, DIFFERS, SILENT, Rounds, at_fault, never, wait
 from marketplace.vocabulary import unsigned
@@ -39,6 +40,9 @@ class Revealed:
 
 class NoiseRounds(Rounds):
     """Sees to the noise of one request."""
+
+    _late: Collection[int] = ()
+    """Who was not waited for until it had taken the others' noise, and may lack some of it for that."""
 
     def fixed(self) -> FixedNoise | None:
         """The noise that counts, once the chain has fixed it in a final block."""
@@ -91,12 +95,13 @@ class NoiseRounds(Rounds):
         """Has the journals of custodians anchored that never were: before that they decrypt nothing.
 
         It is sent before the set is fixed, so that nobody waits for another final block. Who committed to no
-        noise is in no set.
+        noise is in no set; and once the set is fixed, nobody waits for one more than the quorum it takes.
         """
         members = self._committee.members[: len(self._custodians)]
-        seats = [each for each in members if each.place in committed]
+        fixed, _ = self._chain.noise_set(self._request)
+        seats = [each for each in members if each.place in (fixed or committed)]
         new = [each.place for each in seats if not self._chain.journal_of(each.signer)[0]]
-        if not new:
+        if not new or (fixed and len(seats) - len(new) >= self._committee.quorum):
             return
         heads = self.ask("for their journals' heads", self._head, never, new, is_quick=True)
         for place, (height, head, signature) in sorted(heads.items()):
@@ -131,8 +136,10 @@ class NoiseRounds(Rounds):
         said = self.ask("to agree to the noise", agree, self.are_quorum, grace=0.0)
         if len(said) < self._committee.quorum:
             raise self.missing("agreed to the noise", len(said))
-        # Nobody waits for more than a quorum here: who is slower has done nothing wrong.
-        self.leave_out({place: why for place, why in self.faults.items() if why != SILENT})
+        # Nobody waits for more than a quorum here, or in what was spread before: who is slower has done
+        # nothing wrong.
+        slower = {*self._late, *(place for place, why in self.faults.items() if why == SILENT)}
+        self.leave_out({place: why for place, why in self.faults.items() if place not in slower})
         signatures = [[place, said[place]] for place in sorted(said)][: self._committee.quorum]
         sender.send("NoiseRegistry", "fixNoise", self._request, places, signatures)
 
@@ -155,7 +162,8 @@ class NoiseRounds(Rounds):
         Raises TallyMissing.
         """
         ask = functools.partial(self.reveal_of, len(committed), committed)
-        said = self.ask(FOR_NOISE, ask, self.are_quorum, [*committed], grace=self.set_seconds)
+        grace = self._patience()
+        said = self.ask(FOR_NOISE, ask, self.are_quorum, [*committed], grace=grace)
         silent = dict(self.faults)
         for group in _groups(said):
             found = self._of_group(group, said, committed)
@@ -166,6 +174,14 @@ class NoiseRounds(Rounds):
                 return found
         self.faults = silent | dict.fromkeys(said, ALONE) | self.faults
         raise self.missing("revealed noise for the same sums", 0)
+
+    def _patience(self) -> float:
+        """Seconds for whoever committed: `set_seconds`, or what the gate window leaves of it. After the
+        window anybody may fix the noise of a bare quorum, and who is silent could wait for that.
+        """
+        end = self._view.gate_drawn_at + self._chain.policy().gate_window
+        left = end - self._chain.now() - 2 * GRACE_SECONDS - CLOSING_SECONDS
+        return min(self.set_seconds, max(GRACE_SECONDS, left))
 
     def _of_group(
         self, group: Sequence[int], said: Mapping[int, Revealed], committed: Mapping[int, bytes]
@@ -217,6 +233,7 @@ class NoiseRounds(Rounds):
         """Brings every custodian every reveal; who cannot be reached is named by the step after."""
         bring = functools.partial(self._bring, reveals=reveals, parameters=parameters)
         self.ask("to take the others' noise", bring, self.are_quorum)
+        self._late = {place for place, why in self.faults.items() if why == SILENT}
 
     def _bring(
         self, place: int, reveals: Mapping[int, Revealed], parameters: Mapping[str, Any]

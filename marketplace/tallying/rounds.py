@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from marketplace.chain.adapter import Chain, CommitteeView, NotYetFinal
+from marketplace.chain.views import GRACE_SECONDS, SET_SECONDS
 from marketplace.errors import BadParameter, Refusal
 from marketplace.peers import Peer, ask_all
 from marketplace.tallying.asked import Asked, Tell
@@ -18,8 +19,6 @@ from marketplace.wire.http_client import MOST_ANSWER
 from marketplace.wire.tallying import Question
 from ml.homomorphic.curve import Point, points_from_bytes
 
-GRACE_SECONDS: Final = 20.0
-"""Once a quorum has answered, the other custodians have this long: more contributors, less noise each."""
 DIFFERS: Final = "Its sums are not those of the others."
 LACKS_RECORDS: Final = "records_missing"
 ALONE: Final = "Too few others reveal noise for the sums that it has."
@@ -43,10 +42,7 @@ class Rounds:
         tell: hears who is asked for what, and who has not answered yet.
     """
 
-    set_seconds: float = 120.0
-    """Whose noise counts is decided once. After a quorum, whoever committed has this long to add up, and to
-    be brought what it lacks: in a set of just a quorum, one that then stops ends the request.
-    """
+    set_seconds: float = SET_SECONDS
 
     def __init__(
         self,

@@ -74,7 +74,7 @@ def keep(path: Path, content: bytes, folder: str) -> None:
     try:
         _write(path, content)
     except OSError as fault:
-        raise _unwritten(fault, folder) from None
+        raise unwritten(fault, folder) from None
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -90,7 +90,8 @@ def _write(path: Path, content: bytes) -> None:
         aside.unlink(missing_ok=True)
 
 
-def _unwritten(fault: OSError, folder: str) -> Refusal:
+def unwritten(fault: OSError, folder: str) -> Refusal:
+    """What a folder that could not be written is refused with: storage_full or storage_unavailable."""
     full = fault.errno in (errno.ENOSPC, errno.EDQUOT)
     return Refusal(
         code="storage_full" if full else "storage_unavailable",

@@ -8,7 +8,9 @@ are kept: one that differs by a few records costs those few.
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +26,10 @@ from ml.homomorphic.elgamal import COLUMN_BYTES
 from ml.homomorphic.threshold import Sum
 
 SEGMENT_ROWS: Final = 4096
+SPARE_BYTES: Final = 1 << 28
+"""That a disk keeps beside a new segment: for the journal, which has to note erasures whatever comes in."""
 _MARK_FILE = "layout"
+_ZEROS = 1 << 20
 _X_BYTES = 32
 """Of a point in memory: libsecp256k1 ends the process where x is 0, whatever y is."""
 
@@ -214,8 +219,12 @@ class ColumnStore:
 def _make(path: Path, size: int) -> None:
     """A file of zeros with all its space, readable by its owner alone, whole or not at all.
 
-    The space is taken now: a full disk found while a mapped page is written would end the process.
+    The space is taken now: a full disk found while a mapped page is written would end the process. And not
+    the last of it: columns can be laid out again, what else the disk is needed for cannot wait. Raises
+    OSError (ENOSPC) where less than `SPARE_BYTES` would be left.
     """
+    if shutil.disk_usage(path.parent).free < size + SPARE_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     part = path.with_suffix(".part")
     file = os.open(part, os.O_CREAT | os.O_TRUNC | os.O_RDWR, 0o600)
     try:
@@ -227,6 +236,17 @@ def _make(path: Path, size: int) -> None:
     finally:
         os.close(file)
     part.replace(path)
+
+
+def discard(folder: Path) -> None:
+    """Removes a folder of columns; what lies in its cells is overwritten first."""
+    for path in folder.glob("*.columns"):
+        with path.open("r+b") as file:
+            for start in range(0, path.stat().st_size, _ZEROS):
+                file.write(bytes(min(_ZEROS, path.stat().st_size - start)))
+            file.flush()
+            os.fsync(file.fileno())
+    shutil.rmtree(folder)
 
 
 def _ascending(rows: Iterable[int]) -> Ints:

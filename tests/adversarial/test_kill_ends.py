@@ -32,7 +32,9 @@ from tests.support.market_world import (
 )
 from tests.support.nodes import LyingProxy, Unmoved
 
-WINDOWS = replace(POLICY, freeze_window=120, gate_window=60, turn_window=600, certificate_window=60)
+WINDOWS = replace(
+    POLICY, freeze_window=120, gate_window=300, turn_window=600, certificate_window=60
+)
 """Short enough that tests can let chain time pass them."""
 SOON = 240
 """Seconds to a seal deadline: about as near as the operator takes one, on a slow machine too."""

@@ -11,14 +11,13 @@ import pytest
 
 from marketplace.chain.deploy import (
     LONGEST_WAIT,
-    ROUNDS_SECONDS,
     DeploySettings,
     deploy,
     seconds_to_finality,
 )
 from marketplace.chain.faults import NodeFault
 from marketplace.chain.rpc import Node
-from marketplace.chain.views import MarketPolicy
+from marketplace.chain.views import ROUNDS_SECONDS, MarketPolicy
 from marketplace.errors import Refusal
 from marketplace.wire.keyfiles import Signer
 from tests.support.nodes import LyingProxy, RunningNode, anvil_node, embedded_node

@@ -53,7 +53,9 @@ from tests.support.nodes import anvil_node
 from tests.support.postgresql import running_postgresql
 from tests.support.slow_answers import drip, server_that_sends, sized
 
-WINDOWS = replace(POLICY, freeze_window=120, gate_window=60, turn_window=600, certificate_window=60)
+WINDOWS = replace(
+    POLICY, freeze_window=120, gate_window=300, turn_window=600, certificate_window=60
+)
 """Short enough that tests can let chain time pass them."""
 SOON = 240
 """Seconds to a seal deadline: about as near as the operator takes one, on a slow machine too."""

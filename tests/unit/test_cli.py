@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from marketplace.chain.adapter import ConsentState, Manifest, MarketPolicy, RequestStage
 from marketplace.chain.artifacts import CONTRACTS
-from marketplace.chain.deploy import ROUNDS_SECONDS, WINDOWS, DeploySettings, deploy
+from marketplace.chain.deploy import WINDOWS, DeploySettings, deploy
 from marketplace.chain.manifest import Deployed
+from marketplace.chain.views import ROUNDS_SECONDS
 from marketplace.cli.agreement import require_agreed
 from marketplace.cli.main import COMMANDS, main
 from marketplace.cli.patient import WHY, what_was_sealed

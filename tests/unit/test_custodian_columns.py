@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +24,8 @@ from marketplace.custodian.journal import Journal
 from marketplace.custodian.models import TallyRow
 from marketplace.custodian.tallies import FOLDER, Tallies
 from marketplace.custodian.watch import Watch
+from marketplace.errors import Refusal
+from ml.homomorphic import columns
 from ml.homomorphic.columns import ColumnStore
 from tests.support.filled_journal import NOBODY_ASKS, Filled, fill
 
@@ -159,11 +162,110 @@ def test_a_full_disk_keeps_rows_from_being_spread_and_no_more(
     with monkeypatch.context() as patched, capture_logs() as logs:
         patched.setattr(os, "posix_fallocate", full)
         watching.spread()
-    assert [(each["event"], each["code"]) for each in logs] == [("columns_not_spread", "OSError")]
+    assert [(each["event"], each["code"]) for each in logs] == [
+        ("columns_not_spread", "storage_full")
+    ]
     written.clear()
     watching.spread()
     assert written == list(range(RECORDS))
     check(filled, tallies)
+
+
+def test_a_sum_on_a_full_disk_is_refused_as_that(
+    filled: Filled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(Refusal) as refused:
+        filled.sums(filled.tallies())
+    assert (refused.value.code, refused.value.field) == ("storage_full", "disk")
+
+
+def test_columns_leave_room_on_the_disk_for_the_journal(
+    filled: Filled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They can be laid out again; an erasure has to be noted, and wiped, whatever came in before."""
+    size = 2 * len(VALUES[0]) * columns.SEGMENT_ROWS * 64
+
+    def left(_: object) -> SimpleNamespace:
+        return SimpleNamespace(free=free)
+
+    monkeypatch.setattr(columns.shutil, "disk_usage", left)
+    free = size + columns.SPARE_BYTES - 1
+    with pytest.raises(Refusal) as refused:
+        filled.tallies().spread()
+    assert refused.value.code == "storage_full"
+    assert not any((filled.folder / FOLDER).rglob("*.columns"))
+    free += 1
+    assert filled.tallies().spread()
+
+
+def test_what_keeps_one_folder_from_being_laid_out_keeps_no_other(
+    filled: Filled, written: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, other = Journal.open(filled.folder), RECORDS - 1
+    with journal.writing() as session:  # a folder of its own, which is looked at first
+        row = update(TallyRow).where(TallyRow.commitment == filled.commitments[other])
+        session.execute(row.values(folder="0", row=0))
+    real = column_folders.ColumnFolders._store
+
+    def store(self: column_folders.ColumnFolders, name: str, count: int) -> ColumnStore:
+        if name == "0":
+            raise OSError(errno.EIO, "Input/output error")
+        return real(self, name, count)
+
+    monkeypatch.setattr(column_folders.ColumnFolders, "_store", store)
+    with pytest.raises(Refusal) as refused:
+        filled.tallies().spread()
+    assert refused.value.code == "storage_unavailable"
+    assert written == list(range(RECORDS - 1))
+
+
+def test_cells_of_a_folder_that_is_made_anew_are_overwritten_first(filled: Filled) -> None:
+    tallies = filled.tallies()
+    assert tallies.spread()
+    (path,) = (filled.folder / FOLDER).rglob("0.columns")
+    held = filled.folder / "held"
+    held.hardlink_to(path)  # what stays of a file that is only unlinked
+    assert any(held.read_bytes())
+    (path.parent / "layout").write_bytes(b"of another library")
+    again = filled.tallies()
+    check(filled, again)
+    assert not any(held.read_bytes())
+
+
+@pytest.mark.parametrize("spoilt", ["another layout", "no layout"])
+def test_what_is_erased_of_a_folder_that_cannot_be_read_is_overwritten(
+    filled: Filled, spoilt: str
+) -> None:
+    assert filled.tallies().spread()
+    (path,) = (filled.folder / FOLDER).rglob("0.columns")
+    held, layout = filled.folder / "held", path.parent / "layout"
+    held.hardlink_to(path)
+    layout.unlink()
+    if spoilt == "another layout":
+        layout.write_bytes(b"\0\0\0\3 of another library")
+    filled.tallies()._columns.erase(path.parent.name, 0)
+    assert not any(held.read_bytes())
+
+
+def test_a_passing_fault_throws_no_folder_away(
+    filled: Filled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert filled.tallies().spread()
+    (path,) = (filled.folder / FOLDER).rglob("0.columns")
+
+    def crowded(_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ColumnStore, "existing", crowded)
+        with pytest.raises(OSError, match="Too many"):
+            filled.tallies()._columns.erase(path.parent.name, 0)
+    assert path.exists()
+    check(filled, filled.tallies())
 
 
 # --- after a crash

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from marketplace.analyses.answerable import require_tallied
+from marketplace.analyses.polynomials import ONE, any_of
 from marketplace.analyses.tallies import TALLIES
 from marketplace.analyses.variables import variables_of
 from marketplace.errors import BadParameter
@@ -194,3 +198,64 @@ def test_of_more_conditions_than_are_tried_those_of_products_are_tried_first() -
 
 
 CHOICES = [category("g", "c0", "c1", "c2"), category("h", "c0", "c1", "c2")]
+
+
+# --- what nobody may multiply out
+
+WIDE = "abcdefgh"
+
+
+def of_categories(count: int, variables: str = WIDE) -> Dictionary:
+    """As many categories each, all of them encoded, with no products."""
+    categories = [f"{i}" for i in range(count)]
+    listed = [category(name, *categories) for name in variables]
+    return dictionary(listed, [{"name": name} for name in variables])
+
+
+def chosen(name: str, count: int) -> dict[str, Any]:
+    return {"variable": name, "op": "in", "value": [f"{i}" for i in range(count)]}
+
+
+@pytest.mark.parametrize("conditions", [5, 8])
+def test_conditions_that_multiply_out_without_end_are_refused_at_once(conditions: int) -> None:
+    """Anybody may ask what a question costs: 9 of 10 categories of eight variables are 43 million terms."""
+    began = time.process_time()
+    for analysis, more in (("count.v1", {}), ("histogram.v1", {"variable": "a"})):
+        filters = [chosen(name, 9) for name in WIDE[:conditions]]
+        refused = refusal(of_categories(10), analysis, filters=filters, **more)
+        assert refused.field == "encoding"
+        assert "multiplies out" in refused.message
+        assert "one condition a variable" in refused.remedy
+    assert time.process_time() - began < 20  # hours, before
+
+
+def test_axes_that_multiply_out_without_end_are_refused_at_once() -> None:
+    variables = "abc"
+    listed = [number(name, "0", "59") for name in variables]
+    grids = [grid(name, "1", *(f"{i}" for i in range(1, 60))) for name in variables]
+    of = dictionary(listed, grids)
+    axes = [{"variable": name, "edges": ["1", "59"]} for name in variables]
+    refused = refusal(of, "cross_table.v1", axes=axes)
+    assert "multiplies out" in refused.message
+
+
+def test_a_sum_of_more_terms_than_any_encoding_holds_is_none() -> None:
+    half = any_of("a", range(64)), any_of("b", range(64))
+    with pytest.raises(BadParameter, match="multiplies out"):
+        half[0] * half[1]
+    assert len((any_of("a", range(64)) * any_of("b", range(32))).terms) == 64 * 32
+    assert (
+        len((any_of("a", range(256)) * any_of("a", range(256))).terms) == 256
+    )  # one variable, twice
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sets(st.integers(0, 2))), max_size=5))
+def test_products_say_what_their_factors_say_together(factors: list[tuple[str, set[int]]]) -> None:
+    whole = ONE
+    for name, inside in factors:
+        whole = whole * any_of(name, sorted(inside))
+    for row in itertools.product(range(3), repeat=3):
+        met = all(row["abc".index(name)] in inside for name, inside in factors)
+        there = {f"{name}={row[at]}" for at, name in enumerate("abc")}
+        said = sum(c for monomial, c in whole.terms.items() if set(monomial) <= there)
+        assert said == int(met)

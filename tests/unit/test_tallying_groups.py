@@ -10,16 +10,28 @@ from typing import Any
 
 import pytest
 
+from marketplace.chain.views import ROUNDS_SECONDS
 from marketplace.errors import BadParameter, Refusal
 from marketplace.peers import Peer
 from marketplace.tallying import Revealed, TallyMissing, rounds
 from marketplace.tallying.noise import NoiseRounds
+from marketplace.tallying.rounds import SILENT, Rounds
 from marketplace.wire.http_client import PeerUnreachable
 from marketplace.wire.tallying import Reveal, SumsWord
 from ml.homomorphic.noise import Contribution
 
 Say = Mapping[int, Mapping[int, str]]
 """By size of the set, by place: what is said; who is not there is silent."""
+
+
+def early() -> dict[str, Any]:
+    """What a carrier knows of a request that was sealed just now, in a window of ten minutes."""
+    return at_second(0, 600)
+
+
+def at_second(now: int, window: int) -> dict[str, Any]:
+    chain = SimpleNamespace(now=lambda: now, policy=lambda: SimpleNamespace(gate_window=window))
+    return {"_chain": chain, "_view": SimpleNamespace(gate_drawn_at=0)}
 
 
 class Scripted(NoiseRounds):
@@ -31,6 +43,7 @@ class Scripted(NoiseRounds):
         self._custodians = ()
         self._said = said
         self.faults, self.left_out = {}, {}
+        vars(self).update(early())
 
     def ask(
         self,
@@ -57,6 +70,7 @@ class Slow(NoiseRounds):
         self._slow = dict(slow)
         self._tell = None
         self.faults, self.left_out = {}, {}
+        vars(self).update(early())
 
     def reveal_of(
         self, size: int, committed: Mapping[int, bytes], place: int, holder: int | None = None
@@ -89,6 +103,32 @@ def test_whoever_committed_has_longer_than_any_other_step_gives_to_be_in_the_set
     assert Slow.set_seconds > 60 + 20  # what restoring takes at most, and adding up
 
 
+@pytest.mark.parametrize(
+    ("now", "seconds"),
+    [(0, 120.0), (500, 120.0), (520, 100.0), (590, 30.0), (600, 20.0), (900, 20.0)],
+)
+def test_nobody_is_waited_for_until_others_may_fix_the_noise(now: int, seconds: float) -> None:
+    """After the gate window whoever likes may fix a bare quorum's: who is silent could wait for that. A
+    minute and two steps' grace stay for what follows.
+    """
+    asked: list[float] = []
+
+    class Asked(Scripted):
+        def ask(self, *given: Any, **how: Any) -> dict[int, Any]:
+            asked.extend([how["grace"]] if "grace" in how else [])
+            return super().ask(*given, **how)
+
+    carrier = Asked(2, {3: dict.fromkeys(range(3), "d")})
+    vars(carrier).update(at_second(now, 720))
+    carrier.reveals(COMMITTED)
+    assert asked == [seconds]
+
+
+def test_a_window_that_is_deployed_leaves_time_for_one_who_is_silent_at_every_step() -> None:
+    steps = ["to commit", "journals' heads", "to reveal for a smaller set", "to take others' noise"]
+    assert Rounds.set_seconds + len(steps) * rounds.GRACE_SECONDS + 60 <= ROUNDS_SECONDS
+
+
 def test_who_freezes_after_committing_is_done_without_once_that_time_is_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -96,6 +136,62 @@ def test_who_freezes_after_committing_is_done_without_once_that_time_is_over(
     frozen = Slow(2, 3, {1: 20.0})
     assert sorted(frozen.reveals(COMMITTED)) == [0, 2]
     assert "in time" in frozen.left_out[1]
+
+
+class Fixing(Scripted):
+    """Of three custodians one takes the others' noise too slowly, and therefore does not agree to the set."""
+
+    sent: tuple[Any, ...] = ()
+
+    def ask(self, what: str, *given: Any, **how: Any) -> dict[int, Any]:
+        if what == "for noise":
+            return super().ask(what, *given, **how)
+        self.faults = {2: SILENT if "take" in what else "It lacks the noise of place 0."}
+        return dict.fromkeys(range(2), bytes(65))
+
+    def _noise_set(self, chosen: Mapping[int, bytes]) -> Any:
+        return None
+
+
+def test_who_takes_the_others_noise_more_slowly_than_a_quorum_is_not_named_for_it() -> None:
+    carrier, sent = Fixing(2, {3: dict.fromkeys(range(3), "d")}), list[tuple[Any, ...]]()
+    vars(carrier)["_request"] = bytes(32)
+    sender: Any = SimpleNamespace(send=lambda *given: sent.append(given))
+    carrier._fix(sender, {}, COMMITTED)
+    assert sent[0][3] == 0b111
+    assert carrier.left_out == {}
+
+
+@pytest.mark.parametrize(
+    ("fixed", "anchored", "asked"),
+    [
+        ((), {0, 1}, [[2]]),
+        ((0, 1, 2), {0, 1}, []),  # nobody waits for the third's head
+        ((0, 1), {0, 1}, []),
+        ((0, 2), {0, 1}, [[2]]),  # and here no quorum decrypts without it
+        ((0, 1, 2), {0}, [[1, 2]]),
+    ],
+)
+def test_once_the_set_is_fixed_only_journals_that_a_quorum_lacks_are_waited_for(
+    fixed: tuple[int, ...], anchored: set[int], asked: list[list[int]]
+) -> None:
+    carrier, heads = Scripted(2, {}), list[list[int]]()
+    members = [SimpleNamespace(place=place, signer=place) for place in range(3)]
+    chain = SimpleNamespace(
+        noise_set=lambda _: (fixed, bytes(32)),
+        journal_of=lambda signer: (int(signer in anchored), bytes(32)),
+    )
+
+    def ask(_: str, __: Any, ___: Any, places: list[int], **____: object) -> dict[int, Any]:
+        heads.append(places)
+        return {}
+
+    committee = SimpleNamespace(quorum=2, members=members)
+    known = {"_chain": chain, "_committee": committee, "_custodians": (None,) * 3, "ask": ask}
+    vars(carrier).update(known, _request=bytes(32))
+    nobody: Any = None
+    carrier._anchor_first(nobody, COMMITTED)
+    assert heads == asked
 
 
 def test_all_that_agree_are_the_set() -> None:

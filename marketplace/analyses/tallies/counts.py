@@ -14,7 +14,7 @@ from marketplace.analyses.analysis import Forecast
 from marketplace.analyses.count import COUNT, CountParameters
 from marketplace.analyses.cross_table import CROSS_TABLE, CrossTableParameters
 from marketplace.analyses.histogram import HISTOGRAM, HistogramParameters
-from marketplace.analyses.polynomials import Polynomial
+from marketplace.analyses.polynomials import Polynomial, require_few
 from marketplace.analyses.tallied import Tallied, Wanted
 from marketplace.analyses.tallies.indicators import cells, holding
 from marketplace.analyses.tallies.tally import Tally
@@ -44,7 +44,11 @@ def table(
     found = [holding(conditions, encoding)]
     for i, axis in enumerate(axes):
         field = "edges" if len(axes) == 1 else f"axes[{i}].edges"
-        found = [outer * inner for outer in found for inner in cells(axis, encoding, field)]
+        inside = cells(axis, encoding, field)
+        require_few(
+            sum(len(each.terms) for each in found) * sum(len(each.terms) for each in inside)
+        )
+        found = [outer * inner for outer in found for inner in inside]
     return found
 
 

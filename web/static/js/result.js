@@ -38,8 +38,8 @@ const CLIPPED = ["mean.v1", "quantile.v1"];
 export async function openAnswer(request, resultHash, dataset, how) {
   const { bytes, receipt, market } = await ownReceipt(request);
   const checks = checkedAlone(receipt);
-  // Nothing else binds sums to custodians; what the vault lane opens, the chain's own hash binds (a wallet's signature a node judges).
-  if (receipt.tally !== null) requireSignatures(receipt);
+  // Nothing else binds an answer to custodians: the hash of the result on chain is this operator's word here.
+  requireSignatures(receipt);
   const [key, signed] = [await keyOf(receipt), bytes32(resultHash, "result_hash")];
   const own = { ...dataset, market };
   const opening = receipt.tally === null ? openVault(receipt, key, signed, own) : openSums(receipt, key, signed, own, how);

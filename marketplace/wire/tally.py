@@ -29,6 +29,10 @@ from ml.homomorphic.validity import Statement, faults, proof_bytes
 LARGEST_TALLY: Final = 256 * 1024
 """Bytes of columns and proof together: 512 columns and 6,700 entries of a vector."""
 KEYS: Final = {"public_key", "columns", "proof"}
+BOUND: Final = (
+    "It is bound to patient, dataset, version and encoding, so it may have been made for another."
+)
+"""Said of every proof that does not hold: nobody can tell a false one from a true one of something else."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +182,9 @@ def require_valid(
     problems = faults(statements, [tally.proof for tally, _ in chosen])
     for at, problem in zip(waiting, problems, strict=True):
         if problem is not None:
-            outcomes[at] = _unreadable("tally.proof", f"The proof does not hold: {problem}.")
+            outcomes[at] = _unreadable(
+                "tally.proof", f"The proof does not hold: {problem}. {BOUND}"
+            )
     return outcomes
 
 

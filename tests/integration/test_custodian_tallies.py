@@ -17,12 +17,13 @@ from marketplace.custodian.service import Custodian
 from marketplace.errors import Refusal
 from marketplace.keygen import generate, new_session
 from marketplace.peers import Peer
+from marketplace.sealing.row import to_row
 from marketplace.sealing.seal import seal_row
 from marketplace.vocabulary import Epoch
 from marketplace.wire import dictionary as wire
 from marketplace.wire.http_client import post
 from marketplace.wire.record import SealedRecord
-from marketplace.wire.tally import SealedTally
+from marketplace.wire.tally import SealedTally, encoding_of
 from ml.homomorphic.columns import ColumnStore
 from ml.homomorphic.curve import times_base, total
 from ml.homomorphic.threshold import Sum, lagrange
@@ -35,6 +36,7 @@ from tests.support.custody_world import (
     served_custodian,
 )
 from tests.support.daily import daily
+from tests.support.forging import OUT_OF_RANGE, forged_tally
 from tests.support.nodes import any_node
 
 ENCODED = DICTIONARY | {
@@ -200,7 +202,42 @@ def test_a_tally_that_is_not_valid_is_never_acknowledged_even_if_it_was_attested
         hosts.store(f"c-{what}", 0)
     field = "tally.public_key" if what == "key" else "tally.proof"
     assert (refused.value.code, refused.value.field) == ("record_unreadable", field)
+    assert ("may have been made for another" in refused.value.message) == (what != "key")
     assert hosts.custodians[0].journal.share(hosts.world.records[address].commitment) is None
+
+
+def forged(hosts: Hosts, name: str, changes: Mapping[str, int]) -> bytes:
+    """The commitment of an attested record whose columns hold what no row has, by whoever proves anything."""
+    made, dictionary = hosts.seal(name, 120, "yes"), hosts.world.dictionary
+    row = to_row(dictionary, {"systolic": Decimal(120), "smoker": "yes"})
+    tally = forged_tally(encoding_of(dictionary), row, made.context, hosts.joint_key, changes)
+    address = account(name).address
+    hosts.world.records[address] = _resealed(hosts, made, tally)
+    hosts.world.attest([address])
+    return hosts.world.records[address].commitment
+
+
+@pytest.mark.parametrize("what", daily(OUT_OF_RANGE, ["beyond its bounds", "two indicators"]))
+def test_a_custodian_keeps_nothing_of_a_forger_whose_values_are_out_of_range(
+    hosts: Hosts, what: str
+) -> None:
+    """Whoever seals is free to encrypt anything: one record could else move a mean as far as it likes."""
+    commitment, custodian = forged(hosts, f"forged-{what}", OUT_OF_RANGE[what]), hosts.custodians[0]
+    before = custodian.journal.head()
+    with pytest.raises(Refusal) as refused:
+        hosts.store(f"forged-{what}", 0)
+    assert (refused.value.code, refused.value.field) == ("record_unreadable", "tally.proof")
+    assert refused.value.message.startswith("The proof does not hold: a product does not hold.")
+    assert custodian.journal.head() == before
+    assert custodian.journal.share(commitment) is None
+    assert not custodian.tallies.holds(commitment)
+
+
+def test_the_same_prover_is_believed_where_its_values_are_in_range(hosts: Hosts) -> None:
+    """So it is the values that a forger is refused for."""
+    commitment = forged(hosts, "in range", {"smoker=1": 0, "smoker=0": 1})
+    assert "signature" in hosts.store("in range", 0)
+    assert hosts.custodians[0].tallies.holds(commitment)
 
 
 def _resealed(hosts: Hosts, made: SealedRecord, tally: SealedTally) -> SealedRecord:

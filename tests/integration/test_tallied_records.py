@@ -35,12 +35,13 @@ from marketplace.wire.dictionary import encode_row
 from marketplace.wire.feldman import draw_coefficients, random_scalar
 from marketplace.wire.paging import FRAME_BYTES, sent_bytes
 from marketplace.wire.record import WITH_TALLY, SealedRecord, dump, load
-from marketplace.wire.tally import SealedTally
+from marketplace.wire.tally import SealedTally, encoding_of
 from ml.homomorphic.curve import Points, times_base
 from ml.homomorphic.threshold import Sum
 from tests.support.chain_world import account
 from tests.support.custody_world import seats_of
 from tests.support.daily import daily
+from tests.support.forging import OUT_OF_RANGE, forged_tally
 from tests.support.refusals import refused
 from tests.support.tallied_world import (
     TalliedWorld,
@@ -264,9 +265,17 @@ BENT = {
     "key": ("record.tally.public_key", "another joint key"),
     "columns": ("record.tally.columns", "another number of columns"),
     "length": ("record.tally.proof", "another length"),
-    "proof": ("record.tally.proof", "does not hold"),
-    "replayed": ("record.tally.proof", "does not hold"),
+    "proof": ("record.tally.proof", "The proof does not hold: "),
+    "replayed": ("record.tally.proof", "it may have been made for another."),
+    **dict.fromkeys(OUT_OF_RANGE, ("record.tally.proof", "not hold: a product does not hold.")),
 }
+
+
+def forged_for(world: TalliedWorld, made: SealedRecord, what: str) -> SealedTally:
+    """Of this record's patient, by a prover who does not stop at a value out of range."""
+    encoding = encoding_of(world.custody.dictionary)
+    row = to_row(world.custody.dictionary, {"systolic": Decimal(120), "smoker": "yes"})
+    return forged_tally(encoding, row, made.context, world.key(), OUT_OF_RANGE[what])
 
 
 def bent_entry(world: TalliedWorld, what: str) -> dict[str, Any]:
@@ -274,11 +283,15 @@ def bent_entry(world: TalliedWorld, what: str) -> dict[str, Any]:
     (one, two), _ = world.entries(people(f"bent {what}", 2))
     assert one.tally is not None
     assert two.tally is not None
-    spoilt = replace(one, tally=bent(what, one.tally, two.tally))
+    is_forged = what in OUT_OF_RANGE
+    tally = forged_for(world, one, what) if is_forged else bent(what, one.tally, two.tally)
+    spoilt = replace(one, tally=tally)
     return world.market.attest(spoilt, person_of(spoilt), bytes(world.custody.issuer.key))
 
 
-@pytest.mark.parametrize("what", daily(BENT, ["key", "proof", "replayed"]))
+@pytest.mark.parametrize(
+    "what", daily(BENT, ["key", "proof", "replayed", "beyond its bounds", "two indicators"])
+)
 def test_a_tally_that_no_custodian_would_take_is_refused_before_anything_is_kept(
     world: TalliedWorld, what: str
 ) -> None:

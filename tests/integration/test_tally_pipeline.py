@@ -144,7 +144,7 @@ def test_while_a_custodian_is_frozen_the_request_says_who_is_asked_and_has_not_a
     slow = replace(working, custodians=(*working.custodians[:2], frozen))
     advancing = threading.Thread(target=slow.advance, args=(request,), daemon=True)
     advancing.start()
-    expected = f"Custodian 1, custodian 2 and custodian 3 are asked {what}; custodian 3 has not answered yet."
+    expected = f"Custodian 0, custodian 1 and custodian 2 are asked {what}; custodian 2 has not answered yet."
     until, seen = time.monotonic() + 60, set()
     while expected not in seen and time.monotonic() < until:
         seen.add((slow.waits.at_work(request) or {}).get("message"))

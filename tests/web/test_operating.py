@@ -109,6 +109,9 @@ def test_custodians_gates_chain_and_account_are_shown_as_they_are(desk: Desk) ->
         assert f"Custodian {number}</dt>" in page
         assert f"Custodian {number}: " in dataset
     assert "Custodian 0" not in page + dataset
+    # Who is said to be waited for is who the page shows under that name.
+    named = [each.name for each in operator.pipeline.custodians]
+    assert named == [f"custodian {each.place + 1}" for each in operator.config.custodians]
     assert "not_asked_yet" in page
     for gate in operator.config.gates:
         assert f"<code>{gate.address.lower()[:8]}" in page

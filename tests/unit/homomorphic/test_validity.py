@@ -38,6 +38,7 @@ from ml.homomorphic.validity import (
     verify,
     verify_batch,
 )
+from tests.support.forging import forged
 from tests.support.tallying import CONTEXT, PUBLIC, SECRET, Known, flip, known
 from tests.vectors import generate_validity
 
@@ -71,13 +72,6 @@ def honest() -> Known:
 @pytest.fixture(scope="module")
 def proof(honest: Known) -> bytes:
     return prove(honest.statement, honest.vector, honest.randomness)
-
-
-def forged(statement: Statement, vector: Sequence[int], randomness: Sequence[int]) -> bytes:
-    """By a prover who runs every step, and does not stop at a falsehood."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(validity, "_require_true", lambda *_: None)
-        return prove(statement, vector, randomness)
 
 
 def refused(statement: Statement, raw: bytes, problem: str = "proof 0: ") -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import io
 import json
+import random
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path as Folder
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from click.testing import CliRunner, Result
@@ -24,7 +26,7 @@ from marketplace.cli.main import main
 from marketplace.cli.verify import ALL_RECOMPUTED, NOT_PROVEN, NOT_RECOMPUTED
 from marketplace.errors import BadParameter, Refusal
 from marketplace.receipts.build import build_receipt
-from marketplace.receipts.bundle import Lines, read_header, read_member
+from marketplace.receipts.bundle import HIDDEN_KEYS, Lines, read_header, read_member
 from marketplace.receipts.bundling import Kept, write_bundle
 from marketplace.receipts.evidence import EvidenceMissing
 from marketplace.receipts.format import load
@@ -42,12 +44,23 @@ from marketplace.words import LANES
 from ml.homomorphic.curve import G
 from ml.homomorphic.elgamal import COLUMN_BYTES
 from ml.homomorphic.threshold import PAIR_BYTES, Sum, sums_to_bytes
-from tests.support.mutations import Path, at, leaves, nudged, with_value
+from tests.support.mutations import (
+    Path,
+    at,
+    dotted,
+    is_canonical,
+    is_json,
+    leaves,
+    nudged,
+    spans,
+    with_value,
+)
 from tests.support.tally_receipts import (
     ANALYSIS,
     Answered,
     answer,
     answer_falsely,
+    enrol_under_an_earlier_key,
     enrol_without_tally,
     receipts_market,
 )
@@ -71,8 +84,11 @@ class Settled:
 
 @pytest.fixture(scope="module")
 def market_of_four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settled]:
-    """Twelve records and one without a part in the lane, asked about; every custodian is down since."""
+    """Twelve records, one under an earlier joint key and one without a part in the lane, asked about; every
+    custodian is down since.
+    """
     with receipts_market(tmp_path_factory.mktemp("tally-receipts")) as (market, custodians):
+        enrol_under_an_earlier_key(market, "earlier", PEOPLE[0])
         market.enrol(dict(zip(NAMES, PEOPLE, strict=True)))
         enrol_without_tally(market, "untallied")
         first = answer(market, market.sealed("first", ANALYSIS, {"variable": "systolic"}))
@@ -172,8 +188,12 @@ def test_a_settled_answers_receipt_and_bundle_verify_with_every_custodian_down(
     )
     assert (alone.steps, alone.not_done) == (TALLY_STEPS, (*RECOUNTED, PROOFS))
     assert (whole.steps, whole.not_done) == (ALL_STEPS, (PROOFS,))
-    assert len(bundle) == 1 + len(PEOPLE) + 1
-    assert [line["tally"] for line in bundle[1:]].count(None) == 1
+    assert len(bundle) == 1 + len(PEOPLE) + 2
+    parts = [line["tally"] for line in bundle[1:]]
+    assert parts.count(None) == 1
+    hidden = [part for part in parts if part is not None and "columns" not in part]
+    assert [set(part) for part in hidden] == [HIDDEN_KEYS]
+    assert hidden[0]["public_key"] != receipt["tally"]["joint_key"][: 2 + 2 * 33]
 
 
 def test_with_the_dictionary_alone_what_was_asked_is_verified(
@@ -227,7 +247,10 @@ RECEIPT: list[tuple[Path, list[tuple[str, str]]]] = [
     (("analysis",), [("analysis", "analysis")]),
     (("parameters",), [("parameters", "parameters")]),
     (("epoch",), [("settlement", "settlement.epoch")]),
-    (("committee", "quorum"), [("committee", "committee.quorum")]),
+    (
+        ("committee", "quorum"),
+        [("committee", "committee.quorum"), ("settlement", "tally.places")],
+    ),
     (("committee",), [("committee", "committee.signers"), ("format", "committee.signers")]),
     (("gate",), [("settlement", "settlement.gate"), ("format", "gate")]),
     (("gate_key",), [("settlement", "gate_key")]),
@@ -323,14 +346,104 @@ def test_a_bit_flipped_behind_any_value_of_a_receipt_is_found_where_it_is(
     assert_named(RECEIPT, path, refused(lambda: verify(changed, remembering)))
 
 
-@BITS
-@given(data=st.data(), bit=st.integers(0, 7))
-def test_a_bit_flipped_anywhere_in_a_receipts_bytes_is_found(
-    receipt: dict[str, Any], remembering: Chain, data: st.DataObject, bit: int
+@pytest.fixture(scope="module")
+def owners(receipt: dict[str, Any]) -> list[tuple[Path, range]]:
+    """Where each value of the receipt stands in its bytes."""
+    return list(spans(receipt))
+
+
+def owner_of(owners: list[tuple[Path, range]], place: int) -> tuple[Path, range] | None:
+    """The value that a byte belongs to; None for one of a key, or between values."""
+    return next((each for each in owners if place in each[1]), None)
+
+
+def akin(field: str, path: Path, root: str = "") -> bool:
+    """Whether a field that was named is the value at a path, a part of it, or what it is a part of."""
+    named = dotted((root, *path) if root else path)
+    return f"{named}.".startswith((f"{field}.", f"{field}[")) or field.startswith(named)
+
+
+COLUMN = re.compile(r"\(line 1, column (\d+)\)")
+
+
+def assert_broken_from(refusal: ReceiptInvalid, begin: int) -> None:
+    """Where the message says from where on there is no JSON, it is not before the value that was changed."""
+    said_to_be = COLUMN.search(refusal.message)
+    assert said_to_be is None or int(said_to_be[1]) - 1 >= begin, (refusal.message, begin)
+
+
+STRUCTS: Final = ("terms", "settlement")
+"""Whose values are named without them where they are misspelt: as the struct that is signed has them."""
+
+
+def assert_found_in_receipt(
+    raw: bytes, place: int, owners: list[tuple[Path, range]], refusal: ReceiptInvalid
 ) -> None:
-    raw = bytearray(canonical(receipt))
-    raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << bit
-    refused(lambda: verify(bytes(raw), remembering))
+    """The refusal of a receipt's bytes of which the one at `place` is another than it was."""
+    owner, (step, named) = owner_of(owners, place), said(refusal)
+    if not is_canonical(raw):
+        assert (step, named) == ("format", "$"), place
+        assert_broken_from(refusal, owner[1].start if owner else 0)
+    elif owner is None:  # a key: a name that is missing, or of no contract
+        assert step == "format" or (step == "deployment" and named.startswith("contracts.")), place
+    elif step == "format":
+        path = owner[0]
+        signed = path[0] in STRUCTS and akin(named, path[1:])
+        assert signed or akin(named, path), (path, named)
+    else:
+        assert_named(RECEIPT, owner[0], refusal)
+
+
+def flipped_at(raw: bytes, place: int, bit: int) -> bytes:
+    return raw[:place] + bytes([raw[place] ^ 1 << bit]) + raw[place + 1 :]
+
+
+def test_every_value_stands_where_its_bytes_are_said_to(
+    receipt: dict[str, Any], bundle: list[Any], owners: list[tuple[Path, range]]
+) -> None:
+    for document in (receipt, *bundle):
+        raw, found = canonical(document), list(spans(document))
+        assert {path for path, _ in found} == set(leaves(document))
+        for path, span in found:
+            assert raw[span.start : span.stop] == canonical(at(document, path))
+    assert sum(len(span) for _, span in owners) > len(canonical(receipt)) // 2
+
+
+@settings(BITS, max_examples=200)
+@given(data=st.data(), bit=st.integers(0, 7))
+def test_a_bit_flipped_anywhere_in_a_receipts_bytes_is_found_where_it_is(
+    receipt: dict[str, Any],
+    owners: list[tuple[Path, range]],
+    remembering: Chain,
+    data: st.DataObject,
+    bit: int,
+) -> None:
+    raw = canonical(receipt)
+    place = data.draw(st.integers(0, len(raw) - 1))
+    changed = flipped_at(raw, place, bit)
+    refusal = refused(lambda: verify(changed, remembering))
+    assert_found_in_receipt(changed, place, owners, refusal)
+
+
+EVERY: Final = 5
+"""Bytes from one to the next in a campaign, each with a bit of its own."""
+
+
+def flips(length: int) -> Iterator[tuple[int, int]]:
+    """(place, bit) of every `EVERY`-th byte, from another one on each time."""
+    drawn = random.Random()
+    return ((place, drawn.randrange(8)) for place in range(drawn.randrange(EVERY), length, EVERY))
+
+
+@pytest.mark.long
+def test_a_bit_flipped_in_every_fifth_byte_of_a_receipt_is_found_where_it_is(
+    receipt: dict[str, Any], owners: list[tuple[Path, range]], remembering: Chain
+) -> None:
+    raw = canonical(receipt)
+    for place, bit in flips(len(raw)):
+        changed = flipped_at(raw, place, bit)
+        refusal = refused(partial(verify, changed, remembering))
+        assert_found_in_receipt(changed, place, owners, refusal)
 
 
 # --- what a changed bundle meets
@@ -356,6 +469,10 @@ def adding(receipt: dict[str, Any], bundle: list[Any], remembering: Chain) -> Ca
     return add
 
 
+HIDDEN: Final = 1
+"""The record under an earlier key, enrolled before all others. Which earlier key it is under, nobody says."""
+
+
 def line_of(number: int) -> list[tuple[Path, list[tuple[str, str]]]]:
     """As `RECEIPT`, for the records' lines: number from 0."""
     here = f"line {number + 1}"
@@ -363,7 +480,7 @@ def line_of(number: int) -> list[tuple[Path, list[tuple[str, str]]]]:
         ((number, "commitment"), [("members", f"{here}.commitment")]),
         (
             (number, "tally", "public_key"),
-            [("members", f"{here}.tally.public_key")],
+            [("members", here if number == HIDDEN else f"{here}.tally.public_key")],
         ),
         ((number, "tally", "columns_number"), [("members", f"{here}.tally.columns_number")]),
         ((number,), [("members", here)]),
@@ -411,28 +528,120 @@ def test_a_bit_flipped_behind_any_value_of_a_record_is_found_in_its_line(
     assert_named(line_of(int(path[0])), path, refusal)
 
 
-@settings(BITS, max_examples=25)
-@given(data=st.data(), bit=st.integers(0, 7))
+SHAPES = ("columns", "whole")
+"""What a bundle shows of its records."""
+
+
+@pytest.fixture(scope="module")
+def bundles(settled: Answered) -> Callable[[str], bytes]:
+    """By shape. A function, as what Hypothesis is given has to be short when it is written out."""
+    raw = {shape: settled.bundle(whole=shape == "whole") for shape in SHAPES}
+    return lambda shape: raw[shape]
+
+
+def assert_found_in_bundle(raw: bytes, place: int, bit: int, check: Callable[..., object]) -> None:
+    """That a bit flipped in a bundle's byte is found in its line, and as what it belongs to there."""
+    begin = raw.rfind(b"\n", 0, place) + 1
+    number, end = raw.count(b"\n", 0, place), raw.index(b"\n", place)
+    changed = flipped_at(raw, place, bit)
+    refusal = refused(partial(check, changed))
+    here, (step, named) = f"line {number + 1}", said(refusal)
+    assert refusal.facts["line"] == number + 1, (place, bit)
+    assert akin(named, (), here), (place, bit, named)
+    line = raw[begin:end]
+    owner = owner_of(list(spans(json.loads(line))), place - begin)
+    readers = "members" if number else "bundle"
+    if place == end or not is_json(changed[begin:end]):
+        assert (step, named) == (readers, here), (place, bit)
+        assert_broken_from(refusal, owner[1].start if owner else 0)
+        return
+    if owner is not None:
+        assert akin(named, owner[0], here), (place, bit, owner[0], named)
+    if owner is None or not is_canonical(changed[begin:end]):
+        assert step == readers, (place, bit)
+    elif (step, named) != (readers, here):  # of another spelling, the line alone is named
+        assert_named(line_of(number) if number else HEADER, (number, *owner[0]), refusal)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@settings(BITS, max_examples=60)
+@given(place=st.integers(0, 1 << 20), bit=st.integers(0, 7))
 def test_a_bit_flipped_anywhere_in_a_bundles_bytes_is_found_in_its_line(
     receipt: dict[str, Any],
-    bundle: list[Any],
+    bundles: Callable[[str], bytes],
     remembering: Chain,
-    data: st.DataObject,
+    shape: str,
+    place: int,
     bit: int,
 ) -> None:
-    raw = bytearray(written(bundle).getvalue())
-    place = data.draw(st.integers(0, len(raw) - 1))
-    line = raw[:place].count(b"\n") + 1
-    raw[place] ^= 1 << bit
-    refusal = refused(lambda: recount(load(receipt), remembering, io.BytesIO(bytes(raw))))
-    assert refusal.facts["line"] == line, refusal
-    assert str(refusal.field).startswith(f"line {line}")
+    raw, read = bundles(shape), load(receipt)
+
+    def counting(changed: bytes) -> object:
+        return recount(read, remembering, io.BytesIO(changed))
+
+    assert_found_in_bundle(raw, place % len(raw), bit, counting)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@settings(BITS, max_examples=200)
+@given(number=st.integers(1, len(PEOPLE) + 2), place=st.integers(0, 1 << 20), bit=st.integers(0, 7))
+def test_a_bit_flipped_anywhere_in_any_records_bytes_is_found_in_its_line(
+    bundles: Callable[[str], bytes],
+    adding: Callable[[bytes], bytes],
+    shape: str,
+    number: int,
+    place: int,
+    bit: int,
+) -> None:
+    """Each record as often as any other, however short its line is."""
+    raw = bundles(shape)
+    lines = raw.splitlines(keepends=True)
+    begin = sum(map(len, lines[:number]))
+    assert_found_in_bundle(raw, begin + place % len(lines[number]), bit, adding)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_bit_flipped_in_every_fifth_byte_of_a_bundle_is_found_in_its_line(
+    receipt: dict[str, Any],
+    bundles: Callable[[str], bytes],
+    adding: Callable[[bytes], bytes],
+    remembering: Chain,
+    shape: str,
+) -> None:
+    """The header with all that it is held against, the records without the noise beside them."""
+    raw, read = bundles(shape), load(receipt)
+
+    def counting(changed: bytes) -> object:
+        return recount(read, remembering, io.BytesIO(changed))
+
+    header = raw.index(b"\n")
+    for place, bit in flips(len(raw)):
+        assert_found_in_bundle(raw, place, bit, counting if place <= header else adding)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_record_passes_with_another_ones_part_or_with_none(
+    bundles: Callable[[str], bytes], adding: Callable[[bytes], bytes], shape: str
+) -> None:
+    """Nor does one that has none pass with a part: neither with columns, whole, nor with a header alone."""
+    both = {each: [json.loads(line) for line in bundles(each).splitlines()] for each in SHAPES}
+    parts = [line["tally"] for lines in both.values() for line in lines[1:]]
+    assert {len(part or {}) for part in parts} == {0, 3, 5}
+    for number in range(1, len(both[shape])):
+        own = [lines[number]["tally"] for lines in both.values()]
+        for part in parts:
+            if part not in own:
+                changed = with_value(both[shape], (number, "tally"), part)
+                refusal = refused(partial(adding, written(changed).getvalue()))
+                assert said(refusal) == ("members", f"line {number + 1}")
 
 
 def tampered(what: str, lines: list[Any], other: list[Any]) -> list[Any]:
     """A bundle in which somebody arranged something; `other` is of another answer about the same records."""
     head, members = lines[0], lines[1:]
-    tallied = [i for i, each in enumerate(members) if each["tally"] is not None]
+    tallied = [i for i, each in enumerate(members) if "columns" in (each["tally"] or {})]
     first, second = members[tallied[0]], members[tallied[1]]
     columns = base64.b64decode(first["tally"]["columns"])
     turned = to_base64(columns[PAIR_BYTES:] + columns[:PAIR_BYTES])
@@ -480,17 +689,17 @@ def tampered(what: str, lines: list[Any], other: list[Any]) -> list[Any]:
 
 TAMPERED = {
     "a patient left out": ("members", "line 6.commitment"),
-    "the last patient left out": ("members", "line 14"),
+    "the last patient left out": ("members", "line 15"),
     "a patient counted twice": ("members", "line 7.commitment"),
-    "the last patient counted twice": ("members", "line 15"),
+    "the last patient counted twice": ("members", "line 16"),
     "two patients in another order": ("members", "line 2.commitment"),
-    "another record's columns": ("members", "line 2"),
-    "another record's columns and path": ("members", "line 2"),
-    "columns of another position": ("members", "line 2"),
-    "a column less": ("members", "line 2.tally"),
-    "a hash more": ("members", "line 2.tally"),
-    "a record passed as null": ("members", "line 2"),
-    "a record whose columns are hidden": ("members", "line 2.tally"),
+    "another record's columns": ("members", "line 3"),
+    "another record's columns and path": ("members", "line 3"),
+    "columns of another position": ("members", "line 3"),
+    "a column less": ("members", "line 3.tally"),
+    "a hash more": ("members", "line 3.tally"),
+    "a record passed as null": ("members", "line 3"),
+    "a record whose columns are hidden": ("members", "line 3.tally"),
     "noise swapped": ("reveals", "line 1.reveals[0]"),
     "noise of another answer": ("reveals", "line 1.reveals[0]"),
     "noise left out": ("reveals", "line 1.reveals"),
@@ -664,7 +873,7 @@ def test_every_value_of_a_whole_record_is_covered(
 ) -> None:
     lines = whole_lines(settled)
     assert adding(written(lines).getvalue()) == adding(settled.bundle())
-    at_record = next(i for i, line in enumerate(lines) if i and line["tally"] is not None)
+    at_record = next(i for i, line in enumerate(lines) if i and "proof" in (line["tally"] or {}))
     for path in leaves(lines[at_record]):
         changed = with_value(lines, (at_record, *path), nudged(at(lines, (at_record, *path))))
         refusal = refused(partial(adding, written(changed).getvalue()))
@@ -705,7 +914,7 @@ def test_a_proof_of_another_patient_version_or_dataset_does_not_hold(
             proofs.take(number, each.tally)
     true.finish()
     refusal = refused(false.finish)
-    first = next(i for i, each in enumerate(members, 2) if each.tally is not None)
+    first = next(i for i, each in enumerate(members, 2) if isinstance(each.tally, SealedTally))
     assert said(refusal) == (PROOFS, f"line {first}.tally.proof")
 
 
@@ -757,7 +966,7 @@ def test_the_command_says_what_it_did_not_verify_and_how_it_is_done(
     (tmp_path / "bundle.jsonl").write_bytes(raw[:-2] + b"\n")
     wrong = typed(settled, tmp_path, "--bundle", str(tmp_path / "bundle.jsonl"))
     assert wrong.exit_code == 1
-    assert "(field line 14)" in wrong.output
+    assert "(field line 15)" in wrong.output
 
 
 def test_what_a_receipt_has_no_use_for_is_refused(

@@ -2,9 +2,13 @@
 
 import base64
 import copy
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
+
+from marketplace.errors import MalformedJson
+from marketplace.wire.canonical import canonical
 
 Path = tuple[str | int, ...]
 
@@ -30,6 +34,46 @@ def objects(value: Any, path: Path = ()) -> Iterator[Path]:
     elif isinstance(value, list):
         for position, item in enumerate(value):
             yield from objects(item, (*path, position))
+
+
+def spans(value: Any, path: Path = (), begin: int = 0) -> Iterator[tuple[Path, range]]:
+    """Of every leaf, its path and where its bytes stand in the document's canonical JSON. What lies in none
+    of these ranges is a key, or stands between values.
+    """
+    if isinstance(value, dict):
+        for key in sorted(value):
+            begin += 1 + len(canonical(key)) + 1
+            yield from spans(value[key], (*path, key), begin)
+            begin += len(canonical(value[key]))
+    elif isinstance(value, list):
+        for position, item in enumerate(value):
+            begin += 1
+            yield from spans(item, (*path, position), begin)
+            begin += len(canonical(item))
+    else:
+        yield path, range(begin, begin + len(canonical(value)))
+
+
+def dotted(path: Path) -> str:
+    """As refusals name a value: a.b[0].c"""
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    return "".join(steps).removeprefix(".")
+
+
+def is_json(raw: bytes) -> bool:
+    try:
+        json.loads(raw)
+    except ValueError:
+        return False
+    return True
+
+
+def is_canonical(raw: bytes) -> bool:
+    """Whether these bytes are JSON in its one canonical spelling."""
+    try:
+        return canonical(json.loads(raw)) == raw
+    except (ValueError, MalformedJson):
+        return False
 
 
 def at(document: Any, path: Path) -> Any:

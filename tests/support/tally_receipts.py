@@ -13,6 +13,8 @@ from typing import Any
 from marketplace.analyses.tallies import TALLIES
 from marketplace.analyses.variables import variables_of
 from marketplace.chain.adapter import Chain, NodeUnreachable
+from marketplace.chain.deploy import CommitteeSeat, open_epoch
+from marketplace.keygen import generate, new_session
 from marketplace.peers import Peer
 from marketplace.receipts.build import build_receipt
 from marketplace.receipts.bundling import Kept, write_bundle
@@ -154,7 +156,7 @@ def answer_falsely(
     aggregate = question.session.aggregate(true.ciphertext_root, true.noise, sums)
     partials = {
         place: decrypt_partially(
-            market.custodians[place].joint_shares.of(1).value,
+            market.custodians[place].joint_shares.of(question.session.epoch).value,
             sums,
             question.recipient,
             question.session.partial(place, aggregate),
@@ -201,6 +203,30 @@ def enrol_without_tally(market: TallyWorld, name: str) -> None:
         nonce=secrets.token_bytes(NONCE_BYTES),
     )
     world.take_in(market.urls, [patient])
+
+
+def enrol_under_an_earlier_key(
+    market: TallyWorld, name: str, values: tuple[int | None, str | None]
+) -> None:
+    """Somebody whose record is of the first epoch, before the same custodians open the next with a key of its
+    own: it counts as null there.
+    """
+    market.enrol({name: values})
+    chain, sender = market.world.chain, market.world.sender
+    before = chain.committee()
+    seats = [CommitteeSeat(each.signer, each.keys[1]) for each in before.members]
+    epoch = open_epoch(sender, seats, before.quorum, before.gates)
+    peers = market.peers
+    made = generate(chain, market.world.operator, peers, peers, new_session(chain, epoch))
+    signatures = list(made.signatures)
+    sender.send(
+        "CustodianCommittee",
+        "recordJointKey",
+        epoch,
+        made.commitments,
+        made.transcript,
+        signatures,
+    )
 
 
 @contextmanager

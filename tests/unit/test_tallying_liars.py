@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from marketplace.chain.views import MarketPolicy
 from marketplace.lanes.tally import TallyLane
 from marketplace.peers import Peer
 from marketplace.tallying import Tallying
@@ -94,6 +95,8 @@ class Market(Answering):
             domain=lambda name: domains.get(name, self.domain),
             journal_of=self.journal_of,
             finalized=self.finalized,
+            policy=MarketPolicy,
+            now=lambda: 0,
             **{name: getattr(self, name) for name in views},
         )
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from marketplace.chain.views import MarketPolicy
 from marketplace.errors import Refusal
 from marketplace.peers import Peer
 from marketplace.tallying import Revealed, TallyMissing, rounds
@@ -35,6 +36,9 @@ class Chosen(NoiseRounds):
         self._committee = committee
         self._custodians = [Peer(f"custodian {place + 1}", "") for place in range(4)]
         self._request = bytes(32)
+        drawn: Any = SimpleNamespace(gate_drawn_at=0)
+        chain: Any = SimpleNamespace(policy=MarketPolicy, now=lambda: 0)
+        self._view, self._chain = drawn, chain
         self._steps = steps
         self.faults, self.left_out = {}, {}
         self._tell = None

@@ -84,7 +84,7 @@ class Market:
     # --- the chain
 
     def request(self, _: bytes) -> Any:
-        return SimpleNamespace(root=ROOT, epoch=EPOCH, seal_block=1)
+        return SimpleNamespace(root=ROOT, epoch=EPOCH, seal_block=1, gate_drawn_at=0)
 
     def committee(self, _: int) -> Any:
         seats = [

@@ -81,7 +81,7 @@ test-long: setup ## the same, with the long campaigns, and again on the other of
 ON_EITHER := $(addprefix tests/,$(addsuffix .py,$(addprefix integration/test_,\
 	api asking asking_lanes asking_sums class_pages clinic_commands custodian_pages custodian_tallies custody disease_table drafts \
 	drafts_tallied erasure_watch erasures following gate_guards hand_over intake joint_key_rotation keygen keygen_erasure \
-	odd_datasets payment people progress rotation score_dataset scoring scoring_commands scoring_faults silent_operator strangers \
+	odd_datasets openings payment people progress rotation score_dataset scoring scoring_commands scoring_faults silent_operator strangers \
 	tallied_records tallied_rotation tally_faults tally_lane tally_pipeline tally_receipts tally_restoring time_left turn_guards turn_rules) \
 	$(addprefix adversarial/test_,\
 	abuse any_request bad_input custodian_processes custody_liars keygen_liars lying_operator lying_quotes relay_abuse relay_wallets \

@@ -7,7 +7,8 @@ their hash on chain. Custodians, operator, researcher and auditors come to one q
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +19,10 @@ from marketplace.analyses.tallies import Tally
 from marketplace.analyses.variables import variables_of
 from marketplace.chain.adapter import Chain, RequestView
 from marketplace.errors import BadParameter
-from marketplace.vocabulary import Address, Lane
+from marketplace.vocabulary import Address, Lane, RequestId
 from marketplace.wire.analysis import parameters_hash
 from marketplace.wire.canonical import JSON_LIMIT, parse
+from marketplace.wire.delivery import encode_result
 from marketplace.wire.dictionary import Dictionary
 from marketplace.wire.tally import encoding_of
 from marketplace.wire.tallying import Question, TallySession, recipient
@@ -37,6 +39,50 @@ class Asked:
     parameters: bytes
     tallied: Tallied
     forms: tuple[Form, ...]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What an answer's numbers follow from, beside the question and the opened sums.
+
+    cost: nano-rho. members: of the cohort. contributors: how many custodians' noise counts. quorum: of the
+    request's epoch.
+    """
+
+    cost: int
+    members: int
+    contributors: int
+    quorum: int
+
+    def ranges(self, tallied: Tallied) -> list[tuple[int, int]]:
+        """Where each opened sum can lie. Raises as `Tallied.ranges`."""
+        shares = tallied.shares(self.cost, self.quorum)
+        return tallied.ranges(self.members, self.contributors, shares)
+
+    def answer(
+        self,
+        request: bytes,
+        analysis: str,
+        parameters: bytes,
+        tallied: Tallied,
+        opened: Sequence[int],
+    ) -> bytes:
+        """The answer's document (`encode_result`): the same for the same sums, whoever makes it.
+
+        Args:
+            parameters: their canonical JSON.
+            opened: in the analysis' order, each in its range.
+        """
+        shares = tallied.shares(self.cost, self.quorum)
+        noise = tallied.noise(self.cost, self.contributors, shares)
+        noised = tallied.finish(opened, noise, self.members, self.cost)
+        return encode_result(
+            RequestId(request),
+            analysis,
+            json.loads(parameters),
+            self.members,
+            json.loads(noised.to_json()),
+        )
 
 
 def asked(

@@ -13,10 +13,12 @@ import click
 from marketplace.chain.adapter import Chain, Manifest
 from marketplace.cli.environment import from_environment
 from marketplace.cli.progress import bar
+from marketplace.cli.result import answer_shown
 from marketplace.cli.say import FILE, HEX32, WORDS, in_file, refusals_as_words, say
 from marketplace.client.results import require_receipt_of
 from marketplace.client.waiting import DATE
 from marketplace.receipts.format import Receipt, load
+from marketplace.receipts.opened_sums import LARGEST, OpenedSums, load_opened_sums
 from marketplace.receipts.proofs import PROOFS
 from marketplace.receipts.verify import verify
 from marketplace.vocabulary import Lane
@@ -42,9 +44,17 @@ NOT_PROVEN: Final = (
     "the word of the quorum that signed: those proofs were not verified, since the bundle does not show "
     "records whole. Its researcher fetches one that does (`usufruct bundle --proofs`)."
 )
-ALL_RECOMPUTED: Final = (
+RECOMPUTED: Final = (
     "The encrypted records were added up again, and the proofs that each lies within its bounds verified, as "
-    "was the noise: nothing of the sums is anybody's word. What they say only the researcher can open."
+    "was the noise: nothing of the sums is anybody's word."
+)
+ALL_RECOMPUTED: Final = (
+    f"{RECOMPUTED} What they say only the researcher can open, and show with proof (`usufruct result "
+    "--opening-out`)."
+)
+OPENED: Final = (
+    "The numbers below are what the researcher's delivery key makes of the sealed sums, noise and all: the "
+    "opening proves it. Who counts, and that the sums are theirs, is proven as far as is said above."
 )
 
 
@@ -59,6 +69,11 @@ ALL_RECOMPUTED: Final = (
 @click.option(
     "--dictionary", type=FILE, help="Homomorphic lane: the dataset's; a bundle has it already."
 )
+@click.option(
+    "--opening",
+    type=FILE,
+    help="Homomorphic lane: the researcher's opened sums with their proof; needs --bundle or --dictionary.",
+)
 @refusals_as_words
 def verify_receipt(
     receipt: Path,
@@ -67,20 +82,28 @@ def verify_receipt(
     meant: bytes | None,
     bundle: Path | None,
     dictionary: Path | None,
+    opening: Path | None,
 ) -> None:
-    """Verify a receipt against the chain alone, and say what it is of; the operator need not run."""
+    """Verify a receipt against the chain alone, and say what it is of; the operator need not run.
+
+    With --opening the numbers that its researcher published are held against it, too, and shown.
+    """
     content, chain = receipt.read_bytes(), Chain(node, Manifest.load(manifest))
     with in_file(receipt):
         read = load(content)
     if meant is not None:
         require_receipt_of(read, meant)
-    published = _dictionary(dictionary)
+    published, numbers = _dictionary(dictionary), _opening(opening)
     with bar("verifying", None), nullcontext() if bundle is None else bundle.open("rb") as shown:
-        verified = verify(content, chain, bundle=shown, dictionary=published)
+        verified = verify(content, chain, bundle=shown, dictionary=published, opening=numbers)
         facts = receipt_facts(verified.receipt, chain)
     left = {"steps_not_done": list(verified.not_done)} if verified.not_done else {}
-    words = verified_words(verified.receipt, verified.not_done)
-    say({"verified": True, WORDS: words, "steps": list(verified.steps), **left, **facts})
+    words = verified_words(verified.receipt, verified.not_done, verified.answer is not None)
+    told: dict[str, Any] = {}
+    if numbers is not None and verified.answer is not None:
+        shown_as = answer_shown(to_hex(verified.receipt.request), verified.answer)
+        told = {"opened": {**shown_as, "sums": [str(each) for each in numbers.sums]}}
+    say({"verified": True, WORDS: words, "steps": list(verified.steps), **left, **facts, **told})
 
 
 def receipt_facts(receipt: Receipt, chain: Chain) -> dict[str, Any]:
@@ -100,18 +123,21 @@ def receipt_facts(receipt: Receipt, chain: Chain) -> dict[str, Any]:
     }
 
 
-def verified_words(receipt: Receipt, not_done: Sequence[str]) -> list[str]:
+def verified_words(receipt: Receipt, not_done: Sequence[str], is_opened: bool = False) -> list[str]:
     """In which lane it was asked, and on whose word the answer rests once the receipt holds.
 
     Args:
         not_done: steps that what was given did not allow.
+        is_opened: whether the researcher's numbers were held against it.
     """
     lane = Lane(receipt.terms.lane)
     if lane is Lane.VAULT:
         return [LANES[lane], RESTS_ON_THE_GATE.format(gate=receipt.gate)]
+    opened = [OPENED] if is_opened else []
     if not not_done:
-        return [LANES[lane], ALL_RECOMPUTED]
-    return [LANES[lane], NOT_PROVEN if tuple(not_done) == (PROOFS,) else NOT_RECOMPUTED]
+        return [LANES[lane], RECOMPUTED if is_opened else ALL_RECOMPUTED, *opened]
+    left = NOT_PROVEN if tuple(not_done) == (PROOFS,) else NOT_RECOMPUTED
+    return [LANES[lane], left, *opened]
 
 
 def _dictionary(path: Path | None) -> Dictionary | None:
@@ -119,3 +145,11 @@ def _dictionary(path: Path | None) -> Dictionary | None:
         return None
     with in_file(path):
         return dictionaries.load(path.read_bytes())
+
+
+def _opening(path: Path | None) -> OpenedSums | None:
+    """Read no further than the largest there can be."""
+    if path is None:
+        return None
+    with in_file(path), path.open("rb") as file:
+        return load_opened_sums(file.read(LARGEST + 1))

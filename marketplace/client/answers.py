@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
 from marketplace.analyses.possible import WITHOUT_INTERVAL, possible_cell
 from marketplace.client.http import malformed_answer, reading
-from marketplace.client.results import noised_of
+from marketplace.client.results import no_opening, noised_of
+from marketplace.receipts.opened_sums import OpenedSums
 from marketplace.wire.plain import counted, plain
 from marketplace.wire.units import written
 from marketplace.words import NO_SAMPLING, WITH_SAMPLING
@@ -49,11 +50,26 @@ class Cell:
 
 @dataclass(frozen=True)
 class Answer:
-    """A settled request: the opened result and the receipt it came with."""
+    """A settled request: the opened result and the receipt it came with.
+
+    opened_sums: of the homomorphic lane; see `opening`.
+    """
 
     request: str
     result: dict[str, Any]
     receipt: dict[str, Any]
+    opened_sums: OpenedSums | None = field(default=None, repr=False)
+
+    def opening(self) -> dict[str, Any]:
+        """What anybody can hold the published numbers against the receipt with (`usufruct-opened-sums/1`; for
+        `usufruct verify-receipt --opening` its canonical bytes, `opened_sums.to_bytes()`).
+
+        It publishes the noised sums, and nothing else: no secret is in it. Raises Refusal (`no_opening`) in
+        the vault lane.
+        """
+        if self.opened_sums is None:
+            raise no_opening()
+        return self.opened_sums.to_json()
 
     @property
     def noised(self) -> Mapping[str, Any]:

@@ -22,7 +22,8 @@ from marketplace.client.messages import account_of
 from marketplace.client.offers import Offer, Question
 from marketplace.client.payment import Told, open_request, require_gas
 from marketplace.client.quotes import held_quote
-from marketplace.client.results import noised_of, open_proved
+from marketplace.client.results import noised_of, open_proved, prove_on_chain
+from marketplace.client.tallied import OpenedTally
 from marketplace.client.waiting import ENDED, PATIENCE, Seen, wait
 from marketplace.errors import Refusal
 from marketplace.posed import lane_of
@@ -317,7 +318,10 @@ class Ask:
             Logarithms(told=told or _unheard),
         )
         noised_of(opened.document)
-        return Answer(request, dict(opened.document), receipt)
+        sums = None
+        if isinstance(opened, OpenedTally):
+            sums = prove_on_chain(self.market.chain, identity, opened, self.delivery)
+        return Answer(request, dict(opened.document), receipt, sums)
 
     def bundle(self, request: str, to: BinaryIO, *, proofs: bool = False) -> int:
         """Writes what the receipt of a request of the homomorphic lane is verified with; its bytes. With

@@ -15,12 +15,14 @@ from eth_utils.crypto import keccak
 
 from marketplace.chain.adapter import Chain, RequestStage, RequestView
 from marketplace.client.logarithms import Logarithms
-from marketplace.client.tallied import Delivered, open_tally
+from marketplace.client.tallied import Delivered, OpenedTally, open_tally
 from marketplace.errors import BadParameter, Refusal
+from marketplace.questions import session_of as session_on_chain
 from marketplace.receipts import checks
 from marketplace.receipts.build import build_receipt, life_of
 from marketplace.receipts.format import Receipt, load
-from marketplace.receipts.tally_checks import aggregate
+from marketplace.receipts.opened_sums import OpenedSums, prove
+from marketplace.receipts.tally_checks import aggregate, session_of
 from marketplace.vocabulary import RequestId
 from marketplace.wire import hpke
 from marketplace.wire.canonical import JSON_LIMIT, parse
@@ -34,6 +36,8 @@ from marketplace.wire.delivery import (
 from marketplace.wire.dictionary import Dictionary
 from marketplace.wire.http import to_hex
 from marketplace.wire.structs import HOMOMORPHIC, Settlement
+from marketplace.wire.tally_delivery import TallyKey
+from marketplace.wire.tallying import TallySession
 from ml.dp.noised import Noised
 
 DictionaryOf = Callable[[bytes], Dictionary]
@@ -208,6 +212,49 @@ def open_on_chain(
     opened = open_result(sealed, delivery, context)
     require_answer(chain, request, opened)
     return opened
+
+
+def prove_by_receipt(
+    receipt: Mapping[str, Any], opened: Opened, delivery: hpke.SecretKey
+) -> OpenedSums:
+    """What anybody can hold the opened numbers against this receipt with. Publishes the noised sums alone.
+
+    Raises:
+        Refusal: `no_opening`, for an answer of the vault lane. ReceiptInvalid.
+    """
+    read = load(receipt)
+    return _prove(session_of(read), read.settlement.result_hash, opened, delivery)
+
+
+def prove_on_chain(
+    chain: Chain, request: bytes, opened: Opened, delivery: hpke.SecretKey
+) -> OpenedSums:
+    """As `prove_by_receipt`, by the chain's word.
+
+    Raises:
+        Refusal: `no_opening`. NodeUnreachable, NodeFault.
+    """
+    view = chain.request(request)
+    return _prove(session_on_chain(chain, view, request), view.result_hash, opened, delivery)
+
+
+def _prove(
+    session: TallySession, result: bytes, opened: Opened, delivery: hpke.SecretKey
+) -> OpenedSums:
+    if not isinstance(opened, OpenedTally):
+        raise no_opening()
+    return prove(session, result, opened.sealed, opened.sums, TallyKey.of(delivery).secret)
+
+
+def no_opening() -> Refusal:
+    """The refusal to prove what a gate answered."""
+    return Refusal(
+        code="no_opening",
+        message="In the vault lane there is nothing to prove: its answer is the word of the gate that opened "
+        "the records, not sums that a key opens.",
+        remedy="Leave the opening out. In the homomorphic lane an answer has one.",
+        field="opening",
+    )
 
 
 def _settled_view(chain: Chain, request: bytes) -> RequestView:

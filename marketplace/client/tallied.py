@@ -5,7 +5,6 @@ The answer is the same document as in the vault lane, so that whatever shows one
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -17,11 +16,12 @@ from marketplace.analyses.variables import variables_of
 from marketplace.chain.adapter import Chain, RequestView
 from marketplace.client.logarithms import Logarithms, Range
 from marketplace.errors import BadParameter, EnvelopeUnreadable, Refusal
-from marketplace.vocabulary import Lane, RequestId
+from marketplace.questions import Counted
+from marketplace.vocabulary import Lane
 from marketplace.wire import hpke
 from marketplace.wire.analysis import parameters_hash
 from marketplace.wire.canonical import parse_canonical
-from marketplace.wire.delivery import Opened, encode_result
+from marketplace.wire.delivery import Opened
 from marketplace.wire.dictionary import Dictionary
 from marketplace.wire.structs import RequestTerms
 from marketplace.wire.tally import encoding_of
@@ -65,6 +65,19 @@ class Delivered:
         counts = (view.cost, view.members, len(places), quorum)
         return cls(request, terms, *counts, sealed_result)
 
+    @property
+    def counted(self) -> Counted:
+        """What the numbers follow from, beside the question."""
+        return Counted(self.cost, self.members, self.contributors, self.quorum)
+
+
+@dataclass(frozen=True)
+class OpenedTally(Opened):
+    """An answer with the noised sums that it was made of, in the analysis' order, and as they were sealed."""
+
+    sums: tuple[int, ...] = field(repr=False)
+    sealed: bytes = field(repr=False)
+
 
 def open_tally(
     delivered: Delivered,
@@ -72,7 +85,7 @@ def open_tally(
     parameters: Mapping[str, Any],
     delivery: hpke.SecretKey,
     logarithms: Logarithms | None = None,
-) -> Opened:
+) -> OpenedTally:
     """The answer: the same for the same sums, whoever opens it.
 
     Args:
@@ -90,18 +103,11 @@ def open_tally(
     tally, parsed = _question(delivered.terms, dictionary, parameters)
     tallied = tally.tallied(parsed, encoding_of(dictionary))
     values = _values(delivered, tallied, key, logarithms or Logarithms())
-    shares = tallied.shares(delivered.cost, delivered.quorum)
-    noise = tallied.noise(delivered.cost, delivered.contributors, shares)
-    noised = tallied.finish(values, noise, delivered.members, delivered.cost)
-    result = encode_result(
-        RequestId(delivered.request),
-        tally.id,
-        json.loads(tally.canonical(parsed)),
-        delivered.members,
-        json.loads(noised.to_json()),
-    )
+    asked = (delivered.request, tally.id, tally.canonical(parsed), tallied)
+    result = delivered.counted.answer(*asked, values)
     document = parse_canonical(result)
-    return Opened(NO_SALT, result, document if isinstance(document, dict) else {})
+    shown = document if isinstance(document, dict) else {}
+    return OpenedTally(NO_SALT, result, shown, tuple(values), delivered.sealed_result)
 
 
 def _question(
@@ -119,8 +125,7 @@ def _question(
 def _values(
     delivered: Delivered, tallied: Tallied, key: TallyKey, logarithms: Logarithms
 ) -> list[int]:
-    shares = tallied.shares(delivered.cost, delivered.quorum)
-    ranges = tallied.ranges(delivered.members, delivered.contributors, shares)
+    ranges = delivered.counted.ranges(tallied)
     sums = decode_sealed(delivered.sealed_result)
     if len(sums) != len(ranges):
         raise _unreadable(

@@ -50,9 +50,17 @@ Form = Mapping[int, int]
 """Column -> coefficient."""
 
 
-def recount(receipt: Receipt, chain: Chain, source: BinaryIO) -> tuple[str, ...]:
-    """Adds up a bundle's records again, and verifies the proofs of those that it shows whole; the names of
-    the steps that were done. For a receipt whose other steps hold.
+@dataclass(frozen=True)
+class Recounted:
+    """What a bundle led to: the names of the steps that were done, and what was asked."""
+
+    steps: tuple[str, ...]
+    asked: Asked
+
+
+def recount(receipt: Receipt, chain: Chain, source: BinaryIO) -> Recounted:
+    """Adds up a bundle's records again, and verifies the proofs of those that it shows whole. For a receipt
+    whose other steps hold.
 
     Memory does not grow with the cohort but for its commitments, which the chain gives.
 
@@ -79,7 +87,7 @@ def recount(receipt: Receipt, chain: Chain, source: BinaryIO) -> tuple[str, ...]
         raise invalid(
             "sums", "tally.noised", "is not what the bundle's records and noise add up to"
         )
-    return (*STEPS, PROOFS) if proofs.complete else STEPS
+    return Recounted((*STEPS, PROOFS) if proofs.complete else STEPS, asked)
 
 
 def _asked(receipt: Receipt, chain: Chain, header: Header) -> Asked:

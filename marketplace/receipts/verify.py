@@ -9,7 +9,7 @@ receipt says. Where the node itself lies consistently about storage, only a seco
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from marketplace.chain.adapter import (
@@ -22,11 +22,14 @@ from marketplace.chain.adapter import (
 )
 from marketplace.chain.wallets import accepts_signature
 from marketplace.errors import BadParameter, Refusal
+from marketplace.questions import Asked
 from marketplace.receipts import checks, tally_checks, tally_steps
 from marketplace.receipts.build import deployment_of, life_of, step_of
 from marketplace.receipts.calls import StateUnavailable, settle_call
 from marketplace.receipts.format import Deployment, Receipt, ReceiptInvalid, invalid, load
 from marketplace.receipts.on_chain import at_seal, equal
+from marketplace.receipts.opened_sums import STEP as OPENING
+from marketplace.receipts.opened_sums import BadOpening, OpenedSums, answer_of
 from marketplace.receipts.proofs import PROOFS
 from marketplace.receipts.recount import STEPS as RECOUNTED
 from marketplace.receipts.recount import recount
@@ -39,6 +42,7 @@ from marketplace.wire.terms import index_of
 __all__ = [
     "STEPS",
     "TALLY_STEPS",
+    "BadOpening",
     "NotCounted",
     "ReceiptInvalid",
     "StateUnavailable",
@@ -58,13 +62,15 @@ class NotCounted(Refusal):
 class Verified:
     """A receipt that holds, the names of the steps that it passed, and who signed.
 
-    not_done: steps of the receipt's lane that what was given did not allow.
+    not_done: steps of the receipt's lane that what was given did not allow. answer: that which an opening's
+    numbers make, as its researcher was shown it; None without an opening.
     """
 
     receipt: Receipt
     steps: tuple[str, ...]
     places: tuple[int, ...]
     not_done: tuple[str, ...] = ()
+    answer: Mapping[str, Any] | None = field(default=None, repr=False)
 
 
 def verify(
@@ -74,9 +80,10 @@ def verify(
     *,
     bundle: BinaryIO | None = None,
     dictionary: Dictionary | None = None,
+    opening: OpenedSums | None = None,
 ) -> Verified:
     """Checks every statement of a receipt, step by step (`STEPS`; in the homomorphic lane `TALLY_STEPS`, then
-    with a bundle `recount.STEPS`), and stops at the first false.
+    with a bundle `recount.STEPS`, and with an opening `opening`), and stops at the first false.
 
     Args:
         chain: any node of the chain, opened with the manifest that the verifier trusts.
@@ -85,18 +92,25 @@ def verify(
             homomorphic lane. Without it the sums themselves are not recomputed; unless it shows the records
             whole, their proofs of validity are not verified (`recount.PROOFS`).
         dictionary: the dataset's, for what was asked; a bundle has it.
+        opening: what the researcher published as the sealed sums, of the homomorphic lane. Needs a bundle or
+            the dictionary: without the question sums mean nothing.
 
     Raises:
         ReceiptInvalid: `facts["step"]` and `field` say what is false.
+        BadOpening: the opening is not this receipt's, which holds.
         StateUnavailable: the node has neither the state of the seal nor the logs to replay it from.
         NotYetFinal: the settlement could still be reorganised away.
         WrongChain, WrongCode, PartialLogs, ForgedLogs, Reorganised, NodeUnreachable, NodeFault:
         the node cannot be relied on; says nothing of the receipt.
-        BadParameter: an input that a receipt of this lane has no use for.
+        BadParameter: an input that a receipt of this lane has no use for; `dictionary_needed`.
     """
     read = load(receipt)
     is_tally = read.tally is not None
-    _require_of_lane(is_tally, opened, bundle, dictionary)
+    _require_of_lane(
+        is_tally, opened, {"bundle": bundle, "dictionary": dictionary, OPENING: opening}
+    )
+    if opening is not None and bundle is None and dictionary is None:
+        raise _dictionary_needed()
     done = ["format"]
     for name, step in _STEPS_OF_TALLY if is_tally else _STEPS:
         step(read, chain)
@@ -104,26 +118,31 @@ def verify(
     if opened is not None:
         checks.opened(read, opened)
         done.append("opened")
+    asked: Asked | None = None
     if bundle is not None:
-        done += recount(read, chain, bundle)
+        recounted = recount(read, chain, bundle)
+        asked = recounted.asked
+        done += recounted.steps
     elif dictionary is not None:
-        tally_steps.question(read, chain, dictionary)
+        asked = tally_steps.question(read, chain, dictionary)
         done.append("question")
+    answer = None
+    if opening is not None and asked is not None:
+        answer = answer_of(opening, read, asked)
+        done.append(OPENING)
     return Verified(
         receipt=read,
         steps=tuple(done),
         places=tuple(place for place, _ in read.signatures),
         not_done=tuple(name for name in (*RECOUNTED, PROOFS) if is_tally and name not in done),
+        answer=answer,
     )
 
 
 def _require_of_lane(
-    is_tally: bool,
-    opened: Opened | None,
-    bundle: BinaryIO | None,
-    dictionary: Dictionary | None,
+    is_tally: bool, opened: Opened | None, of_tally: Mapping[str, object | None]
 ) -> None:
-    useless = {"opened": opened} if is_tally else {"bundle": bundle, "dictionary": dictionary}
+    useless = {"opened": opened} if is_tally else of_tally
     for name, given in useless.items():
         if given is not None:
             raise BadParameter(
@@ -131,6 +150,16 @@ def _require_of_lane(
                 remedy="Give it with a receipt of its own lane, or leave it out.",
                 field=name,
             )
+
+
+def _dictionary_needed() -> BadParameter:
+    return BadParameter(
+        code="dictionary_needed",
+        message="An opening is of sums: without the question, which the dataset's dictionary is part of, "
+        "they mean nothing.",
+        remedy="Give the dataset's dictionary with it, or the bundle, which has it.",
+        field="dictionary",
+    )
 
 
 def prove_membership(

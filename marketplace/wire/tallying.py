@@ -93,6 +93,15 @@ class TallySession:
             "usufruct/partial/1", ["bytes32", "uint8", "bytes32"], [self.name(), place, aggregate]
         )
 
+    def opened_sums(self, result: bytes) -> bytes:
+        """What a researcher's proof of the opened sums is bound to, 32 bytes.
+
+        Args:
+            result: `result_hash`, as the chain keeps it; with it records, noise and noised sums.
+        """
+        types = ["bytes32", "bytes32"]
+        return tagged_hash("usufruct/opened-sums/1", types, [self.name(), result])
+
 
 @dataclass(frozen=True)
 class Question:

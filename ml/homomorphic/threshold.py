@@ -38,7 +38,7 @@ from ml.homomorphic.scalars import powers, scalars_from_bytes, scalars_to_bytes
 from ml.homomorphic.transcript import Transcript
 
 PARTIAL: Final = "usufruct/partial/1"
-OPENING: Final = "usufruct/opening/1"
+OPENING: Final = "usufruct/opened-sums-proof/1"
 PAIR_BYTES: Final = 2 * POINT_BYTES
 PROOF_BYTES: Final = 3 * SCALAR_BYTES
 MOST_HOLDERS: Final = 255
@@ -232,8 +232,14 @@ def open_sums(delivered: Sequence[Sum], secret: int) -> list[Point]:
 
 
 def prove_opening(delivered: Sequence[Sum], secret: int, context: bytes) -> bytes:
-    """That `open_sums` was done with the recipient's key, for whoever is shown the answer: 64 bytes."""
-    blind = random_scalar()
+    """That `open_sums` was done with the recipient's key, for whoever is shown the answer: 64 bytes.
+
+    Another one each time. Zero-knowledge: of the key it shows no more than the opened sums do.
+    """
+    return _prove_opening(delivered, secret, context, random_scalar())
+
+
+def _prove_opening(delivered: Sequence[Sum], secret: int, context: bytes, blind: int) -> bytes:
     talk = _OpeningTalk(times_base(secret), delivered, open_sums(delivered, secret), context)
     c = talk.challenge(times_base(blind), _secret(talk.key, blind))
     return scalars_to_bytes((c, blind + c * secret))

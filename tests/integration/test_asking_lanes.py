@@ -16,6 +16,7 @@ from marketplace.analyses.catalogue import known_in
 from marketplace.cli.main import main
 from marketplace.client import Answer, Ask
 from marketplace.operator import Worker
+from marketplace.receipts.opened_sums import load_opened_sums
 from marketplace.receipts.verify import verify
 from marketplace.vocabulary import Lane
 from marketplace.wire import hpke, keyfiles
@@ -265,6 +266,27 @@ def test_the_same_answer_is_had_from_the_operator_by_the_command_line(
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["answer"] == answer.result
     assert json.loads(receipt.read_bytes()) == answer.receipt
+
+
+def test_the_numbers_of_either_way_to_the_answer_hold_against_its_receipt(
+    world: TalliedWorld, ask: Ask, answer: Answer, tmp_path: Path
+) -> None:
+    """As the SDK publishes them, and as the command line writes them."""
+    key, written = tmp_path / "delivery.key", tmp_path / "opening.json"
+    keyfiles.create(key, ask.delivery.raw)
+    given = ["result", "--url", world.url, "--request", answer.request]
+    given += ["--delivery-key-file", str(key), "--opening-out", str(written)]
+    for _ in range(2):  # the same request's is replaced
+        done = CliRunner().invoke(main, given)
+        assert done.exit_code == 0, done.output
+        assert str(written) in done.stderr
+    dictionary = world.market.dictionary(world.custody.dataset)
+    raw = canonical(answer.receipt)
+    for opening in (load_opened_sums(answer.opening()), load_opened_sums(written.read_bytes())):
+        held = verify(raw, world.custody.chain, dictionary=dictionary, opening=opening)
+        assert held.steps[-2:] == ("question", "opening")
+        assert held.answer == answer.result
+    assert ask.delivery.raw.hex() not in written.read_text()
 
 
 # --- what the receipt is verified with

@@ -30,6 +30,7 @@ DAILY_ON_ANVIL = {
     *("test_drafts_tallied", "test_erasure_watch", "test_erasures", "test_following"),
     *("test_gate_guards", "test_hand_over", "test_intake", "test_joint_key_rotation"),
     *("test_keygen", "test_keygen_erasure", "test_keygen_liars", "test_lying_operator"),
+    "test_openings",
     *("test_rotation", "test_score_dataset", "test_scoring", "test_scoring_commands"),
     *("test_scoring_faults", "test_silent_custodians", "test_tally_restoring"),
     *("test_silent_operator", "test_strangers", "test_tallied_records", "test_tallied_rotation"),

@@ -35,8 +35,7 @@ from tests.support.scoring_world import asked, document, model
 from tests.support.tallied_world import decrypted, person_of
 from tests.support.tally_world import TABLE, TallyWorld, tally_processes
 
-# Each day: scores in `test_scoring.py`, what is asked of an encoded dataset in `test_tally_lane.py`.
-pytestmark = [pytest.mark.timeout(1200), pytest.mark.long]
+pytestmark = pytest.mark.timeout(1200)
 MODEL = model()
 PEOPLE: Mapping[str, tuple[int, str]] = {
     "ada": (100, "no"),

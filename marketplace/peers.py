@@ -6,7 +6,7 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -87,22 +87,22 @@ def ask_all(
     ask: Callable[[int], T],
     enough: Callable[[Mapping[int, T]], bool],
     *,
-    grace: float = 0.0,
+    grace: float | Callable[[Collection[int]], float] = 0.0,
     patience: float | None = None,
 ) -> dict[int, T | Refusal]:
     """What `ask(place)` brought for each place below `number`, all asked at once.
 
-    Goes on `grace` seconds after `enough` says of the good answers that they do, and `patience` seconds after
-    the beginning in any case; a place that has not answered by then is left out. `ask` must end by itself, as
-    a call to a peer does.
+    Goes on `grace` seconds after `enough` says of the good answers that they do (or as many as it says of the
+    places that are left), and `patience` seconds after the beginning in any case; a place that has not
+    answered by then is left out. `ask` must end by itself, as a call to a peer does.
     """
     said: queue.SimpleQueue[tuple[int, T | Refusal]] = queue.SimpleQueue()
     for place in range(number):
         # Daemons: a process that is told to stop does not wait for a slow peer.
         threading.Thread(target=_put, args=(said, place, ask), daemon=True).start()
     found: dict[int, T | Refusal] = {}
-    until = None if patience is None else time.monotonic() + patience
-    is_enough = False
+    last = None if patience is None else time.monotonic() + patience
+    until, enough_at = last, None
     while len(found) < number:
         try:
             place, found[place] = said.get(
@@ -111,9 +111,12 @@ def ask_all(
         except queue.Empty:
             break
         good = {at: each for at, each in found.items() if not isinstance(each, Refusal)}
-        if not is_enough and enough(good):
-            is_enough, end = True, time.monotonic() + grace
-            until = end if until is None else min(until, end)
+        if enough_at is None and enough(good):
+            enough_at = time.monotonic()
+        if enough_at is not None:
+            left = [at for at in range(number) if at not in found]
+            end = enough_at + (grace(left) if callable(grace) else grace)
+            until = end if last is None else min(last, end)
     return found
 
 

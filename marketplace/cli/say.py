@@ -13,7 +13,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 import click
 
 from marketplace.errors import Refusal
-from marketplace.wire.canonical import place_of
+from marketplace.wire.canonical import DEEPEST, is_shallow, place_of
 from marketplace.wire.plain import plain
 
 P = ParamSpec("P")
@@ -113,14 +113,19 @@ def _by_option(refusal: Refusal) -> str:
 
 def read_json(path: Path) -> Any:
     """What a JSON file says. Raises ClickException naming file, line and column, never what stands there."""
+    raw = path.read_bytes()
+    if not is_shallow(raw):
+        raise click.ClickException(f"{path} is nested more than {DEEPEST} levels deep")
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(raw)
     except ValueError as fault:
         raise click.ClickException(f"{path} is not JSON{place_of(fault)}") from None
 
 
 def json_object(text: str, option: str) -> dict[str, Any]:
     """The object that an option holds. Raises UsageError naming it, and line and column within."""
+    if not is_shallow(text.encode()):
+        raise click.UsageError(f"{option} is nested more than {DEEPEST} levels deep")
     try:
         found = json.loads(text)
     except ValueError as fault:

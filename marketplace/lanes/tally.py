@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -22,7 +22,7 @@ from marketplace.peers import Peer
 from marketplace.questions import asked
 from marketplace.records import RecordStore
 from marketplace.stages import Computed, Sealed
-from marketplace.tallying import Decrypted, Part, Tallying, Tell
+from marketplace.tallying import Decrypted, Part, Tallying, Tardy, Tell
 from marketplace.wire.dictionary import Dictionary
 from marketplace.wire.http import to_base64, to_hex
 
@@ -36,6 +36,7 @@ class TallyLane:
     chain: Chain
     custodians: tuple[Peer, ...]
     records: RecordStore | None = None  # what a custodian may have missed is brought from there
+    tardy: Tardy = field(default_factory=Tardy)
 
     def see_to_noise(
         self,
@@ -102,7 +103,9 @@ class TallyLane:
         view = self.chain.request(sealed.request)
         found = asked(self.chain, dictionary, view, sealed.request, raw)
         kept = None if self.records is None else Kept(self.chain, self.records, view.dataset).found
-        return Tallying(self.chain, self.custodians, sealed.request, found.question, kept, tell)
+        made = Tallying(self.chain, self.custodians, sealed.request, found.question, kept, tell)
+        made.tardy = self.tardy
+        return made
 
 
 def _name(faults: Mapping[int, str]) -> None:

@@ -209,9 +209,9 @@ def _spelt(step: str, line: int) -> Iterator[None]:
     except Refusal as refusal:
         at = f"line {line}"
         known = refusal.field is not None and refusal.field.startswith(at)
-        raise _unfit(
-            step, line, str(refusal.field) if known else at, f"{at}: {refusal.message}"
-        ) from None
+        # Each line is parsed by itself, and is its text's line 1.
+        why = refusal.message.replace("(line 1, column", "(column")
+        raise _unfit(step, line, str(refusal.field) if known else at, f"{at}: {why}") from None
 
 
 def _require_one_spelling(written: bytes, given: bytes) -> None:

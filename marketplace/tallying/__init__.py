@@ -11,5 +11,15 @@ from marketplace.tallying.answer import Decrypted, Part, Tallying, settlement_bo
 from marketplace.tallying.asked import Tell
 from marketplace.tallying.noise import Revealed
 from marketplace.tallying.rounds import TallyMissing
+from marketplace.tallying.tardy import Tardy
 
-__all__ = ["Decrypted", "Part", "Revealed", "TallyMissing", "Tallying", "Tell", "settlement_body"]
+__all__ = [
+    "Decrypted",
+    "Part",
+    "Revealed",
+    "TallyMissing",
+    "Tallying",
+    "Tardy",
+    "Tell",
+    "settlement_body",
+]

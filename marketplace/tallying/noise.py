@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from marketplace.chain.sender import Sender
 from marketplace.chain.views import CLOSING_SECONDS, GRACE_SECONDS
 from marketplace.errors import Refusal
 from marketplace.tallying.rounds import ALONE, DIFFERS, SILENT, Rounds, at_fault, never, wait
+from marketplace.tallying.tardy import Tardy
 from marketplace.vocabulary import unsigned
 from marketplace.wire.eip712 import MOST_SIGNATURE, require_signed
 from marketplace.wire.http import hash_field, hex_field, to_hex
@@ -43,6 +44,8 @@ class NoiseRounds(Rounds):
 
     _late: Collection[int] = ()
     """Who was not waited for until it had taken the others' noise, and may lack some of it for that."""
+    tardy: Tardy | None = None
+    """Whom nobody waits for long, where many requests are carried."""
 
     def fixed(self) -> FixedNoise | None:
         """The noise that counts, once the chain has fixed it in a final block."""
@@ -162,8 +165,7 @@ class NoiseRounds(Rounds):
         Raises TallyMissing.
         """
         ask = functools.partial(self.reveal_of, len(committed), committed)
-        grace = self._patience()
-        said = self.ask(FOR_NOISE, ask, self.are_quorum, [*committed], grace=grace)
+        said = self._revealing(ask, list(committed))
         silent = dict(self.faults)
         for group in _groups(said):
             found = self._of_group(group, said, committed)
@@ -174,6 +176,22 @@ class NoiseRounds(Rounds):
                 return found
         self.faults = silent | dict.fromkeys(said, ALONE) | self.faults
         raise self.missing("revealed noise for the same sums", 0)
+
+    def _revealing(
+        self, ask: Callable[[int], Revealed], places: Sequence[int]
+    ) -> dict[int, Revealed]:
+        """By all that committed, each within its time."""
+        tardy, patience = self.tardy or Tardy(), self._patience()
+
+        def grace(left: Collection[int]) -> float:
+            return min(patience, GRACE_SECONDS) if tardy.are_all(left) else patience
+
+        said = self.ask(FOR_NOISE, ask, self.are_quorum, places, grace=grace)
+        tardy.came(said)
+        # Who refuses at once costs nothing.
+        slow = [at for at in places if self.took.get(at, patience) > GRACE_SECONDS]
+        tardy.kept_waiting(set(slow).difference(said))
+        return said
 
     def _patience(self) -> float:
         """Seconds for whoever committed: `set_seconds`, or what the gate window leaves of it. After the

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -43,6 +44,8 @@ class Rounds:
     """
 
     set_seconds: float = SET_SECONDS
+    took: Mapping[int, float] = {}
+    """Seconds until each ended, by place; of the last step that asked all, without who did not end."""
 
     def __init__(
         self,
@@ -78,14 +81,15 @@ class Rounds:
         enough: Callable[[Mapping[int, T]], bool],
         places: Sequence[int] | None = None,
         *,
-        grace: float | None = None,
+        grace: float | Callable[[Collection[int]], float] | None = None,
         is_quick: bool = False,
     ) -> dict[int, T]:
         """The good answers by place; why there is none of the others is in `faults`.
 
         Args:
             what: is asked, for whoever looks meanwhile: "for its noise".
-            grace: seconds for the others once there is enough; GRACE_SECONDS unless given.
+            grace: seconds for the others once there is enough, which may differ by who they are;
+                GRACE_SECONDS unless given.
             is_quick: what is asked for takes no work, and whoever is silent for GRACE_SECONDS can be done
                 without, be there enough or not.
         """
@@ -93,10 +97,18 @@ class Rounds:
         known = [place for place in wanted if place < len(self._custodians)]
         asked = Asked(what, {place: self._name(place) for place in known}, self._tell)
 
+        def seconds(left: Collection[int]) -> float:
+            if callable(grace):
+                return grace(left)
+            return GRACE_SECONDS if grace is None else grace
+
+        took, began = dict[int, float](), time.monotonic()
+
         def one(at: int) -> T:
             try:
                 return ask(known[at])
             finally:
+                took[known[at]] = time.monotonic() - began
                 asked.answered(known[at])
 
         try:
@@ -104,11 +116,12 @@ class Rounds:
                 len(known),
                 one,
                 lambda good: enough({known[at]: each for at, each in good.items()}),
-                grace=GRACE_SECONDS if grace is None else grace,
+                grace=lambda left: seconds([known[at] for at in left]),
                 patience=GRACE_SECONDS if is_quick else None,
             )
         finally:
             asked.end()
+        self.took = dict(took)
         by_place = {known[at]: each for at, each in said.items()}
         self.faults = {
             place: each.message for place, each in by_place.items() if isinstance(each, Refusal)

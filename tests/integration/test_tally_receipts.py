@@ -372,10 +372,6 @@ def assert_broken_from(refusal: ReceiptInvalid, begin: int) -> None:
     assert said_to_be is None or int(said_to_be[1]) - 1 >= begin, (refusal.message, begin)
 
 
-STRUCTS: Final = ("terms", "settlement")
-"""Whose values are named without them where they are misspelt: as the struct that is signed has them."""
-
-
 def assert_found_in_receipt(
     raw: bytes, place: int, owners: list[tuple[Path, range]], refusal: ReceiptInvalid
 ) -> None:
@@ -387,9 +383,7 @@ def assert_found_in_receipt(
     elif owner is None:  # a key: a name that is missing, or of no contract
         assert step == "format" or (step == "deployment" and named.startswith("contracts.")), place
     elif step == "format":
-        path = owner[0]
-        signed = path[0] in STRUCTS and akin(named, path[1:])
-        assert signed or akin(named, path), (path, named)
+        assert akin(named, owner[0]), (owner[0], named)
     else:
         assert_named(RECEIPT, owner[0], refusal)
 

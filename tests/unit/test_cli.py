@@ -437,6 +437,10 @@ def test_an_upload_that_is_not_json_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "sealed.json"
     path.write_text("{")
     assert "is not JSON" in refused(run("upload", "--url", NOBODY, path))
+    path.write_text("[" * 100_000)
+    assert "sealed.json is nested more than 64 levels deep" in refused(
+        run("upload", "--url", NOBODY, path)
+    )
     assert "No such file" in refused(run("upload", "--url", NOBODY, tmp_path / "none.json"))
 
 
@@ -466,7 +470,7 @@ def test_a_request_needs_exactly_one_of_cost_and_error(tmp_path: Path, key_file:
     assert "exactly one" in refused(run(*options), WRONG_USE)
 
 
-@pytest.mark.parametrize("parameters", ["{", "[]", "null", "1"])
+@pytest.mark.parametrize("parameters", ["{", "[]", "null", "1", "[" * 100_000])
 def test_parameters_that_are_no_json_object_are_wrong_use(
     tmp_path: Path, key_file: Path, parameters: str
 ) -> None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from marketplace.chain.views import ROUNDS_SECONDS
+from marketplace.chain.views import GRACE_SECONDS, ROUNDS_SECONDS
 from marketplace.errors import BadParameter, Refusal
 from marketplace.peers import Peer
 from marketplace.tallying import Revealed, TallyMissing, rounds
 from marketplace.tallying.noise import NoiseRounds
 from marketplace.tallying.rounds import SILENT, Rounds
+from marketplace.tallying.tardy import TARDY_SECONDS, Tardy
 from marketplace.wire.http_client import PeerUnreachable
 from marketplace.wire.tallying import Reveal, SumsWord
 from ml.homomorphic.noise import Contribution
@@ -115,7 +117,7 @@ def test_nobody_is_waited_for_until_others_may_fix_the_noise(now: int, seconds: 
 
     class Asked(Scripted):
         def ask(self, *given: Any, **how: Any) -> dict[int, Any]:
-            asked.extend([how["grace"]] if "grace" in how else [])
+            asked.extend([how["grace"]([1])] if "grace" in how else [])
             return super().ask(*given, **how)
 
     carrier = Asked(2, {3: dict.fromkeys(range(3), "d")})
@@ -126,7 +128,7 @@ def test_nobody_is_waited_for_until_others_may_fix_the_noise(now: int, seconds: 
 
 def test_a_window_that_is_deployed_leaves_time_for_one_who_is_silent_at_every_step() -> None:
     steps = ["to commit", "journals' heads", "to reveal for a smaller set", "to take others' noise"]
-    assert Rounds.set_seconds + len(steps) * rounds.GRACE_SECONDS + 60 <= ROUNDS_SECONDS
+    assert Rounds.set_seconds + len(steps) * GRACE_SECONDS + 60 <= ROUNDS_SECONDS
 
 
 def test_who_freezes_after_committing_is_done_without_once_that_time_is_over(
@@ -136,6 +138,58 @@ def test_who_freezes_after_committing_is_done_without_once_that_time_is_over(
     frozen = Slow(2, 3, {1: 20.0})
     assert sorted(frozen.reveals(COMMITTED)) == [0, 2]
     assert "in time" in frozen.left_out[1]
+
+
+def test_who_kept_others_waiting_is_waited_for_so_long_once_an_hour_and_no_more() -> None:
+    """One that commits and says nothing cost every request two minutes."""
+    now = [0.0]
+    tardy, given = Tardy(lambda: now[0]), list[Any]()
+
+    class Asked(Scripted):
+        def ask(self, *asked: Any, **how: Any) -> dict[int, Any]:
+            given.extend([how["grace"]] if "grace" in how else [])
+            return super().ask(*asked, **how)
+
+    def carried(*there: int) -> Callable[[Collection[int]], float]:
+        """How long others are waited for by a request at which these reveal, before any has."""
+        said = dict.fromkeys(there, "d")
+        carrier = Asked(2, dict.fromkeys((2, 3, 4), said))
+        carrier.tardy = tardy
+        carrier.reveals(dict.fromkeys(range(4), bytes(32)))
+        found: Callable[[Collection[int]], float] = given[-1]
+        return found
+
+    seconds = carried(0, 2, 3)
+    assert (seconds([1]), seconds([1, 2]), seconds([2])) == (20.0, 120.0, 120.0)
+    now[0] += TARDY_SECONDS / 2
+    carried(0, 2, 3)
+    now[0] += TARDY_SECONDS - 1
+    assert seconds([1]) == 20.0, "each time anew"
+    now[0] += 1
+    assert seconds([1]) == 120.0
+    assert carried(0, 2, 3)([1]) == 20.0
+    assert carried(0, 1, 2, 3)([1]) == 120.0, "in time once, it has all of it again"
+
+
+@pytest.mark.parametrize(("took", "seconds"), [(0.1, 120.0), (30.0, 20.0)])
+def test_who_refuses_at_once_keeps_nobody_waiting(took: float, seconds: float) -> None:
+    carrier = Scripted(2, {3: dict.fromkeys((0, 2), "d"), 2: dict.fromkeys((0, 2), "d")})
+    carrier.took, carrier.tardy = {1: took}, Tardy()
+    carrier.reveals(COMMITTED)
+    assert carrier.tardy.are_all([1]) is (seconds == 20.0)
+
+
+def test_it_is_known_how_long_each_took_and_who_did_not_end() -> None:
+    never, carrier = threading.Event(), Slow(2, 3, {})
+
+    def ask(place: int) -> int:
+        never.wait([0.0, 0.2, 60.0][place])
+        return place
+
+    assert carrier.ask("for noise", ask, lambda good: len(good) > 1, grace=0) == {0: 0, 1: 1}
+    never.set()
+    assert sorted(carrier.took) == [0, 1]
+    assert carrier.took[1] >= 0.2
 
 
 class Fixing(Scripted):

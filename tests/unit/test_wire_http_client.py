@@ -5,7 +5,7 @@ import gzip
 import json
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from io import BytesIO
 from typing import Any
 
@@ -209,6 +209,25 @@ def test_one_that_answers_within_the_grace_still_counts() -> None:
         return two(good)
 
     assert ask_all(3, ask, enough, grace=GIVE_UP) == {0: 0, 1: 1, 2: 2}
+
+
+def test_how_long_the_others_are_waited_for_may_follow_from_who_they_are() -> None:
+    never, two_are_in = threading.Event(), threading.Event()
+
+    def ask(place: int) -> int:
+        if place < 2:
+            (never, two_are_in)[place].wait()
+        return place
+
+    def enough(good: Mapping[int, int]) -> bool:
+        two_are_in.set() if two(good) else None
+        return two(good)
+
+    def grace(left: Collection[int]) -> float:
+        return GIVE_UP if 1 in left else 0.0
+
+    assert asked(lambda: ask_all(4, ask, enough, grace=grace)) == {1: 1, 2: 2, 3: 3}
+    never.set()
 
 
 @pytest.mark.parametrize("grace", [0.0, GIVE_UP])

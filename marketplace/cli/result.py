@@ -31,16 +31,19 @@ from marketplace.errors import Refusal
 from marketplace.receipts.format import MOST
 from marketplace.receipts.opened_sums import LARGEST, OpenedSums
 from marketplace.receipts.opened_sums import SCHEMA as OPENED_SCHEMA
+from marketplace.vocabulary import Lane
 from marketplace.wire import hpke, keyfiles
 from marketplace.wire.canonical import canonical, parse
 from marketplace.wire.http import to_hex
+from marketplace.wire.kept import keep
 from marketplace.wire.structs import HOMOMORPHIC
 
 THAT_KEY = frozenset({"key_file", "envelope_unreadable"})
 OPENING_WRITTEN = (
-    "Whoever has the receipt can verify your numbers with `usufruct verify-receipt --opening`; the opening, "
-    "which publishes the noised sums, is in"
+    "Whoever has the receipt can verify your numbers with `usufruct verify-receipt --opening`. The opening "
+    "holds no secret, and shows the noised sums, which may say more than the answer above does; it is in"
 )
+HOLD_FIRST = "Hold it against the receipt in that way yourself before you publish it."
 NO_RECEIPT = (
     "There is no receipt with it: in the homomorphic lane one holds the partial decryptions, too, which its "
     "operator keeps (without --node)."
@@ -53,7 +56,8 @@ OPENING_OUT = click.option(
     "--opening-out",
     "opening_file",
     type=FILE,
-    help="Homomorphic lane: write the noised sums and their proof here, to publish; no secret is in it.",
+    help="Homomorphic lane: write the noised sums, which may say more than the answer does, and their proof "
+    "here, to publish; no secret is in it.",
 )
 WAIT = click.option(
     "--wait",
@@ -133,9 +137,9 @@ class Files:
             raise no_opening()
 
     def keep_opening(self, sums: OpenedSums) -> None:
-        """Writes it."""
+        """Writes it, whole or not at all: no stump takes the place of a good one."""
         if self.opening is not None:
-            self.opening.write_bytes(sums.to_bytes())
+            keep(self.opening, sums.to_bytes(), "the opening")
             tell(f"{OPENING_WRITTEN} {self.opening}.")
 
 
@@ -143,14 +147,17 @@ def _from_operator(
     way: Way, opened: bytes, delivery: hpke.SecretKey, files: Files, patience: int
 ) -> None:
     api, request = way.market.api, to_hex(opened)
+    if files.opening is not None:
+        files.require_lane(api.get(f"/api/v1/requests/{request}").get("lane") != Lane.VAULT)
     require_settled(wait(api, request, patience, tell), request)
     receipt = api.get(f"/api/v1/requests/{request}/receipt")
-    files.require_lane(receipt.get("tally") is not None)
     keep_receipt(receipt, files.receipt)
+    files.require_lane(receipt.get("tally") is not None)
     found = open_answer(receipt, delivery, opened, way.market.dictionary, Logarithms(told=tell))
+    show_answer(request, found.document, receipt, files.receipt)
     if files.opening is not None:
         files.keep_opening(prove_by_receipt(receipt, found, delivery))
-    show_answer(request, found.document, receipt, files.receipt)
+        tell(HOLD_FIRST)
     tell(
         "So far this is the operator's word: `usufruct verify-receipt` holds the receipt against a node."
     )
@@ -173,10 +180,10 @@ def _from_chain(
     require_settled({"stage": stage, "chain_stage": stage}, to_hex(opened))
     answer = open_on_chain(chain, opened, delivery, question, Logarithms(told=tell))
     if chain.request(opened).lane == HOMOMORPHIC:
-        if files.opening is not None:
-            files.keep_opening(prove_on_chain(chain, opened, answer, delivery))
         tell(NO_RECEIPT)
         show_answer(to_hex(opened), answer.document, None, None)
+        if files.opening is not None:
+            files.keep_opening(prove_on_chain(chain, opened, answer, delivery))
         return
     receipt = receipt_on_chain(chain, opened, answer)
     keep_receipt(receipt, files.receipt)
@@ -188,17 +195,18 @@ def require_no_other(
     request: str | None = None,
     field: str = "receipt",
 ) -> None:
-    """Raises Refusal, before anything is asked or paid: another receipt is not replaced, nor, where `field`
-    is `opening_out`, another request's opening (`file_exists`), nor is either written where there is no
-    folder (`no_folder`)."""
+    """Raises Refusal, before anything is asked, paid or fetched: another receipt is not replaced, nor, where
+    `field` is `opening_out`, another request's opening (`file_exists`), nor is either written where there is
+    no folder (`no_folder`)."""
     if path is None:
         return
     what, option = field.removesuffix("_out"), "--" + field.replace("_", "-")
+    so_far = "Nothing was asked or paid." if request is None else "Nothing was fetched."
     if not path.parent.is_dir():
         raise Refusal(
             code="no_folder",
             message=f"There is no folder {path.parent} to write the {what} into.",
-            remedy=f"Nothing was asked or paid. Make it, or name another file with {option}.",
+            remedy=f"{so_far} Make it, or name another file with {option}.",
             field=field,
         )
     if not path.exists() or _is_of(path, request, field == "opening_out"):
@@ -206,7 +214,7 @@ def require_no_other(
     raise Refusal(
         code="file_exists",
         message=f"{path} exists already, and is not this request's {what}.",
-        remedy=f"Nothing was asked or paid. Name another file with {option}.",
+        remedy=f"{so_far} Name another file with {option}.",
         field=field,
     )
 

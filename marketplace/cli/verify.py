@@ -54,7 +54,8 @@ ALL_RECOMPUTED: Final = (
 )
 OPENED: Final = (
     "The numbers below are what the researcher's delivery key makes of the sealed sums, noise and all: the "
-    "opening proves it. Who counts, and that the sums are theirs, is proven as far as is said above."
+    "opening proves it. Who counts, and that the sums are theirs, is proven as far as is said above. The "
+    "sums may say more than the answer that is made of them, the number of those who pass a filter for one."
 )
 
 

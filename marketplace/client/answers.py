@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
@@ -52,24 +52,27 @@ class Cell:
 class Answer:
     """A settled request: the opened result and the receipt it came with.
 
-    opened_sums: of the homomorphic lane; see `opening`.
+    prove: makes the opening, of an answer in the homomorphic lane; see `opening`.
     """
 
     request: str
     result: dict[str, Any]
     receipt: dict[str, Any]
-    opened_sums: OpenedSums | None = field(default=None, repr=False)
+    prove: Callable[[], OpenedSums] | None = field(default=None, repr=False, compare=False)
 
-    def opening(self) -> dict[str, Any]:
-        """What anybody can hold the published numbers against the receipt with (`usufruct-opened-sums/1`; for
-        `usufruct verify-receipt --opening` its canonical bytes, `opened_sums.to_bytes()`).
+    def opening(self) -> bytes:
+        """What anybody can hold the published numbers against the receipt with, to be written into a file as
+        it is (`usufruct-opened-sums/1`, for `usufruct verify-receipt --opening`). Asks the chain.
 
-        It publishes the noised sums, and nothing else: no secret is in it. Raises Refusal (`no_opening`) in
-        the vault lane.
+        It publishes the noised sums, and no secret. They may say more than the result does, the number of
+        those who pass a filter for one: all of it is within the privacy cost that was accounted.
+
+        Raises:
+            Refusal: `no_opening` in the vault lane. NodeUnreachable, NodeFault, PartialLogs.
         """
-        if self.opened_sums is None:
+        if self.prove is None:
             raise no_opening()
-        return self.opened_sums.to_json()
+        return self.prove().to_bytes()
 
     @property
     def noised(self) -> Mapping[str, Any]:
@@ -137,7 +140,7 @@ def group_words(analysis: str, parameters: Mapping[str, Any], members: int) -> s
         return f"Counted: {counted(members, 'patient')}."
     passed = " and ".join(_condition(each) for each in filters)
     about = f"The group had {counted(members, 'patient')}; the answer is about those of them with {passed}."
-    return about if analysis in COUNTS else f"{about} How many these are is not told."
+    return about if analysis in COUNTS else f"{about} How many these are is not part of it."
 
 
 def _condition(given: Mapping[str, Any]) -> str:

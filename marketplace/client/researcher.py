@@ -7,6 +7,7 @@ answer = ask.run(*asked, cost=30_000_000, at_most=200_000_000)
 
 from __future__ import annotations
 
+import functools
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -318,10 +319,10 @@ class Ask:
             Logarithms(told=told or _unheard),
         )
         noised_of(opened.document)
-        sums = None
-        if isinstance(opened, OpenedTally):
-            sums = prove_on_chain(self.market.chain, identity, opened, self.delivery)
-        return Answer(request, dict(opened.document), receipt, sums)
+        proves = isinstance(opened, OpenedTally)
+        given = (self.market.chain, identity, opened, self.delivery)
+        prove = functools.partial(prove_on_chain, *given) if proves else None
+        return Answer(request, dict(opened.document), receipt, prove)
 
     def bundle(self, request: str, to: BinaryIO, *, proofs: bool = False) -> int:
         """Writes what the receipt of a request of the homomorphic lane is verified with; its bytes. With

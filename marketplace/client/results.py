@@ -18,11 +18,11 @@ from marketplace.client.logarithms import Logarithms
 from marketplace.client.tallied import Delivered, OpenedTally, open_tally
 from marketplace.errors import BadParameter, Refusal
 from marketplace.questions import session_of as session_on_chain
-from marketplace.receipts import checks
+from marketplace.receipts import checks, tally_checks
 from marketplace.receipts.build import build_receipt, life_of
 from marketplace.receipts.format import Receipt, load
 from marketplace.receipts.opened_sums import OpenedSums, prove
-from marketplace.receipts.tally_checks import aggregate, session_of
+from marketplace.receipts.tally_checks import session_of
 from marketplace.vocabulary import RequestId
 from marketplace.wire import hpke
 from marketplace.wire.canonical import JSON_LIMIT, parse
@@ -62,9 +62,9 @@ def open_answer(
     """Opens the sealed result in a request's receipt with the researcher's key.
 
     It is held against what the receipt says that was asked, counted, debited and signed, and the receipt's
-    parts against each other: a quorum of the custodians that it lists signed this very answer. Who they are,
-    and that the chain has any of it, is whoever gave the receipt's word; `usufruct verify-receipt` holds it
-    against the chain.
+    parts against each other: a quorum of the custodians that it lists signed this very answer, and of sums
+    decrypted it. Who they are, and that the chain has any of it, is whoever gave the receipt's word;
+    `usufruct verify-receipt` holds it against the chain.
 
     Args:
         dictionary_of: needed in the homomorphic lane, whose sums mean nothing without.
@@ -146,11 +146,13 @@ def _open_sums(
 def _require_whole(read: Receipt) -> None:
     """The receipt's parts belong together: what is shown follows from its cohort, quorum, places and cost.
 
-    Without a node nothing else binds it to what custodians signed. Raises ReceiptInvalid
-    (`receipt_needs_node` for a signature that is by no custodian's own key).
+    Without a node nothing else binds it to what custodians signed. Whoever wrote a receipt of sums then
+    proved to know what makes them ones that the key opens: no other request's are opened under this one's
+    name. Raises ReceiptInvalid (`receipt_needs_node` for a signature that is by no custodian's own key).
     """
     try:
-        for check in checks.ALONE if read.tally is None else (*checks.ALONE, aggregate):
+        of_tally = () if read.tally is None else tally_checks.ALONE
+        for check in (*checks.ALONE, *of_tally):
             check(read)
     except checks.NeedsNode as refusal:
         raise checks.NeedsNode(
@@ -220,10 +222,14 @@ def prove_by_receipt(
     """What anybody can hold the opened numbers against this receipt with. Publishes the noised sums alone.
 
     Raises:
-        Refusal: `no_opening`, for an answer of the vault lane. ReceiptInvalid.
+        Refusal: `no_opening`, for an answer of the vault lane; `another_answer`. ReceiptInvalid.
     """
     read = load(receipt)
-    return _prove(session_of(read), read.settlement.result_hash, opened, delivery)
+    if read.tally is None:
+        raise no_opening()
+    _require_whole(read)
+    result = read.settlement.result_hash
+    return _prove(session_of(read), result, read.sealed_result, opened, delivery)
 
 
 def prove_on_chain(
@@ -232,18 +238,27 @@ def prove_on_chain(
     """As `prove_by_receipt`, by the chain's word.
 
     Raises:
-        Refusal: `no_opening`. NodeUnreachable, NodeFault.
+        Refusal: `no_opening`, `another_answer`, `not_settled`. NodeUnreachable, NodeFault, PartialLogs.
     """
-    view = chain.request(request)
-    return _prove(session_on_chain(chain, view, request), view.result_hash, opened, delivery)
+    view = _settled_view(chain, request)
+    if view.lane != HOMOMORPHIC:
+        raise no_opening()
+    session, sealed = session_on_chain(chain, view, request), _delivered(chain, request, view)
+    return _prove(session, view.result_hash, sealed, opened, delivery)
 
 
 def _prove(
-    session: TallySession, result: bytes, opened: Opened, delivery: hpke.SecretKey
+    session: TallySession, result: bytes, sealed: bytes, opened: Opened, delivery: hpke.SecretKey
 ) -> OpenedSums:
-    if not isinstance(opened, OpenedTally):
-        raise no_opening()
-    return prove(session, result, opened.sealed, opened.sums, TallyKey.of(delivery).secret)
+    """Under no other request's name than the one that these very sums were delivered for."""
+    if not isinstance(opened, OpenedTally) or opened.sealed != sealed:
+        raise Refusal(
+            code="another_answer",
+            message="The opened numbers are not those of the sums that this request delivered.",
+            remedy="Prove the numbers of a request with its own receipt, or from the chain.",
+            field="opening",
+        )
+    return prove(session, result, sealed, opened.sums, TallyKey.of(delivery).secret)
 
 
 def no_opening() -> Refusal:

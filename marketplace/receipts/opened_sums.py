@@ -14,8 +14,9 @@ the request's terms name, and bound by `TallySession.opened_sums` to chain, mark
 epoch and result hash; terms name analysis and parameters. Only who holds the key can make one, and for no
 other numbers: each opened sum is one point, and of a point one number lies in its sum's range.
 
-It publishes the noised sums, which are differentially private already, and nothing beside: the key stays
-secret. Of who counts it proves no more than the receipt does.
+It publishes the noised sums and no secret. They may say more than the answer that is made of them: a mean's
+how many are counted, a chi-square's the whole table. Cost and noise of a request are of all its sums at once,
+so that what is published is within what was accounted. Of who counts it proves no more than the receipt does.
 
 Vectors: tests/vectors/opened_sums.json.
 """

@@ -119,13 +119,13 @@ def verify(
         checks.opened(read, opened)
         done.append("opened")
     asked: Asked | None = None
+    if dictionary is not None:
+        asked = tally_steps.question(read, chain, dictionary)
+        done += () if bundle is not None else ("question",)
     if bundle is not None:
         recounted = recount(read, chain, bundle)
         asked = recounted.asked
         done += recounted.steps
-    elif dictionary is not None:
-        asked = tally_steps.question(read, chain, dictionary)
-        done.append("question")
     answer = None
     if opening is not None and asked is not None:
         answer = answer_of(opening, read, asked)

@@ -17,7 +17,9 @@ AND of such statements).
 
 from __future__ import annotations
 
+import hashlib
 import math
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -39,6 +41,7 @@ from ml.homomorphic.transcript import Transcript
 
 PARTIAL: Final = "usufruct/partial/1"
 OPENING: Final = "usufruct/opened-sums-proof/1"
+NONCE: Final = b"usufruct/opened-sums-nonce/1"
 PAIR_BYTES: Final = 2 * POINT_BYTES
 PROOF_BYTES: Final = 3 * SCALAR_BYTES
 MOST_HOLDERS: Final = 255
@@ -234,9 +237,13 @@ def open_sums(delivered: Sequence[Sum], secret: int) -> list[Point]:
 def prove_opening(delivered: Sequence[Sum], secret: int, context: bytes) -> bytes:
     """That `open_sums` was done with the recipient's key, for whoever is shown the answer: 64 bytes.
 
-    Another one each time. Zero-knowledge: of the key it shows no more than the opened sums do.
+    Another one each time. Zero-knowledge: of the key it shows no more than the opened sums do. The nonce is
+    drawn from the key and what is proven, too (as RFC 6979, section 3.6): a machine that repeats its random
+    numbers does not give the key away, which opens every answer that was sealed to it.
     """
-    return _prove_opening(delivered, secret, context, random_scalar())
+    drawn = hashlib.sha512(NONCE + secret.to_bytes(SCALAR_BYTES, "big") + secrets.token_bytes(32))
+    drawn.update(context + sums_to_bytes(delivered))
+    return _prove_opening(delivered, secret, context, int.from_bytes(drawn.digest(), "big") % ORDER)
 
 
 def _prove_opening(delivered: Sequence[Sum], secret: int, context: bytes, blind: int) -> bytes:
@@ -255,6 +262,8 @@ def verify_opening(
     """Raises OpeningInvalid unless `opened` is what the recipient's key makes of `delivered`."""
     if len(proof) != 2 * SCALAR_BYTES or len(opened) != len(delivered):
         raise OpeningInvalid("the proof is about another number of sums")
+    if recipient.is_infinity:
+        raise OpeningInvalid("the recipient has no key")
     c, answer = scalars_from_bytes(proof, OpeningInvalid)
     talk = _OpeningTalk(recipient, delivered, opened, context)
     announced = talk.key * answer - talk.opened * c

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from collections.abc import Iterator
@@ -19,7 +20,8 @@ from marketplace.client.answers import answer_words
 from marketplace.client.logarithms import Logarithms
 from marketplace.client.results import Known, open_on_chain, prove_by_receipt, prove_on_chain
 from marketplace.client.tallied import OpenedTally
-from marketplace.receipts.opened_sums import LARGEST, BadOpening, load_opened_sums, prove
+from marketplace.errors import Refusal
+from marketplace.receipts.opened_sums import LARGEST, load_opened_sums, prove
 from marketplace.receipts.recount import STEPS as RECOUNTED
 from marketplace.receipts.tally_checks import session_of
 from marketplace.receipts.verify import TALLY_STEPS, ReceiptInvalid, load, verify
@@ -216,6 +218,10 @@ def test_a_false_receipt_is_found_before_its_numbers_are(
     with pytest.raises(ReceiptInvalid) as refusal:
         verify(receipt, published.first.chain, dictionary=other, opening=opening)
     assert refusal.value.facts["step"] == "question"
+    bundle = io.BytesIO(published.first.bundle())
+    with pytest.raises(ReceiptInvalid) as refusal:  # though the bundle has the right one
+        verify(receipt, published.first.chain, dictionary=other, bundle=bundle)
+    assert refusal.value.facts["step"] == "question"
 
 
 def test_numbers_need_the_question_and_their_own_lane(published: Published, written: bytes) -> None:
@@ -250,10 +256,9 @@ def test_only_the_key_of_the_requests_terms_proves_them(
     other = published.opened(published.second)
     with pytest.raises(ValueError, match="not opened with the recipient's key"):
         prove(*where, other.sums, TallyKey.of(DELIVERY).secret)
-    elsewhere = prove_on_chain(chain, published.first.request, other, DELIVERY)
-    with pytest.raises(BadOpening) as refusal:
-        verify(receipt, chain, dictionary=dictionary, opening=elsewhere)
-    assert refusal.value.field == "opening.proof"
+    with pytest.raises(Refusal) as refusal:
+        prove_on_chain(chain, published.first.request, other, DELIVERY)
+    assert refusal.value.code == "another_answer"
 
 
 def test_another_requests_file_is_not_overwritten(published: Published, written: bytes) -> None:

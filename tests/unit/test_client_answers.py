@@ -84,7 +84,7 @@ def test_beside_a_filter_the_size_of_the_group_is_not_said_to_be_that_of_the_ans
     filtered = answer("mean.v1", {**CLIP, "filters": [old, some]}, estimate("121.5", "118", "124"))
     passed = "age >= 50 and smoker in no, perhaps"
     about = f"The group had 40 patients; the answer is about those of them with {passed}."
-    assert filtered.in_words[1] == f"{about} How many these are is not told."
+    assert filtered.in_words[1] == f"{about} How many these are is not part of it."
     count = answer("count.v1", {"filters": [old, some]}, estimate("12", "8", "16"), unit="members")
     assert about in count.in_words  # which tells how many these are
 
@@ -169,7 +169,7 @@ def test_a_correlation_from_one_end_to_the_other_is_said_to_tell_nothing() -> No
 def test_filters_hide_how_many_were_counted_unless_counts_are_told() -> None:
     old = [{"variable": "age", "op": ">=", "value": "50"}]
     some = answer("correlation.v1", {**ALIKE.result["parameters"], "filters": old}, unit="")
-    assert some.in_words[-1].endswith("How many these are is not told.")
+    assert some.in_words[-1].endswith("How many these are is not part of it.")
 
 
 def test_tables_of_sums_are_named_by_what_their_labels_are() -> None:

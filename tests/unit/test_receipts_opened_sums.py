@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import secrets
 import time
@@ -24,11 +25,12 @@ from marketplace.cli.verify import ALL_RECOMPUTED, OPENED, RECOMPUTED, verified_
 from marketplace.cli.verify import _opening as read_opening
 from marketplace.client import Answer
 from marketplace.client.logarithms import Logarithms
-from marketplace.client.results import prove_by_receipt
-from marketplace.client.tallied import Delivered, open_tally
+from marketplace.client.messages import account_of
+from marketplace.client.results import open_answer, prove_by_receipt
+from marketplace.client.tallied import Delivered, OpenedTally, open_tally
 from marketplace.errors import Refusal
 from marketplace.questions import Asked
-from marketplace.receipts.format import Receipt, load
+from marketplace.receipts.format import Receipt, ReceiptInvalid, load
 from marketplace.receipts.opened_sums import (
     LARGEST,
     SCHEMA,
@@ -43,7 +45,8 @@ from marketplace.receipts.verify import verify
 from marketplace.vocabulary import Address
 from marketplace.wire import hpke
 from marketplace.wire.canonical import canonical
-from marketplace.wire.delivery import Opened
+from marketplace.wire.delivery import Opened, delivery_hash
+from marketplace.wire.structs import market_domain, sign
 from marketplace.wire.tally_delivery import TallyKey
 from marketplace.wire.tallying import (
     MOST_SUMS,
@@ -69,6 +72,7 @@ RECEIPT = load(json.loads(generate_tally_receipt.FILE.read_text())["receipt"])
 RAW: bytes = VECTORS["receipt"]["cases"][0]["document"].encode()
 DOCUMENT: dict[str, Any] = json.loads(RAW)
 OPENING = load_opened_sums(RAW)
+DELIVERY = hpke.SecretKey(bytes(range(32)))
 SECRET, DELIVERY_KEY = own_recipient(generate_opened_sums.RESEARCHER)
 cases = pytest.mark.parametrize("given_", VECTORS["opened"]["cases"])
 
@@ -162,10 +166,117 @@ def test_the_numbers_make_the_answer_that_their_researcher_was_shown() -> None:
     found = open_tally(delivered, DICTIONARY, json.loads(RECEIPT.parameters), delivery)
     assert held(OPENING) == found.document
     assert found.sums == OPENING.sums
-    receipt = replace(RECEIPT, terms=terms, sealed_result=sealed)
-    published = prove_by_receipt(receipt.to_json(), found, delivery)
-    assert held(published, receipt) == found.document
-    refused(lambda: held(published))
+    receipt, result = replace(RECEIPT, terms=terms, sealed_result=sealed), RECEIPT.settlement
+    secret = TallyKey.of(delivery).secret
+    made = prove(session_of(receipt), result.result_hash, sealed, found.sums, secret)
+    assert held(made, receipt) == found.document
+    refused(lambda: held(made))
+
+
+# --- whose sums are opened, and under which request's name
+
+
+@pytest.fixture
+def own(monkeypatch: pytest.MonkeyPatch) -> Receipt:
+    """A receipt whose every part belongs together, of a request with a delivery key that is known here."""
+    key = TallyKey.of(DELIVERY)
+    to = (key.secret, key.public)
+    monkeypatch.setattr(generate_tally_receipt, "own_recipient", lambda _: to)
+    return generate_tally_receipt.make().receipt
+
+
+def opened_by(receipt: Receipt) -> OpenedTally:
+    found = open_answer(receipt.to_json(), DELIVERY, receipt.request, lambda _: DICTIONARY)
+    assert isinstance(found, OpenedTally)
+    return found
+
+
+def test_an_operator_has_no_other_requests_sums_opened_under_this_ones_name(own: Receipt) -> None:
+    """One delivery key serves many requests, and what each was delivered is public. Whoever shifts another's
+    sealed sums by numbers of his own, re-randomises them and signs for custodians that he makes up would read
+    them off the file that is to be published.
+    """
+    whole = opened_by(own)
+    assert held(prove_by_receipt(own.to_json(), whole, DELIVERY), own) == whole.document
+    key = recipient(own.terms.delivery_key)
+    others = encrypted([123_456, -777], -key)
+    shifted = zip(others, (-100_000, 5_000), strict=True)
+    sealed = encode_sealed(
+        [
+            Sum(each.key + times_base(9), each.value + times_base(by) - key * 9)
+            for each, by in shifted
+        ]
+    )
+    settlement = replace(own.settlement, delivery_hash=delivery_hash(sealed))
+    domain = market_domain(own.deployment.chain_id, own.deployment.market)
+    made_up = [bytes(31) + bytes([place + 1]) for place in range(3)]
+    forged = replace(
+        own,
+        sealed_result=sealed,
+        settlement=settlement,
+        committee=replace(own.committee, signers=tuple(map(account_of, made_up))),
+        signatures=tuple((at, sign(settlement, domain, made_up[at])) for at in (0, 2)),
+    )
+    with pytest.raises(ReceiptInvalid) as refusal:
+        opened_by(forged)
+    assert (refusal.value.facts["step"], refusal.value.field) == ("result", "sealed_result")
+    with pytest.raises(ReceiptInvalid):
+        prove_by_receipt(forged.to_json(), whole, DELIVERY)
+
+
+def test_numbers_are_proven_for_the_very_sums_that_were_delivered_only(own: Receipt) -> None:
+    whole = opened_by(own)
+    for other in (replace(whole, sealed=RECEIPT.sealed_result), Opened(bytes(32), b"{}", {})):
+        with pytest.raises(Refusal) as refusal:
+            prove_by_receipt(own.to_json(), other, DELIVERY)
+        assert (refusal.value.code, refusal.value.field) == ("another_answer", "opening")
+
+
+def test_an_opening_that_cannot_be_written_whole_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, new = tmp_path / "opening.json", proven(list(SUMS))
+    there.write_bytes(RAW)
+    whole = Path.write_bytes
+
+    def full(path: Path, content: bytes) -> int:
+        whole(path, content[:100])
+        raise OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(Refusal) as refusal:
+            Files(None, there).keep_opening(new)
+    assert refusal.value.code == "storage_full"
+    assert there.read_bytes() == RAW
+    assert list(tmp_path.iterdir()) == [there]
+    Files(None, there).keep_opening(new)
+    assert there.read_bytes() == new.to_bytes()
+
+
+def test_a_machine_that_repeats_its_random_numbers_gives_no_key_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two proofs with one nonce and two challenges are two equations with two unknowns."""
+    monkeypatch.setattr(secrets, "token_bytes", bytes)
+    delivered, values = decode_sealed(RECEIPT.sealed_result), []
+    for context in (bytes(32), bytes(31) + b"\x01"):
+        proof = threshold.prove_opening(delivered, SECRET, context)
+        values.append((int.from_bytes(proof[:32], "big"), int.from_bytes(proof[32:], "big")))
+    (c, answer), (d, other) = values
+    assert c != d
+    assert (answer - other) * pow(c - d, -1, ORDER) % ORDER != SECRET
+    again = threshold.prove_opening(delivered, SECRET, bytes(32))
+    assert int.from_bytes(again[:32], "big") == c
+
+
+def test_who_has_no_key_has_opened_nothing() -> None:
+    sealed, shown = [Sum(times_base(5), times_base(6))], [times_base(6)]
+    talk = threshold._OpeningTalk(INFINITY, sealed, shown, bytes(32))
+    c = talk.challenge(times_base(7), talk.key * 7)
+    proof = c.to_bytes(32, "big") + (7).to_bytes(32, "big")
+    with pytest.raises(OpeningInvalid, match="has no key"):
+        verify_opening(proof, shown, sealed, INFINITY, bytes(32))
 
 
 @pytest.fixture(autouse=True)
@@ -462,14 +573,12 @@ def test_a_receipt_of_the_vault_lane_has_no_opening() -> None:
         verify(sample().to_json(), nowhere, opening=OPENING)
     assert refusal.value.field == "opening"
     with pytest.raises(Refusal) as refusal:
-        prove_by_receipt(
-            sample().to_json(), Opened(bytes(32), b"{}", {}), hpke.SecretKey(bytes(32))
-        )
+        prove_by_receipt(sample().to_json(), Opened(bytes(32), b"{}", {}), DELIVERY)
     assert (refusal.value.code, refusal.value.field) == ("no_opening", "opening")
     with pytest.raises(Refusal) as refusal:
         Answer("0x", {}, {}).opening()
     assert refusal.value.code == "no_opening"
-    assert Answer("0x", {}, {}, OPENING).opening() == DOCUMENT
+    assert Answer("0x", {}, {}, lambda: OPENING).opening() == RAW
 
 
 def test_numbers_without_the_question_are_refused_before_the_chain_is_asked() -> None:

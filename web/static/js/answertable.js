@@ -34,7 +34,7 @@ export function groupOf({ parameters, cohort_size: members }, variables) {
   const { filters = [], clip } = parameters;
   if (filters.length === 0) return `Counted: ${patients(members)}.`;
   const about = `The group had ${patients(members)}; the answer is about those of them with ${conditionOf(filters, variables)}.`;
-  return clip === undefined ? about : `${about} How many these are is not told.`;
+  return clip === undefined ? about : `${about} How many these are is not part of it.`;
 }
 
 function patients(members) {

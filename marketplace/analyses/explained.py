@@ -171,36 +171,37 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 """Parameters that would do for a dictionary with age (years), systolic (mm[Hg]) and sex."""
 
-_OVER_50: Final = [{"variable": "age", "op": ">=", "value": "50"}]
+_OVER_40: Final = [{"variable": "age", "op": ">=", "value": "40"}]
 _ON_AGE: Final = [{"variable": "age"}, {"variable": "sex", "category": "female"}]
 _SMOKES: Final = {"variable": "smoking", "category": "current"}
 _NUMBERS: Final = {"variables": ["age", "systolic"], "cases": "complete", "filters": []}
 _MODEL: Final = {"predictors": _ON_AGE, "cases": "complete", "filters": []}
-_ENCODED_NUMBER: Final = {"variable": "systolic", "filters": _OVER_50}
+_LINE: Final = {**_MODEL, "predictors": _ON_AGE[:1]}
+_ENCODED_NUMBER: Final = {"variable": "systolic", "filters": _OVER_40}
 _LEFT: Final = {
     "time": "months",
     "event": {"variable": "status", "category": "dead"},
-    "filters": _OVER_50,
+    "filters": _OVER_40,
 }
 
 ENCODED_EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
-    "count.v1": {"filters": _OVER_50},
+    "count.v1": {"filters": _OVER_40},
     "sum.v1": _ENCODED_NUMBER,
     "mean.v1": _ENCODED_NUMBER,
     "variance.v1": _ENCODED_NUMBER,
     "histogram.v1": {
         "variable": "systolic",
         "edges": ["60", "120", "140", "260"],
-        "filters": _OVER_50,
+        "filters": _OVER_40,
     },
     "cross_table.v1": {
-        "axes": [{"variable": "sex"}, {"variable": "age", "edges": ["18", "50", "110"]}],
+        "axes": [{"variable": "sex"}, {"variable": "age", "edges": ["18", "40", "110"]}],
         "filters": [],
     },
     "covariance.v1": _NUMBERS,
     "correlation.v1": _NUMBERS,
-    "linear_regression.v1": {"outcome": {"variable": "systolic"}, **_MODEL},
-    "ridge.v1": {"outcome": {"variable": "systolic"}, **_MODEL, "penalty": "10"},
+    "linear_regression.v1": {"outcome": {"variable": "systolic"}, **_LINE},
+    "ridge.v1": {"outcome": {"variable": "systolic"}, **_LINE, "penalty": "10"},
     "logistic.v1": {"outcome": _SMOKES, **_MODEL},
     "poisson.v1": {"outcome": {"variable": "visits"}, **_MODEL},
     "kaplan_meier.v1": _LEFT,
@@ -208,7 +209,7 @@ ENCODED_EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
     "chi_square.v1": {"axes": [{"variable": "sex"}, {"variable": "smoking"}], "filters": []},
     "score.v1": {"model": "0x" + 32 * "5c", "variables": ["age", "systolic", "sex=0"]},
 }
-"""Parameters that would do for a dictionary with age (years, 18 to 110, cut at 50), systolic (mm[Hg], 60 to
+"""Parameters that would do for a dictionary with age (years, 18 to 110, cut at 40), systolic (mm[Hg], 60 to
 260, cut at 120 and 140), visits (a count), months (cut somewhere), and the categories sex, smoking and
 status.
 """

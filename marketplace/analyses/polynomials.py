@@ -124,8 +124,10 @@ class _Columns:
         held = self._held(monomial)
         if held is None:
             raise BadParameter(
-                message=f"The dataset's encoding has no column for {TIMES.join(monomial) or '1'}.",
-                remedy="Ask in the vault lane, or for what the encoding lists.",
+                message=f"The dataset's encoding lists no product of {_words(monomial)}, which this question "
+                "takes.",
+                remedy="Ask for what the encoding lists, as the dataset's page says. Or ask in the vault "
+                "lane, if the analysis is in its catalogue.",
                 field="encoding",
                 facts={"product": TIMES.join(monomial)},
             )
@@ -154,6 +156,11 @@ class _Columns:
                 return None
             whole += part
         return tuple(whole)
+
+
+def _words(monomial: Monomial) -> str:
+    told = [f"whether {each[:-1]} is there" if each.endswith("?") else each for each in monomial]
+    return " x ".join(told) or "nothing"
 
 
 def _reduced(atoms: Monomial) -> Monomial | None:

@@ -6,19 +6,23 @@ All of it is the operator's word, shown as it was told beside what it means.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 
+from marketplace import encodings
 from marketplace.cli.environment import from_environment
 from marketplace.cli.lanes import LANE
-from marketplace.cli.say import refusals_as_words, say
+from marketplace.cli.say import FILE, HEX32, refusals_as_words, say
 from marketplace.client import CatalogueEntry, Dataset, ListedRequest, Marketplace
 from marketplace.client.documents import catalogue_of, dataset_of, request_of
 from marketplace.client.http import objects
 from marketplace.client.waiting import DATE
+from marketplace.errors import Refusal
 from marketplace.vocabulary import Lane
-from marketplace.wire.dictionary import Kind, Variable
+from marketplace.wire.dictionary import Dictionary, Kind, Variable
 from marketplace.wire.http import to_hex
+from marketplace.wire.kept import keep
 from marketplace.wire.plain import counted
 
 URL = from_environment("--url", default="http://127.0.0.1:8000", show_default=True)
@@ -39,10 +43,25 @@ def catalogue(url: str, lane: Lane) -> None:
 
 @click.command()
 @URL
+@click.option("--dataset", type=HEX32, help="This one alone.")
+@click.option(
+    "--dictionary-out",
+    type=FILE,
+    help="With --dataset: write its data dictionary here, which verify-receipt and result take.",
+)
 @refusals_as_words
-def datasets(url: str) -> None:
+def datasets(url: str, dataset: bytes | None, dictionary_out: Path | None) -> None:
     """List every dataset: its variables, what each class permits, and how many consents are live."""
-    told = objects(Marketplace(url).api.get("/api/v1/datasets"), "datasets")
+    market = Marketplace(url)
+    if dictionary_out is not None:
+        if dataset is None:
+            raise click.UsageError(
+                "--dictionary-out needs --dataset: one dataset has one dictionary"
+            )
+        _write_dictionary(market.dictionary(dataset), dictionary_out)
+    told = objects(market.api.get("/api/v1/datasets"), "datasets")
+    if dataset is not None:
+        told = [each for each in told if each.get("dataset") == to_hex(dataset)]
     words = [line for each in told for line in dataset_words(dataset_of(each))]
     say({"in_words": words, "datasets": told})
 
@@ -54,6 +73,18 @@ def requests(url: str) -> None:
     """List the latest requests of everybody: dataset, purpose, stage, and how long the notice runs."""
     told = objects(Marketplace(url).api.get("/api/v1/requests"), "requests")
     say({"in_words": [listed_words(request_of(each)) for each in told], "requests": told})
+
+
+def _write_dictionary(dictionary: Dictionary, path: Path) -> None:
+    content = dictionary.to_bytes()
+    if path.exists() and path.read_bytes() != content:
+        raise Refusal(
+            code="file_exists",
+            message=f"{path} exists already, and is not this dictionary.",
+            remedy="Name another file with --dictionary-out.",
+            field="dictionary_out",
+        )
+    keep(path, content, "the dictionary")
 
 
 def analysis_words(entry: CatalogueEntry) -> str:
@@ -69,6 +100,11 @@ def dataset_words(dataset: Dataset) -> Iterator[str]:
     yield f"{to_hex(dataset.id)}: {name}, {counted(dataset.live, 'live consent')}.{retired}"
     if dataset.dictionary is not None:
         yield f"Variables: {', '.join(map(_variable, dataset.dictionary.variables))}."
+        encoded = encodings.told(dataset.dictionary)
+        if encoded is not None:
+            says = "; ".join(f"{label}: {each}" for label, each in encoded.variables)
+            number = counted(len(encoded.products), "product")
+            yield f"In the homomorphic lane: {says}; and {number} of them, which its page lists."
     for each in dataset.classes:
         yield " ".join(
             [f"Class {each.index}, {counted(each.live, 'live consent')}.", *each.permits]

@@ -91,7 +91,7 @@ def demo(once: bool, json_path: Path | None, data: Path, port: int) -> None:
     local.clear()
     _stop_on_signals()
     try:
-        console.print("A market starts on this machine and tells its story: about a minute or two.")
+        console.print("A market starts on this machine and tells its story: a few minutes.")
         local.start()
         with watched(local):
             await_health([local.url])

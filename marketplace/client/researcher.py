@@ -188,7 +188,7 @@ class Ask:
             "classes": list(classes),
             "analysis": analysis,
             "parameters": dict(parameters),
-            "lane": int(lane),
+            "lane": int(lane_of({"lane": lane})),
         }
         asked |= {"cost": cost} if cost is not None else {"target_error": target_error}
         return held_quote(

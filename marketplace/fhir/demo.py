@@ -40,7 +40,8 @@ def demo_dictionary() -> Dictionary:
 
 def tallied_dictionary() -> Dictionary:
     """`cardiometabolic`, version 2: as version 1, with an encoding of blood pressure, age and sex, so that
-    records can be asked about in both lanes.
+    records can be asked about in both lanes: of blood pressure and age means and variances under a condition,
+    tables with sex, correlation and regression of one on the other.
     """
     document = json.loads(demo_dictionary().to_bytes())
     encoding = {
@@ -49,9 +50,19 @@ def tallied_dictionary() -> Dictionary:
             {"name": "systolic", "step": "1", "edges": ["120", "140"]},
             {"name": "sex"},
         ],
-        "products": [["systolic", "systolic"], ["age", "systolic"], ["sex=0", "systolic"]],
+        "products": _products(),
     }
     return from_json({**document, "schema": ENCODED, "version": 2, "encoding": encoding})
+
+
+def _products() -> list[list[str]]:
+    sexes, ages, pressures = ([f"{of}={i}" for i in range(3)] for of in ("sex", "age", "systolic"))
+    squares = [["systolic", "systolic"], ["age", "age"]]
+    moments = [["age", "systolic"], ["age", "systolic?"], ["age*age", "systolic?"]]
+    by_sex = [[each, other] for each in sexes for other in ("systolic", *pressures, "age")]
+    by_age = [[each, other] for each in ages for other in ("systolic", *pressures, *sexes)]
+    spreads = [["systolic*systolic", each] for each in (*sexes, *ages)]
+    return [*squares, *moments, *by_sex, *by_age, *spreads]
 
 
 def demo_bundles(n: int, seed: int) -> list[bytes]:

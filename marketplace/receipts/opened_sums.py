@@ -1,7 +1,8 @@
 """usufruct-opened-sums/1: the numbers that a researcher publishes, held against the receipt of their request.
 
 In the homomorphic lane a receipt leads to sums that only the researcher's delivery key opens. This document
-says what they are, with a proof that this key makes them of the sealed ones. Canonical JSON, no line feed:
+says what they are, with a proof that this key makes them of the sealed ones. Written as canonical JSON, no
+line feed, and read in any layout of the same values, as an editor may have left it:
 
     schema    "usufruct-opened-sums/1"
     request   32 bytes, 0x and lower-case hexadecimal digits
@@ -33,7 +34,7 @@ from marketplace.questions import Asked, Counted
 from marketplace.receipts.fields import Fields
 from marketplace.receipts.format import Receipt
 from marketplace.receipts.tally_checks import session_of, tally_of
-from marketplace.wire.canonical import canonical, parse, parse_canonical
+from marketplace.wire.canonical import canonical, parse
 from marketplace.wire.http import to_hex
 from marketplace.wire.solidity import malformed
 from marketplace.wire.tallying import MOST_SUMS, TallySession, decode_sealed, recipient
@@ -99,19 +100,19 @@ def prove(
 
 
 def load_opened_sums(document: Mapping[str, Any] | bytes) -> OpenedSums:
-    """From its document or its canonical bytes; says nothing yet of its truth.
+    """From its document or its bytes; says nothing yet of its truth.
 
     Raises:
         BadOpening: naming the field that is missing, unknown or misspelt.
     """
     try:
         raw = document if isinstance(document, bytes) else canonical(document)
-        content = parse_canonical(raw, limit=LARGEST)
+        content = parse(raw, limit=LARGEST)
         found = _read(content)
     except Refusal as refusal:
         raise BadOpening(
             message=f"The opening cannot be read. {refusal.message}",
-            remedy=f"Give it exactly as its researcher published it ({SCHEMA}).",
+            remedy=f"Give the file that its researcher published ({SCHEMA}).",
             field=(refusal.field or "$").replace("$", STEP, 1),
             facts={"step": STEP},
         ) from None

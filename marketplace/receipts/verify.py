@@ -102,7 +102,8 @@ def verify(
         NotYetFinal: the settlement could still be reorganised away.
         WrongChain, WrongCode, PartialLogs, ForgedLogs, Reorganised, NodeUnreachable, NodeFault:
         the node cannot be relied on; says nothing of the receipt.
-        BadParameter: an input that a receipt of this lane has no use for; `dictionary_needed`.
+        BadParameter: an input that a receipt of this lane has no use for; `dictionary_needed`,
+            `wrong_dictionary`: what was given is not the dataset's, which says nothing of the receipt.
     """
     read = load(receipt)
     is_tally = read.tally is not None
@@ -120,6 +121,7 @@ def verify(
         done.append("opened")
     asked: Asked | None = None
     if dictionary is not None:
+        _require_published(dictionary, read, chain)
         asked = tally_steps.question(read, chain, dictionary)
         done += () if bundle is not None else ("question",)
     if bundle is not None:
@@ -150,6 +152,17 @@ def _require_of_lane(
                 remedy="Give it with a receipt of its own lane, or leave it out.",
                 field=name,
             )
+
+
+def _require_published(dictionary: Dictionary, receipt: Receipt, chain: Chain) -> None:
+    if chain.dictionary_of(receipt.terms.dataset) != dictionary.hash():
+        raise BadParameter(
+            code="wrong_dictionary",
+            message="The dictionary that was given is not the one that the request's dataset has on chain.",
+            remedy="Give that one (`usufruct datasets --dataset ID --dictionary-out FILE`). The receipt's "
+            "own steps before this one hold.",
+            field="dictionary",
+        )
 
 
 def _dictionary_needed() -> BadParameter:

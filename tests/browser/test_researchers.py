@@ -621,6 +621,7 @@ def test_whoever_has_no_keys_for_an_answer_is_told_so(researcher: Researcher) ->
     page.goto(f"/my/requests/{request}")
     expect(page.locator("#result")).to_contain_text(re.compile("keys in this browser do not make"))
     expect(page.locator("#opened")).to_be_hidden()
+    expect(page.locator("#elsewhere")).to_be_hidden()  # there is no key to save
 
 
 # --- what ended without an answer. The chain's clock moves on by days here: these come last.

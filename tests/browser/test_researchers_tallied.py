@@ -306,6 +306,14 @@ def test_an_answer_is_asked_in_sums_and_made_of_them_in_the_browser_as_python_ma
     assert ("to the nearest 1 mmHg" in page.locator("#answer").inner_text()) == of_numbers
     receipt = api.operator.reads.receipt(request).receipt
     assert researcher.saved("Save the receipt") == canonical(receipt)
+    page.get_by_text("Prove these numbers to others").click()
+    key, opening = f"delivery-{request[2:10]}.key", f"opening-{request[2:10]}.json"
+    expect(page.locator("#publish-command")).to_have_text(
+        f"chmod 600 {key}\nusufruct result --request {request} --url {researcher.world.url} "
+        f"--delivery-key-file {key} --opening-out {opening}"
+    )
+    saved = bytes.fromhex(researcher.saved("Save its delivery key").decode().strip())
+    assert saved == delivery_of(researcher, request).raw
     assert researcher.violations() == []
     # Neither the delivery secret nor what it opened leaves the browser.
     assert researcher.heard.carrying(delivery_of(researcher, request).raw) == []

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from marketplace.analyses.catalogue import known_in
 from marketplace.cli.main import main
 from marketplace.client import Answer, Ask
+from marketplace.errors import BadParameter
 from marketplace.operator import Worker
 from marketplace.receipts.opened_sums import load_opened_sums
 from marketplace.receipts.verify import verify
@@ -287,6 +288,31 @@ def test_the_numbers_of_either_way_to_the_answer_hold_against_its_receipt(
         assert held.steps[-2:] == ("question", "opening")
         assert held.answer == answer.result
     assert ask.delivery.raw.hex() not in written.read_text()
+
+
+def test_anybody_can_have_the_dictionary_as_a_file(world: TalliedWorld, tmp_path: Path) -> None:
+    out, dataset = tmp_path / "dictionary.json", world.custody.dataset
+    given = ["datasets", "--url", world.url, "--dictionary-out", str(out)]
+    alone = CliRunner().invoke(main, given)
+    assert alone.exit_code == 2
+    assert "needs --dataset" in alone.output
+    for _ in range(2):
+        done = CliRunner().invoke(main, [*given, "--dataset", to_hex(dataset)])
+        assert done.exit_code == 0, done.output
+    assert out.read_bytes() == world.market.dictionary(dataset).to_bytes()
+    assert [each["dataset"] for each in json.loads(done.stdout)["datasets"]] == [to_hex(dataset)]
+    assert any("In the homomorphic lane: " in each for each in json.loads(done.stdout)["in_words"])
+    out.write_text("notes")
+    other = CliRunner().invoke(main, [*given, "--dataset", to_hex(dataset)])
+    assert "[file_exists] (field dictionary_out)" in other.output
+    assert out.read_text() == "notes"
+
+
+def test_a_lane_that_is_none_is_refused_by_name(world: TalliedWorld, ask: Ask) -> None:
+    lane: Any = "homomorphic"
+    with pytest.raises(BadParameter) as refusal:
+        ask.quote(world.custody.dataset, [1], "mean.v1", {}, cost=1, lane=lane)
+    assert refusal.value.field == "lane"
 
 
 # --- what the receipt is verified with

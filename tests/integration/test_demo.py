@@ -442,9 +442,18 @@ def test_each_role_of_the_readme_can_be_played_on_the_demo(again: Again) -> None
         if command.name == "key" and made:
             name = {"elsewhere": "ELSEWHERE", "new-patient": "PATIENT"}[made[1]]
             facts[name] = said[-1]["address"]
+        if "receipt-of-sums.json" in command.line and command.name == "request":
+            facts["REQUEST"] = said[-1]["request"]
     found: dict[str, dict[str, Any]] = {}
     for command, each in zip(_role_commands(), said, strict=True):
         found.setdefault(command.name, each)  # the first request is that of the receipt
+    *_, shown, again_shown = (
+        each["opened"]
+        for command, each in zip(_role_commands(), said, strict=True)
+        if "--opening var" in command.line
+    )
+    assert shown == again_shown
+    assert shown["request"] == facts["REQUEST"]
     assert int(found["withdraw"]["paid"]) == 600_000, "what its second cohort earned"
     assert found["grant"]["state"] == "live"
     assert found["verify-receipt"]["request"] == found["request"]["request"]

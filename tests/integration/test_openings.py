@@ -20,7 +20,7 @@ from marketplace.client.answers import answer_words
 from marketplace.client.logarithms import Logarithms
 from marketplace.client.results import Known, open_on_chain, prove_by_receipt, prove_on_chain
 from marketplace.client.tallied import OpenedTally
-from marketplace.errors import Refusal
+from marketplace.errors import BadParameter, Refusal
 from marketplace.receipts.opened_sums import LARGEST, load_opened_sums, prove
 from marketplace.receipts.recount import STEPS as RECOUNTED
 from marketplace.receipts.tally_checks import session_of
@@ -215,13 +215,13 @@ def test_a_false_receipt_is_found_before_its_numbers_are(
         verify(false, published.first.chain, dictionary=dictionary, opening=opening)
     assert refusal.value.field == "cost"
     other = replace(dictionary, version=2)
-    with pytest.raises(ReceiptInvalid) as refusal:
+    with pytest.raises(BadParameter, match="not the one that the request's dataset has") as wrong:
         verify(receipt, published.first.chain, dictionary=other, opening=opening)
-    assert refusal.value.facts["step"] == "question"
+    assert (wrong.value.code, wrong.value.field) == ("wrong_dictionary", "dictionary")
     bundle = io.BytesIO(published.first.bundle())
-    with pytest.raises(ReceiptInvalid) as refusal:  # though the bundle has the right one
+    with pytest.raises(BadParameter) as wrong:  # though the bundle has the right one
         verify(receipt, published.first.chain, dictionary=other, bundle=bundle)
-    assert refusal.value.facts["step"] == "question"
+    assert wrong.value.code == "wrong_dictionary"
 
 
 def test_numbers_need_the_question_and_their_own_lane(published: Published, written: bytes) -> None:

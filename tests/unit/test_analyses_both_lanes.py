@@ -139,7 +139,7 @@ EXAMPLE = dictionary(
         category("status", "dead", "alive"),
     ],
     [
-        grid("age", "1", "50"),
+        grid("age", "1", "40"),
         grid("systolic", "2", "120", "140"),
         grid("visits", "1"),
         grid("months", "1", "12", "24", "36"),

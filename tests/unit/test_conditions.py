@@ -109,8 +109,15 @@ def test_it_is_said_in_a_sentence_with_labels_cuts_and_categories() -> None:
     assert "Administrative sex female, male, other" in sentence(of, "histogram.v1")
 
 
+def test_of_the_demo_a_mean_can_be_had_under_every_condition_that_its_encoding_can_say() -> None:
+    of = together(tallied_dictionary())
+    for analysis in ("sum.v1", "mean.v1", "variance.v1", "histogram.v1"):
+        assert "Administrative sex female, male, other" in sentence(of, analysis)
+        assert "Age in completed years at 40, 65" in sentence(of, analysis)
+
+
 def test_where_nothing_goes_together_that_is_said() -> None:
-    demo = together(tallied_dictionary())
-    assert sentence(demo, "mean.v1") == NONE
-    assert "sex" not in demo["mean.v1"]  # no number
+    bare = together(encoded([["systolic", "systolic"], ["sex=0", "systolic"]]))
+    assert sentence(bare, "mean.v1") == NONE
+    assert "sex" not in bare["mean.v1"]  # no number
     assert together(demo_dictionary()) == {}

@@ -108,7 +108,7 @@ def test_where_none_works_that_is_said() -> None:
     found = mean(BARE, OLD)
     assert found.field == "filters"
     assert "no condition can be answered" in found.remedy
-    assert "leave filters out" in found.remedy
+    assert "Leave filters out" in found.remedy
 
 
 def test_two_conditions_that_work_alone_and_not_together_are_said_to_be_two() -> None:

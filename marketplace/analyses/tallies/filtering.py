@@ -117,10 +117,11 @@ def _refusal(
             if tried.all_tried
             else f"None of {MOST_TRIED} conditions that were tried can be answered here."
         )
-    if tried.unfiltered:
-        ways.append("Or leave filters out, or ask in the vault lane.")
-    else:
-        ways.append("Or ask in the vault lane.")
+    way = "leave filters out, or ask" if tried.unfiltered else "ask"
+    way = f"or {way}" if listed else way
+    ways.append(
+        f"{way[0].upper()}{way[1:]} in the vault lane, if the analysis is in its catalogue."
+    )
     return BadParameter(
         message=f"{FILTERS} cannot choose by {' and '.join(names)}{together} in this question: the dataset's "
         "encoding lists no products of what is asked for with that.",

@@ -30,19 +30,21 @@ export function defaultCommand(request, custodians) {
 }
 
 /**
- * Of an answer that this page does not open: with the delivery key as this page saves it, which no one else may read.
+ * Of an answer that this page does not open, or not for others: with the delivery key as this page saves it, which no one else may read.
  * @param {string} request 0x..
  * @param {string} origin of the operator
  * @param {string} file of the delivery key
  * @param {boolean} [byNode] where only a node can tell whether custodians signed
+ * @param {string} [opening] a file for the opening, which proves the numbers to others
  * @returns {string}
  * @throws {Refused} bad_parameter
  */
-export function resultCommand(request, origin, file, byNode = false) {
+export function resultCommand(request, origin, file, byNode = false, opening = "") {
   if (typeof request !== "string" || !REQUEST.test(request)) badParameter("request", "is no hash");
   const at = ORIGIN.test(origin) ? quoted(origin) : "OPERATOR";
   const node = byNode ? " --node NODE --manifest manifest.json" : "";
-  return `chmod 600 ${file}\nusufruct result --request ${request} --url ${at}${node} --delivery-key-file ${file}`;
+  const out = opening ? ` --opening-out ${opening}` : "";
+  return `chmod 600 ${file}\nusufruct result --request ${request} --url ${at}${node} --delivery-key-file ${file}${out}`;
 }
 
 /** Brackets mean something to a shell. */

@@ -156,6 +156,7 @@ async function openNow() {
     if (cancelled) one("#open button").focus();
     else reveal(answer);
   } catch (error) {
+    if (error?.code === "other_keys") throw error; // who has no key of it here has none to save
     one("#elsewhere-command").textContent = resultCommand(own.request, location.origin, keyName, error?.code === "receipt_needs_node");
     one("#elsewhere").hidden = false;
     throw error;
@@ -167,11 +168,14 @@ function reveal(answer) {
   showAnswer(answer, own);
   one("#open").hidden = one("#elsewhere").hidden = true;
   one("#opened").hidden = false;
+  one("#publish").hidden = !own.isOfSums;
+  one("#publish-command").textContent = resultCommand(own.request, location.origin, keyName, false, `opening-${short}.json`);
 }
 
 const keyName = `delivery-${short}.key`;
 const kept = {
   "#delivery-key": async () => save(keyName, await deliveryKeyFile(own.request), "text/plain"),
+  "#publish-key": () => kept["#delivery-key"](),
   "#its-receipt": async () => save(`receipt-${short}.json`, await receiptOf(own.request), "application/json"),
 };
 for (const [button, keep] of Object.entries(kept)) onPress(one(button), () => keep().catch((error) => showRefusal(formAt("#open"), error)));

@@ -379,6 +379,10 @@ def test_an_answer_about_hostile_categories_is_drawn_saved_and_opened_as_text(
     page.locator("#choose button").click()
     expect(page.locator("#opened")).to_be_visible()
     seat.require_shown(PAYLOADS.values(), 2)  # in the picture, and in the table
+    own = seat.looked.asked
+    asked = {url for url in own if not url.startswith((hostile.world.url, "blob:"))}
+    assert asked == {f"{url}/health" for url in api.custodian_urls}, "whose signatures count"
+    own[:] = [url for url in own if url not in asked]
     seat.require_harmless()
     with page.expect_download() as saved:
         page.get_by_role("button", name="Save as CSV").click()

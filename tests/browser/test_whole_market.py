@@ -163,7 +163,7 @@ class Researcher(Visit):
         page.wait_for_url("**/my/requests/0x*")
         expect(page.locator("#state")).to_contain_text("Settled")
         expect(page.locator("#plot svg.strip")).to_have_count(1)
-        expect(page.locator("#checks .badge")).to_have_text(["Holds"] * 10)
+        expect(page.locator("#checks .badge")).to_have_text(["Holds"] * 11)
         request = bytes.fromhex(urlsplit(page.url).path.rsplit("/", 1)[1][2:])
         members = chain_of(self.typed).request(request).members
         expect(page.locator("#cohort")).to_have_text(str(members))

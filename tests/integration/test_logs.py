@@ -160,7 +160,7 @@ def test_the_operator_logs_once_that_a_custodian_is_gone_and_once_that_it_is_bac
     until(lambda: told("peer_back"))
     assert shown()["ready"]
     (lost,), (back,) = told("peer_lost"), told("peer_back")
-    assert (lost["peer"], back["peer"]) == ("custodian 2", "custodian 2")
+    assert (lost["peer"], back["peer"]) == ("custodian 3", "custodian 3")
 
 
 def gone(found: list[dict[str, Any]]) -> list[dict[str, Any]]:

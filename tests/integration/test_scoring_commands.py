@@ -365,6 +365,7 @@ def test_the_worker_scores_and_forgets_and_ends_when_it_is_told_to(
     world: ScoringWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("marketplace.operator.FOLLOW_SECONDS", 1.0)
+    world.publish(MODEL)
     world.hand_in("ben")
     request = world.sealed("by the worker", MODEL)
     worker = Worker(world.operator)

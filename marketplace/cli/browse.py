@@ -43,11 +43,11 @@ def catalogue(url: str, lane: Lane) -> None:
 
 @click.command()
 @URL
-@click.option("--dataset", type=HEX32, help="This one alone.")
+@from_environment("--dataset", type=HEX32, help="Whose dictionary is written.")
 @click.option(
     "--dictionary-out",
     type=FILE,
-    help="With --dataset: write its data dictionary here, which verify-receipt and result take.",
+    help="Write the data dictionary of --dataset here, which verify-receipt and result take.",
 )
 @refusals_as_words
 def datasets(url: str, dataset: bytes | None, dictionary_out: Path | None) -> None:
@@ -60,8 +60,6 @@ def datasets(url: str, dataset: bytes | None, dictionary_out: Path | None) -> No
             )
         _write_dictionary(market.dictionary(dataset), dictionary_out)
     told = objects(market.api.get("/api/v1/datasets"), "datasets")
-    if dataset is not None:
-        told = [each for each in told if each.get("dataset") == to_hex(dataset)]
     words = [line for each in told for line in dataset_words(dataset_of(each))]
     say({"in_words": words, "datasets": told})
 

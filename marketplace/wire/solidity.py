@@ -105,7 +105,7 @@ class Kind:
         return "0x" + value.hex() if self.name.startswith("bytes") else value
 
     def from_json(self, field: str, value: Any) -> Any:
-        """Reads the JSON of `to_json`, and checks it where it is known where it stands.
+        """Reads the JSON of `to_json` by its form; range and type are for `check`.
 
         Raises:
             Refusal: `malformed_message`, naming `field`, never the value.
@@ -116,7 +116,7 @@ class Kind:
             return tuple(self.item.from_json(f"{field}[{i}]", each) for i, each in enumerate(value))
         if self.struct is not None:
             return self.struct.from_json(value, field + ".")
-        return _check_scalar(self.name, field, _scalar_from_json(self.name, field, value))
+        return _scalar_from_json(self.name, field, value)
 
 
 def _bits(name: str) -> int:

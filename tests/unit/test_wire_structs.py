@@ -276,9 +276,6 @@ def test_a_field_of_the_wrong_form_is_refused_and_not_repeated(field: str, value
         Revocation.from_json({**REVOCATION.to_json(), field: value})
     assert refused.value.field == field
     assert str(value) not in str(refused.value) or len(str(value)) < 5
-    with pytest.raises(Refusal) as refused:
-        Revocation.from_json({**REVOCATION.to_json(), field: value}, "given.")
-    assert refused.value.field == f"given.{field}"
 
 
 @pytest.mark.parametrize("written", ["01", "-1", "1e3", " 1", "", 7, "9" * 79, str(2**56)])

@@ -506,8 +506,8 @@ def _at(line: str, market: Path, base: int) -> str:
     """The line for a demo elsewhere: its folder, and its ports as `make demo PORT=` moves them."""
     line = line.replace("var/demo", shlex.quote(str(market)))
     line = line.replace(":8545", f":{base + 545}")
-    asks_operator = "--node" not in line or "--issuer-key-file" in line
     name = line.split()[1]
+    asks_operator = "--node" not in line or "--issuer-key-file" in line or name == "bundle"
     if name in ("key", "score-key", "verify-receipt"):
         return line
     assert asks_operator

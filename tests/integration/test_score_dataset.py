@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -32,8 +30,8 @@ from marketplace.wire.http import to_hex
 from ml.dp.clipping import Clip
 from ml.homomorphic.noise import inflation
 from ml.homomorphic.threshold import Sum
+from tests.support import fork_server
 from tests.support.chain_world import DAY, PURPOSE, TERMS, account
-from tests.support.nodes import ROOT
 from tests.support.scoring_world import asked, document, model
 from tests.support.tallied_world import decrypted, person_of
 from tests.support.tally_world import TABLE, TallyWorld, tally_processes
@@ -122,24 +120,15 @@ def operator_process(market: TallyWorld, folder: Path) -> Iterator[str]:
         "fee": 100,
     }
     path.write_text(json.dumps(settings))
-    command = [sys.executable, "-m", "marketplace.cli", "serve", "--config", str(path)]
-    with (folder / "operator.log").open("ab") as log:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            cwd=ROOT,
-        )
+    log = folder / "operator.log"
+    with log.open("ab") as kept:
+        process = fork_server.start("marketplace.cli", "serve", "--config", str(path), stderr=kept)
     try:
-        assert process.stdout is not None
         line = process.stdout.readline()
-        assert line, (folder / "operator.log").read_text()
+        assert line, log.read_text()
         yield json.loads(line)["url"]
     finally:
-        process.terminate()
-        process.communicate(timeout=60)
+        process.stop()
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -60,9 +59,9 @@ from marketplace.wire.structs import (
     StorageReceipt,
     sign,
 )
-from tests.support import nodes
+from tests.support import fork_server, nodes
 from tests.support.chain_world import DAY, POLICY, TERMS, World, account
-from tests.support.nodes import ROOT, RunningNode
+from tests.support.nodes import RunningNode
 
 PLACES = 3
 QUORUM = 2
@@ -416,16 +415,13 @@ class Process:
         path = folder / f"{module}-{config.data.name}.json"
         path.write_text(json.dumps(config.model_dump(mode="json")))
         program = self.PROGRAM.format(module=module)
-        self._command = [sys.executable, "-m", program, "--config", str(path)]
+        self._command = [program, "--config", str(path)]
         self.log = folder / f"{path.stem}.log"
         self.start()
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self._command, stdout=subprocess.PIPE, stderr=log, text=True, cwd=ROOT
-            )
-        assert self.process.stdout is not None
+            self.process = fork_server.start(*self._command, stderr=log)
         line = self.process.stdout.readline()
         assert line, self.log.read_text()
         self.ready = json.loads(line)
@@ -441,6 +437,5 @@ class Process:
 
     def wait(self) -> int:
         code = self.process.wait(20)
-        assert self.process.stdout is not None
         self.process.stdout.close()
         return code

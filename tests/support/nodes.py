@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from eth_account import Account
 
 from marketplace.chain.funding import fund
 from marketplace.chain.rpc import Node
+from tests.support import fork_server
 
 ROOT = Path(__file__).resolve().parents[2]
 ANVIL = ROOT / "contracts" / "node_modules" / ".bin" / "anvil"
@@ -78,14 +78,14 @@ def any_node(folder: Path) -> Iterator[RunningNode]:
 def embedded_node(folder: Path) -> Iterator[RunningNode]:
     """Our node, with a clock that tests may move."""
     key_file = _keep_faucet_key(folder)
-    command = [sys.executable, "-m", "marketplace.chain.node", "--data", str(folder / "chain")]
-    command += ["--port", "0", "--faucet-key-file", str(key_file), "--test-clock"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
-        try:
-            assert process.stdout is not None
-            yield RunningNode(json.loads(process.stdout.readline())["url"], EMBEDDED_KEY)
-        finally:
-            process.terminate()
+    options = ["--data", str(folder / "chain"), "--port", "0", "--test-clock"]
+    process = fork_server.start(
+        "marketplace.chain.node", *options, "--faucet-key-file", str(key_file)
+    )
+    try:
+        yield RunningNode(json.loads(process.stdout.readline())["url"], EMBEDDED_KEY)
+    finally:
+        process.stop()
 
 
 def _keep_faucet_key(folder: Path) -> Path:

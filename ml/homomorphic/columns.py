@@ -9,6 +9,7 @@ are kept: one that differs by a few records costs those few.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import shutil
 import threading
@@ -193,8 +194,14 @@ class ColumnStore:
         held = self._segments.get(number)
         if held is None:
             path, shape = self._path(number), (2 * self.columns, SEGMENT_ROWS, MEMORY_BYTES)
+            size = math.prod(shape)
+            if path.exists() and path.stat().st_size != size:
+                _wipe(
+                    path
+                )  # cut short: its rows are missing now, and whoever wrote them does so again
+                path.unlink()
             if not path.exists():
-                _make(path, 2 * self.columns * SEGMENT_ROWS * MEMORY_BYTES)
+                _make(path, size)
             points = np.memmap(path, dtype=np.uint8, mode="r+", shape=shape)
             filled = np.ones(SEGMENT_ROWS, dtype=np.bool_)
             for column in points:
@@ -241,12 +248,16 @@ def _make(path: Path, size: int) -> None:
 def discard(folder: Path) -> None:
     """Removes a folder of columns; what lies in its cells is overwritten first."""
     for path in folder.glob("*.columns"):
-        with path.open("r+b") as file:
-            for start in range(0, path.stat().st_size, _ZEROS):
-                file.write(bytes(min(_ZEROS, path.stat().st_size - start)))
-            file.flush()
-            os.fsync(file.fileno())
+        _wipe(path)
     shutil.rmtree(folder)
+
+
+def _wipe(path: Path) -> None:
+    with path.open("r+b") as file:
+        for start in range(0, path.stat().st_size, _ZEROS):
+            file.write(bytes(min(_ZEROS, path.stat().st_size - start)))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _ascending(rows: Iterable[int]) -> Ints:

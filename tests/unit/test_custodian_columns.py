@@ -236,6 +236,24 @@ def test_cells_of_a_folder_that_is_made_anew_are_overwritten_first(filled: Fille
     assert not any(held.read_bytes())
 
 
+def test_a_segment_that_was_cut_short_is_laid_out_anew(filled: Filled, written: list[int]) -> None:
+    assert filled.tallies().spread()
+    (path,) = (filled.folder / FOLDER).rglob("0.columns")
+    whole, held = path.read_bytes(), filled.folder / "held"
+    for left in (len(whole) - 1, 0):
+        held.unlink(missing_ok=True)
+        held.hardlink_to(path)
+        with path.open("r+b") as file:
+            file.truncate(left)
+        written.clear()
+        tallies = filled.tallies()
+        assert tallies.spread()
+        check(filled, tallies)
+        assert written == list(range(RECORDS))
+        assert path.read_bytes() == whole
+        assert not any(held.read_bytes())
+
+
 @pytest.mark.parametrize("spoilt", ["another layout", "no layout"])
 def test_what_is_erased_of_a_folder_that_cannot_be_read_is_overwritten(
     filled: Filled, spoilt: str

@@ -105,6 +105,7 @@ class RequestReads:
             "request": row.id,
             "researcher": row.researcher,
             "dataset": row.terms["dataset"],
+            "lane": row.terms["lane"],
             "analysis": row.analysis,
             "purpose": purpose_words(Purpose.from_json(row.terms["purpose"])),
             "notice_until": opened_at + self._policy.notice_window if opened_at else None,

@@ -66,6 +66,7 @@ _STAGED = {
     "request": HEX32,
     "researcher": ADDRESS,
     "dataset": HEX32,
+    "lane": LANE,
     "analysis": TEXT,
     "purpose": TEXT,
     "notice_until": or_null(WHOLE),

@@ -116,9 +116,10 @@ def listed_words(found: ListedRequest) -> str:
         if found.notice_until is not None
         else ""
     )
+    lane = found.lane.name.lower()
     return (
-        f"{found.request}: {found.analysis} of dataset {found.dataset}, for {found.purpose}; "
-        f"{found.stage}.{notice}"
+        f"{found.request}: {found.analysis} of dataset {found.dataset} in the {lane} lane, "
+        f"for {found.purpose}; {found.stage}.{notice}"
     )
 
 

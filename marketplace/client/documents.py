@@ -88,6 +88,7 @@ class ListedRequest:
     request: str
     researcher: str
     dataset: str
+    lane: Lane
     analysis: str
     purpose: str
     stage: str
@@ -149,6 +150,7 @@ def request_of(found: Mapping[str, Any]) -> ListedRequest:
             request=str(found["request"]),
             researcher=str(found["researcher"]),
             dataset=str(found["dataset"]),
+            lane=Lane(found["lane"]),
             analysis=str(found["analysis"]),
             purpose=str(found["purpose"]),
             stage=str(found["stage"]),

@@ -63,7 +63,8 @@ def frame(answer: Answer) -> pandas.DataFrame:
 
 
 def frame_of_requests(requests: Sequence[ListedRequest]) -> pandas.DataFrame:
-    """One row a request, in their order, by its id. Times are UTC; `notice_until` is NaT where none runs.
+    """One row a request, in their order, by its id. Times are UTC; `notice_until` is NaT where none runs,
+    `lane` is "vault" or "homomorphic".
 
     Raises:
         Refusal: `pandas_missing`.
@@ -75,6 +76,7 @@ def frame_of_requests(requests: Sequence[ListedRequest]) -> pandas.DataFrame:
     rows = pandas.DataFrame([asdict(each) for each in requests], columns=["request", *names])
     for name in ("notice_until", "submitted_at"):
         rows[name] = pandas.to_datetime(rows[name], utc=True)
+    rows["lane"] = [each.lane.name.lower() for each in requests]
     return rows.set_index("request")
 
 

@@ -171,6 +171,7 @@ def test_the_public_list_says_dataset_purpose_and_the_end_of_the_notice(world: A
     request = world.post_signed(body).get_json()["request"]
     found = listed(world, request)
     assert (found["dataset"], found["purpose"]) == (world.dataset, purpose_words(PURPOSE))
+    assert found["lane"] == 1
     assert found["notice_until"] is None, "it was not paid, so no notice runs"
     # A permit takes the place of the allowance that this pays from.
     world.custody.sender.send("TestEuro", "approve", world.custody.manifest.market, 10**12)

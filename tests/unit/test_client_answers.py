@@ -15,6 +15,7 @@ from marketplace.client import Answer, ListedRequest
 from marketplace.client.answers import MOST_TOLD, Cell
 from marketplace.client.frames import frame, frame_of_requests
 from marketplace.errors import Refusal
+from marketplace.vocabulary import Lane
 from marketplace.words import NO_SAMPLING, WITH_SAMPLING
 from tools.readme import ROOT
 
@@ -223,6 +224,7 @@ def listed(**changes: Any) -> ListedRequest:
         "request": ID,
         "researcher": "0x" + "22" * 20,
         "dataset": "0x" + "33" * 32,
+        "lane": Lane.HOMOMORPHIC,
         "analysis": "mean.v1",
         "purpose": "biomedical research",
         "stage": "funded",
@@ -240,6 +242,7 @@ def test_requests_are_a_row_each_with_times_in_utc() -> None:
     assert made.loc[ID, "notice_until"] == pd.Timestamp("2026-11-22", tz="UTC")
     assert pd.isna(made.loc[other, "notice_until"])
     assert made.loc[ID, "purpose"] == "biomedical research"
+    assert made.loc[ID, "lane"] == "homomorphic"
 
 
 def test_no_requests_are_an_empty_table_with_the_same_columns() -> None:

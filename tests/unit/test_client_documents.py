@@ -17,6 +17,7 @@ from marketplace.client import Api, Dataset, Marketplace, ThroughOperator, stewa
 from marketplace.demo.setting import class_page, class_terms, purpose
 from marketplace.errors import Refusal
 from marketplace.fhir.demo import demo_dictionary
+from marketplace.vocabulary import Lane
 from marketplace.wire.data_use import permission_words, purpose_words
 from marketplace.wire.http import to_hex
 from marketplace.wire.terms import class_id
@@ -58,6 +59,7 @@ REQUEST = {
     "request": "0x" + "11" * 32,
     "researcher": "0x" + "22" * 20,
     "dataset": to_hex(DATASET),
+    "lane": 2,
     "analysis": "mean.v1",
     "purpose": purpose_words(purpose()),
     "notice_until": 1_800_000_000,
@@ -123,6 +125,7 @@ def test_requests_and_analyses_are_read() -> None:
     assert found.notice_until == datetime(2027, 1, 15, 8, tzinfo=UTC)
     assert found.submitted_at == datetime(2026, 11, 21, 14, 0, 0, 500_000, UTC)
     assert found.purpose == REQUEST["purpose"]
+    assert found.lane is Lane.HOMOMORPHIC
     assert found.reason is None
     refused = {"code": "x", "message": "Too few.", "remedy": "Wait.", "field": None}
     (found,) = asked(requests=[{**REQUEST, "reason": refused, "notice_until": None}])
@@ -200,11 +203,11 @@ def test_a_class_of_another_shape_is_refused_and_no_traceback(field: str, shape:
         asked(datasets=[told_dataset(told_class(1, **{field: SHAPES[shape]}))])
 
 
-@pytest.mark.parametrize("field", ["notice_until", "submitted_at", "reason"])
+@pytest.mark.parametrize("field", ["notice_until", "submitted_at", "reason", "lane"])
 @pytest.mark.parametrize("value", [-1, 10**30, "soon", [1], {"a": 1}, True])
 def test_a_request_of_another_shape_is_refused_and_no_traceback(field: str, value: Any) -> None:
-    if (field, value) == ("notice_until", True):
-        return  # one second after 1970, as JSON readers of other languages say it
+    if field in ("notice_until", "lane") and value is True:
+        return  # one second after 1970, and lane 1, as JSON readers of other languages say it
     with pytest.raises(Refusal):
         asked(requests=[{**REQUEST, field: value}])
 
@@ -260,7 +263,8 @@ def test_the_catalogue_is_listed_with_its_parameters() -> None:
 
 def test_requests_are_listed_with_dataset_purpose_and_the_end_of_the_notice() -> None:
     (said,) = printed("requests", requests=[REQUEST])["in_words"]
-    for part in (REQUEST["request"], to_hex(DATASET), REQUEST["purpose"], "funded"):
+    in_lane = "in the homomorphic lane"
+    for part in (REQUEST["request"], to_hex(DATASET), in_lane, REQUEST["purpose"], "funded"):
         assert str(part) in said
     assert said.endswith("Patients may rest their consent for it until 2027-01-15 08:00:00 UTC.")
     (said,) = printed("requests", requests=[{**REQUEST, "notice_until": None}])["in_words"]

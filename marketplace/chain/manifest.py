@@ -89,6 +89,10 @@ class Manifest:
             WrongChain, WrongCode; NodeUnreachable, NodeFault.
         """
         self.check_chain(node)
+        self.check_code(node)
+
+    def check_code(self, node: Node) -> None:
+        """The code of every contract, at the head. Raises `WrongCode`."""
         for name, deployed in self.contracts.items():
             if keccak(node.code(deployed.address)) != deployed.code_hash:
                 raise WrongCode(

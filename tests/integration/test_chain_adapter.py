@@ -41,7 +41,7 @@ from marketplace.wire.structs import EarningsWithdrawal, Revocation, dataset_id,
 from tests.contracts.hostile_code import assemble
 from tests.support.chain_world import POLICY, TERMS, World, account, commitment_of, world_on
 from tests.support.daily import daily
-from tests.support.nodes import LyingProxy, anvil_node, embedded_node
+from tests.support.nodes import LyingProxy, anvil_node, embedded_node, honest
 
 STRANGER = "0x00000000000000000000000000000000000000AA"
 
@@ -397,6 +397,103 @@ def test_another_chain_id_genesis_or_code_is_refused(world: World) -> None:
     with pytest.raises(WrongCode) as refused:
         replace(true, contracts=moved).check(node)
     assert refused.value.facts["contract"] == "ConsentRegistry"
+
+
+def test_code_is_held_against_the_manifest_in_every_block_once(
+    world: World, liar: LyingProxy
+) -> None:
+    chain, contracts = through(liar, world), len(world.manifest.contracts)
+    for _ in range(2):
+        chain.require_healthy()
+        chain.require_deployed()
+        assert liar.methods.count("eth_getCode") == contracts
+    world.chain.node.mine()
+    chain.require_deployed()
+    assert liar.methods.count("eth_getCode") == 2 * contracts
+
+    def other_code(method: str, _: list[Any], result: Any) -> Any:
+        return "0x00" if method == "eth_getCode" else result
+
+    liar.lie = other_code
+    world.chain.node.mine()
+    for _ in range(2):  # what was refused is not taken for seen
+        with pytest.raises(WrongCode):
+            chain.require_healthy()
+    liar.lie = honest
+    chain.require_healthy()
+
+
+def test_a_node_that_turns_to_another_chain_is_refused_in_the_same_block(
+    world: World, liar: LyingProxy
+) -> None:
+    chain = through(liar, world)
+    chain.require_healthy()
+
+    def another(method: str, parameters: list[Any], result: Any) -> Any:
+        if method == "eth_getBlockByNumber" and parameters[0] == "0x0":
+            result["hash"] = "0x" + "ab" * 32
+        return result
+
+    liar.lie = another
+    with pytest.raises(WrongChain):
+        chain.require_healthy()
+
+
+def test_an_epoch_is_read_once_for_as_long_as_its_block_stands(
+    world: World, liar: LyingProxy
+) -> None:
+    chain, true = through(liar, world), world.chain.committee(1)
+    assert chain.committee(1) == true
+    asked = liar.methods.count("eth_call")
+    world.chain.node.mine()
+    head = world.chain.head()
+    for block in ("latest", head.number):
+        assert chain.committee(1, block) == true
+    assert liar.methods.count("eth_call") == asked
+    # A state before the one that it was seen in, or that may be: it is asked whether it has the epoch.
+    assert chain.committee(1, head.number - 2) == true
+    assert liar.methods.count("eth_call") > asked
+    for block in ("earliest", world.manifest.deployed_block):
+        with pytest.raises(Refusal):
+            chain.committee(1, block)
+    with pytest.raises(ContractRefusal) as refused:
+        chain.committee(2)
+    assert refused.value.code == "unknown_epoch"
+
+
+@pytest.mark.parametrize("gone", ["replaced", "missing"])
+def test_an_epoch_whose_block_is_gone_is_read_again(
+    world: World, liar: LyingProxy, gone: str
+) -> None:
+    chain, true, seen = through(liar, world), world.chain.committee(1), world.chain.head().number
+    assert chain.committee(1) == true
+    asked = liar.methods.count("eth_call")
+
+    def reorganised(method: str, parameters: list[Any], result: Any) -> Any:
+        if method == "eth_getBlockByNumber" and parameters[0] == hex(seen):
+            return None if gone == "missing" else {**result, "hash": "0x" + "ab" * 32}
+        return result
+
+    liar.lie = reorganised
+    assert chain.committee(1) == true
+    assert liar.methods.count("eth_call") > asked
+
+
+def test_an_epoch_that_is_read_while_blocks_come_is_not_kept(
+    world: World, liar: LyingProxy
+) -> None:
+    chain = through(liar, world)
+
+    def moving(method: str, _: list[Any], result: Any) -> Any:
+        if method == "eth_call":
+            world.chain.node.mine()
+        return result
+
+    liar.lie = moving
+    assert chain.committee(1) == world.chain.committee(1)
+    asked = liar.methods.count("eth_call")
+    assert chain.committee(1) == world.chain.committee(1)
+    assert liar.methods.count("eth_call") == 2 * asked
 
 
 def test_an_invalid_policy_or_token_is_refused_by_name(world: World) -> None:

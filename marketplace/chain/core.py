@@ -68,8 +68,9 @@ class ChainCore:
         self.page_blocks = page_blocks
         self._sound: bytes | None = None
         """Hash of the head at which the contracts' code was last held against the manifest."""
-        self._committees: dict[Epoch, tuple[Header, CommitteeView]] = {}
-        """Epochs that were read, with the block that they were seen in."""
+        self._committees: dict[Epoch, tuple[bytes, CommitteeView]] = {}
+        """As last read, with the hash of the block that it was read in. No longer than that: a node that lied
+        once is asked again."""
         self._terms: dict[bytes, ClassTerms] = {}
         """Terms of consent classes by definition hash, which proves them whatever happens to the chain."""
 

@@ -9,7 +9,7 @@ from eth_utils.crypto import keccak
 
 from marketplace.chain.core import ChainCore, ForgedLogs, PartialLogs
 from marketplace.chain.faults import NodeFault
-from marketplace.chain.rpc import BlockName, Header
+from marketplace.chain.rpc import BlockName
 from marketplace.chain.views import (
     CommitteeMember,
     CommitteeView,
@@ -323,26 +323,20 @@ class CommitteeReads(ChainCore):
     def committee(self, epoch: int | None = None, block: BlockName = "latest") -> CommitteeView:
         """One epoch's members, keys, quorum and gates; the current one, if None.
 
-        What an epoch has been opened with no contract changes: it is read once, and again where the block
-        that it was seen in is replaced.
+        Read once a block, however often it is asked for.
 
         Raises:
             ContractRefusal: no_epoch, unknown_epoch.
         """
         number = self.current_epoch() if epoch is None else Epoch(epoch)
+        state = self.node.header(block).hash
         known = self._committees.get(number)
-        if known is not None and self._includes(block, known[0]):
+        if known is not None and known[0] == state:
             return known[1]
-        before = self.node.header(block)
         found = self._committee(number, block)
-        if self.node.header(block) == before:  # all of it was read as of that block
-            self._committees[number] = before, found
+        if self.node.header(block).hash == state:  # no block came while it was read
+            self._committees[number] = state, found
         return found
-
-    def _includes(self, block: BlockName, seen: Header) -> bool:
-        """Whether a state has all that was in a block before; not known of a tag that may lie before it."""
-        later = block == "latest" or (isinstance(block, int) and block >= seen.number)
-        return later and self.has_block(seen.number, seen.hash)
 
     def _committee(self, epoch: Epoch, block: BlockName) -> CommitteeView:
         name = "CustodianCommittee"

@@ -16,9 +16,8 @@ from marketplace.chain.finality import Finality, reorganised, require_final
 from marketplace.chain.manifest import MARKET_CONTRACTS, TOKEN, Manifest
 from marketplace.chain.reverts import ContractRefusal
 from marketplace.chain.rpc import BlockName, Header, Log, Node, UnknownBlock
-from marketplace.chain.views import CommitteeView, Event
+from marketplace.chain.views import Event
 from marketplace.errors import Refusal
-from marketplace.vocabulary import Epoch
 from marketplace.wire.amounts import Token, in_units, symbol
 from marketplace.wire.eip712 import Domain
 from marketplace.wire.terms import ClassTerms
@@ -68,9 +67,6 @@ class ChainCore:
         self.page_blocks = page_blocks
         self._sound: bytes | None = None
         """Hash of the head at which the contracts' code was last held against the manifest."""
-        self._committees: dict[Epoch, tuple[bytes, CommitteeView]] = {}
-        """As last read, with the hash of the block that it was read in. No longer than that: a node that lied
-        once is asked again."""
         self._terms: dict[bytes, ClassTerms] = {}
         """Terms of consent classes by definition hash, which proves them whatever happens to the chain."""
 
@@ -120,25 +116,18 @@ class ChainCore:
     def require_healthy(self) -> Header:
         """Chain, genesis, code and age of the head are as they must be. Returns the head.
 
+        Code is asked for once a block, which has it in one way. What destroys for ever by a node's word asks
+        for it each time (`Manifest.check`).
+
         Raises:
             WrongChain, WrongCode, StaleHead; NodeUnreachable, NodeFault.
-        """
-        return health.fresh_head(self.node, self.max_head_age, self.require_deployed())
-
-    def require_deployed(self) -> Header:
-        """The node serves this very deployment, as `Manifest.check` has it. Returns the head.
-
-        Code is asked for once a block: dozens of kilobytes, which one block does not have in two ways.
-
-        Raises:
-            WrongChain, WrongCode; NodeUnreachable, NodeFault.
         """
         self.manifest.check_chain(self.node)
         head = self.head()
         if head.hash != self._sound:
             self.manifest.check_code(self.node)
             self._sound = head.hash
-        return head
+        return health.fresh_head(self.node, self.max_head_age)
 
     def head(self) -> Header:
         """The newest block, which may still be replaced; `require_healthy` looks at its age too."""
@@ -167,13 +156,6 @@ class ChainCore:
     def block_hash(self, number: int) -> bytes:
         """32 bytes: what the node now has at this height. Raises `UnknownBlock`."""
         return self.node.header(number).hash
-
-    def has_block(self, number: int, known_hash: bytes | None) -> bool:
-        """Whether the chain that the node shows now has this block, and with it all that was before."""
-        try:
-            return self.block_hash(number) == known_hash
-        except UnknownBlock:
-            return False
 
     def require_same_block(self, number: int, known_hash: bytes) -> None:
         """Raises `Reorganised` unless the chain still has this block at this height."""

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import structlog
 
 from marketplace.chain.core import ChainCore
+from marketplace.chain.rpc import UnknownBlock
 from marketplace.chain.views import Event
 
 log = structlog.get_logger()
@@ -72,14 +73,20 @@ class Following:
                 return  # or it would go on for as long as somebody sends
 
     def _first(self, followed: Followed | None) -> int:
-        if followed is not None and self.chain.has_block(followed.block, followed.block_hash):
+        if followed is not None and self._is_on_chain(followed):
             return followed.block + 1
         if followed is not None:
             log.warning("chain_read_again", followed=followed.block)
         return self.chain.manifest.deployed_block
 
+    def _is_on_chain(self, followed: Followed) -> bool:
+        try:
+            return self.chain.block_hash(followed.block) == followed.block_hash
+        except UnknownBlock:
+            return False
+
     def _page(self, first: int, last: int) -> Page:
-        self.chain.require_deployed()
+        self.chain.manifest.check(self.chain.node)
         with self.chain.pinned(last) as end:
             events = self.chain.events(first, last, contracts=self.contracts, names=self.names)
             taken = tuple(events)

@@ -323,29 +323,17 @@ class CommitteeReads(ChainCore):
     def committee(self, epoch: int | None = None, block: BlockName = "latest") -> CommitteeView:
         """One epoch's members, keys, quorum and gates; the current one, if None.
 
-        Read once a block, however often it is asked for.
-
         Raises:
             ContractRefusal: no_epoch, unknown_epoch.
         """
         number = self.current_epoch() if epoch is None else Epoch(epoch)
-        state = self.node.header(block).hash
-        known = self._committees.get(number)
-        if known is not None and known[0] == state:
-            return known[1]
-        found = self._committee(number, block)
-        if self.node.header(block).hash == state:  # no block came while it was read
-            self._committees[number] = state, found
-        return found
-
-    def _committee(self, epoch: Epoch, block: BlockName) -> CommitteeView:
         name = "CustodianCommittee"
-        quorum, size = self.call(name, "quorumOf", epoch, block=block)
+        quorum, size = self.call(name, "quorumOf", number, block=block)
         return CommitteeView(
-            epoch=epoch,
+            epoch=number,
             quorum=quorum,
-            members=tuple(self._member(epoch, place, block) for place in range(size)),
-            gates=self.call(name, "gatesOf", epoch, block=block),
+            members=tuple(self._member(number, place, block) for place in range(size)),
+            gates=self.call(name, "gatesOf", number, block=block),
         )
 
     def _member(self, epoch: int, place: int, block: BlockName) -> CommitteeMember:

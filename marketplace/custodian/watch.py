@@ -157,7 +157,7 @@ class Watch:
         Raises:
             WrongChain, WrongCode, ForgedLogs, NodeUnreachable, ...: what was destroyed until then stays so.
         """
-        self._chain.require_deployed()
+        self._chain.manifest.check(self._chain.node)
         final, destroyed = self._chain.finalized(), 0
         for dataset, holders in self._journal.holders().items():
             for holder, record in self._unusable(dataset, holders, final).items():

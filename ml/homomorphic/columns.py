@@ -78,7 +78,7 @@ class ColumnStore:
         """Whether a record lies at this row."""
         with self._lock:
             number, at = divmod(row, SEGMENT_ROWS)
-            known = row >= 0 and (number in self._segments or self._path(number).exists())
+            known = row >= 0 and (number in self._segments or self._is_whole(number))
             return known and bool(self._segment(number).filled[at])
 
     def close(self) -> None:
@@ -125,7 +125,7 @@ class ColumnStore:
             for number, inside in _by_segment(_ascending(rows)):
                 if number < 0:
                     raise ValueError("rows count from 0")
-                if self._path(number).exists():
+                if number in self._segments or self._is_whole(number):
                     segment = self._segment(number)
                     segment.filled[inside] = False
                     segment.points[:, inside] = 0
@@ -179,7 +179,7 @@ class ColumnStore:
 
     def _require_filled(self, rows: Ints) -> None:
         for number, inside in _by_segment(rows):
-            known = number >= 0 and self._path(number).exists()
+            known = number >= 0 and (number in self._segments or self._is_whole(number))
             missing = inside if not known else inside[~self._segment(number).filled[inside]]
             if missing.size:
                 raise KeyError(number * SEGMENT_ROWS + int(missing[0]))
@@ -194,20 +194,23 @@ class ColumnStore:
         held = self._segments.get(number)
         if held is None:
             path, shape = self._path(number), (2 * self.columns, SEGMENT_ROWS, MEMORY_BYTES)
-            size = math.prod(shape)
-            if path.exists() and path.stat().st_size != size:
-                _wipe(
-                    path
-                )  # cut short: its rows are missing now, and whoever wrote them does so again
-                path.unlink()
-            if not path.exists():
-                _make(path, size)
+            if not self._is_whole(number):
+                _make(path, math.prod(shape))
             points = np.memmap(path, dtype=np.uint8, mode="r+", shape=shape)
             filled = np.ones(SEGMENT_ROWS, dtype=np.bool_)
             for column in points:
                 filled &= column[:, :_X_BYTES].any(axis=1)
             held = self._segments[number] = _Segment(points, filled)
         return held
+
+    def _is_whole(self, number: int) -> bool:
+        """Whether a segment that is not mapped yet is there. One that was cut short is wiped: its rows are
+        missing from then on, and whoever wrote them does so again."""
+        path, size = self._path(number), 2 * self.columns * SEGMENT_ROWS * MEMORY_BYTES
+        if path.exists() and path.stat().st_size != size:
+            _wipe(path)
+            path.unlink()
+        return path.exists()
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number}.columns"

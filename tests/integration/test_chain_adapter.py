@@ -405,10 +405,9 @@ def test_code_is_held_against_the_manifest_in_every_block_once(
     chain, contracts = through(liar, world), len(world.manifest.contracts)
     for _ in range(2):
         chain.require_healthy()
-        chain.require_deployed()
         assert liar.methods.count("eth_getCode") == contracts
     world.chain.node.mine()
-    chain.require_deployed()
+    chain.require_healthy()
     assert liar.methods.count("eth_getCode") == 2 * contracts
 
     def other_code(method: str, _: list[Any], result: Any) -> Any:
@@ -437,62 +436,6 @@ def test_a_node_that_turns_to_another_chain_is_refused_in_the_same_block(
     liar.lie = another
     with pytest.raises(WrongChain):
         chain.require_healthy()
-
-
-def test_a_committee_is_read_in_every_block_once(world: World, liar: LyingProxy) -> None:
-    chain, true, head = through(liar, world), world.chain.committee(1), world.chain.head().number
-    assert chain.committee(1) == true
-    asked = liar.methods.count("eth_call")
-    for block in ("latest", head):
-        assert chain.committee(1, block) == true
-    assert liar.methods.count("eth_call") == asked
-    world.chain.node.mine()
-    for _ in range(2):
-        assert chain.committee(1) == true
-        assert liar.methods.count("eth_call") == 2 * asked
-    for before in ("earliest", world.manifest.deployed_block):
-        with pytest.raises(Refusal):
-            chain.committee(1, before)
-    with pytest.raises(ContractRefusal) as refused:
-        chain.committee(2)
-    assert refused.value.code == "unknown_epoch"
-
-
-def test_a_committee_is_read_again_where_its_block_was_replaced(
-    world: World, liar: LyingProxy
-) -> None:
-    chain, true = through(liar, world), world.chain.committee(1)
-    assert chain.committee(1) == true
-    asked = liar.methods.count("eth_call")
-
-    def reorganised(method: str, _: list[Any], result: Any) -> Any:
-        if method == "eth_getBlockByNumber":
-            return {**result, "hash": "0x" + "ab" * 32}
-        return result
-
-    liar.lie = reorganised
-    assert chain.committee(1) == true
-    assert liar.methods.count("eth_call") == 2 * asked
-
-
-def test_a_committee_that_is_read_while_the_chain_turns_is_not_kept(
-    world: World, liar: LyingProxy
-) -> None:
-    """To another block and back: what was read in between is of neither for certain."""
-    chain, true, head = through(liar, world), world.chain.committee(1), "a"
-
-    def turning(method: str, _: list[Any], result: Any) -> Any:
-        nonlocal head
-        if method == "eth_call":
-            head = "b"
-        return {**result, "hash": "0x" + head * 64} if "Block" in method else result
-
-    liar.lie = turning
-    assert chain.committee(1) == true
-    asked = liar.methods.count("eth_call")
-    head = "a"
-    assert chain.committee(1) == true
-    assert liar.methods.count("eth_call") == 2 * asked
 
 
 def test_an_invalid_policy_or_token_is_refused_by_name(world: World) -> None:

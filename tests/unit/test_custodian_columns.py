@@ -254,6 +254,21 @@ def test_a_segment_that_was_cut_short_is_laid_out_anew(filled: Filled, written: 
         assert not any(held.read_bytes())
 
 
+def test_what_is_erased_of_a_segment_that_was_cut_short_needs_no_room(
+    filled: Filled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert filled.tallies().spread()
+    (path,) = (filled.folder / FOLDER).rglob("0.columns")
+    held = filled.folder / "held"
+    held.hardlink_to(path)
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - 1)
+    monkeypatch.setattr(columns, "SPARE_BYTES", 1 << 60)
+    filled.tallies()._columns.erase(path.parent.name, 0)
+    assert not path.exists()
+    assert not any(held.read_bytes())
+
+
 @pytest.mark.parametrize("spoilt", ["another layout", "no layout"])
 def test_what_is_erased_of_a_folder_that_cannot_be_read_is_overwritten(
     filled: Filled, spoilt: str

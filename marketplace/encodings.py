@@ -9,7 +9,7 @@ from marketplace.analyses.variables import variables_of
 from marketplace.wire.dictionary import Dictionary
 from marketplace.wire.encoding import TIMES, Encoded
 from marketplace.wire.plain import plain
-from marketplace.wire.units import written
+from marketplace.wire.units import rounded_to
 from ml.dp.domain import Variable
 
 
@@ -72,4 +72,4 @@ def _says(of: Encoded, variable: Variable) -> str:
     step = variable.text(of.step)
     cuts = ends(of, variable)[1:-1]
     where = f"can be cut at {', '.join(cuts)}" if cuts else "cannot be cut"
-    return f"rounded to the nearest {step} {written(variable.unit)}; {where}"
+    return f"rounded {rounded_to(step, variable.unit)}; {where}"

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import structlog
 from sqlalchemy import ColumnElement, func, select
 
 from marketplace.custodian.journal import PART, Journal
@@ -31,6 +32,8 @@ from ml.homomorphic.threshold import Sum
 AT_ONCE: Final = 64
 """Rows: of each column a page of memory. A request that comes meanwhile waits for no more than these."""
 _HERE: Final = TallyRow.columns.is_not(None)
+
+log = structlog.stdlib.get_logger(__name__)
 
 
 class ErasedMeanwhile(Refusal):
@@ -185,10 +188,11 @@ class ColumnFolders:
 
     def _opened(self, name: str, columns: int) -> ColumnStore:
         try:
-            return ColumnStore(self._path / name, columns)
+            return ColumnStore(self._path / name, columns, _cut_short)
         except LayoutChanged:  # of another libsecp256k1: the journal has everything to make it anew
+            log.warning("columns_of_another_layout")
             discard(self._path / name)
-            return ColumnStore(self._path / name, columns)
+            return ColumnStore(self._path / name, columns, _cut_short)
 
     def erase(self, name: str, row: int) -> None:
         """Overwrites a row's cells, where the folder has any. Raises OSError: it has to be tried again."""
@@ -196,9 +200,14 @@ class ColumnFolders:
             store, folder = self._stores.get(name), self._path / name
             if store is None and folder.exists():
                 try:
-                    store = self._stores[name] = ColumnStore.existing(folder)
+                    store = self._stores[name] = ColumnStore.existing(folder, _cut_short)
                 except (LayoutChanged, FileNotFoundError):
                     # It is made anew from the journal, which has this record no more.
                     discard(folder)
             if store is not None:
                 store.erase(row)
+
+
+def _cut_short(number: int) -> None:
+    """Whatever cut it may have cut others: who keeps this disk should know."""
+    log.warning("columns_cut_short", segment=number)

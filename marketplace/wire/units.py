@@ -22,3 +22,10 @@ def written(unit: str) -> str:
     if squared is not None:
         return f"({written(squared[1])})\N{SUPERSCRIPT TWO}"
     return WRITTEN.get(unit, unit)
+
+
+def rounded_to(step: str, unit: str) -> str:
+    """`to the nearest 5 years`, of single ones `to whole years`; `unit` is UCUM's."""
+    if step == "1":
+        return f"to whole {written(unit) or 'numbers'}"
+    return f"to the nearest {step} {written(unit)}".rstrip()

@@ -13,7 +13,7 @@ import math
 import os
 import shutil
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +37,9 @@ _X_BYTES = 32
 Bools = npt.NDArray[np.bool_]
 
 
+def _nobody_asks(_: int) -> None: ...
+
+
 class LayoutChanged(ValueError):
     """The folder was written for another number of columns, or by another libsecp256k1: make it anew."""
 
@@ -58,10 +61,17 @@ class _Kept:
 class ColumnStore:
     """The columns of one dataset under one joint key. Safe for threads."""
 
-    def __init__(self, folder: Path, columns: int) -> None:
-        """Opens or makes a folder. Raises LayoutChanged."""
+    def __init__(
+        self, folder: Path, columns: int, cut_short: Callable[[int], None] = _nobody_asks
+    ) -> None:
+        """Opens or makes a folder. Raises LayoutChanged.
+
+        Args:
+            cut_short: told the number of a segment that was, and is wiped.
+        """
         self.columns = columns
         self._folder = folder
+        self._cut_short = cut_short
         self._segments: dict[int, _Segment] = {}
         self._kept: dict[int, _Kept] = {}
         self._lock = threading.Lock()
@@ -70,9 +80,10 @@ class ColumnStore:
         self._require_layout()
 
     @classmethod
-    def existing(cls, folder: Path) -> ColumnStore:
+    def existing(cls, folder: Path, cut_short: Callable[[int], None] = _nobody_asks) -> ColumnStore:
         """A folder that was made before, with its own number of columns. Raises LayoutChanged, OSError."""
-        return cls(folder, int.from_bytes((folder / _MARK_FILE).read_bytes()[:4], "big"))
+        marked = int.from_bytes((folder / _MARK_FILE).read_bytes()[:4], "big")
+        return cls(folder, marked, cut_short)
 
     def holds(self, row: int) -> bool:
         """Whether a record lies at this row."""
@@ -208,6 +219,7 @@ class ColumnStore:
         missing from then on, and whoever wrote them does so again."""
         path, size = self._path(number), 2 * self.columns * SEGMENT_ROWS * MEMORY_BYTES
         if path.exists() and path.stat().st_size != size:
+            self._cut_short(number)
             _wipe(path)
             path.unlink()
         return path.exists()

@@ -303,7 +303,7 @@ def test_an_answer_is_asked_in_sums_and_made_of_them_in_the_browser_as_python_ma
     expect(page.locator("#answer")).to_contain_text(str(len(PEOPLE)))
     assert page.locator("#checks .badge").all_text_contents() == CHECKED
     of_numbers = analysis != "count.v1"
-    assert ("to the nearest 1 mmHg" in page.locator("#answer").inner_text()) == of_numbers
+    assert ("to whole mmHg" in page.locator("#answer").inner_text()) == of_numbers
     receipt = api.operator.reads.receipt(request).receipt
     assert researcher.saved("Save the receipt") == canonical(receipt)
     page.get_by_text("Prove these numbers to others").click()

@@ -232,7 +232,9 @@ def test_cells_of_a_folder_that_is_made_anew_are_overwritten_first(filled: Fille
     assert any(held.read_bytes())
     (path.parent / "layout").write_bytes(b"of another library")
     again = filled.tallies()
-    check(filled, again)
+    with capture_logs() as logs:
+        check(filled, again)
+    assert [each["event"] for each in logs] == ["columns_of_another_layout"]
     assert not any(held.read_bytes())
 
 
@@ -247,7 +249,9 @@ def test_a_segment_that_was_cut_short_is_laid_out_anew(filled: Filled, written: 
             file.truncate(left)
         written.clear()
         tallies = filled.tallies()
-        assert tallies.spread()
+        with capture_logs() as logs:
+            assert tallies.spread()
+        assert [(each["event"], each["segment"]) for each in logs] == [("columns_cut_short", 0)]
         check(filled, tallies)
         assert written == list(range(RECORDS))
         assert path.read_bytes() == whole
@@ -290,7 +294,7 @@ def test_a_passing_fault_throws_no_folder_away(
     assert filled.tallies().spread()
     (path,) = (filled.folder / FOLDER).rglob("0.columns")
 
-    def crowded(_: object) -> None:
+    def crowded(*_: object) -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
     with monkeypatch.context() as patched:

@@ -109,7 +109,7 @@ def test_the_page_of_a_dataset_says_how_it_can_be_asked_and_what_its_encoding_li
         2
     ]
     for told in (
-        "rounded to the nearest 1 mmHg; can be cut at 120, 160",
+        "rounded to whole mmHg; can be cut at 120, 160",
         "which of its categories: no, yes",
         "<li>Systolic blood pressure x Systolic blood pressure</li>",
         "<li>Smoker yes x Systolic blood pressure</li>",
@@ -130,7 +130,7 @@ def test_where_both_answer_each_says_who_sees_what_and_none_is_chosen_beforehand
         assert words.means in shown
     assert "Unless you choose, it is the vault lane." in shown
     assert "Systolic blood pressure at 120, 160" in shown
-    assert "Systolic blood pressure to the nearest 1 mmHg. Answers, cells and conditions" in shown
+    assert "Systolic blood pressure to whole mmHg. Answers, cells and conditions" in shown
 
 
 def test_the_page_names_what_only_the_command_line_asks(asked: Asked) -> None:

@@ -183,7 +183,7 @@ def _steps(dataset: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         (
             plain(known[each["name"]]["label"]),
-            f"{each['step']} {units.written(known[each['name']]['unit'])}",
+            units.rounded_to(each["step"], known[each["name"]]["unit"]),
         )
         for each in encoding["variables"]
         if "step" in each

@@ -17,8 +17,8 @@ export async function forms(vectors, checks) {
 async function rounded(checks) {
   const { roundingOf } = checks.modules.rounding;
   const number = (name, unit) => ({ name, label: name.toUpperCase(), kind: "number", unit });
-  const variables = [number("age", "a"), number("lab", "mmol/L"), { name: "sex", label: "Sex", kind: "category" }, number("plain", "")];
-  const encoding = { variables: [{ name: "age", step: "5" }, { name: "lab", step: "0.004" }, { name: "sex" }, { name: "plain", step: "2" }] };
+  const variables = [number("age", "a"), number("lab", "mmol/L"), { name: "sex", label: "Sex", kind: "category" }, number("plain", ""), number("years", "a"), number("count", "")];
+  const encoding = { variables: [{ name: "age", step: "5" }, { name: "lab", step: "0.004" }, { name: "sex" }, { name: "plain", step: "2" }, { name: "years", step: "1" }, { name: "count", step: "1" }] };
   const told = (parameters, dictionary = { variables, encoding }) => roundingOf(parameters, dictionary).match(/encoding: (.*)\. The answer/)?.[1] ?? "";
   const filters = [{ variable: "age" }, { variable: "sex" }, { variable: "age" }];
   const cases = [
@@ -26,6 +26,7 @@ async function rounded(checks) {
     [{ variable: "lab", filters }, "LAB to the nearest 0.004 mmol/L; AGE to the nearest 5 years"],
     [{ axes: [{ variable: "sex" }, { variable: "age" }] }, "AGE to the nearest 5 years"],
     ...[[{ filters }, "AGE to the nearest 5 years"], [{ variable: "plain" }, "PLAIN to the nearest 2"]],
+    ...[[{ variable: "years" }, "YEARS to whole years"], [{ variable: "count" }, "COUNT to whole numbers"]],
     ...[[{ variable: "sex" }, ""], [{ filters: [] }, ""], [{ variable: "gone" }, ""]],
   ];
   for (const [parameters, wanted] of cases) await checks.same(`rounding of ${JSON.stringify(parameters)}`, () => told(parameters), wanted);

@@ -7,8 +7,10 @@ and kept (`save`, `load`).
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,6 +34,8 @@ _MARK = b"usufruct/logarithms/1\0" + Points.parse(G.to_bytes()).memory.tobytes()
 _STEPS = 1 << 10
 """Giant steps between two looks into the table: points of so many stay in a core's own cache."""
 _READ_BYTES = 1 << 22
+_LEFT_SECONDS = 3600.0
+"""Unwritten for so long, a part of a table is nobody's any more: whoever wrote it was killed."""
 _WORTH_PROCESSES = 1 << 18
 """Steps below which other processes take longer to start than they save."""
 
@@ -81,7 +85,14 @@ class Table:
         return cls(size, keys)
 
     def save(self, path: Path) -> None:
-        """Writes the table, whole or not at all. Raises OSError, and leaves nothing behind then."""
+        """Writes the table, whole or not at all. Raises OSError, and leaves nothing behind then.
+
+        What killed ones left behind, which may be half a gigabyte each, is cleared away.
+        """
+        for left in path.parent.glob("*.[0-9]*.part"):
+            with contextlib.suppress(OSError):
+                if time.time() - left.stat().st_mtime > _LEFT_SECONDS:
+                    left.unlink()
         part = path.with_name(f"{path.name}.{os.getpid()}.part")
         try:
             with part.open("wb") as file:

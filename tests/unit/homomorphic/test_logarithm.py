@@ -189,6 +189,18 @@ def test_a_table_is_kept_whole_or_not_at_all(
     assert [each.name for each in tmp_path.iterdir()] == ["table"]
 
 
+def test_what_killed_builds_left_is_cleared_away_and_what_is_being_written_is_not(
+    tmp_path: Path,
+) -> None:
+    left, written, other = (tmp_path / name for name in ("1.7.part", "1.8.part", "a.part"))
+    for path in (left, written, other):
+        path.write_bytes(b"half of it")
+    for path in (left, other):
+        os.utime(path, (0, 0))
+    TABLES[9].save(tmp_path / "table")
+    assert {each.name for each in tmp_path.iterdir()} == {"1.8.part", "a.part", "table"}
+
+
 def kept(tmp_path: Path) -> tuple[Path, bytes]:
     path = tmp_path / "table"
     TABLES[20].save(path)

@@ -43,6 +43,10 @@ OPENING_WRITTEN = (
     "Whoever has the receipt can verify your numbers with `usufruct verify-receipt --opening`. The opening "
     "holds no secret, and shows the noised sums, which may say more than the answer above does; it is in"
 )
+KEEPS_RECEIPT = (
+    "The receipt above is spelled for reading: `usufruct result --receipt FILE` keeps it in the one spelling "
+    "that `usufruct verify-receipt` takes."
+)
 HOLD_FIRST = "Hold it against the receipt in that way yourself before you publish it."
 NO_RECEIPT = (
     "There is no receipt with it: in the homomorphic lane one holds the partial decryptions, too, which its "
@@ -251,6 +255,8 @@ def show_answer(
     held = None if receipt is None else dict(receipt)
     shown = answer_shown(request, document)
     say({**shown, "receipt": held if receipt_file is None else str(receipt_file)}, False)
+    if held is not None and receipt_file is None:
+        tell(KEEPS_RECEIPT)
 
 
 def answer_shown(request: str, document: Mapping[str, Any]) -> dict[str, Any]:

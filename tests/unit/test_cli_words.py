@@ -310,13 +310,27 @@ def test_an_answer_is_shown_in_words_and_with_its_interval(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     show_answer(HEX, bent(), {"signed": True}, None)
-    shown = json.loads(capsys.readouterr().out)
+    told = capsys.readouterr()
+    shown = json.loads(told.out)
     assert next(iter(shown)) == "in_words"
     first, *_, last = shown["in_words"]
     assert first == "2 patients, 95% interval 1 to 3 patients."
     assert "sampling) is not in it" in last
     assert shown["result"] == [{"label": [], "value": "2", "interval": ["1", "3"]}]
     assert shown["receipt"] == {"signed": True}
+    assert "`usufruct result --receipt FILE`" in told.err
+
+
+@pytest.mark.parametrize(
+    ("receipt", "file"), [({"signed": True}, Path("receipt.json")), (None, None)]
+)
+def test_where_no_receipt_is_printed_nothing_is_said_of_its_spelling(
+    capsys: pytest.CaptureFixture[str], receipt: dict[str, Any] | None, file: Path | None
+) -> None:
+    show_answer(HEX, bent(), receipt, file)
+    told = capsys.readouterr()
+    assert json.loads(told.out)["receipt"] == (file and str(file))
+    assert told.err == ""
 
 
 UNREADABLE: Mapping[str, dict[str, Any]] = {

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import binascii
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import requests
 from eth_abi.exceptions import DecodingError
 from web3 import Web3
 from web3.exceptions import BlockNotFound, TransactionNotFound, Web3Exception, Web3RPCError
-from web3.middleware import ExtraDataToPOAMiddleware
-from web3.types import FilterParams
+from web3.method import Method
+from web3.module import Module
+from web3.types import FilterParams, RPCEndpoint
 
 from marketplace.chain.faults import NodeFault, faulty, unreachable
 from marketplace.chain.reverts import Written, refusal_from
@@ -33,6 +36,7 @@ NONCE_WORDS = (
     "underpriced",
 )
 
+_QUANTITY: Final = re.compile("0x[0-9a-fA-F]{1,64}")
 _UNREADABLE = (DecodingError, ValueError, TypeError, LookupError, AttributeError, OverflowError)
 """What web3 and our own reading raise on an answer of the wrong shape."""
 
@@ -82,6 +86,28 @@ class Log:
     index: int
 
 
+def _as_it_is(*_: object) -> None:
+    """No formatter: what is asked is in JSON-RPC's own words, and what is answered is read here."""
+
+
+class _Plain(Module):
+    """What is asked most, without web3's general ways of writing and reading it, which take longer than all
+    the rest of a question. A fault of the node, or a contract's refusal, is told as elsewhere.
+    """
+
+    get_block: Method[Callable[[str, bool], Any]] = Method(
+        RPCEndpoint("eth_getBlockByNumber"),
+        request_formatters=_as_it_is,
+        result_formatters=_as_it_is,
+    )
+    get_code: Method[Callable[[str, str], Any]] = Method(
+        RPCEndpoint("eth_getCode"), request_formatters=_as_it_is, result_formatters=_as_it_is
+    )
+    call: Method[Callable[[Mapping[str, str], str], Any]] = Method(
+        RPCEndpoint("eth_call"), request_formatters=_as_it_is, result_formatters=_as_it_is
+    )
+
+
 class Node:
     """JSON-RPC to one URL. Safe for threads.
 
@@ -105,10 +131,11 @@ class Node:
         self.written: Written = in_units
         """How refusals write amounts of the market's token."""
         self.web3 = Web3(provider)
-        # It asks for the chain id before every call, to compare it with one that no call of ours names.
-        # The chain id is held against the manifest instead, where something is decided (`Manifest.check`).
-        self.web3.middleware_onion.remove("validation")
-        self.web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
+        # Nothing here names accounts by ENS, leaves gas or its price to web3, or has a chain id looked up
+        # before every call: that is held against the manifest, where something is decided (`Manifest.check`).
+        self.web3.middleware_onion.clear()
+        self.web3.attach_modules({"plain": _Plain})
+        self._plain: _Plain = self.web3.plain  # type: ignore[attr-defined]
 
     def ask(self, what: str, call: Callable[[], T]) -> T:
         """Runs one web3 call.
@@ -153,35 +180,24 @@ class Node:
 
     def header(self, block: BlockName = "latest") -> Header:
         """Raises `UnknownBlock` for one that the node does not have."""
-        found = self.ask(f"block {block}", lambda: self.web3.eth.get_block(block))  # type: ignore[arg-type]
         return self.ask(
-            f"block {block}",
-            lambda: Header(
-                number=int(found["number"]),
-                hash=bytes(found["hash"]),
-                timestamp=int(found["timestamp"]),
-                base_fee=found.get("baseFeePerGas"),
-            ),
+            f"block {block}", lambda: _header(self._plain.get_block(_name(block), False))
         )
 
     def call(
         self, to: str | None, data: bytes, block: BlockName, sender: str | None = None
     ) -> bytes:
         """The output of a call, or of code run at no address. Raises `ContractRefusal` where it reverts."""
-        message: dict[str, Any] = {"data": data}
+        message = {"data": "0x" + data.hex()}
         if to is not None:
             message["to"] = to
         if sender is not None:
             message["from"] = sender
-        return bytes(
-            self.ask("eth_call", lambda: self.web3.eth.call(message, block))  # type: ignore[arg-type]
-        )
+        return self.ask("eth_call", lambda: _bytes(self._plain.call(message, _name(block))))
 
     def code(self, address: str, block: BlockName = "latest") -> bytes:
         """Runtime code at an address, empty where there is no contract."""
-        return bytes(
-            self.ask("eth_getCode", lambda: self.web3.eth.get_code(address, block))  # type: ignore[arg-type]
-        )
+        return self.ask("eth_getCode", lambda: _bytes(self._plain.get_code(address, _name(block))))
 
     def logs(
         self,
@@ -290,6 +306,35 @@ class Node:
                 return None
 
         return self.ask("eth_getTransactionByHash", read)
+
+
+def _name(block: BlockName) -> str:
+    return block if isinstance(block, str) else hex(block)
+
+
+def _header(found: Any) -> Header:
+    base_fee = found.get("baseFeePerGas")
+    return Header(
+        number=_number(found["number"]),
+        hash=_bytes(found["hash"], 32),
+        timestamp=_number(found["timestamp"]),
+        base_fee=None if base_fee is None else _number(base_fee),
+    )
+
+
+def _number(found: Any) -> int:
+    if not (isinstance(found, str) and _QUANTITY.fullmatch(found)):
+        raise ValueError("not a quantity")
+    return int(found, 16)
+
+
+def _bytes(found: Any, size: int | None = None) -> bytes:
+    if not (isinstance(found, str) and found.startswith("0x")):
+        raise ValueError("not data")
+    read = binascii.unhexlify(found[2:])  # which takes no white space
+    if size is not None and len(read) != size:
+        raise ValueError("data of another size")
+    return read
 
 
 def _submission_refusal(fault: Web3RPCError) -> Refusal | None:

@@ -12,10 +12,12 @@ import math
 import re
 import socket
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.utils import get_netrc_auth
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from web3 import HTTPProvider
@@ -169,11 +171,27 @@ def bounded_session() -> requests.Session:
     return session
 
 
-class BoundedProvider(HTTPProvider):
-    """JSON-RPC over `bounded_session`, whose answers are looked at before they are decoded."""
+def _settle(session: requests.Session, url: str) -> None:
+    """Takes proxies, certificates, credentials for this URL from the environment, once: a session that does
+    so by itself looks at all of it again for every question.
+    """
+    found = session.merge_environment_settings(url, {}, None, None, None)
+    session.proxies, session.verify = found["proxies"], found["verify"]
+    session.auth = get_netrc_auth(url)
+    session.trust_env = False
 
-    def __init__(self, url: str, **options: Any) -> None:
-        super().__init__(url, session=bounded_session(), **options)
+
+class BoundedProvider(HTTPProvider):
+    """JSON-RPC over `bounded_session`, whose answers are looked at before they are decoded.
+
+    Proxies and credentials are those that the environment names for `url` when this is made.
+    """
+
+    def __init__(self, url: str, request_kwargs: Mapping[str, Any], **options: Any) -> None:
+        session = bounded_session()
+        _settle(session, url)
+        given = {"headers": self.get_request_headers(), **request_kwargs}
+        super().__init__(url, request_kwargs=given, session=session, **options)
 
     @staticmethod
     def decode_rpc_response(raw_response: bytes) -> RPCResponse:

@@ -303,7 +303,7 @@ class CustodyWorld(World):
             "manifest": self.folder / "manifest.json",
             "data": self.data(f"custodian{place}"),
             "minimum_cohort": 2,
-            "watch_interval": 0.2,
+            "watch_interval": 0.5,
         }
         return CustodianConfig(**(given | changes))
 

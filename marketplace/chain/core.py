@@ -127,7 +127,7 @@ class ChainCore:
         if head.hash != self._sound:
             self.manifest.check_code(self.node)
             self._sound = head.hash
-        return health.fresh_head(self.node, self.max_head_age)
+        return health.fresh_head(self.node, head, self.max_head_age)
 
     def head(self) -> Header:
         """The newest block, which may still be replaced; `require_healthy` looks at its age too."""

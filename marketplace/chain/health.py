@@ -14,8 +14,8 @@ class StaleHead(Refusal):
     CODE = "stale_head"
 
 
-def fresh_head(node: Node, max_age: int) -> Header:
-    """The head, if it is at most `max_age` seconds old by the wall clock.
+def fresh_head(node: Node, head: Header, max_age: int) -> Header:
+    """The head, if it is at most `max_age` seconds old by the wall clock, or a newer one that is.
 
     The embedded chain mines only when there is something to mine, so an old head of it is no sign
     of a fault: it is asked to mine, and then judged like any other.
@@ -23,7 +23,6 @@ def fresh_head(node: Node, max_age: int) -> Header:
     Raises:
         StaleHead; NodeUnreachable, NodeFault.
     """
-    head = node.header("latest")
     if _age(head) > max_age and node.is_embedded:
         node.mine()
         head = node.header("latest")

@@ -1,18 +1,23 @@
 """A node's answer is complete in time and of a bounded size, or none: real sockets, real bytes."""
 
+import base64
+import json
+import re
 import socket
 import subprocess
 import sys
 import threading
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from marketplace.chain import transport
 from marketplace.chain.faults import NodeFault, NodeUnreachable
-from marketplace.chain.rpc import Node
+from marketplace.chain.rpc import Header, Node, UnknownBlock
 from marketplace.errors import Refusal
 from tests.support.slow_answers import GIVE_UP, HEAD, drip, server_that_sends, sized
 
@@ -157,3 +162,163 @@ def test_a_redirect_is_not_followed() -> None:
         ) as url,
     ):
         assert isinstance(asked(url), NodeFault)
+
+
+# --- what the environment says of the way to the node
+
+
+@contextmanager
+def node_that_listens() -> Iterator[tuple[str, list[bytes]]]:
+    """Answers one question a connection; with the heads of the questions that came."""
+    heads: list[bytes] = []
+
+    def answer(server: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                peer, _ = server.accept()
+                with peer:
+                    question = b""
+                    while not question.endswith(b"}"):
+                        question += peer.recv(65_536)
+                    heads.append(question.partition(b"\r\n\r\n")[0])
+                    peer.sendall(sized(len(WHOLE)) + WHOLE)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=answer, args=[server], daemon=True).start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}", heads
+        server.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+    """Sets just these of all that bear on the way to a node."""
+    for name in ("http_proxy", "HTTP_PROXY", "no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+
+    def say(netrc: str = "", **named: str) -> None:
+        (tmp_path / "netrc").write_text(netrc)
+        for name, value in named.items():
+            monkeypatch.setenv(name, value)
+
+    return say
+
+
+def test_a_node_is_asked_through_the_environments_proxy(environment: Callable[..., None]) -> None:
+    with node_that_listens() as (proxy, heads):
+        environment(http_proxy=proxy)
+        assert asked("http://node.invalid:8545", GIVE_UP) == 0x7A69
+    assert heads[0].startswith(b"POST http://node.invalid:8545/ HTTP/1.1")
+
+
+def test_a_node_that_the_environment_excepts_is_asked_without_the_proxy(
+    environment: Callable[..., None],
+) -> None:
+    with node_that_listens() as (proxy, unasked), node_that_listens() as (url, heads):
+        environment(http_proxy=proxy, no_proxy="127.0.0.1")
+        assert asked(url, GIVE_UP) == 0x7A69
+    assert (len(heads), unasked) == (1, [])
+
+
+def test_the_environment_is_looked_at_when_a_node_is_named_and_not_for_every_question(
+    environment: Callable[..., None],
+) -> None:
+    with node_that_listens() as (proxy, unasked), node_that_listens() as (url, heads):
+        node = Node(url, timeout=GIVE_UP)
+        environment("machine 127.0.0.1 login alice password swordfish", http_proxy=proxy)
+        assert node.chain_id() == 0x7A69
+    assert (len(heads), unasked) == (1, [])
+    assert b"Authorization" not in heads[0]
+
+
+@pytest.mark.parametrize(
+    ("netrc", "in_url", "sent"),
+    [
+        ("", "", None),
+        ("machine 127.0.0.1 login alice password swordfish", "", b"alice:swordfish"),
+        ("machine elsewhere.invalid login alice password swordfish", "", None),
+        ("", "bob:trustno1@", b"bob:trustno1"),
+    ],
+)
+def test_a_node_is_told_who_asks_as_its_url_or_the_users_netrc_says(
+    environment: Callable[..., None], netrc: str, in_url: str, sent: bytes | None
+) -> None:
+    environment(netrc)
+    with node_that_listens() as (url, heads):
+        assert asked(url.replace("//", f"//{in_url}"), GIVE_UP) == 0x7A69
+    found = re.search(rb"Authorization: Basic (\S+)", heads[0])
+    assert (found and base64.b64decode(found[1])) == sent
+
+
+# --- answers that are of another shape than JSON-RPC promises
+
+BLOCK: Mapping[str, Any] = {
+    "number": "0x1f",
+    "hash": "0x" + "ab" * 32,
+    "timestamp": "0x65",
+    "baseFeePerGas": "0x7",
+}
+
+
+@contextmanager
+def node_that_says(result: Any) -> Iterator[Node]:
+    answer = json.dumps({"jsonrpc": "2.0", "id": 0, "result": result}).encode()
+    with server_that_sends([sized(len(answer)), answer]) as url:
+        yield Node(url, timeout=GIVE_UP)
+
+
+def test_a_block_is_read_as_it_is_written() -> None:
+    with node_that_says(BLOCK) as node:
+        assert node.header("latest") == Header(31, bytes([0xAB] * 32), 101, 7)
+
+
+def test_a_block_from_before_base_fees_has_none() -> None:
+    with node_that_says({name: BLOCK[name] for name in BLOCK if name != "baseFeePerGas"}) as node:
+        assert node.header(31).base_fee is None
+
+
+def test_a_block_that_is_not_there_is_unknown() -> None:
+    with node_that_says(None) as node, pytest.raises(UnknownBlock):
+        node.header(31)
+
+
+BENT: list[tuple[str, Any]] = [
+    *[("number", bent) for bent in (31, "31", "0x", "0x1_f", " 0x1f", "-0x1", "0x" + "f" * 65, [])],
+    *[("number", None), ("timestamp", True), ("timestamp", "later"), ("baseFeePerGas", "dear")],
+    *[("hash", bent) for bent in (None, 7, "0x", "ab" * 32, "0x" + "ab" * 31, "0x" + "ab" * 33)],
+    *[("hash", bent) for bent in ("0x" + "zz" * 32, "0x" + " a" * 32, "0x" + "\u0661" * 64)],
+]
+
+
+@pytest.mark.parametrize(("field", "bent"), BENT)
+def test_a_block_with_a_field_of_another_shape_is_a_fault_of_the_node(
+    field: str, bent: Any
+) -> None:
+    with node_that_says({**BLOCK, field: bent}) as node, pytest.raises(NodeFault):
+        node.header("latest")
+
+
+@pytest.mark.parametrize("result", [[], [BLOCK], "latest", 31, True, {}])
+def test_what_is_no_block_is_a_fault_of_the_node(result: Any) -> None:
+    with node_that_says(result) as node, pytest.raises(NodeFault):
+        node.header("latest")
+
+
+READS: Mapping[str, Callable[[Node], bytes]] = {
+    "code": lambda node: node.code("0x" + "11" * 20),
+    "call": lambda node: node.call("0x" + "11" * 20, b"", 31),
+}
+
+
+@pytest.mark.parametrize("read", READS)
+def test_data_is_read_as_it_is_written(read: str) -> None:
+    for result, data in (("0x", b""), ("0x00fF", b"\0\xff")):
+        with node_that_says(result) as node:
+            assert READS[read](node) == data
+
+
+@pytest.mark.parametrize("result", [None, 7, True, [], {}, "", "ff", "0xf", "0x ff", "0xfg"])
+@pytest.mark.parametrize("read", READS)
+def test_data_of_another_shape_is_a_fault_of_the_node(read: str, result: Any) -> None:
+    with node_that_says(result) as node, pytest.raises(NodeFault):
+        READS[read](node)

@@ -90,22 +90,18 @@ def _as_it_is(*_: object) -> None:
     """No formatter: what is asked is in JSON-RPC's own words, and what is answered is read here."""
 
 
+def _asked(method: str) -> Method[Callable[..., Any]]:
+    return Method(RPCEndpoint(method), request_formatters=_as_it_is, result_formatters=_as_it_is)
+
+
 class _Plain(Module):
     """What is asked most, without web3's general ways of writing and reading it, which take longer than all
     the rest of a question. A fault of the node, or a contract's refusal, is told as elsewhere.
     """
 
-    get_block: Method[Callable[[str, bool], Any]] = Method(
-        RPCEndpoint("eth_getBlockByNumber"),
-        request_formatters=_as_it_is,
-        result_formatters=_as_it_is,
-    )
-    get_code: Method[Callable[[str, str], Any]] = Method(
-        RPCEndpoint("eth_getCode"), request_formatters=_as_it_is, result_formatters=_as_it_is
-    )
-    call: Method[Callable[[Mapping[str, str], str], Any]] = Method(
-        RPCEndpoint("eth_call"), request_formatters=_as_it_is, result_formatters=_as_it_is
-    )
+    get_block: Method[Callable[[str, bool], Any]] = _asked("eth_getBlockByNumber")
+    get_code: Method[Callable[[str, str], Any]] = _asked("eth_getCode")
+    call: Method[Callable[[Mapping[str, str], str], Any]] = _asked("eth_call")
 
 
 class Node:
@@ -134,8 +130,7 @@ class Node:
         # Nothing here names accounts by ENS, leaves gas or its price to web3, or has a chain id looked up
         # before every call: that is held against the manifest, where something is decided (`Manifest.check`).
         self.web3.middleware_onion.clear()
-        self.web3.attach_modules({"plain": _Plain})
-        self._plain: _Plain = self.web3.plain  # type: ignore[attr-defined]
+        self._plain = _Plain(self.web3)
 
     def ask(self, what: str, call: Callable[[], T]) -> T:
         """Runs one web3 call.

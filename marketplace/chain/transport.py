@@ -158,8 +158,8 @@ class _BoundedAdapter(HTTPAdapter):
         return response
 
 
-def bounded_session() -> requests.Session:
-    """A session, safe for threads, whose answers are complete within the request's read timeout.
+def bounded_session(url: str) -> requests.Session:
+    """A session for this URL, safe for threads, whose answers are complete within the request's read timeout.
 
     Connecting and handing the question over have the connect timeout each. Reading raises
     `requests.RequestException` where that is too slow, AnswerTooLarge or AnswerEncoded.
@@ -168,6 +168,7 @@ def bounded_session() -> requests.Session:
     for scheme in ("http://", "https://"):
         session.mount(scheme, _BoundedAdapter(pool_maxsize=MOST_CONNECTIONS))
     session.headers["Accept-Encoding"] = "identity"
+    _settle(session, url)
     return session
 
 
@@ -188,10 +189,8 @@ class BoundedProvider(HTTPProvider):
     """
 
     def __init__(self, url: str, request_kwargs: Mapping[str, Any], **options: Any) -> None:
-        session = bounded_session()
-        _settle(session, url)
         given = {"headers": self.get_request_headers(), **request_kwargs}
-        super().__init__(url, request_kwargs=given, session=session, **options)
+        super().__init__(url, request_kwargs=given, session=bounded_session(url), **options)
 
     @staticmethod
     def decode_rpc_response(raw_response: bytes) -> RPCResponse:

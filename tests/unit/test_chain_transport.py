@@ -116,27 +116,33 @@ def test_an_answer_nested_without_end_is_refused_and_ends_no_process(bracket: by
 
 
 @contextmanager
-def node_of_one_answer() -> Iterator[tuple[str, list[socket.socket]]]:
-    """Hangs up at a connection's second question, as one does that closes what was silent; with who came."""
-    came: list[socket.socket] = []
+def node_of_one_answer() -> Iterator[tuple[str, list[bytes]]]:
+    """Hangs up at a connection's second question, as one does that closes what was silent; with the head of
+    each connection's first.
+    """
+    heads: list[bytes] = []
 
     def answer(peer: socket.socket) -> None:
         with peer:
             question = peer.recv(65_536)
-            while question and not question.endswith(b"}"):
-                question = peer.recv(65_536)
+            while not question.endswith(b"}"):
+                part = peer.recv(65_536)
+                if not part:
+                    return
+                question += part
+            heads.append(question.partition(b"\r\n\r\n")[0])
             peer.sendall(sized(len(WHOLE)) + WHOLE)
             peer.recv(65_536)
 
     def listen(server: socket.socket) -> None:
         with suppress(OSError):
             while True:
-                came.append(server.accept()[0])
-                threading.Thread(target=answer, args=[came[-1]], daemon=True).start()
+                peer, _ = server.accept()
+                threading.Thread(target=answer, args=[peer], daemon=True).start()
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=listen, args=[server], daemon=True).start()
-        yield f"http://127.0.0.1:{server.getsockname()[1]}", came
+        yield f"http://127.0.0.1:{server.getsockname()[1]}", heads
         server.shutdown(socket.SHUT_RDWR)
 
 
@@ -167,28 +173,6 @@ def test_a_redirect_is_not_followed() -> None:
 # --- what the environment says of the way to the node
 
 
-@contextmanager
-def node_that_listens() -> Iterator[tuple[str, list[bytes]]]:
-    """Answers one question a connection; with the heads of the questions that came."""
-    heads: list[bytes] = []
-
-    def answer(server: socket.socket) -> None:
-        with suppress(OSError):
-            while True:
-                peer, _ = server.accept()
-                with peer:
-                    question = b""
-                    while not question.endswith(b"}"):
-                        question += peer.recv(65_536)
-                    heads.append(question.partition(b"\r\n\r\n")[0])
-                    peer.sendall(sized(len(WHOLE)) + WHOLE)
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        threading.Thread(target=answer, args=[server], daemon=True).start()
-        yield f"http://127.0.0.1:{server.getsockname()[1]}", heads
-        server.shutdown(socket.SHUT_RDWR)
-
-
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
     """Sets just these of all that bear on the way to a node."""
@@ -205,7 +189,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[...
 
 
 def test_a_node_is_asked_through_the_environments_proxy(environment: Callable[..., None]) -> None:
-    with node_that_listens() as (proxy, heads):
+    with node_of_one_answer() as (proxy, heads):
         environment(http_proxy=proxy)
         assert asked("http://node.invalid:8545", GIVE_UP) == 0x7A69
     assert heads[0].startswith(b"POST http://node.invalid:8545/ HTTP/1.1")
@@ -214,7 +198,7 @@ def test_a_node_is_asked_through_the_environments_proxy(environment: Callable[..
 def test_a_node_that_the_environment_excepts_is_asked_without_the_proxy(
     environment: Callable[..., None],
 ) -> None:
-    with node_that_listens() as (proxy, unasked), node_that_listens() as (url, heads):
+    with node_of_one_answer() as (proxy, unasked), node_of_one_answer() as (url, heads):
         environment(http_proxy=proxy, no_proxy="127.0.0.1")
         assert asked(url, GIVE_UP) == 0x7A69
     assert (len(heads), unasked) == (1, [])
@@ -223,7 +207,7 @@ def test_a_node_that_the_environment_excepts_is_asked_without_the_proxy(
 def test_the_environment_is_looked_at_when_a_node_is_named_and_not_for_every_question(
     environment: Callable[..., None],
 ) -> None:
-    with node_that_listens() as (proxy, unasked), node_that_listens() as (url, heads):
+    with node_of_one_answer() as (proxy, unasked), node_of_one_answer() as (url, heads):
         node = Node(url, timeout=GIVE_UP)
         environment("machine 127.0.0.1 login alice password swordfish", http_proxy=proxy)
         assert node.chain_id() == 0x7A69
@@ -244,7 +228,7 @@ def test_a_node_is_told_who_asks_as_its_url_or_the_users_netrc_says(
     environment: Callable[..., None], netrc: str, in_url: str, sent: bytes | None
 ) -> None:
     environment(netrc)
-    with node_that_listens() as (url, heads):
+    with node_of_one_answer() as (url, heads):
         assert asked(url.replace("//", f"//{in_url}"), GIVE_UP) == 0x7A69
     found = re.search(rb"Authorization: Basic (\S+)", heads[0])
     assert (found and base64.b64decode(found[1])) == sent

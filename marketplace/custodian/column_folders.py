@@ -190,8 +190,7 @@ class ColumnFolders:
         try:
             return ColumnStore(self._path / name, columns, _cut_short)
         except LayoutChanged:  # of another libsecp256k1: the journal has everything to make it anew
-            log.warning("columns_of_another_layout")
-            discard(self._path / name)
+            _throw_away(self._path / name)
             return ColumnStore(self._path / name, columns, _cut_short)
 
     def erase(self, name: str, row: int) -> None:
@@ -203,9 +202,15 @@ class ColumnFolders:
                     store = self._stores[name] = ColumnStore.existing(folder, _cut_short)
                 except (LayoutChanged, FileNotFoundError):
                     # It is made anew from the journal, which has this record no more.
-                    discard(folder)
+                    _throw_away(folder)
             if store is not None:
                 store.erase(row)
+
+
+def _throw_away(folder: Path) -> None:
+    """One that cannot be read as it was laid out."""
+    log.warning("columns_of_another_layout")
+    discard(folder)
 
 
 def _cut_short(number: int) -> None:

@@ -284,7 +284,9 @@ def test_what_is_erased_of_a_folder_that_cannot_be_read_is_overwritten(
     layout.unlink()
     if spoilt == "another layout":
         layout.write_bytes(b"\0\0\0\3 of another library")
-    filled.tallies()._columns.erase(path.parent.name, 0)
+    with capture_logs() as logs:
+        filled.tallies()._columns.erase(path.parent.name, 0)
+    assert [each["event"] for each in logs] == ["columns_of_another_layout"]
     assert not any(held.read_bytes())
 
 

@@ -60,7 +60,7 @@ contract MarketSettleTest is Story {
         market.drawGate(request);
         vm.roll(r.drawBlock + 1);
         vm.setBlockhash(r.drawBlock, "hash");
-        uint16 draw = uint16(uint256(keccak256(abi.encode(r.root, bytes32("hash")))));
+        uint16 draw = uint16(uint256(keccak256(abi.encode(r.root, bytes32("hash"))))) >> 1;
         vm.expectEmit(address(market));
         emit IResearchMarket.GateDrawn(request, vm.addr(GATE + draw % 3), draw);
         market.drawGate(request);
@@ -135,18 +135,22 @@ contract MarketSettleTest is Story {
         market.redrawGate(request);
     }
 
-    function test_after_the_largest_draw_comes_the_first() public {
+    function test_after_the_largest_draw_comes_the_next() public {
         RequestId request = _sealed();
         RequestView memory r = market.requestOf(request);
+        uint16 largest = type(uint16).max >> 1;
         uint256 hash;
         while (uint16(uint256(keccak256(abi.encode(r.root, hash)))) != type(uint16).max) ++hash;
         vm.roll(r.drawBlock + 1);
         vm.setBlockhash(r.drawBlock, bytes32(hash));
         market.drawGate(request);
-        skip(301);
-        market.redrawGate(request);
-        assertEq(market.requestOf(request).gateDraw, 0, "draw");
-        assertEq(market.requestOf(request).gate, vm.addr(GATE), "gate");
+        assertEq(market.requestOf(request).gateDraw, largest, "draw");
+        for (uint256 i = 1; i < 4; ++i) {
+            skip(301);
+            market.redrawGate(request);
+            assertEq(market.requestOf(request).gateDraw, largest + i, "draw");
+            assertEq(market.requestOf(request).gate, vm.addr(GATE + (largest + i) % 3), "gate");
+        }
     }
 
     // --- settle

@@ -114,7 +114,7 @@ struct RequestView {
     uint64 sealBlock; // of the last shard
     bytes32 root; // cohort root once Sealed
     address gate; // 0 until drawn; the homomorphic lane draws none
-    uint16 gateDraw; // modulo the number of gates
+    uint16 gateDraw; // modulo the number of gates; fifteen bits, and one more for each redraw
     uint40 gateDrawnAt; // in the homomorphic lane, when the request was sealed
     uint40 frozenUntil;
     uint64 drawBlock; // whose hash draws the gate; 0 in the homomorphic lane

@@ -13,8 +13,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import pytest
+from eth_account.typed_transactions import TypedTransaction
+from hexbytes import HexBytes
 
 from marketplace.chain import artifacts
 from marketplace.chain.adapter import RequestStage, RequestView
@@ -43,6 +46,14 @@ ASKS, SENDS = ("eth_call", "eth_estimateGas"), ("eth_sendRawTransaction",)
 ENDED = ("RequestCancelled", "RequestReclaimed", "RequestDefaulted", "RequestSettled")
 
 
+def called(call: dict[str, Any]) -> str:
+    """What a question to a node calls a contract with, in hexadecimal."""
+    given = call["params"][0]
+    if call["method"] not in SENDS:
+        return str(given.get("data") or given.get("input")).removeprefix("0x")
+    return TypedTransaction.from_bytes(HexBytes(given)).as_dict()["data"].hex()
+
+
 class Silent(LyingProxy):
     """Does not answer a chosen call, which it has passed on or has not; every other call it answers."""
 
@@ -56,7 +67,7 @@ class Silent(LyingProxy):
 
     def answer(self, body: bytes) -> bytes:
         call = json.loads(body)
-        chosen = call["method"] in self.methods_held and self.selector in body.decode()
+        chosen = call["method"] in self.methods_held and called(call).startswith(self.selector)
         said = super().answer(body) if not chosen or self.passes_on else b""
         if chosen:
             self.reached.set()

@@ -1,17 +1,21 @@
 """Whoever may upload messages empties no gas account with them, and holds back nobody's revocation."""
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import pytest
 from eth_account.signers.local import LocalAccount
 from eth_utils.crypto import keccak
 
+from marketplace.chain import allowance
 from marketplace.chain.adapter import Chain, ConsentState, Finality
 from marketplace.chain.allowance import MESSAGES, REVOCATIONS_WITHOUT_CONSENT, UnderWay
 from marketplace.chain.funding import fund
@@ -53,10 +57,19 @@ YES = assemble(f"{MAGIC << 224} 0 MSTORE 32 0 RETURN")
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiWorld]:
-    with api_world(tmp_path_factory.mktemp("relay")) as made:
+    with one_day(), api_world(tmp_path_factory.mktemp("relay")) as made:
         relays = [each.keys.relay.address for each in made.custodians]
         fund(made.operator.chain.node, EMBEDDED_KEY, relays, 10**18)
         yield made
+
+
+@contextmanager
+def one_day() -> Iterator[None]:
+    """What is counted by the day is, past midnight too, of the day on which this began."""
+    began = time.time()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(allowance, "time", SimpleNamespace(time=lambda: began))
+        yield
 
 
 @pytest.fixture

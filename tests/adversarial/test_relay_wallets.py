@@ -1,7 +1,6 @@
 """Wallet contracts judge their own signatures, as only the chain can tell: what nobody does to a relay so."""
 
 import json
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -11,12 +10,12 @@ import pytest
 
 from marketplace.chain.adapter import ConsentState
 from marketplace.chain.allowance import (
-    DAY_SECONDS,
     FAILED,
     OVERTAKEN,
     REVOCATIONS_WITHOUT_CONSENT,
     WALLET_FAILURES,
     Key,
+    day_now,
     failed_on_chain,
 )
 from marketplace.chain.faults import NodeFault
@@ -39,6 +38,7 @@ from tests.adversarial.test_relay_abuse import (
     codes,
     consent,
     new_patient,
+    one_day,
     refused,
     revocation,
     revoke_at_custodian,
@@ -65,7 +65,7 @@ GOOD, BAD = b"\x01", b"\x00"
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiWorld]:
-    with api_world(tmp_path_factory.mktemp("wallets")) as made:
+    with one_day(), api_world(tmp_path_factory.mktemp("wallets")) as made:
         relays = [each.keys.relay.address for each in made.custodians]
         fund(made.operator.chain.node, EMBEDDED_KEY, relays, 10**18)
         yield made
@@ -265,9 +265,7 @@ def huge(said: dict[str, Any], name: str = "signature") -> dict[str, Any]:
 def count_of(world: ApiWorld, kind: str, patient: str) -> int:
     """Of today, in the operator's database."""
     key = (kind, world.dataset, patient)
-    found: int = world.operator.database.count(
-        int(time.time()) // DAY_SECONDS, [key], lambda counts: counts[key]
-    )
+    found: int = world.operator.database.count(day_now(), [key], lambda counts: counts[key])
     return found
 
 
@@ -375,7 +373,7 @@ def test_wallets_that_failed_too_often_are_known_after_a_restart_and_told_anothe
 
 def spend(world: ApiWorld, patient: str) -> None:
     """As many failures as are paid for on a day, at the operator and at custodian 0."""
-    key, day = (FAILED, world.dataset, patient), int(time.time()) // DAY_SECONDS
+    key, day = (FAILED, world.dataset, patient), day_now()
     failures = Failures(world.custodians[0].journal)
 
     def enough(counts: dict[Key, int]) -> None:

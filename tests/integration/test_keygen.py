@@ -65,7 +65,7 @@ from tests.support.keygen_world import (
     wait_until,
 )
 from tests.support.nodes import any_node
-from tests.support.tallied_world import free_port
+from tests.support.ports import free_port
 
 
 @pytest.fixture(scope="module")

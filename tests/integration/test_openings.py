@@ -181,6 +181,8 @@ def bent(written: bytes) -> dict[str, tuple[bytes, str]]:
         "an unknown field": ({**document, "note": "x"}, "opening.note"),
         "another format": ({**document, "schema": "usufruct-receipt/2"}, "opening.schema"),
     }
+    if sums[0] == sums[1]:  # one in 170,000
+        del changed["another order"]
     found = {what: (canonical(each), field) for what, (each, field) in changed.items()}
     raw = sums[0].encode()
     return found | {

@@ -466,7 +466,9 @@ def test_what_cannot_be_scored_fails_alone(world: ScoringWorld) -> None:
     request = world.sealed("fails", MODEL)
     files = world.operator.scoring.rounds.files
     material, record = files.record(world.dataset, account("ada").address) or (b"", b"")
-    files.put_record(world.dataset, account("ada").address, material, record[:-1] + b"\0")
+    files.put_record(
+        world.dataset, account("ada").address, material, record[:-1] + bytes([record[-1] ^ 1])
+    )
     world.scored()
     states = {
         name: [e["state"] for e in world.listed(name)["scores"] if e["request"] == request]
@@ -677,7 +679,7 @@ def test_no_route_takes_or_gives_an_opened_score(world: ScoringWorld) -> None:
 def test_what_is_opened_is_in_no_byte_that_the_operator_took_gave_or_kept(
     world: ScoringWorld,
 ) -> None:
-    telling = model("Telling", intercept="0.71828")
+    telling = model("Telling", intercept="-314.15926")
     world.publish(telling)
     record = world.hand_in("ada")
     request = world.sealed("telling", telling)
@@ -689,12 +691,12 @@ def test_what_is_opened_is_in_no_byte_that_the_operator_took_gave_or_kept(
     assert len(world.traffic) == 2
     values = {"systolic": 100, "smoker=1": 0}
     opened = open_score(key_of("ada")[0], score, telling, record, values).for_the_owner()
-    assert opened == Decimal("-0.282")
+    assert opened == Decimal("-315.159")
     assert len(world.traffic) == 2  # opening asks nobody
     world.hears = False
     data = world.operator.config.data
     kept = b"".join(path.read_bytes() for path in data.rglob("*") if path.is_file())
-    for said in (str(opened), "-0.28172", "0.282"):
+    for said in ("-315.159", "315.159", "315.15926"):
         assert said.encode() not in b"".join(world.traffic)
         assert said.encode() not in kept
 

@@ -379,7 +379,7 @@ def test_an_operator_gets_through_a_flood_of_turns_by_its_signature_and_nobody_e
             assert stuck.inside.acquire(timeout=PATIENCE)
         for voice in (None, other, replayed):
             with pytest.raises(Refusal) as refused:
-                post(url, "/partials", body, timeout=2, voice=voice)
+                post(url, "/partials", body, timeout=5, voice=voice)
             assert refused.value.code == "busy"
         for _ in range(RESERVED + 1):
             with pytest.raises(Refusal) as refused:

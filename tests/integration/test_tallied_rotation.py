@@ -41,6 +41,7 @@ from tests.integration.test_tallied_records import done, people
 from tests.support.chain_world import account
 from tests.support.custody_world import Process
 from tests.support.keygen_world import DEAD
+from tests.support.ports import free_port
 from tests.support.refusals import refused
 from tests.support.tallied_world import (
     COLUMNS,
@@ -48,7 +49,6 @@ from tests.support.tallied_world import (
     TalliedWorld,
     Values,
     decrypted,
-    free_port,
     person_of,
     plain_sums,
     sums_of,

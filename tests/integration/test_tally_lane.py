@@ -368,8 +368,8 @@ class Frozen(Peer):
 def test_a_custodian_that_freezes_is_done_without_from_then_on(
     market: TallyWorld, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    monkeypatch.setattr(rounds, "GRACE_SECONDS", 3.0)
-    monkeypatch.setattr(rounds.Rounds, "set_seconds", 3.0)
+    monkeypatch.setattr(rounds, "GRACE_SECONDS", 6.0)
+    monkeypatch.setattr(rounds.Rounds, "set_seconds", 6.0)
     request = market.sealed(f"frozen-{path}", "mean.v1", MEAN)
     frozen = Frozen("custodian 2", market.urls[1], path=path)
     peers = [market.peers[0], frozen, market.peers[2]]

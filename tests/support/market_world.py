@@ -4,7 +4,6 @@ import base64
 import contextlib
 import itertools
 import random
-import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,6 +33,7 @@ from marketplace.stages import NEXT, Stage
 from marketplace.vocabulary import Lane
 from marketplace.wire import hpke, keyfiles
 from marketplace.wire.terms import RequestTerms, class_id
+from tests.support.ports import free_run
 
 PATIENTS = 24
 COST = 1_000_000  # nano-rho of one request
@@ -44,30 +44,7 @@ YEAR = 365 * 86_400
 
 def free_ports() -> Ports:
     """Ports that were free a moment ago: one for chain and operator, three in a row for each kind."""
-    return Ports(_free_run(1), _free_run(1), _free_run(CUSTODIANS), _free_run(CUSTODIANS))
-
-
-_given: set[int] = set()
-
-
-def _free_run(length: int) -> int:
-    while (
-        True
-    ):  # under what systems give to outgoing connections; not seeded: other workers draw too
-        first = random.SystemRandom().randrange(10_000, 17_900)
-        run = range(first, first + length)
-        if not _given.intersection(run) and all(_is_free(port) for port in run):
-            _given.update(run)
-            return first
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+    return Ports(free_run(1), free_run(1), free_run(CUSTODIANS), free_run(CUSTODIANS))
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,11 @@ from scipy import stats
 
 Draws = npt.NDArray[np.int64]
 
-ERROR_RATE = 1e-9
-"""With which a test fails a correct sampler, at most: divided among the tests that look at the same draws."""
+ERROR_RATE = 1e-10
+"""With which a test fails a correct sampler, at most: divided among the tests that look at the same draws.
+
+Where the smallest cells expect 20 draws, chi-square is too small there by up to a factor of five: still 1e-9.
+"""
 
 
 def discrete_gaussian(variance: float) -> tuple[Draws, npt.NDArray[np.float64]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from tests.support.custody_world import (
     served,
 )
 from tests.support.nodes import any_node
+from tests.support.ports import free_port
 
 ENCODED = DICTIONARY | {
     "schema": wire.ENCODED,
@@ -161,12 +161,6 @@ def decrypted(sums: Sequence[Sum], shares: Mapping[int, int]) -> list[Point]:
 
 def times_g(values: Sequence[int]) -> list[Point]:
     return [times_base(value) for value in values]
-
-
-def free_port() -> int:
-    """So that a process is found at the same place when it was started again."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @contextmanager

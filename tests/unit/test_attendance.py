@@ -21,6 +21,7 @@ from marketplace.attendance import OLD_SECONDS as LONG_AGO
 from marketplace.errors import Refusal
 from marketplace.peers import Peer
 from marketplace.wire import http
+from tests.support.ports import free_port
 
 READY = {"ready": True, "reasons": []}
 GATE = "0x" + "11" * 20
@@ -33,7 +34,7 @@ class Host:
 
     said: Any = field(default_factory=lambda: READY)
     asked: int = 0
-    port: int = 0
+    port: int = field(default_factory=free_port)
     _server: ThreadingHTTPServer | None = None
 
     def come(self) -> None:

@@ -113,8 +113,8 @@ def with_keys(url: str) -> str:
     return f"{scheme}://{SECRET}:{SECRET}@{rest}/v3/{SECRET}?key={SECRET}" if found else url
 
 
-def refusal(url: str) -> Refusal:
-    found = asked(lambda: Node(url, timeout=TIMEOUT).chain_id())
+def refusal(url: str, timeout: float = GIVE_UP) -> Refusal:
+    found = asked(lambda: Node(url, timeout=timeout).chain_id())
     assert isinstance(found, NodeUnreachable | NodeFault), found
     return found
 
@@ -124,7 +124,7 @@ def test_each_cause_is_said_in_its_own_words_with_the_place_and_the_option_to_co
     made: Made, why: str, words: str
 ) -> None:
     with made() as url:
-        found = refusal(with_keys(url))
+        found = refusal(with_keys(url), TIMEOUT if why == "slow" else GIVE_UP)
     said = str(found)
     assert found.facts["why"] == why
     assert words in said
@@ -139,7 +139,7 @@ def test_strangers_who_ask_a_server_learn_neither_its_nodes_place_nor_a_key(
     made: Made, why: str, words: str
 ) -> None:
     with made() as url:
-        found = refusal(with_keys(url))
+        found = refusal(with_keys(url), TIMEOUT if why == "slow" else GIVE_UP)
     shown = str(problem_document(found))
     assert SECRET not in shown
     assert url.rpartition("/")[2] not in shown

@@ -90,7 +90,7 @@ def test_an_answer_beyond_the_largest_size_is_given_up(monkeypatch: pytest.Monke
     monkeypatch.setattr(transport, "MOST_ANSWER", 100_000)
     flood = drip(sized(10**9), b" " * 10_000)
     with server_that_sends(flood) as url:
-        found = asked(url)
+        found = asked(url, timeout=GIVE_UP)
     assert isinstance(found, NodeFault)
     assert found.facts["kind"] == "AnswerTooLarge"
 
@@ -99,7 +99,7 @@ def test_a_compressed_answer_is_refused_unread() -> None:
     bomb = zlib.compress(b" " * 10**6)
     head = HEAD + b"Content-Encoding: deflate\r\nContent-Length: %d\r\n\r\n" % len(bomb)
     with server_that_sends([head, bomb]) as url:
-        found = asked(url)
+        found = asked(url, timeout=GIVE_UP)
     assert isinstance(found, NodeFault)
     assert found.facts["kind"] == "AnswerEncoded"
 

@@ -21,7 +21,7 @@ from ml.dp.noised import Noised
 from ml.dp.sums import exact_sum, sum_noise
 
 ERROR_RATE = 1e-9
-RUNS = 1200  # enough to see a mechanism that spends nine times what it says
+RUNS = 1400  # enough to see a mechanism that spends nine times what it says
 HONEST_RUNS = 600
 COST = 400_000_000
 X = Variable("x", "number", "u", 0, 10, 0)

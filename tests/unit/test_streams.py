@@ -201,7 +201,7 @@ def test_no_text_of_an_event_begins_another(market: Market, because: str) -> Non
 
 
 def test_a_quiet_stream_says_so_and_ends_by_itself(database: Database) -> None:
-    with running(database, comment=OFTEN, life=0.5) as market:
+    with running(database, comment=OFTEN, life=3.0) as market:
         said = market.visit().hear_the_end()
         assert b"\n:\n\n" in said
         market.taken(0)

@@ -1,6 +1,5 @@
 """The operator's process: what goes on in the background while it serves, and what it tells Prometheus."""
 
-import socket
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -10,6 +9,7 @@ import pytest
 from marketplace import serve
 from marketplace.operator import Operator, Worker
 from tests.support.api_world import ApiWorld, api_world
+from tests.support.ports import free_port
 
 PATIENCE = 60
 
@@ -18,13 +18,6 @@ PATIENCE = 60
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiWorld]:
     with api_world(tmp_path_factory.mktemp("serving")) as made:
         yield made
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def measured(operator: Operator, port: int | None) -> Operator:

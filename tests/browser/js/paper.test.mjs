@@ -290,18 +290,24 @@ test("what custodians of an operator's own confirmed before the first paper coun
   await onPage(marketOf(committee(7, [1, 2, 3]), EVIL), "signedFor", honest(committee(7, [1, 2, 3]), 1, 2, 3));
 });
 
+/** A promise, and what keeps it. */
+function promised() {
+  let keep;
+  return [new Promise((done) => (keep = done)), keep];
+}
+
 test("a tab that knew less does not bring it back", async () => {
   await knowing(THREE, [1, 2, 3]);
   const next = marketOf(NEXT, [1, 2, 4].map(urlOf));
   const old = await keystore.pinned();
-  let arrive;
-  const held = new Promise((done) => (arrive = done));
+  const [held, arrive] = promised();
+  const [asked, begin] = promised();
   const slow = { ...wordOf(1, THREE) };
-  answering({ "/deployment": TRUE, ...honest(THREE, 2, 3), [`${urlOf(1)}/health`]: () => held.then(() => slow) });
+  answering({ "/deployment": TRUE, ...honest(THREE, 2, 3), [`${urlOf(1)}/health`]: () => (begin(), held.then(() => slow)) });
   const tab = await import(`${JS}pin.js?paper=${++pages}`);
   await tab.signedFor();
   const late = tab.confirmedCommittee().catch((error) => error);
-  await new Promise((done) => setTimeout(done, 20));
+  await asked;
   await onPage(next, "signedFor", honest(NEXT, 1, 2, 3, 4));
   const newer = await keystore.pinned();
   assert.deepEqual([old.seats.epoch, newer.seats.epoch], [1, 2]);
@@ -327,12 +333,12 @@ test("of two tabs that come for the first time, the market that is kept first is
 test("what was removed on the page Keys no other tab brings back", async () => {
   await knowing(THREE, [1, 2, 3]);
   const other = { ...TRUE, contracts: { ...TRUE.contracts, ResearchMarket: addressOf(67) } };
-  let arrive;
-  const held = new Promise((done) => (arrive = done));
-  answering({ "/deployment": TRUE, ...honest(THREE, 2, 3), [`${urlOf(1)}/health`]: () => held.then(() => wordOf(1, THREE)) });
+  const [held, arrive] = promised();
+  const [asked, begin] = promised();
+  answering({ "/deployment": TRUE, ...honest(THREE, 2, 3), [`${urlOf(1)}/health`]: () => (begin(), held.then(() => wordOf(1, THREE))) });
   const tab = await import(`${JS}pin.js?paper=${++pages}`);
   const late = tab.confirmedCommittee().catch((error) => error);
-  await new Promise((done) => setTimeout(done, 20));
+  await asked;
   await keystore.forgetPin();
   await onPage(other, "signedFor");
   arrive();

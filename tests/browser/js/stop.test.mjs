@@ -70,12 +70,12 @@ function partly(signal) {
   return new Response(new ReadableStream({ start }));
 }
 
-/** Until `end`, what is asked is given up after a tenth of a second. */
+/** Until `end`, what is asked is given up after half a second. */
 function impatient(end) {
   const real = AbortSignal.timeout;
   AbortSignal.timeout = () => {
     const controller = new AbortController();
-    setTimeout(() => controller.abort(new DOMException("it is over", "TimeoutError")), 100);
+    setTimeout(() => controller.abort(new DOMException("it is over", "TimeoutError")), 500);
     return controller.signal;
   };
   end.after(() => (AbortSignal.timeout = real));

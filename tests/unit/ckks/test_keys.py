@@ -86,7 +86,7 @@ def test_every_key_that_is_sent_is_an_encryption_with_an_error(owner: Owner) -> 
         assert constant(pair, secret, at) < 64, "an error of standard deviation 3.2"
         assert pair[1, at].any()
     errors = {constant(pair, secret, len(PRIMES) - 1) for pair in pairs}
-    assert len(errors) > 2, "not all the same, as errors of 0 would be"
+    assert len(errors) > 1, "not all the same, as errors of 0 would be"
 
 
 def test_a_key_and_its_material_are_kept_together(owner: Owner, stranger: Owner) -> None:

@@ -25,6 +25,7 @@ from marketplace.chain.sender import Sender
 from marketplace.local import POLICY, await_health
 from marketplace.stages import TERMINAL, Stage
 from tests.support.killing import await_stage, kill, log, stage_of, start, stopped
+from tests.support.lies import calldata
 from tests.support.market_world import (
     PATIENTS,
     Books,
@@ -50,7 +51,7 @@ def called(call: dict[str, Any]) -> str:
     """What a question to a node calls a contract with, in hexadecimal."""
     given = call["params"][0]
     if call["method"] not in SENDS:
-        return str(given.get("data") or given.get("input")).removeprefix("0x")
+        return calldata(given)
     return TypedTransaction.from_bytes(HexBytes(given)).as_dict()["data"].hex()
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -57,19 +58,21 @@ YES = assemble(f"{MAGIC << 224} 0 MSTORE 32 0 RETURN")
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiWorld]:
-    with one_day(), api_world(tmp_path_factory.mktemp("relay")) as made:
-        relays = [each.keys.relay.address for each in made.custodians]
-        fund(made.operator.chain.node, EMBEDDED_KEY, relays, 10**18)
+    with relaying_world(tmp_path_factory.mktemp("relay")) as made:
         yield made
 
 
 @contextmanager
-def one_day() -> Iterator[None]:
-    """What is counted by the day is, past midnight too, of the day on which this began."""
+def relaying_world(folder: Path) -> Iterator[ApiWorld]:
+    """Whose custodians can pay for what they relay, and where it stays the day on which this began, so that
+    what is counted by the day begins anew at no midnight.
+    """
     began = time.time()
-    with pytest.MonkeyPatch.context() as patched:
+    with pytest.MonkeyPatch.context() as patched, api_world(folder) as made:
         patched.setattr(allowance, "time", SimpleNamespace(time=lambda: began))
-        yield
+        relays = [each.keys.relay.address for each in made.custodians]
+        fund(made.operator.chain.node, EMBEDDED_KEY, relays, 10**18)
+        yield made
 
 
 @pytest.fixture

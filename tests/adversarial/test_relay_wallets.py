@@ -19,7 +19,6 @@ from marketplace.chain.allowance import (
     failed_on_chain,
 )
 from marketplace.chain.faults import NodeFault
-from marketplace.chain.funding import fund
 from marketplace.chain.reverts import ContractRefusal, snake_case, table
 from marketplace.chain.rpc import CannotPay
 from marketplace.chain.sender import Sender
@@ -38,15 +37,15 @@ from tests.adversarial.test_relay_abuse import (
     codes,
     consent,
     new_patient,
-    one_day,
     refused,
+    relaying_world,
     revocation,
     revoke_at_custodian,
     sent_by,
     upload,
 )
 from tests.contracts.hostile_code import YES, assemble
-from tests.support.api_world import ApiWorld, api_world
+from tests.support.api_world import ApiWorld
 from tests.support.chain_world import account
 from tests.support.nodes import EMBEDDED_KEY
 
@@ -65,9 +64,7 @@ GOOD, BAD = b"\x01", b"\x00"
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiWorld]:
-    with one_day(), api_world(tmp_path_factory.mktemp("wallets")) as made:
-        relays = [each.keys.relay.address for each in made.custodians]
-        fund(made.operator.chain.node, EMBEDDED_KEY, relays, 10**18)
+    with relaying_world(tmp_path_factory.mktemp("wallets")) as made:
         yield made
 
 

@@ -165,6 +165,10 @@ def _word(value: int | bytes) -> str:
 def reads(contract: str, view: str, method: str, parameters: list[Any]) -> bool:
     if method != "eth_call":
         return False
-    call = parameters[0]
     selector = artifacts.load(contract).functions[view].selector
-    return str(call.get("data") or call.get("input")).startswith("0x" + selector.hex())
+    return calldata(parameters[0]).startswith(selector.hex())
+
+
+def calldata(call: Mapping[str, Any]) -> str:
+    """What an `eth_call` or an estimate is of, in hexadecimal."""
+    return str(call.get("data") or call.get("input")).removeprefix("0x")

@@ -10,10 +10,11 @@ from scipy import stats
 
 Draws = npt.NDArray[np.int64]
 
-ERROR_RATE = 1e-10
-"""With which a test fails a correct sampler, at most: divided among the tests that look at the same draws.
-
-Where the smallest cells expect 20 draws, chi-square is too small there by up to a factor of five: still 1e-9.
+ERROR_RATE = 1e-9
+"""With which a test fails a correct sampler, at most: divided among the tests that look at the same draws."""
+SHAPE = 1e-10
+"""The level for p-values of shapes, divided likewise: with cells of 20 expected draws chi-square says up to
+five times too little.
 """
 
 
@@ -26,13 +27,16 @@ def discrete_gaussian(variance: float) -> tuple[Draws, npt.NDArray[np.float64]]:
 
 
 def shape_p_value(draws: Draws, variance: float) -> float:
-    """Chi-square p-value, cells of fewer than 20 expected draws pooled into the tails."""
+    """Chi-square p-value, cells of fewer than 20 expected draws pooled into one, if that expects 5."""
     support, chances = discrete_gaussian(variance)
     middle = chances * len(draws) >= 20
     observed = np.array([np.count_nonzero(draws == value) for value in support[middle]])
     expected = chances[middle] * len(draws)
-    observed = np.append(observed, len(draws) - observed.sum())
-    expected = np.append(expected, len(draws) - expected.sum())
+    rest = len(draws) - observed.sum(), len(draws) - expected.sum()
+    if rest[1] >= 5:
+        observed, expected = np.append(observed, rest[0]), np.append(expected, rest[1])
+    else:
+        expected = expected * observed.sum() / expected.sum()
     return float(stats.chisquare(observed, expected).pvalue)
 
 

@@ -17,48 +17,27 @@ from ml.dp import noise as noise_module
 from ml.dp.accounting import MAX_COST, CostRefused, rho
 from ml.dp.interval import half_width
 from ml.dp.noise import NotRepresentable, add_gaussian, choose_best, gaussian_noise
+from tests.support.noise_statistics import ERROR_RATE, discrete_gaussian, shape_p_value
 
-ERROR_RATE = 1e-9
 SHAPE = 1e-15
-"""For p-values of `pooled_p_value`: where the last cell expects only five draws, its exact binomial says that
-a true sampler falls below this with 2e-10, and below 1e-9 with 1e-7.
+"""For p-values of shapes here: where the last cell expects only five draws, its exact binomial says that a
+true sampler falls below this with 2e-10, and below 1e-9 with 1e-7.
 """
 DRAWS = 40_000
-
-
-def discrete_gaussian(sigma: float) -> tuple[np.ndarray, np.ndarray]:
-    """Support and exact probabilities, cut where less than 1e-60 is left."""
-    reach = math.ceil(17 * sigma) + 5
-    support = np.arange(-reach, reach + 1)
-    weights = np.exp(-(support**2) / (2 * sigma**2))
-    return support, weights / weights.sum()
-
-
-def pooled_p_value(draws: np.ndarray, support: np.ndarray, chances: np.ndarray) -> float:
-    """Chi-square p-value, cells of fewer than 20 expected draws pooled into the tails."""
-    middle = chances * len(draws) >= 20
-    observed = np.array([np.count_nonzero(draws == value) for value in support[middle]])
-    expected = chances[middle] * len(draws)
-    rest = len(draws) - observed.sum(), len(draws) - expected.sum()
-    if rest[1] >= 5:
-        observed, expected = np.append(observed, rest[0]), np.append(expected, rest[1])
-    else:
-        expected = expected * observed.sum() / expected.sum()
-    return float(stats.chisquare(observed, expected).pvalue)
 
 
 @pytest.mark.parametrize("cost", [MAX_COST, 55_555_555, 3_000_000])
 def test_gaussian_noise_follows_the_exact_discrete_gaussian(cost: int) -> None:
     noise = gaussian_noise(cost, 1, 0)
     draws = np.array(add_gaussian([0] * DRAWS, noise))
-    assert pooled_p_value(draws, *discrete_gaussian(noise.scale)) > SHAPE
+    assert shape_p_value(draws, noise.scale**2) > SHAPE
 
 
 def test_the_shape_test_sees_noise_that_is_eight_percent_too_narrow() -> None:
     noise = gaussian_noise(55_555_555, 1, 0)
     narrow = dataclasses.replace(noise, cost=MAX_COST, scale=noise.scale * 0.92)
     draws = np.array(add_gaussian([0] * DRAWS, narrow))
-    assert pooled_p_value(draws, *discrete_gaussian(noise.scale)) < SHAPE
+    assert shape_p_value(draws, noise.scale**2) < SHAPE
 
 
 def test_noise_of_neighbouring_entries_and_of_later_draws_is_unrelated() -> None:
@@ -148,14 +127,14 @@ def test_what_may_not_fit_into_64_bits_is_refused_beforehand(
 @given(st.integers(100_000, MAX_COST))
 def test_the_half_width_holds_95_percent_of_the_exact_distribution(cost: int) -> None:
     noise = gaussian_noise(cost, 1, 0)
-    support, chances = discrete_gaussian(noise.scale)
+    support, chances = discrete_gaussian(noise.scale**2)
     assert chances[np.abs(support) <= half_width(noise)].sum() >= 0.95
 
 
 @pytest.mark.parametrize("sigma", [0.7072, 0.9, 1.0, 1.3, 1.41, 2.0, 3.7, 12.0, 100.0])
 def test_discrete_noise_is_never_a_unit_further_out_than_continuous_noise(sigma: float) -> None:
     """The fact behind every interval: P[discrete >= m] <= P[continuous >= m - 1]."""
-    support, chances = discrete_gaussian(sigma)
+    support, chances = discrete_gaussian(sigma**2)
     tails = chances[::-1].cumsum()[::-1]
     positive = (support >= 1) & (support <= 12 * sigma)
     assert (tails[positive] <= stats.norm.sf((support[positive] - 1) / sigma)).all()

@@ -34,8 +34,6 @@ MEMBERS, POPULATION = 3000, 10_000
 QUORUM, CONTRIBUTORS = 3, 5
 COST = 40_000_000
 SEED = 20261123
-COVERED = 0.94
-"""Of intervals of 95 %: they rest on 4,000 draws, always the same, which move what they hold by up to 1 %."""
 AGE = [{"variable": "age"}]
 SBP = {"variable": "sbp"}
 QUESTIONS: dict[str, dict[str, Any]] = {
@@ -69,6 +67,8 @@ AT_MOST = {"mean.v1": 0.4, "variance.v1": 0.4, "score.v1": 0.7}
 """What is foretold "at most", for the worst data: how much of it there must be. Everybody has every
 value here, and no count is told above that, which takes half of its noise away.
 """
+COVERED = {"covariance.v1": 0.94}
+"""Of intervals of 95 %: its 4,000 draws, always the same, have them hold 94.3 % (37,500 measured)."""
 SLACK = dict.fromkeys(SAMPLED, 0.15) | {"covariance.v1": 0.1, "correlation.v1": 0.1}
 """By how much a forecast may be off, being made of draws itself, and of the shapes it supposes; else 2%."""
 HALVES = {"age": 40, "bmi": 25, "sbp": 100, "sex=male": 0.5}
@@ -186,7 +186,7 @@ def test_errors_are_what_was_foretold_and_intervals_hold_the_truth(
     assert worst <= foretold * most
     assert worst >= foretold * AT_MOST.get(name, 1.0) * least
     assert stats.binom.cdf(inside, runs, 0.95) >= judged
-    assert stats.binom.cdf(covered, RUNS, COVERED) >= judged
+    assert stats.binom.cdf(covered, RUNS, COVERED.get(name, 0.95)) >= judged
 
 
 def test_every_analysis_is_in_the_report() -> None:

@@ -41,7 +41,7 @@ from ml.homomorphic.noise import (
 from ml.homomorphic.relation import Builder, combined
 from ml.homomorphic.threshold import Sum, sums_from_bytes
 from ml.homomorphic.validity import ProofInvalid, Statement, prove, verify
-from tests.support.noise_statistics import ERROR_RATE, shape_p_value, variance_limits
+from tests.support.noise_statistics import ERROR_RATE, SHAPE, shape_p_value, variance_limits
 from tests.support.tallying import CONTEXT, PUBLIC, decrypted
 
 DRAWS = 20_000
@@ -203,7 +203,7 @@ def test_whoever_of_a_quorum_less_one_colludes_the_rest_adds_enough(quorum: int,
         print(f"no seed, level {ERROR_RATE}: without {known} {found:.2f} of {sigma_squared:.2f}")
         assert expected >= sigma_squared
         assert low * expected < found < high * expected
-        assert shape_p_value(honest, expected) > ERROR_RATE / len(colluding)
+        assert shape_p_value(honest, expected) > SHAPE / len(colluding)
     whole = float(np.mean(drawn.sum(axis=0).astype(float) ** 2))
     inflated = float(shares.sigma(size) ** 2)
     assert low * inflated < whole < high * inflated
@@ -216,7 +216,7 @@ def test_the_variance_test_sees_noise_split_as_though_nobody_colluded() -> None:
     drawn = np.array([gaussian(scale, DRAWS) for _ in range(3)]).sum(axis=0)
     low, _ = variance_limits(DRAWS, 11)
     assert float(np.mean(drawn.astype(float) ** 2)) < low * 9 / (2 * 0.2)
-    assert shape_p_value(drawn, 9 / (2 * 0.2)) < ERROR_RATE
+    assert shape_p_value(drawn, 9 / (2 * 0.2)) < SHAPE
 
 
 @pytest.mark.parametrize("scale", [3.0, 17.5, 2.0**40 + 0.25])

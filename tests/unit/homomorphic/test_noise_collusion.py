@@ -19,7 +19,7 @@ from ml.homomorphic.noise import Contributor, Shares, contribute, verify_contrib
 from ml.homomorphic.threshold import Sum, sums_from_bytes
 from tests.support.daily import daily
 from tests.support.noise_statistics import (
-    ERROR_RATE,
+    SHAPE,
     Draws,
     mean_of_squares,
     shape_p_value,
@@ -94,7 +94,7 @@ def require_enough(found: Opened, quorum: int, expected: float) -> None:
             f"no seed, {draws} sums: without {known} {variance:.2f} of {expected:.2f}, p {shape:.2g}"
         )
         assert low * expected < variance < high * expected
-        assert shape > ERROR_RATE / (2 * len(colluding))
+        assert shape > SHAPE / (2 * len(colluding))
 
 
 CASES = [(quorum, size, 8) for quorum, size in SETS]
